@@ -166,7 +166,16 @@ fn kind_of(exports: &BTreeSet<String>) -> Result<(Kind, Version)> {
         (None, None) => {
             let list: Vec<&str> = exports.iter().map(String::as_str).collect();
             let found = if list.is_empty() { "nothing".to_owned() } else { list.join(", ") };
-            bail!("it does not export `{CHANNEL}@{SPOKEN}`, so it is not a Bennu plugin; it exports {found}")
+            let what_to_do = match find("wasi:cli/run") {
+                Some(_) => {
+                    "it is a program with `main`; build a library: `crate-type = [\"cdylib\"]` in Rust, \
+                     `-mexec-model=reactor` in C, `-buildmode=c-shared` in Go"
+                }
+                None => "build it for the world `plugin` of this host's `wit/`",
+            };
+            bail!(
+                "it does not export `{CHANNEL}@{SPOKEN}`, so it is not a Bennu plugin; it exports {found}; {what_to_do}"
+            )
         }
     }
 }
@@ -282,7 +291,8 @@ mod tests {
         let cases = [
             ("(module)".to_owned(), "core module"),
             ("(component)".to_owned(), "exports nothing"),
-            (exporting("other:thing/x@1.0.0"), "it exports other:thing/x@1.0.0"),
+            (exporting("other:thing/x@1.0.0"), "it exports other:thing/x@1.0.0; build it for the world `plugin`"),
+            (exporting("wasi:cli/run@0.2.0"), "it is a program with `main`; build a library"),
             (exporting("bennu:channel/channel@0.2.0"), "use a newer host"),
             (exporting("bennu:channel/connect@0.2.0"), "use a newer host"),
             (exporting("bennu:channel/channel@0.1.1"), "use a newer host"),

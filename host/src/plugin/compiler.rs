@@ -6,7 +6,11 @@ use tokio::sync::oneshot;
 use wasmtime::component::Component;
 
 use super::cache::Cache;
-use super::{Anatomy, Digest, core_module};
+use super::functions::FunctionCache;
+use super::{Anatomy, Digest, Engine, core_module};
+
+/// The name of a compiling thread.
+const THREAD: &str = "bennu-compile";
 
 /// The `nice` value of a compiling thread.
 const NICENESS: i32 = 10;
@@ -21,7 +25,7 @@ pub(super) struct Compiled {
 /// Wraps a core module, reads the anatomy, and finds or makes the compiled form, in a separate thread. The thread drops `held` when it
 /// ends. If the future is dropped, the thread still continues, because compiling can't be interrupted.
 pub(super) async fn compile(
-    engine: wasmtime::Engine,
+    engine: Engine,
     cache: Option<Cache>,
     digest: Digest,
     bytes: Bytes,
@@ -35,30 +39,48 @@ pub(super) async fn compile(
         // The receiver is gone if the host is stopping or the file has changed.
         let _ = done.send(found);
     };
-    std::thread::Builder::new().name("bennu-compile".into()).spawn(work).context("starting a thread to compile in")?;
+    std::thread::Builder::new().name(THREAD.into()).spawn(work).context("starting a thread to compile in")?;
     result.await.map_err(|_| anyhow!("the compiling thread panicked; this is a fault of the host"))?
 }
 
 /// `digest` is the digest of the file, also if the file is a core module. So the compiled form is found without regard to
 /// how the host wraps it; [`Cache`] takes care that another host's isn't.
-fn find_or_compile(
-    engine: &wasmtime::Engine,
-    cache: Option<&Cache>,
-    digest: &Digest,
-    bytes: &[u8],
-) -> Result<Compiled> {
+fn find_or_compile(engine: &Engine, cache: Option<&Cache>, digest: &Digest, bytes: &[u8]) -> Result<Compiled> {
     let component = core_module::to_component(bytes)?;
     let anatomy = Anatomy::read(&component)?;
-    if let Some(component) = cache.and_then(|cache| cache.find(engine, digest)) {
+    if let Some(component) = cache.and_then(|cache| cache.find(&engine.wasm, digest)) {
         return Ok(Compiled { anatomy, component, was_cached: true });
     }
-    let component = make(engine, cache, digest, &component)?;
+    let component = make(&engine.wasm, &engine.functions, cache, digest, &component)?;
     Ok(Compiled { anatomy, component, was_cached: false })
 }
 
-fn make(engine: &wasmtime::Engine, cache: Option<&Cache>, digest: &Digest, bytes: &[u8]) -> Result<Component> {
-    let refused = "it is not a valid component; build it again with a current toolchain";
-    let component = Component::from_binary(engine, bytes).map_err(anyhow::Error::from).context(refused)?;
+/// Compiles the functions of a component on all processors. Each compilation has threads of its own: in a shared pool, a
+/// small component would wait until a large one is compiled. They end with the compilation.
+fn compile_all(
+    engine: &wasmtime::Engine,
+    functions: &FunctionCache,
+    cache: Option<&Cache>,
+    bytes: &[u8],
+) -> Result<Component> {
+    let threads = rayon::ThreadPoolBuilder::new()
+        .thread_name(|_| THREAD.into())
+        .start_handler(|_| give_way())
+        .build()
+        .context("starting threads to compile in")?;
+    let _using = cache.map(|cache| functions.begin(cache.functions(engine)));
+    let component = threads.install(|| Component::from_binary(engine, bytes));
+    component.map_err(|error| refusal(&error))
+}
+
+fn make(
+    engine: &wasmtime::Engine,
+    functions: &FunctionCache,
+    cache: Option<&Cache>,
+    digest: &Digest,
+    bytes: &[u8],
+) -> Result<Component> {
+    let component = compile_all(engine, functions, cache, bytes)?;
     if let Some(cache) = cache {
         let stored = component.serialize().map_err(anyhow::Error::from);
         if let Err(error) = stored.and_then(|code| cache.store(engine, digest, &code)) {
@@ -66,6 +88,18 @@ fn make(engine: &wasmtime::Engine, cache: Option<&Cache>, digest: &Digest, bytes
         }
     }
     Ok(component)
+}
+
+/// Explains why wasmtime refuses a component.
+fn refusal(error: &wasmtime::Error) -> anyhow::Error {
+    let why = format!("{error:#}");
+    if why.contains("component model async") || why.contains("concurrency support") {
+        return anyhow!(
+            "it uses the asynchronous functions of the component model, which this host does not have; build it without \
+             them, with `--sync` of componentize-qjs, or without `async` in its bindings ({why})"
+        );
+    }
+    anyhow!("it is not a valid component; build it again with a current toolchain: {why}")
 }
 
 /// Lowers the priority of this thread. On Linux, each thread has its own priority.

@@ -123,7 +123,7 @@ impl Loader {
         held: impl Send + 'static,
     ) -> Result<Loaded> {
         let (size, started) = (bytes.len(), Instant::now());
-        let compiled = compiler::compile(self.engine.wasm.clone(), self.cache.clone(), digest, bytes, held).await?;
+        let compiled = compiler::compile(self.engine.clone(), self.cache.clone(), digest, bytes, held).await?;
         let (anatomy, compiling) = (compiled.anatomy, started.elapsed());
         let prepared = self.prepare(&anatomy, &compiled.component)?;
         let mut instance = self.instantiate(&prepared, &origin).await?;

@@ -24,6 +24,7 @@ mod digest;
 mod engine;
 mod epoch;
 mod exports;
+mod functions;
 mod guest;
 mod history;
 mod imports;
