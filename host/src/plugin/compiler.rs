@@ -1,4 +1,6 @@
-//! Compiles components, each in a thread of its own with low priority, so that a reload doesn't slow channels down.
+//! Compiles components, each in threads of its own with low priority, so that a reload doesn't slow channels down.
+
+use std::num::NonZeroUsize;
 
 use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
@@ -7,10 +9,13 @@ use wasmtime::component::Component;
 
 use super::cache::Cache;
 use super::functions::FunctionCache;
-use super::{Anatomy, Digest, Engine, core_module};
+use super::{Anatomy, Digest, Engine, Tools, core_module};
 
 /// The name of a compiling thread.
 const THREAD: &str = "bennu-compile";
+
+/// The maximum number of threads that compile one component.
+const THREADS_MAX: usize = 8;
 
 /// The `nice` value of a compiling thread.
 const NICENESS: i32 = 10;
@@ -18,12 +23,13 @@ const NICENESS: i32 = 10;
 /// A component's anatomy and compiled form, and whether the compiled form was in the cache.
 pub(super) struct Compiled {
     pub(super) anatomy: Anatomy,
+    pub(super) tools: Tools,
     pub(super) component: Component,
     pub(super) was_cached: bool,
 }
 
-/// Wraps a core module, reads the anatomy, and finds or makes the compiled form, in a separate thread. The thread drops `held` when it
-/// ends. If the future is dropped, the thread still continues, because compiling can't be interrupted.
+/// Wraps a core module, reads the anatomy, and finds or makes the compiled form, in a separate thread. The thread drops
+/// `held` when it ends. If the future is dropped, the thread still continues, because compiling can't be interrupted.
 pub(super) async fn compile(
     engine: Engine,
     cache: Option<Cache>,
@@ -47,27 +53,29 @@ pub(super) async fn compile(
 /// how the host wraps it; [`Cache`] takes care that another host's isn't.
 fn find_or_compile(engine: &Engine, cache: Option<&Cache>, digest: &Digest, bytes: &[u8]) -> Result<Compiled> {
     let component = core_module::to_component(bytes)?;
-    let anatomy = Anatomy::read(&component)?;
+    let (anatomy, tools) = (Anatomy::read(&component)?, Tools::read(bytes));
     if let Some(component) = cache.and_then(|cache| cache.find(&engine.wasm, digest)) {
-        return Ok(Compiled { anatomy, component, was_cached: true });
+        return Ok(Compiled { anatomy, tools, component, was_cached: true });
     }
     let component = make(&engine.wasm, &engine.functions, cache, digest, &component)?;
-    Ok(Compiled { anatomy, component, was_cached: false })
+    Ok(Compiled { anatomy, tools, component, was_cached: false })
 }
 
-/// Compiles the functions of a component on all processors. Each compilation has threads of its own: in a shared pool, a
-/// small component would wait until a large one is compiled. They end with the compilation.
+/// Compiles the functions of a component on several processors. Each compilation has threads of its own: in a shared
+/// pool, a small component would wait until a large one is compiled. They end with the compilation.
 fn compile_all(
     engine: &wasmtime::Engine,
     functions: &FunctionCache,
     cache: Option<&Cache>,
     bytes: &[u8],
 ) -> Result<Component> {
-    let threads = rayon::ThreadPoolBuilder::new()
-        .thread_name(|_| THREAD.into())
-        .start_handler(|_| give_way())
-        .build()
-        .context("starting threads to compile in")?;
+    let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let pool = |threads| {
+        let builder = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        builder.thread_name(|_| THREAD.into()).start_handler(|_| give_way()).build()
+    };
+    // With little address space, there may be no room for the stacks of several threads.
+    let threads = pool(processors.min(THREADS_MAX)).or_else(|_| pool(1)).context("starting threads to compile in")?;
     let _using = cache.map(|cache| functions.begin(cache.functions(engine)));
     let component = threads.install(|| Component::from_binary(engine, bytes));
     component.map_err(|error| refusal(&error))

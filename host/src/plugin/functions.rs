@@ -10,18 +10,18 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::{self, File};
+use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use wasmtime::CacheStore;
 
 use super::Digest;
 use super::cache::check_owner;
-use crate::files;
 
 /// The maximum number of packs, and of their bytes together. Above it, the least recently used packs are removed.
 const PACKS_MAX: usize = 128;
@@ -33,6 +33,10 @@ const PACK_BYTES_MAX: usize = 128 << 20;
 /// The first bytes of a pack. The digest of the index, its length, the index, and the functions follow.
 const MAGIC: &[u8; 16] = b"bennu functions1";
 const HEAD_BYTES: usize = MAGIC.len() + 32 + 4;
+
+/// The suffix of a pack that isn't complete yet, and the time after which it never will be.
+const PARTIAL: &str = ".partial";
+const LEFT_AFTER: Duration = Duration::from_secs(3600);
 
 /// An entry of an index: the function's key, its length, and the digest of its key and its content.
 const ENTRY_BYTES: usize = KEY_BYTES + 4 + 32;
@@ -49,8 +53,8 @@ pub(super) struct Packs {
     pub(super) compatibility: u64,
 }
 
-/// The compiled functions that compilations read and write. The compiler gets it once, for all compilations of an engine, so it
-/// contains the state of those that run now. When none runs, it is empty.
+/// The compiled functions that compilations read and write. The compiler gets it once, for all compilations of an engine,
+/// so it contains the state of those that run now. When none runs, it is empty.
 #[derive(Debug, Default)]
 pub(super) struct FunctionCache {
     /// The packs, for reading. The lock is held for writing only to begin and end a compilation.
@@ -251,7 +255,10 @@ impl Packs {
         let mut pack = [&MAGIC[..], seal.as_bytes(), &u32::try_from(index.len())?.to_le_bytes(), &index].concat();
         pack.reserve_exact(functions.iter().map(|(_, code)| code.len()).sum());
         functions.iter().for_each(|(_, code)| pack.extend(code));
-        files::replace(&self.directory.join(format!("{seal}{}", self.suffix())), &pack)?;
+        // It isn't synced, because a pack that a power loss damages is detected.
+        let mut file = tempfile::Builder::new().suffix(PARTIAL).tempfile_in(&self.directory)?;
+        file.write_all(&pack)?;
+        file.persist(self.directory.join(format!("{seal}{}", self.suffix())))?;
         Ok(())
     }
 }
@@ -275,6 +282,14 @@ fn list(directory: &Path) -> Result<Vec<(SystemTime, u64, PathBuf)>> {
 }
 
 fn prune(directory: &Path) -> Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        // Other processes may write now. A file that a killed process has left is old.
+        let is_left = |modified: SystemTime| modified.elapsed().is_ok_and(|age| age > LEFT_AFTER);
+        if path.to_string_lossy().ends_with(PARTIAL) && is_left(fs::symlink_metadata(&path)?.modified()?) {
+            fs::remove_file(path)?;
+        }
+    }
     let packs = list(directory)?;
     let (mut count, mut bytes) = (packs.len(), packs.iter().map(|(_, bytes, _)| bytes).sum::<u64>());
     for (_, size, path) in packs {
@@ -290,6 +305,8 @@ fn prune(directory: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn key(number: u8) -> Key {
@@ -313,6 +330,12 @@ mod tests {
         let cache = FunctionCache::default();
         let _using = cache.begin(packs(directory));
         cache.get(&key(number)).map(Cow::into_owned)
+    }
+
+    /// Writes a file that only this user may write.
+    fn write_own(path: &Path, bytes: &[u8]) {
+        fs::write(path, bytes).expect("a file");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("an owner");
     }
 
     #[test]
@@ -359,7 +382,7 @@ mod tests {
         let cuts = (0..good.len()).map(|length| good[..length].to_vec());
         for damaged in damages.chain(cuts) {
             // An unusable pack was removed.
-            files::replace(&path, &damaged).expect("a pack");
+            write_own(&path, &damaged);
             for (number, code) in [(1, &b"one"[..]), (2, b"two")] {
                 let found = found(&directory, number);
                 assert!(found.is_none() || found.as_deref() == Some(code), "{found:?}");
@@ -368,7 +391,7 @@ mod tests {
             let second = found(&directory, 2).is_some();
             assert!(!(first && second), "the damage was not noticed");
         }
-        files::replace(&path, &good).expect("a pack");
+        write_own(&path, &good);
         assert_eq!(found(&directory, 2).as_deref(), Some(&b"two"[..]));
     }
 

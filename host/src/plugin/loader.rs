@@ -14,7 +14,7 @@ use super::exports::{Misshapen, Prepared};
 use super::guest::{CallDiagnostics, Grants, GuestContext, Origin};
 use super::instance::Instance;
 use super::pool::{Pool, PoolLimits};
-use super::{Anatomy, Cache, Digest, Engine, Kind, WasmPlugin, compiler, wasi};
+use super::{Anatomy, Cache, Digest, Engine, Kind, Tools, WasmPlugin, compiler, wasi};
 use crate::contract::{CallLimits, Surroundings};
 use crate::routes::{NamedGatekeeper, Probation, Route, RouteSpec, Takes};
 use crate::store::Store;
@@ -39,6 +39,8 @@ pub struct Loader {
 pub struct Loaded {
     /// The component's imports, exports, kind and contract version.
     pub anatomy: Anatomy,
+    /// The language and the tools that the file was made with.
+    pub tools: Tools,
     /// The plugin's routes; empty for a gatekeeper.
     pub routes: Vec<RouteSpec>,
     /// The size of the component, in bytes.
@@ -137,8 +139,8 @@ impl Loader {
         drop(instance);
         let pool = Pool::new(prepared, context, self.pool_limits, Arc::clone(&self.engine.capacity));
         let plugin = Arc::new(WasmPlugin::new(pool, Arc::clone(&self.call_limits), self.engine.clone()));
-        let was_cached = compiled.was_cached;
-        Ok(Loaded { anatomy, routes, size, digest, compiling, was_cached, takes, origin, plugin })
+        let (was_cached, tools) = (compiled.was_cached, compiled.tools);
+        Ok(Loaded { anatomy, tools, routes, size, digest, compiling, was_cached, takes, origin, plugin })
     }
 
     fn context(&self, origin: &Arc<Origin>, own: Grants) -> Arc<GuestContext> {
