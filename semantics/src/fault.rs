@@ -122,6 +122,12 @@ impl Fault {
         Self::oversize(format!("a call logs at most {most} lines{key}"))
     }
 
+    /// The guest's program ended itself.
+    #[must_use]
+    pub fn exited(status: u32) -> Self {
+        Self::new(FaultKind::Trap, format!("the plugin called `exit` with the status {status}"))
+    }
+
     /// The plugin refused to upgrade a state, for this reason.
     #[must_use]
     pub fn upgrade_refused(why: &str) -> Self {

@@ -76,8 +76,9 @@ pub fn compiled_name(component: &[u8]) -> Result<String> {
         // In an empty cache, the only file has the suffix of this binary.
         let caches = tempfile::tempdir()?;
         compile(&Crafted::serving("any:*").build()?, caches.path())?;
-        let entry = caches.path().join("bennu/compiled").read_dir()?.next().context("no component was compiled")??;
-        let name = entry.file_name().to_string_lossy().into_owned();
+        let names = caches.path().join("bennu/compiled").read_dir()?.flatten().map(|entry| entry.file_name());
+        let name = names.map(|name| name.to_string_lossy().into_owned()).find(|name| name.ends_with(".compiled"));
+        let name = name.context("no component was compiled")?;
         let (_, suffix) = name.split_once('-').context("the name has two parts")?;
         SUFFIX.get_or_init(|| suffix.to_owned());
     }

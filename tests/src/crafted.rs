@@ -3,6 +3,7 @@
 //! A [`Crafted`] plugin is a core module in text form. It is wrapped as a component with the contract in `wit/`, or with a
 //! changed contract. By default it is a valid plugin that serves no topic, admits every join and answers nothing.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -27,6 +28,10 @@ pub struct Crafted {
     routes: Vec<Route>,
     assigns: Vec<u8>,
     describe: Option<String>,
+    handle_in: Option<String>,
+    declarations: String,
+    packages: String,
+    interfaces: BTreeSet<String>,
     start: Option<String>,
     imports: Vec<(String, String)>,
     handles_out: bool,
@@ -88,6 +93,34 @@ impl Crafted {
         self
     }
 
+    /// The function `handle-in` consists of these instructions. The event's address and length are the parameters 8 and 9.
+    #[must_use]
+    pub fn handling_in_by(mut self, instructions: &str) -> Self {
+        self.handle_in = Some(instructions.to_owned());
+        self
+    }
+
+    /// The module begins with these declarations, such as imports.
+    #[must_use]
+    pub fn declaring(mut self, text: &str) -> Self {
+        self.declarations += text;
+        self
+    }
+
+    /// The plugin knows these packages in addition to the contract, written with braces: `package a:b@1.0.0 { .. }`.
+    #[must_use]
+    pub fn with_packages(mut self, text: &str) -> Self {
+        self.packages += text;
+        self
+    }
+
+    /// The plugin's world imports an interface of these packages.
+    #[must_use]
+    pub fn importing_interface(mut self, name: &str) -> Self {
+        self.interfaces.insert(name.to_owned());
+        self
+    }
+
     /// The plugin runs these instructions when it is instantiated.
     #[must_use]
     pub fn starting_with(mut self, instructions: &str) -> Self {
@@ -137,12 +170,21 @@ impl Crafted {
     /// # Errors
     /// If the functions don't match the contract.
     pub fn build(&self) -> Result<Vec<u8>> {
+        let module = self.build_module()?;
+        ComponentEncoder::default().module(&module)?.validate(true).encode().context("wrapping a crafted module")
+    }
+
+    /// Builds the core module with the type of its imports and exports, as toolchains without support for components do.
+    ///
+    /// # Errors
+    /// If the contract doesn't have what the plugin declares.
+    pub fn build_module(&self) -> Result<Vec<u8>> {
         let (resolve, package) = self.contract()?;
         let world = resolve.select_world(&[package], Some("crafted"))?;
         let version = resolve.packages[package].name.version.clone().context("the contract has no version")?;
         let mut module = wat::parse_str(self.module(&version.to_string())?)?;
         embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
-        ComponentEncoder::default().module(&module)?.validate(true).encode().context("wrapping a crafted module")
+        Ok(module)
     }
 
     fn contract(&self) -> Result<(Resolve, wit_parser::PackageId)> {
@@ -163,7 +205,9 @@ impl Crafted {
         }
         // A world with exactly the exports of this plugin.
         let optional = if self.handles_out { "export handle-out;" } else { "" };
-        sources.push(Path::new("crafted.wit"), format!("world crafted {{ include plugin; {optional} }}"));
+        let imports: String = self.interfaces.iter().map(|name| format!("import {name};\n")).collect();
+        let world = format!("world crafted {{ include plugin; {optional} {imports} }}\n{}", self.packages);
+        sources.push(Path::new("crafted.wit"), world);
         ensure!(altered >= self.alterations.len(), "the contract has changed: it lacks {:?}", self.alterations);
         let group =
             sources.parse().map_err(|(_, error)| anyhow::anyhow!("the altered contract is invalid: {error:?}"))?;
@@ -173,7 +217,7 @@ impl Crafted {
     }
 
     fn module(&self, version: &str) -> Result<String> {
-        let mut text = String::from("(module\n");
+        let mut text = format!("(module\n{}\n", self.declarations);
         for (interface, function) in &self.imports {
             writeln!(text, "(import \"{interface}\" \"{function}\" (func))")?;
         }
@@ -188,10 +232,11 @@ impl Crafted {
         let described = format!("i32.const {DESCRIBED}");
         let admitted = format!("i32.const {ADMITTED}");
         let describe = self.describe.as_deref().unwrap_or(&described);
+        let handle_in = self.handle_in.as_deref().unwrap_or("i32.const 0");
         let functions = [
             ("channel", "describe", "", describe),
             ("channel", "join", "i64 i32 i32 i32 i32 i32 i32 i32 i32", &admitted),
-            ("channel", "handle-in", "i64 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32", "i32.const 0"),
+            ("channel", "handle-in", "i64 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32", handle_in),
             ("channel", "handle-info", "i32", "i32.const 0"),
             ("channel", "terminate", "i64 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32", "i32.const 0"),
             ("handle-out", "handle-out", "i32 i32 i32 i32 i32 i32 i32 i32 i32", "i32.const 0"),

@@ -164,7 +164,9 @@ pub(crate) fn build_variants(toolchain: &Toolchain, to: &Path) -> Result<()> {
         let place = to.join("variants").join(format!("{plugin}-{name}.wasm"));
         wrap(&module(&work, Profile::Quick, plugin), &place)?;
     }
-    Ok(())
+    // A plugin that the host itself wraps.
+    let core = read_module(&module(&build, Profile::Quick, "echo"))?;
+    replace(&to.join("variants").join("echo-core.wasm"), &core)
 }
 
 /// Cargo's target directory for plugins.
@@ -203,12 +205,7 @@ struct Put {
 
 /// Wraps a core module as a component, and writes the component to `place`, unless the file there has the same bytes.
 fn wrap(module: &Path, place: &Path) -> Result<Put> {
-    let core = fs::read(module).with_context(|| {
-        format!(
-            "cannot read {}: a plugin's crate must have the name of its folder, and crate-type = [\"cdylib\"]",
-            module.display()
-        )
-    })?;
+    let core = read_module(module)?;
     let component = ComponentEncoder::default()
         .module(&core)
         .and_then(|encoder| encoder.validate(true).encode())
@@ -218,6 +215,15 @@ fn wrap(module: &Path, place: &Path) -> Result<Put> {
         replace(place, &component)?;
     }
     Ok(Put { bytes: component.len(), changed })
+}
+
+fn read_module(module: &Path) -> Result<Vec<u8>> {
+    fs::read(module).with_context(|| {
+        format!(
+            "cannot read {}: a plugin's crate must have the name of its folder, and crate-type = [\"cdylib\"]",
+            module.display()
+        )
+    })
 }
 
 /// Writes a file by a rename, so that no reader sees a partly written file.

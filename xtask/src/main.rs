@@ -55,7 +55,7 @@ enum Command {
     Baseline(baseline::Options),
     /// Count the instructions of each hot path with Callgrind
     Instructions(baseline::Instructions),
-    /// Generate guest/src/bindings/ from wit/
+    /// Generate guest/src/bindings/ from wit/, and assemble the host's adapter for WASI
     Bindings {
         /// Only check that the files are up to date, and fail if they are not
         #[arg(long)]

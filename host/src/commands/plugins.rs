@@ -76,6 +76,9 @@ pub(super) fn show(name: &str, plugin: &Value) {
         Some(generation) => out_line!("{kind} {name}: generation {generation}, serves {}", topics.join(" ")),
     }
     out_line!("  {}", shown::name(plugin["file"].as_str().unwrap_or_default()));
+    if let Some(language) = plugin["language"].as_str().filter(|_| is_served) {
+        out_line!("  in {}", shown::name(language));
+    }
     show_standing(plugin);
     if let Some(taken_back) = plugin["taken_back"].as_object() {
         let (generation, faults) = (&taken_back["generation"], &taken_back["faults"]);

@@ -8,10 +8,12 @@
 //! process may have.
 
 use std::fmt;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig};
 
+use super::functions::FunctionCache;
 use crate::contract::CallLimits;
 
 /// The needs of the largest guests (Python's): 64 core instances and tables, 8 memories.
@@ -67,10 +69,10 @@ impl fmt::Display for Allocation {
 /// # Errors
 /// Returns an error if there isn't enough address space for the host even without instances, or if this machine can't
 /// run the engine.
-pub(super) fn engine(limits: &CallLimits, instances: u32) -> Result<wasmtime::Engine> {
+pub(super) fn engine(limits: &CallLimits, instances: u32, functions: &Arc<FunctionCache>) -> Result<wasmtime::Engine> {
     let mut refused = None;
     for allocation in choices(instances) {
-        match try_engine(limits, allocation) {
+        match try_engine(limits, allocation, functions) {
             Ok(engine) => {
                 if let Some(why) = refused {
                     tracing::warn!(
@@ -94,8 +96,10 @@ fn choices(instances: u32) -> Vec<Allocation> {
     std::iter::once(Allocation::Pool(instances)).chain(smaller).chain([Allocation::OnDemand]).collect()
 }
 
-fn try_engine(limits: &CallLimits, allocation: Allocation) -> Result<wasmtime::Engine> {
-    let engine = wasmtime::Engine::new(&config(limits, allocation))?;
+fn try_engine(limits: &CallLimits, allocation: Allocation, functions: &Arc<FunctionCache>) -> Result<wasmtime::Engine> {
+    let mut config = config(limits, allocation);
+    config.enable_incremental_compilation(Arc::clone(functions) as _)?;
+    let engine = wasmtime::Engine::new(&config)?;
     // The pool may have taken all remaining address space.
     let rest: &[usize] = if allocation == Allocation::OnDemand { &LEFT_OVER_LEAST } else { &LEFT_OVER };
     if !is_left(rest) {
@@ -176,7 +180,8 @@ mod tests {
         for memory_bytes in [64 << 10, 64 << 20, (64 << 20) + 1, 4 << 30] {
             let limits = CallLimits { memory_bytes, ..CallLimits::default() };
             for allocation in choices(1) {
-                try_engine(&limits, allocation).with_context(|| format!("{allocation:?} of {memory_bytes} bytes"))?;
+                try_engine(&limits, allocation, &Arc::default())
+                    .with_context(|| format!("{allocation:?} of {memory_bytes} bytes"))?;
             }
         }
         Ok(())

@@ -7,6 +7,9 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 use wasmparser::{Encoding, Parser, Payload};
 
+use super::core_module::is_typed_module;
+use super::wasi;
+
 /// The interface whose export makes a component a plugin, and the one that makes it a gatekeeper.
 const CHANNEL: &str = "bennu:channel/channel";
 const CONNECT: &str = "bennu:channel/connect";
@@ -68,6 +71,11 @@ impl Anatomy {
         has_interface(&self.exports, name)
     }
 
+    /// Returns whether the component imports WASI.
+    pub(super) fn imports_wasi(&self) -> bool {
+        self.imports.iter().any(|import| wasi::is_wasi(import))
+    }
+
     /// Returns whether the component imports an interface of the contract. `name` has neither the package nor the
     /// version.
     #[must_use]
@@ -89,7 +97,7 @@ pub(super) enum Likeness {
     Gatekeeper,
     /// The bytes can't be read as a component, so they may have been a gatekeeper or anything else.
     Unknown,
-    /// The bytes are a component, but not a gatekeeper.
+    /// The bytes are a component or a core module, but not a gatekeeper.
     Other,
 }
 
@@ -100,7 +108,8 @@ impl Likeness {
         if bytes.windows(name.len() + 1).any(|window| window.starts_with(name) && window.ends_with(b"@")) {
             return Self::Gatekeeper;
         }
-        if Outside::read(bytes).is_err() { Self::Unknown } else { Self::Other }
+        let is_known = is_typed_module(bytes) || Outside::read(bytes).is_ok();
+        if is_known { Self::Other } else { Self::Unknown }
     }
 }
 
@@ -125,7 +134,7 @@ impl Outside {
             };
             match payload {
                 Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => {
-                    bail!("it is a core module and not a component; wrap it with `wasm-tools component new`");
+                    bail!("it is a core module and not a component");
                 }
                 Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
                 Payload::End(_) => depth = depth.saturating_sub(1),
@@ -157,7 +166,16 @@ fn kind_of(exports: &BTreeSet<String>) -> Result<(Kind, Version)> {
         (None, None) => {
             let list: Vec<&str> = exports.iter().map(String::as_str).collect();
             let found = if list.is_empty() { "nothing".to_owned() } else { list.join(", ") };
-            bail!("it does not export `{CHANNEL}@{SPOKEN}`, so it is not a Bennu plugin; it exports {found}")
+            let what_to_do = match find("wasi:cli/run") {
+                Some(_) => {
+                    "it is a program with `main`; build a library: `crate-type = [\"cdylib\"]` in Rust, \
+                     `-mexec-model=reactor` in C, `-buildmode=c-shared` in Go"
+                }
+                None => "build it for the world `plugin` of this host's `wit/`",
+            };
+            bail!(
+                "it does not export `{CHANNEL}@{SPOKEN}`, so it is not a Bennu plugin; it exports {found}; {what_to_do}"
+            )
         }
     }
 }
@@ -196,7 +214,8 @@ const GIVEN: [&str; 11] =
 /// message wouldn't tell the author that a newer host has the interface.
 fn refuse_foreign(imports: &BTreeSet<String>) -> Result<()> {
     let is_given = |name: &str| GIVEN.contains(&name.split('@').next().unwrap_or_default());
-    let is_foreign = |import: &&String| !import.strip_prefix(CONTRACT).is_some_and(is_given);
+    let is_foreign = |import: &&String| !wasi::is_wasi(import) && !import.strip_prefix(CONTRACT).is_some_and(is_given);
+    imports.iter().filter(|import| wasi::is_wasi(import)).try_for_each(|import| wasi::check(import))?;
     let Some(foreign) = imports.iter().find(is_foreign) else { return Ok(()) };
     if foreign.starts_with(CONTRACT) {
         bail!(
@@ -205,10 +224,9 @@ fn refuse_foreign(imports: &BTreeSet<String>) -> Result<()> {
             env!("CARGO_PKG_VERSION")
         );
     }
-    if foreign.starts_with("wasi:") {
-        bail!("it imports `{foreign}`, but plugins have no WASI; build it with WASI stubbed out");
-    }
-    bail!("it imports `{foreign}`, which this host does not provide; a plugin imports only from `bennu:channel`");
+    bail!(
+        "it imports `{foreign}`, which this host does not provide; a plugin imports only `bennu:channel` and WASI 0.2"
+    );
 }
 
 #[cfg(test)]
@@ -273,16 +291,29 @@ mod tests {
         let cases = [
             ("(module)".to_owned(), "core module"),
             ("(component)".to_owned(), "exports nothing"),
-            (exporting("other:thing/x@1.0.0"), "it exports other:thing/x@1.0.0"),
+            (exporting("other:thing/x@1.0.0"), "it exports other:thing/x@1.0.0; build it for the world `plugin`"),
+            (exporting("wasi:cli/run@0.2.0"), "it is a program with `main`; build a library"),
             (exporting("bennu:channel/channel@0.2.0"), "use a newer host"),
             (exporting("bennu:channel/connect@0.2.0"), "use a newer host"),
             (exporting("bennu:channel/channel@0.1.1"), "use a newer host"),
             (exporting("bennu:channel/channel@0.0.9"), "build it against this host's"),
             (
-                "(component (import \"wasi:cli/exit@0.2.0\" (instance)) (instance $i) \
+                "(component (import \"wasi:http/outgoing-handler@0.2.0\" (instance)) (instance $i) \
                  (export \"bennu:channel/channel@0.1.0\" (instance $i)))"
                     .to_owned(),
-                "WASI stubbed",
+                "build it without its HTTP client",
+            ),
+            (
+                "(component (import \"wasi:cli/exit@0.3.0\" (instance)) (instance $i) \
+                 (export \"bennu:channel/channel@0.1.0\" (instance $i)))"
+                    .to_owned(),
+                "build it for the target `wasip2`",
+            ),
+            (
+                "(component (import \"wasi:nn/tensor@0.2.0\" (instance)) (instance $i) \
+                 (export \"bennu:channel/channel@0.1.0\" (instance $i)))"
+                    .to_owned(),
+                "build it without that interface",
             ),
             (
                 "(component (import \"bennu:channel/later@0.1.0\" (instance)) (instance $i) \

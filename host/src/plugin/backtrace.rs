@@ -1,5 +1,7 @@
 //! Makes faults from wasmtime's errors, with the guest's function names.
 
+use std::fmt;
+
 use wasmtime::{Error, Trap, WasmBacktrace};
 
 use super::guest::CallDiagnostics;
@@ -8,12 +10,34 @@ use crate::contract::{Fault, FaultKind, limit_key, limits};
 /// The maximum number of frames in the text of a fault.
 const FRAMES_MAX: usize = 8;
 
+/// What a guest printed while its instance was created: a context of the error.
+#[derive(Debug)]
+struct PrintedAtStart(String);
+
+impl fmt::Display for PrintedAtStart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Adds what the guest printed to the error of an instance that could not be created. Such an error is returned without
+/// the guest.
+pub(super) fn with_diagnostics(error: Error, diagnostics: CallDiagnostics) -> Error {
+    match diagnostics.panic.or(diagnostics.printed) {
+        Some(printed) => error.context(PrintedAtStart(printed)),
+        None => error,
+    }
+}
+
 /// Makes a fault from the error of a call and the call's diagnostics.
 pub(super) fn fault_of(error: &Error, diagnostics: CallDiagnostics) -> Fault {
-    if let Some(fault) = error.downcast_ref::<Fault>() {
-        return Fault::new(fault.kind, with_frames(fault.detail.clone(), error));
+    let CallDiagnostics { memory_refused, panic, mut printed } = diagnostics;
+    if let Some(PrintedAtStart(text)) = error.downcast_ref() {
+        printed = Some(text.clone());
     }
-    let CallDiagnostics { memory_refused, panic } = diagnostics;
+    if let Some(fault) = error.downcast_ref::<Fault>() {
+        return Fault::new(fault.kind, with_frames(with_printed(fault.detail.clone(), printed), error));
+    }
     // If a trap follows a panic, the panic message says more.
     let mut reason = panic.unwrap_or_else(|| error.root_cause().to_string());
     if let Some(most) = memory_refused {
@@ -29,7 +53,16 @@ pub(super) fn fault_of(error: &Error, diagnostics: CallDiagnostics) -> Fault {
         None if reason.contains("fuel") => FaultKind::Oversize,
         None => FaultKind::Failed,
     };
-    Fault::new(kind, with_frames(reason, error))
+    Fault::new(kind, with_frames(with_printed(reason, printed), error))
+}
+
+/// Adds what the call has printed last. Many languages print an uncaught exception, and then trap.
+fn with_printed(mut detail: String, printed: Option<String>) -> String {
+    if let Some(printed) = printed {
+        detail.push_str("; it printed: ");
+        detail.push_str(&printed);
+    }
+    detail
 }
 
 fn with_frames(mut detail: String, error: &Error) -> String {

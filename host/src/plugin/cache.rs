@@ -5,7 +5,7 @@
 //! file begins with a digest of the rest. The host reads the file once into its own memory, verifies these bytes, and
 //! runs them. It doesn't map the file, because a mapped page may change after it was verified.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, Metadata};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -16,6 +16,8 @@ use anyhow::{Context, Result, bail};
 use wasmtime::component::Component;
 
 use super::Digest;
+use super::core_module::ADAPTER;
+use super::functions::Packs;
 use crate::files;
 
 /// The maximum number of files. Above it, the least recently used files are removed.
@@ -88,6 +90,11 @@ impl Cache {
         Ok(())
     }
 
+    /// Returns the place of the compiled functions of this engine.
+    pub(super) fn functions(&self, engine: &wasmtime::Engine) -> Packs {
+        Packs { directory: self.directory.join("functions"), compatibility: compatibility(engine) }
+    }
+
     fn path(&self, engine: &wasmtime::Engine, digest: &Digest) -> PathBuf {
         self.directory.join(format!("{digest}-{:016x}.compiled", compatibility(engine)))
     }
@@ -96,7 +103,8 @@ impl Cache {
         let mut files: Vec<(SystemTime, PathBuf)> = fs::read_dir(&self.directory)?
             .filter_map(|entry| {
                 let entry = entry.ok()?;
-                Some((entry.metadata().ok()?.modified().ok()?, entry.path()))
+                let found = entry.metadata().ok()?;
+                found.is_file().then_some((found.modified().ok()?, entry.path()))
             })
             .collect();
         files.sort();
@@ -116,21 +124,18 @@ fn seal(engine: &wasmtime::Engine, component: &Digest, code: &[u8]) -> Digest {
     Digest::of_pieces(&[component.as_bytes(), &compatibility(engine).to_le_bytes(), code])
 }
 
-/// Returns a hash of wasmtime's version, the processor and the settings. Engines with the same hash can run each
-/// other's code.
+/// Returns a hash of wasmtime's version, the processor, the settings, and what the host wraps core modules with. Engines
+/// with the same hash can run each other's code for the same file.
 fn compatibility(engine: &wasmtime::Engine) -> u64 {
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
+    (env!("CARGO_PKG_VERSION"), ADAPTER).hash(&mut hasher);
     hasher.finish()
 }
 
 /// Reads the code in a file, and verifies it.
 fn read(mut file: &File, engine: &wasmtime::Engine, digest: &Digest) -> Result<Vec<u8>> {
-    let found = file.metadata()?;
-    let user = rustix::process::geteuid().as_raw();
-    if !found.is_file() || found.uid() != user || found.mode() & 0o022 != 0 {
-        bail!("it is not a file that only this user may write");
-    }
+    let found = check_owner(file)?;
     let mut start = [0; MAGIC.len() + SEAL_BYTES];
     file.read_exact(&mut start).context("it is truncated")?;
     let mut code = Vec::with_capacity(usize::try_from(found.len())?);
@@ -142,6 +147,16 @@ fn read(mut file: &File, engine: &wasmtime::Engine, digest: &Digest) -> Result<V
     // The modification time records the last use, by which `prune` sorts.
     let _ = file.set_modified(SystemTime::now());
     Ok(code)
+}
+
+/// Returns a file's metadata, if it is a file that only this user may write.
+pub(super) fn check_owner(file: &File) -> Result<Metadata> {
+    let found = file.metadata()?;
+    let user = rustix::process::geteuid().as_raw();
+    if !found.is_file() || found.uid() != user || found.mode() & 0o022 != 0 {
+        bail!("it is not a file that only this user may write");
+    }
+    Ok(found)
 }
 
 fn deserialize(engine: &wasmtime::Engine, code: &[u8]) -> Result<Component> {

@@ -1,4 +1,6 @@
-//! Compiles components, each in a thread of its own with low priority, so that a reload doesn't slow channels down.
+//! Compiles components, each in threads of its own with low priority, so that a reload doesn't slow channels down.
+
+use std::num::NonZeroUsize;
 
 use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
@@ -6,7 +8,14 @@ use tokio::sync::oneshot;
 use wasmtime::component::Component;
 
 use super::cache::Cache;
-use super::{Anatomy, Digest};
+use super::functions::FunctionCache;
+use super::{Anatomy, Digest, Engine, Tools, core_module};
+
+/// The name of a compiling thread.
+const THREAD: &str = "bennu-compile";
+
+/// The maximum number of threads that compile one component.
+const THREADS_MAX: usize = 8;
 
 /// The `nice` value of a compiling thread.
 const NICENESS: i32 = 10;
@@ -14,14 +23,15 @@ const NICENESS: i32 = 10;
 /// A component's anatomy and compiled form, and whether the compiled form was in the cache.
 pub(super) struct Compiled {
     pub(super) anatomy: Anatomy,
+    pub(super) tools: Tools,
     pub(super) component: Component,
     pub(super) was_cached: bool,
 }
 
-/// Reads the anatomy, and finds or makes the compiled form, in a separate thread. The thread drops `held` when it
-/// ends. If the future is dropped, the thread still continues, because compiling can't be interrupted.
+/// Wraps a core module, reads the anatomy, and finds or makes the compiled form, in a separate thread. The thread drops
+/// `held` when it ends. If the future is dropped, the thread still continues, because compiling can't be interrupted.
 pub(super) async fn compile(
-    engine: wasmtime::Engine,
+    engine: Engine,
     cache: Option<Cache>,
     digest: Digest,
     bytes: Bytes,
@@ -35,27 +45,50 @@ pub(super) async fn compile(
         // The receiver is gone if the host is stopping or the file has changed.
         let _ = done.send(found);
     };
-    std::thread::Builder::new().name("bennu-compile".into()).spawn(work).context("starting a thread to compile in")?;
+    std::thread::Builder::new().name(THREAD.into()).spawn(work).context("starting a thread to compile in")?;
     result.await.map_err(|_| anyhow!("the compiling thread panicked; this is a fault of the host"))?
 }
 
-fn find_or_compile(
+/// `digest` is the digest of the file, also if the file is a core module. So the compiled form is found without regard to
+/// how the host wraps it; [`Cache`] takes care that another host's isn't.
+fn find_or_compile(engine: &Engine, cache: Option<&Cache>, digest: &Digest, bytes: &[u8]) -> Result<Compiled> {
+    let component = core_module::to_component(bytes)?;
+    let (anatomy, tools) = (Anatomy::read(&component)?, Tools::read(bytes));
+    if let Some(component) = cache.and_then(|cache| cache.find(&engine.wasm, digest)) {
+        return Ok(Compiled { anatomy, tools, component, was_cached: true });
+    }
+    let component = make(&engine.wasm, &engine.functions, cache, digest, &component)?;
+    Ok(Compiled { anatomy, tools, component, was_cached: false })
+}
+
+/// Compiles the functions of a component on several processors. Each compilation has threads of its own: in a shared
+/// pool, a small component would wait until a large one is compiled. They end with the compilation.
+fn compile_all(
     engine: &wasmtime::Engine,
+    functions: &FunctionCache,
+    cache: Option<&Cache>,
+    bytes: &[u8],
+) -> Result<Component> {
+    let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let pool = |threads| {
+        let builder = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        builder.thread_name(|_| THREAD.into()).start_handler(|_| give_way()).build()
+    };
+    // With little address space, there may be no room for the stacks of several threads.
+    let threads = pool(processors.min(THREADS_MAX)).or_else(|_| pool(1)).context("starting threads to compile in")?;
+    let _using = cache.map(|cache| functions.begin(cache.functions(engine)));
+    let component = threads.install(|| Component::from_binary(engine, bytes));
+    component.map_err(|error| refusal(&error))
+}
+
+fn make(
+    engine: &wasmtime::Engine,
+    functions: &FunctionCache,
     cache: Option<&Cache>,
     digest: &Digest,
     bytes: &[u8],
-) -> Result<Compiled> {
-    let anatomy = Anatomy::read(bytes)?;
-    if let Some(component) = cache.and_then(|cache| cache.find(engine, digest)) {
-        return Ok(Compiled { anatomy, component, was_cached: true });
-    }
-    let component = make(engine, cache, digest, bytes)?;
-    Ok(Compiled { anatomy, component, was_cached: false })
-}
-
-fn make(engine: &wasmtime::Engine, cache: Option<&Cache>, digest: &Digest, bytes: &[u8]) -> Result<Component> {
-    let refused = "it is not a valid component; build it again with a current toolchain";
-    let component = Component::from_binary(engine, bytes).map_err(anyhow::Error::from).context(refused)?;
+) -> Result<Component> {
+    let component = compile_all(engine, functions, cache, bytes)?;
     if let Some(cache) = cache {
         let stored = component.serialize().map_err(anyhow::Error::from);
         if let Err(error) = stored.and_then(|code| cache.store(engine, digest, &code)) {
@@ -63,6 +96,18 @@ fn make(engine: &wasmtime::Engine, cache: Option<&Cache>, digest: &Digest, bytes
         }
     }
     Ok(component)
+}
+
+/// Explains why wasmtime refuses a component.
+fn refusal(error: &wasmtime::Error) -> anyhow::Error {
+    let why = format!("{error:#}");
+    if why.contains("component model async") || why.contains("concurrency support") {
+        return anyhow!(
+            "it uses the asynchronous functions of the component model, which this host does not have; build it without \
+             them, with `--sync` of componentize-qjs, or without `async` in its bindings ({why})"
+        );
+    }
+    anyhow!("it is not a valid component; build it again with a current toolchain: {why}")
 }
 
 /// Lowers the priority of this thread. On Linux, each thread has its own priority.

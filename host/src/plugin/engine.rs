@@ -9,6 +9,7 @@ use super::allocation;
 use super::bindings::Everything;
 use super::capacity::Capacity;
 use super::epoch::EpochTicker;
+use super::functions::FunctionCache;
 use super::guest::Guest;
 use crate::contract::CallLimits;
 
@@ -23,6 +24,8 @@ pub struct Engine {
     pub(super) linker: Arc<Linker<Guest>>,
     pub(super) ticker: Arc<EpochTicker>,
     pub(super) capacity: Arc<Capacity>,
+    /// The compiled functions that the compiler reads and writes.
+    pub(super) functions: Arc<FunctionCache>,
 }
 
 impl Engine {
@@ -33,11 +36,12 @@ impl Engine {
     /// # Errors
     /// Returns an error if this machine can't run the engine, for example because there is too little address space.
     pub fn new(limits: &CallLimits, instances: u32) -> Result<Self> {
-        let wasm = allocation::engine(limits, instances)?;
+        let functions = Arc::<FunctionCache>::default();
+        let wasm = allocation::engine(limits, instances, &functions)?;
         let mut linker = Linker::new(&wasm);
         Everything::add_to_linker::<Guest, HasSelf<Guest>>(&mut linker, |guest| guest)?;
         let ticker = Arc::new(EpochTicker::start(wasm.weak()).context("starting the thread that interrupts guests")?);
-        Ok(Self { wasm, linker: Arc::new(linker), ticker, capacity: Arc::default() })
+        Ok(Self { wasm, linker: Arc::new(linker), ticker, capacity: Arc::default(), functions })
     }
 
     /// Waits until the thread that interrupts guests has ended. Without this thread, a guest in an endless loop would

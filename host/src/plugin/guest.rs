@@ -6,6 +6,8 @@ use wasmtime::{ResourceLimiter, Result};
 
 use super::bindings::bennu::channel::host::Level;
 use super::epoch::EPOCH;
+use super::output::Output;
+use super::wasi::WasiState;
 use crate::contract::limits::keys;
 use crate::contract::{CallLimits, Fault, FaultKind, Member, Record, Request, Surroundings, limit_key};
 use crate::entries::{CallEntries, EntryInput, PendingEntries};
@@ -92,6 +94,9 @@ pub(super) struct Guest {
     /// The guest's panic message. The host doesn't log it yet, because a trap may follow. The message then explains
     /// that fault.
     panic: Option<String>,
+    /// What the call has printed, if it has printed anything.
+    pub(super) output: Option<Box<Output>>,
+    pub(super) wasi: WasiState,
 }
 
 /// Diagnostics of a failed call.
@@ -101,6 +106,8 @@ pub(super) struct CallDiagnostics {
     pub(super) memory_refused: Option<usize>,
     /// The guest's panic message.
     pub(super) panic: Option<String>,
+    /// The end of what the call has printed.
+    pub(super) printed: Option<String>,
 }
 
 /// The start of the line with which the Rust SDK logs a panic.
@@ -126,7 +133,19 @@ impl Guest {
             table_elements: 0,
             memory_refused: false,
             panic: None,
+            output: None,
+            wasi: WasiState::default(),
         }
+    }
+
+    /// Counts a line that the call logs.
+    ///
+    /// # Errors
+    /// Returns a fault if the call has logged too many lines.
+    pub(super) fn count_line(&mut self) -> Result<(), Fault> {
+        self.log_lines += 1;
+        let most = self.context.limits.log_lines;
+        if self.log_lines > most { Err(Fault::log_lines(most)) } else { Ok(()) }
     }
 
     /// Logs a line of the guest. A panic message is held until the end of the call.
@@ -139,8 +158,16 @@ impl Guest {
         }
     }
 
+    /// Logs what a call without a fault has left: a held panic message, and unfinished lines.
+    pub(super) fn log_rest(&mut self) {
+        self.log_panic();
+        if self.output.is_some() {
+            self.end_output();
+        }
+    }
+
     /// Logs the held panic message, if there is one: no fault has followed it.
-    pub(super) fn log_panic(&mut self) {
+    fn log_panic(&mut self) {
         if let Some(panic) = self.panic.take() {
             self.write_log(Level::Error, &panic);
         }
@@ -161,7 +188,8 @@ impl Guest {
     /// Takes the diagnostics of a failed call, for its fault.
     pub(super) fn take_diagnostics(&mut self) -> CallDiagnostics {
         let most = self.context.limits.memory_bytes;
-        CallDiagnostics { memory_refused: self.memory_refused.then_some(most), panic: self.panic.take() }
+        let printed = self.end_output();
+        CallDiagnostics { printed, memory_refused: self.memory_refused.then_some(most), panic: self.panic.take() }
     }
 
     /// Prepares for a call about `topic`.
@@ -239,7 +267,7 @@ impl Guest {
 /// A cancelled call has no fault that would contain the panic message, so the message is logged here.
 impl Drop for Guest {
     fn drop(&mut self) {
-        self.log_panic();
+        self.log_rest();
     }
 }
 
@@ -337,7 +365,7 @@ mod tests {
             guest.log_line(Level::Error, "panicked, or so it says".into());
             guest.log_line(Level::Info, "two".into());
             guest.log_line(Level::Error, "panicked again".into());
-            guest.log_panic();
+            guest.log_rest();
             guest.log_line(Level::Error, "panicked at last".into());
         });
         assert_eq!(lines, ["panicked, or so it says", "two", "panicked again", "panicked at last"]);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use wasmtime::{Result, Store, UpdateDeadline};
 
+use super::backtrace::with_diagnostics;
 use super::bindings::bennu::channel::types::{Membership, Route};
 use super::capacity::CapacityPermit;
 use super::exports::{Exports, Prepared};
@@ -51,7 +52,10 @@ impl Instance {
         });
         store.set_epoch_deadline(1);
         store.data_mut().begin(Subject::Nobody, None, Storage::Closed, EntryAccess::Closed);
-        let instance = prepared.component.instantiate_async(&mut store).await?;
+        let instance = match prepared.component.instantiate_async(&mut store).await {
+            Ok(instance) => instance,
+            Err(error) => return Err(with_diagnostics(error, store.data_mut().take_diagnostics())),
+        };
         let exports = prepared.exports(&mut store, &instance)?;
         let memory_at_first = store.data().memory_bytes();
         Ok(Self { store, exports, calls: 0, memory_at_first, place: None })

@@ -1,5 +1,6 @@
 //! Makes a plugin that can be published from the bytes of a file.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use super::exports::{Misshapen, Prepared};
 use super::guest::{CallDiagnostics, Grants, GuestContext, Origin};
 use super::instance::Instance;
 use super::pool::{Pool, PoolLimits};
-use super::{Anatomy, Cache, Digest, Engine, Kind, WasmPlugin, compiler};
+use super::{Anatomy, Cache, Digest, Engine, Kind, Tools, WasmPlugin, compiler, wasi};
 use crate::contract::{CallLimits, Surroundings};
 use crate::routes::{NamedGatekeeper, Probation, Route, RouteSpec, Takes};
 use crate::store::Store;
@@ -38,6 +39,8 @@ pub struct Loader {
 pub struct Loaded {
     /// The component's imports, exports, kind and contract version.
     pub anatomy: Anatomy,
+    /// The language and the tools that the file was made with.
+    pub tools: Tools,
     /// The plugin's routes; empty for a gatekeeper.
     pub routes: Vec<RouteSpec>,
     /// The size of the component, in bytes.
@@ -122,7 +125,7 @@ impl Loader {
         held: impl Send + 'static,
     ) -> Result<Loaded> {
         let (size, started) = (bytes.len(), Instant::now());
-        let compiled = compiler::compile(self.engine.wasm.clone(), self.cache.clone(), digest, bytes, held).await?;
+        let compiled = compiler::compile(self.engine.clone(), self.cache.clone(), digest, bytes, held).await?;
         let (anatomy, compiling) = (compiled.anatomy, started.elapsed());
         let prepared = self.prepare(&anatomy, &compiled.component)?;
         let mut instance = self.instantiate(&prepared, &origin).await?;
@@ -136,8 +139,8 @@ impl Loader {
         drop(instance);
         let pool = Pool::new(prepared, context, self.pool_limits, Arc::clone(&self.engine.capacity));
         let plugin = Arc::new(WasmPlugin::new(pool, Arc::clone(&self.call_limits), self.engine.clone()));
-        let was_cached = compiled.was_cached;
-        Ok(Loaded { anatomy, routes, size, digest, compiling, was_cached, takes, origin, plugin })
+        let (was_cached, tools) = (compiled.was_cached, compiled.tools);
+        Ok(Loaded { anatomy, tools, routes, size, digest, compiling, was_cached, takes, origin, plugin })
     }
 
     fn context(&self, origin: &Arc<Origin>, own: Grants) -> Arc<GuestContext> {
@@ -148,7 +151,11 @@ impl Loader {
 
     /// Links the component, and finds its exports. Their types must match the contract.
     fn prepare(&self, anatomy: &Anatomy, component: &wasmtime::component::Component) -> Result<Prepared> {
-        let component = self.engine.linker.instantiate_pre(component).map_err(|error| {
+        let mut linker = Cow::Borrowed(&*self.engine.linker);
+        if anatomy.imports_wasi() {
+            wasi::add_to_linker(linker.to_mut(), component)?;
+        }
+        let component = linker.instantiate_pre(component).map_err(|error| {
             anyhow!(
                 "it imports something that this host does not provide: {error:#}; build it against this host's `wit/`"
             )

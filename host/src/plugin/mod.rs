@@ -1,11 +1,12 @@
 //! Plugins: WebAssembly components that implement [`Behaviour`](crate::contract::Behaviour), and how they are loaded.
 //!
-//! A file becomes a plugin in five steps. First the host reads the component's imports, exports and contract version.
-//! Then the component is compiled, or found in the cache. It is linked and instantiated once. Finally, its `describe`
-//! returns its routes. Each step can refuse the file with an error message. The [`Library`] does this in tasks, for
-//! every file that appears or changes, and publishes the routes.
+//! A file becomes a plugin in six steps. First, a core module is wrapped as a component. Then the host reads the
+//! component's imports, exports and contract version. The component is compiled, or found in the cache. It is linked
+//! and instantiated once. Finally, its `describe` returns its routes. Each step can refuse the file with an error
+//! message. The [`Library`] does this in tasks, for every file that appears or changes, and publishes the routes.
 //!
-//! A guest can use only the functions in `imports`: it has no files, no network, and no clock except the host's.
+//! A guest can use only the functions in `imports`, and those of `wasi`, which have the same reach: it has no files, no
+//! network, and no clock except the host's.
 
 mod again;
 mod allocation;
@@ -18,10 +19,12 @@ mod cache;
 mod capacity;
 mod compiler;
 mod convert;
+mod core_module;
 mod digest;
 mod engine;
 mod epoch;
 mod exports;
+mod functions;
 mod guest;
 mod history;
 mod imports;
@@ -29,10 +32,13 @@ mod instance;
 mod kinds;
 mod library;
 mod loader;
+mod output;
 mod pool;
 mod scan;
 mod status;
+mod tools;
 mod unclaimed;
+mod wasi;
 mod wasm;
 mod watcher;
 mod within;
@@ -50,5 +56,6 @@ pub use loader::{Loaded, Loader};
 pub use pool::PoolLimits;
 pub use scan::Source;
 pub use status::{OnProbation, PluginPhase, PluginStatus, PluginStatuses, RolledBack};
+pub use tools::Tools;
 pub use unclaimed::{Unclaimed, unclaimed};
 pub use wasm::WasmPlugin;

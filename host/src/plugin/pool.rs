@@ -112,7 +112,7 @@ impl Borrowed<'_> {
         let Self { mut instance, pool, _permit } = self;
         match result {
             Ok(value) => {
-                instance.guest_mut().log_panic();
+                instance.guest_mut().log_rest();
                 if !instance.has_grown(GROWN_SHARE) && instance.calls < pool.limits.calls_per_instance {
                     // `is_wanted` must be read under this lock: see `Capacity::is_wanted`.
                     let mut idle = pool.idle.lock();

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
+use super::Tools;
 use crate::routes::Probation;
 
 /// The status of one plugin, for operators.
@@ -23,6 +24,9 @@ pub struct PluginStatus {
     pub topics: Vec<String>,
     /// The contract version that the component was built for.
     pub contract: String,
+    /// The language and the tools that the component was made with, as far as it says so.
+    #[serde(flatten)]
+    pub tools: Tools,
     /// The SHA-256 of the component that serves, in hexadecimal.
     pub digest: String,
     /// The size of that component, in bytes.

@@ -113,6 +113,48 @@ async fn a_bad_build_is_rolled_back_while_a_plugin_compiles() -> Result<()> {
     Ok(())
 }
 
+/// The sizes of the files with compiled functions in a cache, from the smallest.
+fn packs(cache: &Path) -> Result<Vec<(u64, PathBuf)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(cache.join("functions"))? {
+        let entry = entry?;
+        found.push((entry.metadata()?.len(), entry.path()));
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// A second build compiles only the functions that the first one lacks. Damaged files with functions are no obstacle.
+#[tokio::test]
+async fn the_compiled_functions_of_an_earlier_build_are_reused() -> Result<()> {
+    let cache = tempfile::tempdir()?;
+    let compiled = cache.path().join("compiled");
+    let host = Setup::new().cache(&compiled).start().await?;
+    // The builds differ in one number, in a small function.
+    let build = |number: u8| {
+        let small = format!("(drop (i32.add (local.get 1) (i32.const {number}))) i32.const 0");
+        Crafted::serving("slow:*").slow_to_compile(600).handling_in_by(&small).build()
+    };
+    ensure!(host.put("slow", &build(77)?).await? == Loading::Done(1));
+    let first = packs(&compiled)?;
+    ensure!(first.len() == 1, "{first:?}");
+    ensure!(host.put("slow", &build(78)?).await? == Loading::Done(2));
+    let second = packs(&compiled)?;
+    // The large function isn't in the second file.
+    ensure!(second.len() == 2 && second[0].0 * 4 < second[1].0, "{second:?}");
+    for (_, path) in second {
+        let mut bytes = fs::read(&path)?;
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        bytes[20] ^= 1;
+        fs::write(&path, bytes)?;
+    }
+    ensure!(host.put("slow", &build(79)?).await? == Loading::Done(3));
+    check(&host, "alice > join slow:1\nalice < ok {}").await?;
+    host.stop().await?;
+    Ok(())
+}
+
 /// Waits until the compiled file has replaced the pipe.
 async fn is_compiled(pipe: &Path) -> Result<()> {
     eventually("the component is compiled", async || Ok(pipe.is_file().then_some(()))).await

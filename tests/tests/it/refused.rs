@@ -46,7 +46,7 @@ async fn files_that_are_not_a_component_are_refused() -> Result<()> {
     refuses(vec![
         ("nothing", Vec::new(), "it is not WebAssembly; give a component"),
         ("a script", b"#!/bin/sh\necho hello\n".to_vec(), "it is not WebAssembly; give a component"),
-        ("a module", component("(module)")?, "wrap it with `wasm-tools component new`"),
+        ("a module", component("(module)")?, "a core module without a `component-type` section"),
         ("half of a plugin", half, "damaged or incomplete"),
         ("all of a plugin but a byte", damaged, "damaged or incomplete"),
     ])
@@ -76,8 +76,9 @@ async fn components_for_another_contract_are_refused() -> Result<()> {
         Crafted::serving("new:*").altering("package bennu:channel@0.1.0", &version).build()
     };
     let other = "(component (instance $i) (export \"other:thing/x@1.0.0\" (instance $i)))";
-    let wasi = "(component (import \"wasi:cli/exit@0.2.0\" (instance)) (instance $i) \
-                (export \"bennu:channel/channel@0.1.0\" (instance $i)))";
+    let program = "(component (instance $i) (export \"wasi:cli/run@0.2.0\" (instance $i)))";
+    let asynchronous = "(component (core func (canon task.cancel)) (instance $i) \
+                        (export \"bennu:channel/channel@0.1.0\" (instance $i)))";
     let newer = "was built for version 0.2.0 of the contract, but this host supports 0.1.0; use a newer host";
     let older =
         "was built for version 0.0.9 of the contract, but this host supports 0.1.0; build it against this host's";
@@ -87,7 +88,12 @@ async fn components_for_another_contract_are_refused() -> Result<()> {
         ("an older contract", built_for("0.0.9")?, older),
         ("no contract at all", component("(component)")?, "it exports nothing"),
         ("another contract", component(other)?, "it exports other:thing/x@1.0.0"),
-        ("WASI", component(wasi)?, "build it with WASI stubbed out"),
+        ("a program with `main`", component(program)?, "it is a program with `main`; build a library"),
+        (
+            "asynchronous functions",
+            component(asynchronous)?,
+            "build it without them, with `--sync` of componentize-qjs",
+        ),
     ])
     .await
 }

@@ -1,11 +1,13 @@
-//! Generates the Rust SDK's half of the contract from `wit/` into `guest/src/bindings/`.
+//! Generates two things from their sources: the Rust SDK's half of the contract from `wit/` into `guest/src/bindings/`, and
+//! the host's adapter for WASI preview 1 from its text.
 //!
-//! The generated files are checked in, so a plugin's crate needs no WIT files, no build script, and no macro that parses
-//! WIT. Its first build takes 1.5 seconds instead of 18.
+//! The generated files are checked in. So a plugin's crate needs no WIT files, no build script, and no macro that parses
+//! WIT; its first build takes 1.5 seconds instead of 18. The host needs no build script either.
 
+mod adapter;
 mod effects;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use wit_bindgen_core::wit_parser::{PackageId, Resolve};
@@ -43,12 +45,14 @@ fn main() -> Result<()> {
     };
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let (resolve, package) = read(&root.join("wit"))?;
-    let mut generated = vec![("effects", effects::generate(&resolve, package)?)];
+    let adapter = Path::new(adapter::FOLDER).join("adapter.wasm");
+    let mut generated =
+        vec![(bindings("effects"), effects::generate(&resolve, package)?.into()), (adapter, adapter::assemble(&root)?)];
     for target in &TARGETS {
-        generated.push((target.file, generate(resolve.clone(), package, target)?));
+        generated.push((bindings(target.file), generate(resolve.clone(), package, target)?.into()));
     }
-    for (name, fresh) in generated {
-        let file = root.join("guest/src/bindings").join(name).with_extension("rs");
+    for (file, fresh) in generated {
+        let file = root.join(file);
         if check {
             compare(&file, &fresh)?;
         } else {
@@ -58,10 +62,15 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn compare(file: &Path, fresh: &str) -> Result<()> {
-    let stored = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+/// The file of generated bindings, in the repository.
+fn bindings(name: &str) -> PathBuf {
+    Path::new("guest/src/bindings").join(name).with_extension("rs")
+}
+
+fn compare(file: &Path, fresh: &[u8]) -> Result<()> {
+    let stored = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
     if stored != fresh {
-        bail!("{} is out of date: wit/ has changed since; run `cargo xtask bindings`", file.display());
+        bail!("{} is out of date: its source has changed since; run `cargo xtask bindings`", file.display());
     }
     Ok(())
 }

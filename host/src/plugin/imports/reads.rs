@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use wasmtime::Result;
 
-use super::super::bindings::bennu::channel::host::{self, Level};
+use super::super::bindings::bennu::channel::host::{self, Level, StandardStream};
 use super::super::bindings::bennu::channel::token::Problem;
 use super::super::bindings::bennu::channel::topics::{Person, Topic};
 use super::super::bindings::bennu::channel::{member, token, topics};
@@ -30,13 +30,17 @@ impl host::Host for Guest {
     }
 
     fn log(&mut self, level: Level, message: String) -> Result<()> {
-        self.log_lines += 1;
-        let most = self.context.limits.log_lines;
-        if self.log_lines > most {
-            return Err(Fault::log_lines(most).into());
-        }
+        self.count_line()?;
         self.log_line(level, one_line(message));
         Ok(())
+    }
+
+    fn print(&mut self, to: StandardStream, text: Vec<u8>) -> Result<()> {
+        Ok(Guest::print(self, to, &text)?)
+    }
+
+    fn exit(&mut self, status: u32) -> Result<()> {
+        Err(Fault::exited(status).into())
     }
 }
 

@@ -441,6 +441,7 @@ fn announce(name: &str, serving: &Serving, is_first: bool, statuses: &PluginStat
         status.is_rolled_back = false;
         status.topics = topics;
         status.contract = loaded.anatomy.version.to_string();
+        status.tools = loaded.tools.clone();
         status.digest = loaded.digest.to_string();
         status.bytes = loaded.size;
         status.loaded_at_ms = system_now_ms();

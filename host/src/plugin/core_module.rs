@@ -1,0 +1,141 @@
+//! Wraps core modules as components.
+//!
+//! Toolchains without support for components make core modules: a language's compiler with a library for WASI preview 1,
+//! or one without any system. A module with a custom section `component-type` says what its imports and exports mean in
+//! the contract, so the host can wrap it by itself. WASI preview 1 becomes functions of the contract's `host`, by an
+//! adapter.
+//!
+//! The adapter is written in WebAssembly's text format, in `preview1/adapter.wat`. It must have no memory, no data and no
+//! stack, because it runs in the plugin's memory. In the text format this is the normal case; a Rust crate would need a
+//! second target and rules that no compiler checks. The assembled file is checked in next to its text, so that the host
+//! needs no build script. `cargo xtask bindings` assembles it, and the tests compare.
+
+use std::borrow::Cow;
+
+use anyhow::{Context, Result, anyhow, bail};
+use wasmparser::{Parser, Payload};
+use wit_component::ComponentEncoder;
+
+/// The module that a core module imports WASI preview 1 from.
+const PREVIEW1: &str = "wasi_snapshot_preview1";
+
+/// The adapter, which exports the functions of [`PREVIEW1`].
+pub(super) const ADAPTER: &[u8] = include_bytes!("preview1/adapter.wasm");
+
+/// The start of the names of custom sections with the types of a module's imports and exports. A module may have several.
+const TYPES: &str = "component-type";
+
+/// The properties of a core module that decide whether it can be wrapped.
+#[derive(Default)]
+struct CoreModule {
+    has_types: bool,
+    uses_preview1: bool,
+}
+
+impl CoreModule {
+    fn read(bytes: &[u8]) -> Result<Self> {
+        let mut found = Self::default();
+        for payload in Parser::new(0).parse_all(bytes) {
+            match payload.map_err(|error| damaged(&error))? {
+                Payload::CustomSection(section) => found.has_types |= section.name().starts_with(TYPES),
+                Payload::ImportSection(imports) => {
+                    for import in imports.into_imports() {
+                        found.uses_preview1 |= import.map_err(|error| damaged(&error))?.module == PREVIEW1;
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn damaged(error: &wasmparser::BinaryReaderError) -> anyhow::Error {
+    anyhow!("it is damaged or incomplete ({error}); build or copy it again")
+}
+
+/// Returns whether the bytes are a complete core module with the types of its imports and exports.
+pub(super) fn is_typed_module(bytes: &[u8]) -> bool {
+    Parser::is_core_wasm(bytes) && CoreModule::read(bytes).is_ok_and(|module| module.has_types)
+}
+
+/// Returns a file's component: the bytes themselves, or the component that a core module is wrapped as.
+///
+/// # Errors
+/// Returns an error if the bytes are a core module that can't be wrapped. Its message is one sentence that says what to
+/// do.
+pub(super) fn to_component(bytes: &[u8]) -> Result<Cow<'_, [u8]>> {
+    if !Parser::is_core_wasm(bytes) {
+        return Ok(Cow::Borrowed(bytes));
+    }
+    let module = CoreModule::read(bytes)?;
+    if !module.has_types {
+        bail!(
+            "it is a core module without a `{TYPES}` section, so the host can't know what its exports mean; in Rust, use \
+             the crate `bennu-guest`; in C and Zig, link the `_component_type.o` that `wit-bindgen c` makes; in Go, and \
+             otherwise, run `wasm-tools component embed --world plugin wit CORE.wasm -o NAME.wasm` (`bennu` loads what \
+             comes out)"
+        );
+    }
+    wrap(bytes, module.uses_preview1).map(Cow::Owned)
+}
+
+fn wrap(bytes: &[u8], uses_preview1: bool) -> Result<Vec<u8>> {
+    let mut encoder = ComponentEncoder::default().module(bytes).context("its `component-type` section is invalid")?;
+    if uses_preview1 {
+        encoder = encoder.adapter(PREVIEW1, ADAPTER).context("its `component-type` section contradicts `wit/`")?;
+    }
+    // Wasmtime validates the component when it compiles it.
+    encoder.encode().map_err(|error| {
+        anyhow!(
+            "it is a core module that can't be wrapped as a component ({error:#}); it may import only `bennu:channel` and \
+             `{PREVIEW1}`, and must export all functions of its world"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(wat: &str) -> String {
+        let module = wat::parse_str(wat).unwrap_or_default();
+        to_component(&module).err().map_or_else(String::new, |error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn a_component_stays_as_it_is() -> Result<()> {
+        let component = wat::parse_str("(component)")?;
+        assert!(matches!(to_component(&component)?, Cow::Borrowed(bytes) if bytes == component));
+        assert!(matches!(to_component(b"no wasm")?, Cow::Borrowed(b"no wasm")));
+        Ok(())
+    }
+
+    #[test]
+    fn a_module_without_types_is_refused_with_what_to_do_in_each_language() {
+        let why = refusal("(module)");
+        for word in ["core module", "component-type", "bennu-guest", "wit-bindgen c", "wasm-tools component embed"] {
+            assert!(why.contains(word), "{word}: {why}");
+        }
+    }
+
+    #[test]
+    fn a_module_with_invalid_types_is_refused() {
+        let why = refusal("(module (@custom \"component-type:x\" \"nonsense\"))");
+        assert!(why.contains("section is invalid"), "{why}");
+        let module = wat::parse_str("(module (@custom \"component-type:x\" \"nonsense\"))").unwrap_or_default();
+        assert!(is_typed_module(&module));
+        assert!(!is_typed_module(&module[..module.len() - 1]));
+    }
+
+    /// The names and signatures of the whole of preview 1 are checked where a module that imports all of them is loaded:
+    /// `tests/tests/it/core_modules.rs`.
+    #[test]
+    fn the_adapter_has_no_memory_and_no_data_of_its_own() -> Result<()> {
+        for payload in Parser::new(0).parse_all(ADAPTER) {
+            let payload = payload?;
+            assert!(!matches!(payload, Payload::MemorySection(_) | Payload::DataSection(_)), "{payload:?}");
+        }
+        Ok(())
+    }
+}
