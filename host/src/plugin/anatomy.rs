@@ -7,6 +7,8 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 use wasmparser::{Encoding, Parser, Payload};
 
+use super::script::is_build;
+
 /// The interface whose export makes a component a plugin, and the one that makes it a gatekeeper.
 const CHANNEL: &str = "bennu:channel/channel";
 const CONNECT: &str = "bennu:channel/connect";
@@ -61,6 +63,23 @@ impl Anatomy {
         Ok(Self { imports, exports, kind, version })
     }
 
+    /// Reads the anatomy of the engine of scripts: the imports and exports of the contract.
+    pub(super) fn of_engine(bytes: &[u8]) -> Result<Self> {
+        let Outside { mut imports, mut exports } = Outside::read(bytes)?;
+        [&mut imports, &mut exports].into_iter().for_each(|names| names.retain(|name| name.starts_with(CONTRACT)));
+        Ok(Self { imports, exports, kind: Kind::Plugin, version: SPOKEN })
+    }
+
+    /// Returns this anatomy with only those optional exports that are in `offers`.
+    pub(super) fn offering(mut self, offers: &[String]) -> Self {
+        let is_offered = |name: &str| name == "channel" || offers.iter().any(|offer| offer == name);
+        self.exports.retain(|name| {
+            let name = name.strip_prefix(CONTRACT).and_then(|name| name.split('@').next());
+            name.is_some_and(is_offered)
+        });
+        self
+    }
+
     /// Returns whether the component exports an interface of the contract. `name` has neither the package nor the
     /// version.
     #[must_use]
@@ -99,6 +118,9 @@ impl Likeness {
         let name = CONNECT.as_bytes();
         if bytes.windows(name.len() + 1).any(|window| window.starts_with(name) && window.ends_with(b"@")) {
             return Self::Gatekeeper;
+        }
+        if is_build(bytes) {
+            return Self::Other;
         }
         if Outside::read(bytes).is_err() { Self::Unknown } else { Self::Other }
     }

@@ -39,6 +39,36 @@ pub(super) async fn compile(
     result.await.map_err(|_| anyhow!("the compiling thread panicked; this is a fault of the host"))?
 }
 
+/// Finds or makes the compiled form of the engine of scripts, in a separate thread.
+pub(super) async fn compile_engine(
+    engine: wasmtime::Engine,
+    cache: Option<Cache>,
+    digest: Digest,
+    bytes: &'static [u8],
+) -> Result<Compiled> {
+    let work = move || {
+        give_way();
+        let anatomy = Anatomy::of_engine(bytes)?;
+        if let Some(component) = cache.as_ref().and_then(|cache| cache.find(&engine, &digest)) {
+            return Ok(Compiled { anatomy, component, was_cached: true });
+        }
+        let component = make(&engine, cache.as_ref(), &digest, bytes)?;
+        Ok(Compiled { anatomy, component, was_cached: false })
+    };
+    in_thread(work).await
+}
+
+/// Runs work in a thread of its own.
+pub(super) async fn in_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let (done, result) = oneshot::channel();
+    let work = move || {
+        // The receiver is gone if the host is stopping or the file has changed.
+        let _ = done.send(work());
+    };
+    std::thread::Builder::new().name("bennu-compile".into()).spawn(work).context("starting a thread to compile in")?;
+    result.await.map_err(|_| anyhow!("the compiling thread panicked; this is a fault of the host"))?
+}
+
 fn find_or_compile(
     engine: &wasmtime::Engine,
     cache: Option<&Cache>,

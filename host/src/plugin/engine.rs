@@ -10,6 +10,7 @@ use super::bindings::Everything;
 use super::capacity::Capacity;
 use super::epoch::EpochTicker;
 use super::guest::Guest;
+use super::script::ScriptEngine;
 use crate::contract::CallLimits;
 
 /// The default limit on the instances of all plugins together. Each instance reserves about 8 GiB of address space,
@@ -23,6 +24,7 @@ pub struct Engine {
     pub(super) linker: Arc<Linker<Guest>>,
     pub(super) ticker: Arc<EpochTicker>,
     pub(super) capacity: Arc<Capacity>,
+    pub(super) scripts: Arc<ScriptEngine>,
 }
 
 impl Engine {
@@ -37,7 +39,7 @@ impl Engine {
         let mut linker = Linker::new(&wasm);
         Everything::add_to_linker::<Guest, HasSelf<Guest>>(&mut linker, |guest| guest)?;
         let ticker = Arc::new(EpochTicker::start(wasm.weak()).context("starting the thread that interrupts guests")?);
-        Ok(Self { wasm, linker: Arc::new(linker), ticker, capacity: Arc::default() })
+        Ok(Self { wasm, linker: Arc::new(linker), ticker, capacity: Arc::default(), scripts: Arc::default() })
     }
 
     /// Waits until the thread that interrupts guests has ended. Without this thread, a guest in an endless loop would

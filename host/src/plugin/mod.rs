@@ -31,6 +31,7 @@ mod library;
 mod loader;
 mod pool;
 mod scan;
+mod script;
 mod status;
 mod unclaimed;
 mod wasm;
@@ -49,6 +50,7 @@ pub use library::{Command, CommandError, Control, Library, LibraryOptions, Plugi
 pub use loader::{Loaded, Loader};
 pub use pool::PoolLimits;
 pub use scan::Source;
+pub use script::build_of;
 pub use status::{OnProbation, PluginPhase, PluginStatus, PluginStatuses, RolledBack};
 pub use unclaimed::{Unclaimed, unclaimed};
 pub use wasm::WasmPlugin;

@@ -10,6 +10,8 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, anyhow, bail};
 use tokio::time::{Instant, sleep_until};
 
+use super::script::is_script;
+
 /// A source of plugins: a directory, in which every `.wasm` file is a plugin, or one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -33,7 +35,7 @@ impl Source {
             return Ok(Self::Directory(path.to_owned()));
         }
         if name_of(path).is_none() {
-            bail!("{} is not a plugin: a plugin's file is named NAME.wasm", path.display());
+            bail!("{} is not a plugin: a plugin's file is named NAME.wasm, NAME.js or NAME.ts", path.display());
         }
         Ok(Self::File(path.to_owned()))
     }
@@ -71,8 +73,8 @@ impl Source {
 /// Returns a plugin's name, which is the stem of its file. Hidden files aren't plugins, because editors and copy
 /// tools create such files.
 pub(super) fn name_of(path: &Path) -> Option<&str> {
-    let is_wasm = path.extension().is_some_and(|extension| extension == "wasm");
-    path.file_stem().and_then(|stem| stem.to_str()).filter(|stem| is_wasm && !stem.starts_with('.'))
+    let is_plugin = path.extension().is_some_and(|extension| extension == "wasm") || is_script(path);
+    path.file_stem().and_then(|stem| stem.to_str()).filter(|stem| is_plugin && !stem.starts_with('.'))
 }
 
 /// Metadata that differs between two versions of a file, so that a change is detected without reading the file.
