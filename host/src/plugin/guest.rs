@@ -356,7 +356,14 @@ mod tests {
         };
         let store = Store::in_memory(StoreLimits::default()).expect("memory");
         let (limits, surroundings) = (Arc::default(), Arc::new(NoHost));
-        Guest::new(Arc::new(GuestContext { origin: Arc::new(origin), own: none(), limits, surroundings, store }))
+        Guest::new(Arc::new(GuestContext {
+            origin: Arc::new(origin),
+            own: none(),
+            limits,
+            surroundings,
+            store,
+            script: None,
+        }))
     }
 
     /// Returns the lines that are logged while `work` runs.

@@ -187,7 +187,8 @@ impl Loader {
         let context = self.context(&origin, own, script);
         // The instance occupies a place that the first call may need.
         drop(instance);
-        let pool = Pool::new(prepared, context, self.pool_limits, Arc::clone(&self.engine.capacity));
+        let (capacity, ticker) = (Arc::clone(&self.engine.capacity), Arc::clone(&self.engine.ticker));
+        let pool = Pool::new(prepared, context, self.pool_limits, capacity, ticker);
         let plugin = Arc::new(WasmPlugin::new(pool, Arc::clone(&self.call_limits), self.engine.clone()));
         Ok(Loaded { anatomy, routes, size, digest, compiling, was_cached, takes, origin, plugin })
     }
@@ -220,8 +221,10 @@ impl Loader {
         let instance = instance.context("instantiating it took too long")?;
         instance.map_err(|error| match error.downcast::<Misshapen>() {
             Ok(misshapen) => anyhow!(misshapen),
-            Err(error) if script.is_some() => anyhow!("its evaluation failed: {}", evaluation_failure(&error)),
-            Err(error) => anyhow!("it could not be instantiated: {}", fault_of(&error, CallDiagnostics::default())),
+            Err(error) => match script {
+                Some(script) => anyhow!("its evaluation failed: {}", evaluation_failure(script, &error)),
+                None => anyhow!("it could not be instantiated: {}", fault_of(&error, CallDiagnostics::default())),
+            },
         })
     }
 

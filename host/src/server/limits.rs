@@ -59,7 +59,7 @@ pub struct Limits {
     pub calls_per_instance: u32,
     /// Milliseconds of CPU time of one call. Past it: fault, deadline. Default 50.
     pub call_cpu_ms: u64,
-    /// CPU time of the evaluation of a script, in a new instance, in milliseconds.
+    /// Milliseconds of CPU time of the evaluation of a script in a new instance. Past it: fault, deadline. Default 500.
     pub init_cpu_ms: u64,
     /// Milliseconds that one call may take. Past it: fault, deadline. Default 5,000.
     pub call_wall_ms: u64,

@@ -1,7 +1,7 @@
 // The contract's callbacks, made of a plugin's channels.
 import type { Channel } from "./channel.ts";
 import { drop, handOver, Refusal, refuse, Stop } from "./channel.ts";
-import { Kept } from "./kept.ts";
+import { CallState } from "./state.ts";
 import { pack, packObject, unpack } from "./payload.ts";
 import type { Packed } from "./payload.ts";
 import { decode, encode } from "./text.ts";
@@ -9,7 +9,7 @@ import { Socket, Topic } from "./topic.ts";
 
 type AnyChannel = Channel<any, any>;
 type Route = { is: AnyChannel; state: string; room: string };
-type Done = { given?: any; refused?: unknown; isRefused: boolean; state: Kept<any>; room: Kept<any>; hasRoom: boolean };
+type Done = { given?: any; refused?: unknown; isRefused: boolean; state: CallState<any>; room: CallState<any>; hasRoom: boolean };
 
 /** The names of a channel's fields. Another name is a mistake that would otherwise go unnoticed. */
 const FIELDS = new Set([
@@ -36,7 +36,7 @@ function check(pattern: string, is: AnyChannel) {
 
 /** The text of an error, with the places in the script. */
 export function problemText(problem: any): string {
-  if (!(problem instanceof Error)) return `a ${typeof problem} was thrown: ${shown(problem)}`;
+  if (!(problem instanceof Error)) return `${shown(problem)} was thrown; throw an \`Error\` to see where`;
   const frames = String(problem.stack ?? "").split("\n").map((line) => line.trim().replace(/^at /, ""));
   const own = frames.filter((frame) => /:\d+/.test(frame) && !/\bbennu[:/]|\(bennu\b|^bennu\b/.test(frame));
   const places = own.length ? `; in ${own.slice(0, 8).join(", called by ")}` : "";
@@ -70,7 +70,7 @@ export function callbacks(channels: Record<string, AnyChannel>) {
   const own = (table: any, event: string) => (table && Object.hasOwn(table, event) ? table[event] : undefined);
 
   function run(what: string, topic: string, member: any, room: any, call: (socket: any, is: AnyChannel) => any): Done {
-    const route = routeOf(topic), state = new Kept<any>(member?.assigns, route.state), shared = new Kept<any>(room, route.room);
+    const route = routeOf(topic), state = new CallState<any>(member?.assigns, route.state), shared = new CallState<any>(room, route.room);
     const socket = member ? new Socket(Number(member.id), topic, state, shared, member.ref ?? undefined) : new Topic(topic, shared);
     const done = { state, room: shared, hasRoom: route.is.room !== undefined, isRefused: false };
     try {
@@ -162,7 +162,7 @@ export function callbacks(channels: Record<string, AnyChannel>) {
         return ending(() => {
           const route = routeOf(topic), handler = own(route.is.intercept, event);
           return recipients.map(({ member, assigns }) => {
-            const recipient = { id: Number(member), topic, state: new Kept<any>(assigns, route.state).value };
+            const recipient = { id: Number(member), topic, state: new CallState<any>(assigns, route.state).value };
             return decision(handler?.(unpack(payload), recipient), event);
           });
         });

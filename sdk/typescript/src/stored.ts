@@ -1,5 +1,6 @@
 import * as entriesOf from "bennu:channel/entries@0.1.0";
 import * as hostStore from "bennu:channel/store@0.1.0";
+import { onlyInCallbacks } from "./phase.ts";
 import { decode, encode } from "./text.ts";
 
 /** A range of keys. */
@@ -49,16 +50,20 @@ function json(value: unknown): Uint8Array {
 /** Storage that outlives the host: ordered keys with JSON values. A callback is a transaction. */
 export const store = {
   get<T = any>(key: string): T | undefined {
+    onlyInCallbacks("store.get");
     const found = hostStore.get(encode(key));
     return found ? JSON.parse(decode(found)) : undefined;
   },
   put(key: string, value: unknown): void {
+    onlyInCallbacks("store.put");
     hostStore.put(encode(key), json(value));
   },
   delete(key: string): void {
+    onlyInCallbacks("store.delete");
     hostStore.delete(encode(key));
   },
   list<T = any>(range: Range = {}): [string, T][] {
+    onlyInCallbacks("store.list");
     return hostStore.scan(...bounds(range)).map(({ key, value }: any) => [decode(key), JSON.parse(decode(value))]);
   },
 };
@@ -66,28 +71,35 @@ export const store = {
 /** The entries of a topic with a room: an ordered map of JSON values, each kept on its own. */
 export const entries = {
   get<T = any>(key: string): T | undefined {
+    onlyInCallbacks("entries.get");
     const found = entriesOf.get(encode(key));
     return found ? JSON.parse(decode(found)) : undefined;
   },
   put(key: string, value: unknown): void {
+    onlyInCallbacks("entries.put");
     entriesOf.put(encode(key), json(value));
   },
   delete(key: string): void {
+    onlyInCallbacks("entries.delete");
     entriesOf.delete(encode(key));
   },
   list<T = any>(range: Range = {}): [string, T][] {
+    onlyInCallbacks("entries.list");
     return packedEntries(entriesOf.scan(...bounds(range)));
   },
   /** Deletes up to `limit` entries of a range from its beginning, and returns their number. */
   deleteRange(range: Range = {}): number {
+    onlyInCallbacks("entries.deleteRange");
     const [start, end, , limit] = bounds({ limit: 1000, ...range });
     return entriesOf.deleteRange(start, end, limit);
   },
   /** The member follows only published entries whose keys begin with such a prefix. */
   follow(prefix: string): void {
+    onlyInCallbacks("entries.follow");
     entriesOf.follow(prefix);
   },
   unfollow(prefix: string): void {
+    onlyInCallbacks("entries.unfollow");
     entriesOf.unfollow(prefix);
   },
 };

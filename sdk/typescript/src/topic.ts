@@ -4,7 +4,7 @@ import * as presence from "bennu:channel/presence@0.1.0";
 import * as effects from "bennu:channel/socket@0.1.0";
 import * as topics from "bennu:channel/topics@0.1.0";
 import { count, objectText, pack, packObject, text } from "./payload.ts";
-import type { Kept } from "./kept.ts";
+import type { CallState } from "./state.ts";
 
 /** The presences of a topic, by key. */
 export type Presences = Record<string, { metas: Record<string, any>[] }>;
@@ -13,9 +13,9 @@ export type Presences = Record<string, { metas: Record<string, any>[] }>;
 export class Topic<R = any> {
   /** The topic's name. */
   readonly topic: string;
-  #room: Kept<R>;
+  #room: CallState<R>;
 
-  constructor(topic: string, room: Kept<R>) {
+  constructor(topic: string, room: CallState<R>) {
     this.topic = topic;
     this.#room = room;
   }
@@ -81,9 +81,9 @@ export class Socket<S = any, R = any> extends Topic<R> {
   readonly id: number;
   /** The ref of the client's message, for a later `reply`. */
   readonly ref: string | undefined;
-  #state: Kept<S>;
+  #state: CallState<S>;
 
-  constructor(id: number, topic: string, state: Kept<S>, room: Kept<R>, ref: string | undefined) {
+  constructor(id: number, topic: string, state: CallState<S>, room: CallState<R>, ref: string | undefined) {
     super(topic, room);
     this.id = id;
     this.ref = ref;

@@ -28,6 +28,12 @@ pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> Result<()> {
         }
         Ok(())
     })?;
+    report.func_wrap("failed", |mut store: StoreContextMut<'_, Guest>, (problem,): (String,)| {
+        if let Some(evaluation) = &mut store.data_mut().evaluation {
+            evaluation.problem = Some(problem);
+        }
+        Ok(())
+    })?;
     Ok(())
 }
 

@@ -137,11 +137,11 @@ mod tests {
     #[test]
     fn classes_keep_what_runs() {
         let class = "abstract class A<T> extends B<T> implements C, D<T> {\n  private readonly x?: number = 1;\n  declare y: string;\n  \
-                     static #z!: T;\n  [key: string]: unknown;\n  abstract m(): void;\n  n(): void;\n  public override async n(a?: T): \
+                     z!: T;\n  static #s?: T;\n  [key: string]: unknown;\n  abstract m(): void;\n  n(): void;\n  public override async n(a?: T): \
                      Promise<void> {}\n  get private() { return 1 }\n  readonly ['a']?: 1;\n}";
         erases(
             class,
-            "class A extends B { x = 1; ; static #z ; ; ; ; async n(a ) {} get private() { return 1 } ['a'] ; }",
+            "class A extends B { x = 1; ; z ; static #s ; ; ; ; async n(a ) {} get private() { return 1 } ['a'] ; }",
         );
     }
 

@@ -1,7 +1,7 @@
 import { decode, encode } from "./text.ts";
 
 /** A state that the host keeps: read when a callback first asks for it, and given back if it is another one then. */
-export class Kept<T> {
+export class CallState<T> {
   #bytes: Uint8Array | null | undefined;
   #first: string;
   #before: string | undefined;
