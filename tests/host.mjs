@@ -24,9 +24,10 @@ export const plugin = (name) => join(guests, `${name}.wasm`);
  * Starts a host with some plugins. `page` is the folder of its static page: the name of an example, or a path.
  *
  * @param {import("node:test").TestContext} test at whose end the host ends
- * @param {{plugins: string[], page?: string, config?: string}} options `config` is the text of its bennu.toml
+ * @param {{plugins?: string[], scripts?: Record<string, string>, page?: string, config?: string}} options `scripts` has the content
+ * of files such as `chat.ts`, and `config` is the text of its bennu.toml
  */
-export async function startHost(test, { plugins, page, config }) {
+export async function startHost(test, { plugins = [], scripts = {}, page, config }) {
   const folder = await mkdtemp(join(tmpdir(), "bennu-"));
   const host = new Host(folder, page && resolve(pages, page), config);
   test.after(async () => {
@@ -35,6 +36,7 @@ export async function startHost(test, { plugins, page, config }) {
   });
   if (config !== undefined) await writeFile(join(folder, "bennu.toml"), config);
   for (const name of plugins) await copyFile(plugin(name), join(folder, `${name}.wasm`));
+  for (const [file, content] of Object.entries(scripts)) await writeFile(join(folder, file), content);
   await host.start();
   return host;
 }
@@ -131,9 +133,14 @@ class Host {
 
   /** Replaces the plugin `name` by another build. As a build tool does, it renames a new file. */
   async replace(name, bytes) {
-    const part = join(this.#folder, `${name}.part`);
-    await writeFile(part, bytes);
-    await rename(part, join(this.#folder, `${name}.wasm`));
+    await this.write(`${name}.wasm`, bytes);
+  }
+
+  /** Writes a file into the folder of plugins, under another name first. */
+  async write(file, content) {
+    const part = join(this.#folder, `${file}.part`);
+    await writeFile(part, content);
+    await rename(part, join(this.#folder, file));
   }
 }
 

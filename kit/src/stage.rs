@@ -11,7 +11,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use bennu::channel::{Delivered, Node};
 use bennu::contract::{Identity, system_now_ms};
 use bennu::entries::EntriesNode;
-use bennu::plugin::{Digest, Loaded, Loader};
+use bennu::plugin::{Digest, Loaded, Loader, build_of};
 use bennu::protocol::{Payload, Topic};
 use bennu::pubsub::{Broadcast, Except};
 use bennu::routes::{RouteTable, Routes};
@@ -301,7 +301,8 @@ impl Inside {
     }
 
     fn load(&self, name: &str, file: &Path) -> Result<Loaded> {
-        let bytes = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+        let content = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+        let bytes = build_of(file, content);
         let before = self.generations.borrow().get(name).copied().unwrap_or_default();
         let origin = self.config.settings()?.origin(name, before.saturating_add(1))?;
         let digest = Digest::of(&bytes);

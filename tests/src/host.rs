@@ -131,11 +131,19 @@ impl TestHost {
     /// # Errors
     /// If the deadline passes first.
     pub async fn put(&self, name: &str, bytes: &[u8]) -> Result<Loading> {
-        let mark = self.log.len();
-        let beside = self.home.path().join("plugins").join(format!("{name}.part"));
+        self.put_file(&format!("{name}.wasm"), bytes).await
+    }
+
+    /// Does the same with a file of this name, such as `chat.ts`.
+    ///
+    /// # Errors
+    /// If the deadline passes first.
+    pub async fn put_file(&self, file: &str, bytes: &[u8]) -> Result<Loading> {
+        let (mark, plugins) = (self.log.len(), self.home.path().join("plugins"));
+        let beside = plugins.join(format!("{file}.part"));
         fs::write(&beside, bytes)?;
-        fs::rename(&beside, self.plugin_file(name))?;
-        self.decision(mark, name).await
+        fs::rename(&beside, plugins.join(file))?;
+        self.decision(mark, file.split('.').next().unwrap_or(file)).await
     }
 
     /// Waits for the host's first decision about a plugin after a mark in the log.

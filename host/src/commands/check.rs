@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 use bennu::contract::NoHost;
-use bennu::plugin::{Digest, Loaded};
+use bennu::plugin::{Digest, Loaded, build_of};
 use bennu::routes::{OnFault, RoomKind, RouteSpec, Turns};
 use bennu::server::{Config, loader, start_logging};
 use bennu::store::{Store, StoreLimits};
@@ -32,6 +32,7 @@ impl Check {
         let name = self.file.file_stem().unwrap_or_default().to_string_lossy();
         let origin = config.settings()?.origin(&name, 1);
         let origin = origin.map_err(|error| anyhow!("{} can't be served: {error:#}", self.file.display()))?;
+        let bytes = build_of(&self.file, bytes);
         let digest = Digest::of(&bytes);
         let store = Store::in_memory(StoreLimits::default())?;
         let loaded = loader(&config, Arc::new(NoHost), store, 1)?.load(bytes.into(), digest, Arc::new(origin)).await;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use wasmparser::{Encoding, Parser, Payload};
 
 use super::core_module::is_typed_module;
+use super::script::is_build;
 use super::wasi;
 
 /// The interface whose export makes a component a plugin, and the one that makes it a gatekeeper.
@@ -64,6 +65,23 @@ impl Anatomy {
         Ok(Self { imports, exports, kind, version })
     }
 
+    /// Reads the anatomy of the engine of scripts: the imports and exports of the contract.
+    pub(super) fn of_engine(bytes: &[u8]) -> Result<Self> {
+        let Outside { mut imports, mut exports } = Outside::read(bytes)?;
+        [&mut imports, &mut exports].into_iter().for_each(|names| names.retain(|name| name.starts_with(CONTRACT)));
+        Ok(Self { imports, exports, kind: Kind::Plugin, version: SPOKEN })
+    }
+
+    /// Returns this anatomy with only those optional exports that are in `offers`.
+    pub(super) fn offering(mut self, offers: &[String]) -> Self {
+        let is_offered = |name: &str| name == "channel" || offers.iter().any(|offer| offer == name);
+        self.exports.retain(|name| {
+            let name = name.strip_prefix(CONTRACT).and_then(|name| name.split('@').next());
+            name.is_some_and(is_offered)
+        });
+        self
+    }
+
     /// Returns whether the component exports an interface of the contract. `name` has neither the package nor the
     /// version.
     #[must_use]
@@ -108,7 +126,7 @@ impl Likeness {
         if bytes.windows(name.len() + 1).any(|window| window.starts_with(name) && window.ends_with(b"@")) {
             return Self::Gatekeeper;
         }
-        let is_known = is_typed_module(bytes) || Outside::read(bytes).is_ok();
+        let is_known = is_build(bytes) || is_typed_module(bytes) || Outside::read(bytes).is_ok();
         if is_known { Self::Other } else { Self::Unknown }
     }
 }

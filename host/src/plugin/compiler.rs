@@ -37,13 +37,36 @@ pub(super) async fn compile(
     bytes: Bytes,
     held: impl Send + 'static,
 ) -> Result<Compiled> {
+    in_thread(move || {
+        let found = find_or_compile(&engine, cache.as_ref(), &digest, &bytes);
+        drop(held);
+        found
+    })
+    .await
+}
+
+/// Finds or makes the compiled form of the engine of scripts, in a separate thread.
+pub(super) async fn compile_engine(
+    engine: Engine,
+    cache: Option<Cache>,
+    digest: Digest,
+    bytes: &'static [u8],
+) -> Result<Compiled> {
+    in_thread(move || {
+        let anatomy = Anatomy::of_engine(bytes)?;
+        let (component, was_cached) = component_of(&engine, cache.as_ref(), &digest, bytes)?;
+        Ok(Compiled { anatomy, tools: Tools::read(bytes), component, was_cached })
+    })
+    .await
+}
+
+/// Runs work in a thread of its own, with low priority.
+pub(super) async fn in_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     let (done, result) = oneshot::channel();
     let work = move || {
         give_way();
-        let found = find_or_compile(&engine, cache.as_ref(), &digest, &bytes);
-        drop(held);
         // The receiver is gone if the host is stopping or the file has changed.
-        let _ = done.send(found);
+        let _ = done.send(work());
     };
     std::thread::Builder::new().name(THREAD.into()).spawn(work).context("starting a thread to compile in")?;
     result.await.map_err(|_| anyhow!("the compiling thread panicked; this is a fault of the host"))?
@@ -54,11 +77,21 @@ pub(super) async fn compile(
 fn find_or_compile(engine: &Engine, cache: Option<&Cache>, digest: &Digest, bytes: &[u8]) -> Result<Compiled> {
     let component = core_module::to_component(bytes)?;
     let (anatomy, tools) = (Anatomy::read(&component)?, Tools::read(bytes));
+    let (component, was_cached) = component_of(engine, cache, digest, &component)?;
+    Ok(Compiled { anatomy, tools, component, was_cached })
+}
+
+/// Finds or makes the compiled form of a component. Also returns whether it was in the cache.
+fn component_of(
+    engine: &Engine,
+    cache: Option<&Cache>,
+    digest: &Digest,
+    component: &[u8],
+) -> Result<(Component, bool)> {
     if let Some(component) = cache.and_then(|cache| cache.find(&engine.wasm, digest)) {
-        return Ok(Compiled { anatomy, tools, component, was_cached: true });
+        return Ok((component, true));
     }
-    let component = make(&engine.wasm, &engine.functions, cache, digest, &component)?;
-    Ok(Compiled { anatomy, tools, component, was_cached: false })
+    Ok((make(&engine.wasm, &engine.functions, cache, digest, component)?, false))
 }
 
 /// Compiles the functions of a component on several processors. Each compilation has threads of its own: in a shared

@@ -11,6 +11,7 @@ use super::capacity::Capacity;
 use super::epoch::EpochTicker;
 use super::functions::FunctionCache;
 use super::guest::Guest;
+use super::script::ScriptEngine;
 use crate::contract::CallLimits;
 
 /// The default limit on the instances of all plugins together. Each instance reserves about 8 GiB of address space,
@@ -26,6 +27,7 @@ pub struct Engine {
     pub(super) capacity: Arc<Capacity>,
     /// The compiled functions that the compiler reads and writes.
     pub(super) functions: Arc<FunctionCache>,
+    pub(super) scripts: Arc<ScriptEngine>,
 }
 
 impl Engine {
@@ -41,7 +43,8 @@ impl Engine {
         let mut linker = Linker::new(&wasm);
         Everything::add_to_linker::<Guest, HasSelf<Guest>>(&mut linker, |guest| guest)?;
         let ticker = Arc::new(EpochTicker::start(wasm.weak()).context("starting the thread that interrupts guests")?);
-        Ok(Self { wasm, linker: Arc::new(linker), ticker, capacity: Arc::default(), functions })
+        let (capacity, scripts) = (Arc::default(), Arc::default());
+        Ok(Self { wasm, linker: Arc::new(linker), ticker, capacity, functions, scripts })
     }
 
     /// Waits until the thread that interrupts guests has ended. Without this thread, a guest in an endless loop would

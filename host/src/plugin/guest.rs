@@ -1,12 +1,14 @@
 //! The host's data for one instance: the subject of its call, and the resources and effects of that call.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use wasmtime::{ResourceLimiter, Result};
 
 use super::bindings::bennu::channel::host::Level;
 use super::epoch::EPOCH;
 use super::output::Output;
+use super::script::{Evaluation, SharedScript};
 use super::wasi::WasiState;
 use crate::contract::limits::keys;
 use crate::contract::{CallLimits, Fault, FaultKind, Member, Record, Request, Surroundings, limit_key};
@@ -42,6 +44,8 @@ pub(super) struct GuestContext {
     pub(super) limits: Arc<CallLimits>,
     pub(super) surroundings: Arc<dyn Surroundings>,
     pub(super) store: Store,
+    /// The script that each new instance evaluates, if the plugin is one.
+    pub(super) script: Option<SharedScript>,
 }
 
 /// The access of a call to its plugin's storage.
@@ -85,6 +89,8 @@ pub(super) struct Guest {
     /// The topic of the call, for the log.
     pub(super) topic: Option<Topic>,
     pub(super) log_lines: usize,
+    /// The evaluation of the instance's script, while it runs.
+    pub(super) evaluation: Option<Box<Evaluation>>,
     /// Whether the call has waited for the disk since its last epoch.
     pub(super) has_waited: bool,
     epochs_left: u64,
@@ -127,6 +133,7 @@ impl Guest {
             entries: EntryAccess::Closed,
             topic: None,
             log_lines: 0,
+            evaluation: None,
             has_waited: false,
             epochs_left: 0,
             memory_bytes: 0,
@@ -206,9 +213,37 @@ impl Guest {
         self.log_lines = 0;
         self.has_waited = false;
         self.memory_refused = false;
-        let epochs = self.context.limits.cpu.as_nanos().div_ceil(EPOCH.as_nanos());
-        // One more epoch, because an epoch had already begun when the call began.
-        self.epochs_left = u64::try_from(epochs).unwrap_or(u64::MAX).saturating_add(1);
+        self.epochs_left = epochs(self.context.limits.cpu);
+    }
+
+    /// Prepares for the evaluation of the instance's script.
+    pub(super) fn begin_evaluation(&mut self, evaluation: Evaluation) {
+        self.begin(Subject::Nobody, None, Storage::Closed, EntryAccess::Closed);
+        self.epochs_left = epochs(self.context.limits.init_cpu);
+        self.evaluation = Some(Box::new(evaluation));
+    }
+
+    /// The time, in milliseconds since 1970.
+    pub(super) fn now_ms(&self) -> u64 {
+        self.evaluation.as_ref().map_or_else(|| self.context.surroundings.now_ms(), |evaluation| evaluation.now_ms())
+    }
+
+    /// A random number.
+    pub(super) fn random_number(&mut self) -> Result<u64, Fault> {
+        match &mut self.evaluation {
+            Some(evaluation) => Ok(evaluation.random()),
+            None => self.context.surroundings.random(),
+        }
+    }
+
+    /// Returns a fault while the instance's script is evaluated: every instance must be the same.
+    pub(super) fn check_evaluated(&self) -> Result<(), Fault> {
+        match self.evaluation {
+            Some(_) => Err(Fault::failed(
+                "while a script is evaluated, it can have no effects and can't read the host's data; do it in a callback",
+            )),
+            None => Ok(()),
+        }
     }
 
     /// Takes the call's reads and writes of the store, if there are any.
@@ -250,9 +285,14 @@ impl Guest {
         }
         self.epochs_left = self.epochs_left.saturating_sub(1);
         if self.epochs_left == 0 {
-            let limit = self.context.limits.cpu.as_millis();
-            let key = limit_key(keys::CALL_CPU_MS, limit);
-            let detail = format!("the call ran for more than {limit} ms of CPU time{key}");
+            let limits = &self.context.limits;
+            let (what, limit, key) = match self.evaluation {
+                Some(_) => ("the evaluation of the script", limits.init_cpu, keys::INIT_CPU_MS),
+                None => ("the call", limits.cpu, keys::CALL_CPU_MS),
+            };
+            let limit = limit.as_millis();
+            let key = limit_key(key, limit);
+            let detail = format!("{what} ran for more than {limit} ms of CPU time{key}");
             return Err(Fault::new(FaultKind::Deadline, detail));
         }
         Ok(())
@@ -262,6 +302,12 @@ impl Guest {
     pub(super) fn memory_bytes(&self) -> usize {
         self.memory_bytes
     }
+}
+
+/// Returns the number of epochs in a CPU time, and one more, because an epoch has already begun when a call begins.
+fn epochs(cpu: Duration) -> u64 {
+    let epochs = cpu.as_nanos().div_ceil(EPOCH.as_nanos());
+    u64::try_from(epochs).unwrap_or(u64::MAX).saturating_add(1)
 }
 
 /// A cancelled call has no fault that would contain the panic message, so the message is logged here.
@@ -328,7 +374,14 @@ mod tests {
         };
         let store = Store::in_memory(StoreLimits::default()).expect("memory");
         let (limits, surroundings) = (Arc::default(), Arc::new(NoHost));
-        Guest::new(Arc::new(GuestContext { origin: Arc::new(origin), own: none(), limits, surroundings, store }))
+        Guest::new(Arc::new(GuestContext {
+            origin: Arc::new(origin),
+            own: none(),
+            limits,
+            surroundings,
+            store,
+            script: None,
+        }))
     }
 
     /// Returns the lines that are logged while `work` runs.

@@ -11,6 +11,7 @@ use super::capacity::CapacityPermit;
 use super::exports::{Exports, Prepared};
 use super::guest::{EntryAccess, Guest, Storage, Subject};
 use super::pool::Borrowed;
+use super::script;
 use crate::contract::{
     Admission, Answer, Call, Callback, Capability, Decision, Fault, Outcome, Part, Passing, Request, TopicCall,
     TopicCallback, Upgrade,
@@ -27,6 +28,8 @@ const READABLE: Storage = Storage::Open { may_write: false, draft: None };
 pub(super) struct Instance {
     store: Store<Guest>,
     exports: Exports,
+    /// The optional callbacks of the instance's script.
+    pub(super) offers: Vec<String>,
     /// The number of calls that the instance has run.
     pub(super) calls: u32,
     /// The size of the linear memory when the instance was created, in bytes.
@@ -57,8 +60,13 @@ impl Instance {
             Err(error) => return Err(with_diagnostics(error, store.data_mut().take_diagnostics())),
         };
         let exports = prepared.exports(&mut store, &instance)?;
+        let script = store.data().context.script.clone();
+        let offers = match &script {
+            Some(script) => script::evaluate(&mut store, &instance, script).await?,
+            None => Vec::new(),
+        };
         let memory_at_first = store.data().memory_bytes();
-        Ok(Self { store, exports, calls: 0, memory_at_first, place: None })
+        Ok(Self { store, exports, offers, calls: 0, memory_at_first, place: None })
     }
 
     /// Adds the instance's place among the instances of all plugins.

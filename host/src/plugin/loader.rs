@@ -14,6 +14,7 @@ use super::exports::{Misshapen, Prepared};
 use super::guest::{CallDiagnostics, Grants, GuestContext, Origin};
 use super::instance::Instance;
 use super::pool::{Pool, PoolLimits};
+use super::script::{Script, SharedScript, evaluation_failure, is_build};
 use super::{Anatomy, Cache, Digest, Engine, Kind, Tools, WasmPlugin, compiler, wasi};
 use crate::contract::{CallLimits, Surroundings};
 use crate::routes::{NamedGatekeeper, Probation, Route, RouteSpec, Takes};
@@ -105,6 +106,20 @@ impl Loaded {
     }
 }
 
+/// The parts of a plugin, before its `describe` has been called.
+struct Parts {
+    anatomy: Anatomy,
+    tools: Tools,
+    prepared: Prepared,
+    instance: Instance,
+    size: usize,
+    digest: Digest,
+    compiling: Duration,
+    was_cached: bool,
+    origin: Arc<Origin>,
+    script: Option<SharedScript>,
+}
+
 impl Loader {
     /// Loads a component: reads its anatomy, compiles it, links it, makes one instance, and calls `describe`.
     ///
@@ -124,29 +139,71 @@ impl Loader {
         origin: Arc<Origin>,
         held: impl Send + 'static,
     ) -> Result<Loaded> {
+        if is_build(&bytes) {
+            return self.load_script(bytes, digest, origin, held).await;
+        }
         let (size, started) = (bytes.len(), Instant::now());
         let compiled = compiler::compile(self.engine.clone(), self.cache.clone(), digest, bytes, held).await?;
         let (anatomy, compiling) = (compiled.anatomy, started.elapsed());
         let prepared = self.prepare(&anatomy, &compiled.component)?;
-        let mut instance = self.instantiate(&prepared, &origin).await?;
+        let instance = self.instantiate(&prepared, &origin, None).await?;
+        let (was_cached, tools, script) = (compiled.was_cached, compiled.tools, None);
+        self.finish(Parts { anatomy, tools, prepared, instance, size, digest, compiling, was_cached, origin, script })
+            .await
+    }
+
+    /// Loads a script: checks its source, evaluates it in an instance of the engine, and calls `describe`.
+    async fn load_script(
+        &self,
+        bytes: Bytes,
+        digest: Digest,
+        origin: Arc<Origin>,
+        held: impl Send + 'static,
+    ) -> Result<Loaded> {
+        let (size, started) = (bytes.len(), Instant::now());
+        let script = compiler::in_thread(move || {
+            let script = Script::read(&bytes);
+            drop(held);
+            script
+        });
+        let script = Arc::new(script.await?);
+        let engine = self.engine.scripts.get(&self.engine, self.cache.as_ref()).await?;
+        let compiling = started.elapsed();
+        let whole = Prepared::new(engine.component.clone(), &engine.anatomy)?;
+        let mut instance = self.instantiate(&whole, &origin, Some(&script)).await?;
+        for warning in script.warnings() {
+            tracing::warn!(plugin = &*origin.name, "{warning}");
+        }
+        let anatomy = engine.anatomy.clone().offering(&std::mem::take(&mut instance.offers));
+        let prepared = Prepared::new(engine.component.clone(), &anatomy)?;
+        let (was_cached, tools, script) = (engine.was_cached, script.tools(), Some(script));
+        self.finish(Parts { anatomy, tools, prepared, instance, size, digest, compiling, was_cached, origin, script })
+            .await
+    }
+
+    /// Calls `describe`, and makes the plugin.
+    async fn finish(&self, parts: Parts) -> Result<Loaded> {
+        let Parts { anatomy, tools, prepared, mut instance, size, digest, compiling, was_cached, origin, script } =
+            parts;
         let routes = match anatomy.kind {
             Kind::Plugin => self.describe(&mut instance, prepared.has_handle_out()).await?,
             Kind::Gatekeeper => Vec::new(),
         };
         let takes = prepared.takes(&anatomy);
-        let context = self.context(&origin, routes.iter().map(|route| route.pattern.clone()).collect());
+        let own = routes.iter().map(|route| route.pattern.clone()).collect();
+        let context = self.context(&origin, own, script);
         // The instance occupies a place that the first call may need.
         drop(instance);
-        let pool = Pool::new(prepared, context, self.pool_limits, Arc::clone(&self.engine.capacity));
+        let (capacity, ticker) = (Arc::clone(&self.engine.capacity), Arc::clone(&self.engine.ticker));
+        let pool = Pool::new(prepared, context, self.pool_limits, capacity, ticker);
         let plugin = Arc::new(WasmPlugin::new(pool, Arc::clone(&self.call_limits), self.engine.clone()));
-        let (was_cached, tools) = (compiled.was_cached, compiled.tools);
         Ok(Loaded { anatomy, tools, routes, size, digest, compiling, was_cached, takes, origin, plugin })
     }
 
-    fn context(&self, origin: &Arc<Origin>, own: Grants) -> Arc<GuestContext> {
+    fn context(&self, origin: &Arc<Origin>, own: Grants, script: Option<SharedScript>) -> Arc<GuestContext> {
         let (limits, surroundings) = (Arc::clone(&self.call_limits), Arc::clone(&self.surroundings));
         let (origin, store) = (Arc::clone(origin), self.store.clone());
-        Arc::new(GuestContext { origin, own, limits, surroundings, store })
+        Arc::new(GuestContext { origin, own, limits, surroundings, store, script })
     }
 
     /// Links the component, and finds its exports. Their types must match the contract.
@@ -163,14 +220,22 @@ impl Loader {
         Ok(Prepared::new(component, anatomy)?)
     }
 
-    async fn instantiate(&self, prepared: &Prepared, origin: &Arc<Origin>) -> Result<Instance> {
-        let context = self.context(origin, Grants::default());
+    async fn instantiate(
+        &self,
+        prepared: &Prepared,
+        origin: &Arc<Origin>,
+        script: Option<&SharedScript>,
+    ) -> Result<Instance> {
+        let context = self.context(origin, Grants::default(), script.cloned());
         let making = self.engine.capacity.instance(prepared, &context);
         let instance = timeout(self.call_limits.wall, self.engine.ticker.signal().keep(making)).await;
         let instance = instance.context("instantiating it took too long")?;
         instance.map_err(|error| match error.downcast::<Misshapen>() {
             Ok(misshapen) => anyhow!(misshapen),
-            Err(error) => anyhow!("it could not be instantiated: {}", fault_of(&error, CallDiagnostics::default())),
+            Err(error) => match script {
+                Some(script) => anyhow!("its evaluation failed: {}", evaluation_failure(script, &error)),
+                None => anyhow!("it could not be instantiated: {}", fault_of(&error, CallDiagnostics::default())),
+            },
         })
     }
 

@@ -35,6 +35,7 @@ mod loader;
 mod output;
 mod pool;
 mod scan;
+mod script;
 mod status;
 mod tools;
 mod unclaimed;
@@ -55,6 +56,7 @@ pub use library::{Command, CommandError, Control, Library, LibraryOptions, Plugi
 pub use loader::{Loaded, Loader};
 pub use pool::PoolLimits;
 pub use scan::Source;
+pub use script::build_of;
 pub use status::{OnProbation, PluginPhase, PluginStatus, PluginStatuses, RolledBack};
 pub use tools::Tools;
 pub use unclaimed::{Unclaimed, unclaimed};

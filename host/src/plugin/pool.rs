@@ -1,11 +1,14 @@
 //! The pool of instances of one generation of a plugin. Instances are reused, and dropped after any error.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 
 use super::backtrace::fault_of;
 use super::capacity::{Capacity, Idle};
+use super::epoch::EpochTicker;
 use super::exports::Prepared;
 use super::guest::{CallDiagnostics, GuestContext, Origin};
 use super::instance::Instance;
@@ -39,6 +42,10 @@ pub(super) struct Pool {
     /// The unused instances. If another plugin needs a place, one of them may be evicted.
     idle: Arc<Idle>,
     capacity: Arc<Capacity>,
+    /// Interrupts the evaluation of a script in a spare instance.
+    ticker: Arc<EpochTicker>,
+    /// Whether a spare instance is being made.
+    is_sparing: Arc<AtomicBool>,
 }
 
 /// An instance taken from the pool. Dropping it drops the instance; only [`Borrowed::settle`] returns the instance to
@@ -55,10 +62,32 @@ impl Pool {
         context: Arc<GuestContext>,
         limits: PoolLimits,
         capacity: Arc<Capacity>,
+        ticker: Arc<EpochTicker>,
     ) -> Self {
         let (free, idle) = (Semaphore::new(limits.instances), Arc::default());
         capacity.share(&idle);
-        Self { prepared, context, limits, free, idle, capacity }
+        Self { prepared, context, limits, free, idle, capacity, ticker, is_sparing: Arc::default() }
+    }
+
+    /// After a fault of a script, makes an unused instance in a task. A new instance has to evaluate the script, and the next
+    /// call should not wait for that.
+    fn make_spare(&self) {
+        if self.context.script.is_none() || self.is_sparing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (prepared, context, wall) = (self.prepared.clone(), Arc::clone(&self.context), self.context.limits.wall);
+        let (capacity, ticker) = (Arc::clone(&self.capacity), Arc::clone(&self.ticker));
+        let (idle, is_sparing) = (Arc::downgrade(&self.idle), Arc::clone(&self.is_sparing));
+        tokio::spawn(async move {
+            let making = capacity.instance(&prepared, &context);
+            let made = timeout(wall, ticker.signal().keep(making)).await;
+            is_sparing.store(false, Ordering::Release);
+            let (Ok(Ok(instance)), Some(idle)) = (made, idle.upgrade()) else { return };
+            let mut idle = idle.lock();
+            if idle.is_empty() && !capacity.is_wanted() {
+                idle.push(Box::new(instance));
+            }
+        });
     }
 
     /// Returns the plugin that the instances belong to.
@@ -122,7 +151,10 @@ impl Borrowed<'_> {
                 }
                 Ok(value)
             }
-            Err(error) => Err(fault_of(&error, instance.guest_mut().take_diagnostics())),
+            Err(error) => {
+                pool.make_spare();
+                Err(fault_of(&error, instance.guest_mut().take_diagnostics()))
+            }
         }
     }
 }

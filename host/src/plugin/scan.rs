@@ -10,7 +10,9 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, anyhow, bail};
 use tokio::time::{Instant, sleep_until};
 
-/// A source of plugins: a directory, in which every `.wasm` file is a plugin, or one file.
+use super::script::is_script;
+
+/// A source of plugins: a directory, in which every `.wasm` file and every script is a plugin, or one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// A directory. Its subdirectories aren't searched.
@@ -33,7 +35,7 @@ impl Source {
             return Ok(Self::Directory(path.to_owned()));
         }
         if name_of(path).is_none() {
-            bail!("{} is not a plugin: a plugin's file is named NAME.wasm", path.display());
+            bail!("{} is not a plugin: a plugin's file is named NAME.wasm, NAME.js or NAME.ts", path.display());
         }
         Ok(Self::File(path.to_owned()))
     }
@@ -58,12 +60,14 @@ impl Source {
     fn files(&self) -> Vec<PathBuf> {
         match self {
             Self::File(file) => vec![file.clone()],
-            Self::Directory(directory) => fs::read_dir(directory)
-                .into_iter()
-                .flatten()
-                .filter_map(|entry| Some(entry.ok()?.path()))
-                .filter(|path| name_of(path).is_some() && path.is_file())
-                .collect(),
+            Self::Directory(directory) => {
+                let entries = fs::read_dir(directory).into_iter().flatten();
+                let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+                let mut files: Vec<_> = paths.filter(|path| name_of(path).is_some() && path.is_file()).collect();
+                // Two files of a directory may have the same plugin name. The first in this order is served at each scan.
+                files.sort();
+                files
+            }
         }
     }
 }
@@ -71,8 +75,8 @@ impl Source {
 /// Returns a plugin's name, which is the stem of its file. Hidden files aren't plugins, because editors and copy
 /// tools create such files.
 pub(super) fn name_of(path: &Path) -> Option<&str> {
-    let is_wasm = path.extension().is_some_and(|extension| extension == "wasm");
-    path.file_stem().and_then(|stem| stem.to_str()).filter(|stem| is_wasm && !stem.starts_with('.'))
+    let is_plugin = path.extension().is_some_and(|extension| extension == "wasm") || is_script(path);
+    path.file_stem().and_then(|stem| stem.to_str()).filter(|stem| is_plugin && !stem.starts_with('.'))
 }
 
 /// Metadata that differs between two versions of a file, so that a change is detected without reading the file.
@@ -195,16 +199,19 @@ mod tests {
     #[test]
     fn wasm_files_of_a_directory_are_plugins() -> Result<()> {
         let home = tempfile::tempdir()?;
-        for name in ["chat.wasm", "echo.wasm", "notes.txt", ".hidden.wasm", "half.wasm.partial"] {
+        let others =
+            ["notes.txt", ".hidden.wasm", "half.wasm.partial", "types.d.ts", "room.test.ts", "room.spec.js", ".a.js"];
+        for name in ["chat.wasm", "echo.wasm", "room.ts", "plain.js", "plain.ts"].into_iter().chain(others) {
             fs::write(home.path().join(name), "x")?;
         }
         fs::create_dir(home.path().join("folder.wasm"))?;
         let found = scan(&[Source::find(home.path())?]);
-        assert_eq!(found.plugins.keys().collect::<Vec<_>>(), ["chat", "echo"]);
+        assert_eq!(found.plugins.keys().collect::<Vec<_>>(), ["chat", "echo", "plain", "room"]);
+        assert_eq!(found.doubles, [home.path().join("plain.ts")]);
         let other = tempfile::tempdir()?;
         fs::write(other.path().join("chat.wasm"), "y")?;
         let both = scan(&[Source::find(home.path())?, Source::find(other.path())?]);
-        assert_eq!(both.doubles, [other.path().join("chat.wasm")]);
+        assert_eq!(both.doubles, [home.path().join("plain.ts"), other.path().join("chat.wasm")]);
         assert!(Source::find(&home.path().join("notes.txt")).is_err());
         assert!(Source::find(&home.path().join("absent")).is_err());
         Ok(())

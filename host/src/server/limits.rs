@@ -59,6 +59,8 @@ pub struct Limits {
     pub calls_per_instance: u32,
     /// Milliseconds of CPU time of one call. Past it: fault, deadline. Default 50.
     pub call_cpu_ms: u64,
+    /// Milliseconds of CPU time of the evaluation of a script in a new instance. Past it: fault, deadline. Default 500.
+    pub init_cpu_ms: u64,
     /// Milliseconds that one call may take. Past it: fault, deadline. Default 5,000.
     pub call_wall_ms: u64,
     /// Bytes of linear memory of one instance. Past it: the guest gets no more, and a trap that follows is fault, memory.
@@ -155,6 +157,7 @@ impl Default for Limits {
             instances_per_plugin: pool.instances,
             calls_per_instance: pool.calls_per_instance,
             call_cpu_ms: millis(call.cpu),
+            init_cpu_ms: millis(call.init_cpu),
             call_wall_ms: millis(call.wall),
             memory_bytes: call.memory_bytes,
             assigns_bytes: call.assigns_bytes,
@@ -228,6 +231,7 @@ impl Limits {
             ("idle_ms", self.idle_ms),
             ("longpoll_window_ms", self.longpoll_window_ms),
             ("call_cpu_ms", self.call_cpu_ms),
+            ("init_cpu_ms", self.init_cpu_ms),
             ("call_wall_ms", self.call_wall_ms),
         ];
         for (key, value) in times {
@@ -248,6 +252,7 @@ impl Limits {
     pub(super) fn call(&self) -> Arc<CallLimits> {
         Arc::new(CallLimits {
             cpu: Duration::from_millis(self.call_cpu_ms),
+            init_cpu: Duration::from_millis(self.init_cpu_ms),
             wall: Duration::from_millis(self.call_wall_ms),
             memory_bytes: self.memory_bytes,
             assigns_bytes: self.assigns_bytes,

@@ -10,6 +10,8 @@ use super::EntryLimits;
 pub struct CallLimits {
     /// CPU time. Fault: deadline.
     pub cpu: Duration,
+    /// CPU time of the evaluation of a script, in a new instance. Fault: deadline.
+    pub init_cpu: Duration,
     /// Wall time, with the wait for an instance. Fault: deadline.
     pub wall: Duration,
     /// Linear memory of an instance. Fault: memory.
@@ -47,6 +49,7 @@ impl Default for CallLimits {
     fn default() -> Self {
         Self {
             cpu: Duration::from_millis(50),
+            init_cpu: Duration::from_millis(500),
             wall: Duration::from_secs(5),
             memory_bytes: 64 << 20,
             assigns_bytes: 16 << 10,

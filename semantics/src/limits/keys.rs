@@ -5,6 +5,8 @@ use super::{CallLimits, EntryLimits, NodeLimits, StoreLimits};
 
 /// Sets [`CallLimits::cpu`].
 pub const CALL_CPU_MS: &str = "call_cpu_ms";
+/// Sets [`CallLimits::init_cpu`].
+pub const INIT_CPU_MS: &str = "init_cpu_ms";
 /// Sets [`CallLimits::wall`].
 pub const CALL_WALL_MS: &str = "call_wall_ms";
 /// Sets [`CallLimits::memory_bytes`].
@@ -60,8 +62,9 @@ pub const PUBLISHED_BYTES: &str = "published_bytes";
 pub const FOLLOWS_PER_MEMBER: &str = "follows_per_member";
 
 /// The keys that the host's configuration has, for a test of the host.
-pub const ALL: [&str; 27] = [
+pub const ALL: [&str; 28] = [
     CALL_CPU_MS,
+    INIT_CPU_MS,
     CALL_WALL_MS,
     MEMORY_BYTES,
     ASSIGNS_BYTES,

@@ -52,6 +52,8 @@ mod tidy;
 mod tokens;
 mod transcripts;
 mod turned_away;
+mod typescript;
+mod typescript_refused;
 mod under_load;
 mod upgrades;
 mod walks;

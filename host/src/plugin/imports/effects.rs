@@ -14,7 +14,7 @@ impl Guest {
             Subject::Member(member) => member.socket.identity.socket_id.as_deref(),
             _ => None,
         };
-        self.reach().check(&effect, own_id)?;
+        self.reach()?.check(&effect, own_id)?;
         Ok(self.record.ask(effect)?)
     }
 
@@ -108,12 +108,12 @@ impl droppable::Host for Guest {
 
 impl presence::Host for Guest {
     fn list(&mut self, topic: String) -> Result<String> {
-        self.reach().check_readable(&topic)?;
+        self.reach()?.check_readable(&topic)?;
         Ok(self.context.surroundings.presences(&topic).to_string())
     }
 
     fn get(&mut self, topic: String, key: String) -> Result<Option<String>> {
-        self.reach().check_readable(&topic)?;
+        self.reach()?.check_readable(&topic)?;
         Ok(self.context.surroundings.presence(&topic, &key).map(|presences| presences.to_string()))
     }
 

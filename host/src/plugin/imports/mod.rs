@@ -14,16 +14,17 @@ use std::pin::pin;
 
 use super::bindings::bennu::channel::types;
 use super::guest::Guest;
-use crate::contract::Reach;
+use crate::contract::{Fault, Reach};
 
 impl types::Host for Guest {}
 
 impl Guest {
     /// What the plugin may act upon and read about.
-    fn reach(&self) -> Reach<'_> {
+    fn reach(&self) -> Result<Reach<'_>, Fault> {
+        self.check_evaluated()?;
         let context = &self.context;
         let origin = &context.origin;
-        Reach { plugin: &origin.name, own: &context.own, publish: &origin.publish, read: &origin.read }
+        Ok(Reach { plugin: &origin.name, own: &context.own, publish: &origin.publish, read: &origin.read })
     }
 }
 

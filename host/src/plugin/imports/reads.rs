@@ -14,15 +14,16 @@ use crate::contract::{Fault, Member, TokenProblem, one_line};
 
 impl host::Host for Guest {
     fn now(&mut self) -> Result<u64> {
-        Ok(self.context.surroundings.now_ms())
+        Ok(Self::now_ms(self))
     }
 
     fn unique_id(&mut self) -> Result<String> {
+        self.check_evaluated()?;
         Ok(self.context.surroundings.unique_id())
     }
 
     fn random(&mut self) -> Result<u64> {
-        Ok(self.context.surroundings.random()?)
+        Ok(self.random_number()?)
     }
 
     fn configuration(&mut self) -> Result<String> {
@@ -90,17 +91,17 @@ fn most(limit: u32) -> usize {
 
 impl topics::Host for Guest {
     fn count(&mut self, topic: String) -> Result<u32> {
-        self.reach().check_readable(&topic)?;
+        self.reach()?.check_readable(&topic)?;
         Ok(u32::try_from(self.context.surroundings.count(&topic)).unwrap_or(u32::MAX))
     }
 
     fn members(&mut self, topic: String, limit: u32) -> Result<Vec<Person>> {
-        self.reach().check_readable(&topic)?;
+        self.reach()?.check_readable(&topic)?;
         Ok(self.context.surroundings.members(&topic, most(limit)).into_iter().map(Person::from).collect())
     }
 
     fn under(&mut self, prefix: String, after: Option<String>, limit: u32) -> Result<Vec<Topic>> {
-        self.reach().check_readable_under(&prefix)?;
+        self.reach()?.check_readable_under(&prefix)?;
         let found = self.context.surroundings.topics(&prefix, after.as_deref(), most(limit));
         let count = |members| u32::try_from(members).unwrap_or(u32::MAX);
         Ok(found.into_iter().map(|(name, members)| Topic { name: name.to_string(), members: count(members) }).collect())
@@ -109,10 +110,12 @@ impl topics::Host for Guest {
 
 impl token::Host for Guest {
     fn sign(&mut self, salt: String, value: String, max_age: Option<u64>) -> Result<String> {
+        self.check_evaluated()?;
         Ok(self.context.surroundings.sign(&salt, &value, max_age)?)
     }
 
     fn verify(&mut self, salt: String, token: String, max_age: Option<u64>) -> Result<Result<String, Problem>> {
+        self.check_evaluated()?;
         let verified = self.context.surroundings.verify(&salt, &token, max_age)?;
         Ok(verified.map_err(|problem| match problem {
             TokenProblem::Missing => Problem::Missing,

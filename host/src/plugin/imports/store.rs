@@ -12,6 +12,7 @@ use crate::store::{Direction, Draft, ReadError, Scan};
 impl Guest {
     /// Returns the call's draft. It is created at the first use, because most calls don't use the store.
     fn draft(&mut self, wants_to_write: bool) -> Result<&mut Draft, Fault> {
+        self.check_evaluated()?;
         let Storage::Open { may_write, draft } = &mut self.storage else {
             return Err(Fault::no_store());
         };

@@ -18,6 +18,7 @@ use super::super::builds::LoadKept;
 use super::super::guest::Origin;
 use super::super::loader::{Loaded, Loader};
 use super::super::scan::{Look, Stamp, read_settled};
+use super::super::script::build_of;
 use super::super::{Digest, Likeness};
 use super::control::CommandError;
 use super::recall::{Recall, Recalled};
@@ -412,7 +413,7 @@ impl Outcome {
 async fn read(path: &Path, look: Option<Look>, places: Arc<Semaphore>) -> Result<(Content, Place)> {
     let place = places.acquire_owned().await.context("waiting for a permit to read it")?;
     let (stamp, bytes) = read_settled(path, look).await?;
-    let bytes = Bytes::from(bytes);
+    let bytes = Bytes::from(build_of(path, bytes));
     let digesting = spawn_blocking(move || (Digest::of(&bytes), bytes)).await;
     let (digest, bytes) = digesting.context("computing the file's digest")?;
     Ok((Content { stamp, bytes, digest }, Arc::new(place)))

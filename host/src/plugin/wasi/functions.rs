@@ -83,7 +83,7 @@ fn add_monotonic_clock(instance: Instance<'_, '_>, name: &str) -> Result<bool> {
     match name {
         "now" => instance.func_wrap(name, |mut store: Store<'_>, ()| {
             let guest = store.data_mut();
-            guest.wasi.latest_ms = guest.wasi.latest_ms.max(guest.context.surroundings.now_ms());
+            guest.wasi.latest_ms = guest.wasi.latest_ms.max(guest.now_ms());
             Ok((guest.wasi.latest_ms.saturating_mul(MILLISECOND),))
         })?,
         "resolution" => instance.func_wrap(name, |_: Store<'_>, ()| Ok((MILLISECOND,)))?,
@@ -98,7 +98,7 @@ fn add_monotonic_clock(instance: Instance<'_, '_>, name: &str) -> Result<bool> {
 fn add_wall_clock(instance: Instance<'_, '_>, name: &str) -> Result<bool> {
     match name {
         "now" => instance.func_wrap(name, |store: Store<'_>, ()| {
-            let now = store.data().context.surroundings.now_ms();
+            let now = store.data().now_ms();
             let nanoseconds = u32::try_from(now % 1000 * MILLISECOND).unwrap_or_default();
             Ok((Datetime { seconds: now / 1000, nanoseconds },))
         })?,
@@ -175,28 +175,29 @@ fn add_input_stream(instance: Instance<'_, '_>, name: &str, function: &str) -> R
 fn add_random(instance: Instance<'_, '_>, name: &str) -> Result<bool> {
     match name {
         "get-random-u64" | "get-insecure-random-u64" => {
-            instance.func_wrap(name, |store: Store<'_>, ()| Ok((store.data().context.surroundings.random()?,)))?;
+            instance.func_wrap(name, |mut store: Store<'_>, ()| Ok((store.data_mut().random_number()?,)))?;
         }
         "get-random-bytes" | "get-insecure-random-bytes" => {
-            instance
-                .func_wrap(name, |store: Store<'_>, (length,): (u64,)| Ok((random_bytes(store.data(), length)?,)))?;
+            instance.func_wrap(name, |mut store: Store<'_>, (length,): (u64,)| {
+                Ok((random_bytes(store.data_mut(), length)?,))
+            })?;
         }
-        "insecure-seed" => instance.func_wrap(name, |store: Store<'_>, ()| {
-            let surroundings = &store.data().context.surroundings;
-            Ok(((surroundings.random()?, surroundings.random()?),))
+        "insecure-seed" => instance.func_wrap(name, |mut store: Store<'_>, ()| {
+            let guest = store.data_mut();
+            Ok(((guest.random_number()?, guest.random_number()?),))
         })?,
         _ => return Ok(false),
     }
     Ok(true)
 }
 
-fn random_bytes(guest: &Guest, length: u64) -> Result<Vec<u8>, Fault> {
+fn random_bytes(guest: &mut Guest, length: u64) -> Result<Vec<u8>, Fault> {
     let Some(length) = usize::try_from(length).ok().filter(|_| length <= RANDOM_BYTES_MAX) else {
         return Err(Fault::oversize(format!("a plugin gets at most {RANDOM_BYTES_MAX} random bytes at once")));
     };
     let mut bytes = Vec::with_capacity(length.next_multiple_of(8));
     while bytes.len() < length {
-        bytes.extend(guest.context.surroundings.random()?.to_le_bytes());
+        bytes.extend(guest.random_number()?.to_le_bytes());
     }
     bytes.truncate(length);
     Ok(bytes)

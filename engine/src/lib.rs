@@ -1,0 +1,30 @@
+//! QuickJS as a WebAssembly component that implements the contract of Bennu's plugins with a script.
+//!
+//! The build script makes the component. An instance of it must first be given a script, with its export `init`. It asks
+//! the host for the modules that the script imports, with its import `local:init/module-loader`.
+
+/// The component.
+pub static COMPONENT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/engine.wasm"));
+
+/// The source of a module of the SDK.
+macro_rules! sdk {
+    ($file:literal) => {
+        include_str!(concat!("../../sdk/typescript/src/", $file))
+    };
+}
+
+/// The modules that a script can import, and those that evaluate it: names and sources in TypeScript. The module `./x.ts` of the
+/// SDK has the name `bennu/x.ts`.
+pub const MODULES: [(&str, &str); 11] = [
+    ("bennu:entry", include_str!("../js/entry.ts")),
+    ("bennu:globals", include_str!("../js/globals.ts")),
+    ("bennu", sdk!("index.ts")),
+    ("bennu/callbacks.ts", sdk!("callbacks.ts")),
+    ("bennu/channel.ts", sdk!("channel.ts")),
+    ("bennu/state.ts", sdk!("state.ts")),
+    ("bennu/payload.ts", sdk!("payload.ts")),
+    ("bennu/phase.ts", sdk!("phase.ts")),
+    ("bennu/stored.ts", sdk!("stored.ts")),
+    ("bennu/text.ts", sdk!("text.ts")),
+    ("bennu/topic.ts", sdk!("topic.ts")),
+];

@@ -1,0 +1,210 @@
+// The contract's callbacks, made of a plugin's channels.
+import type { Channel } from "./channel.ts";
+import { drop, handOver, Refusal, refuse, Stop } from "./channel.ts";
+import { CallState } from "./state.ts";
+import { pack, packObject, unpack } from "./payload.ts";
+import type { Packed } from "./payload.ts";
+import { decode, encode } from "./text.ts";
+import { Socket, Topic } from "./topic.ts";
+
+type AnyChannel = Channel<any, any>;
+type Route = { is: AnyChannel; state: string; room: string };
+type Done = { given?: any; refused?: unknown; isRefused: boolean; state: CallState<any>; room: CallState<any>; hasRoom: boolean };
+
+/** The names of a channel's fields. Another name is a mistake that would otherwise go unnoticed. */
+const FIELDS = new Set([
+  "state", "room", "durable", "turns", "onFault", "lingerMs", "tickFaults", "publishes", "version", "roomVersion", "entriesVersion",
+  "join", "on", "info", "message", "intercept", "tick", "seat", "leave", "upgrade", "upgradeRoom", "upgradeEntry",
+]);
+
+/** The optional exports, and whether a channel needs them. */
+const OFFERS: [string, (is: AnyChannel) => unknown][] = [
+  ["handle-out", (is) => is.intercept],
+  ["handle-message", (is) => is.message],
+  ["handle-tick", (is) => is.tick],
+  ["handle-seat", (is) => is.seat],
+  ["upgrade", (is) => is.upgrade ?? is.upgradeRoom],
+  ["upgrade-entry", (is) => is.upgradeEntry],
+];
+
+function check(pattern: string, is: AnyChannel) {
+  if (typeof is !== "object" || is === null) throw new TypeError(`the channel of \`${pattern}\` must be an object`);
+  for (const name of Object.keys(is)) {
+    if (!FIELDS.has(name)) throw new TypeError(`the channel of \`${pattern}\` has an unknown field \`${name}\`; there are ${[...FIELDS].join(", ")}`);
+  }
+}
+
+/** The text of an error, with the places in the script. */
+export function problemText(problem: any): string {
+  if (!(problem instanceof Error)) return `${shown(problem)} was thrown; throw an \`Error\` to see where`;
+  const frames = String(problem.stack ?? "").split("\n").map((line) => line.trim().replace(/^at /, ""));
+  const own = frames.filter((frame) => /:\d+/.test(frame) && !/\bbennu[:/]|\(bennu\b|^bennu\b/.test(frame));
+  const places = own.length ? `; in ${own.slice(0, 8).join(", called by ")}` : "";
+  return `${problem.name}: ${problem.message}${places}`;
+}
+
+function shown(value: unknown): string {
+  try {
+    return JSON.stringify(value) ?? String(value);
+  } catch {
+    return String(value);
+  }
+}
+
+/** Returns the contract's callbacks, and the optional ones that the plugin has. */
+export function callbacks(channels: Record<string, AnyChannel>) {
+  if (typeof channels !== "object" || channels === null) {
+    throw new TypeError("a script's default export must be its channels: `export default plugin({ \"room:*\": channel({ … }) })`");
+  }
+  const patterns = Object.keys(channels).sort((a, b) => b.length - a.length);
+  patterns.forEach((pattern) => check(pattern, channels[pattern]));
+  const routes: Record<string, Route> = Object.create(null);
+  for (const pattern of patterns) {
+    const is = channels[pattern];
+    routes[pattern] = { is, state: JSON.stringify(is.state ?? {}), room: JSON.stringify(is.room ?? {}) };
+  }
+  const routeOf = (topic: string): Route => {
+    const pattern = routes[topic] ? topic : patterns.find((pattern) => pattern.endsWith("*") && topic.startsWith(pattern.slice(0, -1)));
+    return routes[pattern!];
+  };
+  const own = (table: any, event: string) => (table && Object.hasOwn(table, event) ? table[event] : undefined);
+
+  function run(what: string, topic: string, member: any, room: any, call: (socket: any, is: AnyChannel) => any): Done {
+    const route = routeOf(topic), state = new CallState<any>(member?.assigns, route.state), shared = new CallState<any>(room, route.room);
+    const socket = member ? new Socket(Number(member.id), topic, state, shared, member.ref ?? undefined) : new Topic(topic, shared);
+    const done = { state, room: shared, hasRoom: route.is.room !== undefined, isRefused: false };
+    try {
+      const given = call(socket, route.is);
+      if (typeof given?.then === "function") {
+        throw new TypeError(`\`${what}\` of \`${topic}\` returned a promise; a callback can't be async, because it is a transaction`);
+      }
+      return { ...done, given };
+    } catch (problem) {
+      if (problem instanceof Refusal) return { ...done, refused: problem.response, isRefused: true };
+      throw problemText(problem);
+    }
+  }
+
+  /** Runs the rest of a callback, such as the encoding of what it returned. An error there has a text, too. */
+  function ending<T>(make: () => T): T {
+    try {
+      return make();
+    } catch (problem) {
+      throw problemText(problem);
+    }
+  }
+
+  const roomOf = (done: Done) => (done.hasRoom ? done.room.changed : undefined);
+  const reply = (status: string, value: unknown) => ({ status, payload: pack(value) });
+  const outcome = (done: Done, mayReply: boolean) => ending(() => {
+    const { given } = done;
+    if (done.isRefused) return { assigns: undefined, room: undefined, answer: mayReply ? { tag: "reply", val: reply("error", done.refused) } : { tag: "none" } };
+    const answer = given instanceof Stop
+      ? { tag: "stop", val: { reason: given.reason, reply: given.response === undefined ? undefined : reply("ok", given.response) } }
+      : given === undefined || !mayReply ? { tag: "none" } : { tag: "reply", val: reply("ok", given) };
+    return { assigns: done.state.changed, room: roomOf(done), answer };
+  });
+
+  const option = (name: string, value: unknown) => (value === undefined ? [] : [{ name, value: String(value) }]);
+  const decision = (given: any, event: string) => {
+    if (given === undefined) return { tag: "pass" };
+    if (given === drop) return { tag: "drop" };
+    return given === handOver ? { tag: "hand-over" } : { tag: "replace", val: packObject(event, given) };
+  };
+  /** What a refused callback without a client's message means: a mistake of the script. */
+  const noRefusal = (done: Done, what: string) => {
+    if (done.isRefused) throw `\`${what}\` can't refuse: no client waits for its answer`;
+    return done;
+  };
+
+  return {
+    offers: OFFERS.filter(([, has]) => patterns.some((pattern) => has(channels[pattern]) !== undefined)).map(([name]) => name),
+    channel: {
+      describe: () => patterns.map((pattern) => {
+        const is = channels[pattern];
+        return {
+          pattern,
+          intercepts: Object.keys(is.intercept ?? {}),
+          assignsVersion: is.version ?? 0,
+          roomVersion: is.roomVersion ?? 0,
+          options: [
+            ...option("room", is.room && (is.durable ? "durable" : "memory")), ...option("turns", is.turns), ...option("on-fault", is.onFault),
+            ...option("linger-ms", is.lingerMs), ...option("tick-faults", is.tickFaults), ...option("entries-version", is.entriesVersion),
+            ...(is.publishes ?? []).flatMap((prefix) => option("publishes", prefix)),
+          ],
+        };
+      }),
+      join(id: any, topic: string, params: Packed, room: any) {
+        const done = run("join", topic, { id }, room, (socket, is) => is.join?.(unpack(params), socket));
+        return ending(() => {
+          if (done.isRefused) return { tag: "refused", val: pack(done.refused) };
+          return { tag: "admitted", val: { assigns: done.state.bytes, room: roomOf(done), response: pack(done.given ?? {}) } };
+        });
+      },
+      handleIn(member: any, event: string, payload: Packed, ref: any) {
+        const done = run(event, member.topic, { ...member, ref }, member.room, (socket, is) => {
+          const handler = own(is.on, event) ?? (() => refuse(`unknown event ${event}`));
+          return handler(unpack(payload), socket);
+        });
+        return outcome(done, true);
+      },
+      handleInfo(member: any, { event, payload, source, topic }: any) {
+        const done = run(event, member.topic, member, member.room, (socket, is) => own(is.info, event)?.(unpack(payload), socket, { source, topic }));
+        return outcome(noRefusal(done, event), false);
+      },
+      terminate(member: any, { cause, detail }: any) {
+        const done = run("leave", member.topic, member, member.room, (socket, is) => is.leave?.(cause, socket, detail));
+        return ending(() => roomOf(noRefusal(done, "leave")));
+      },
+    },
+    handleOut: {
+      handleOut(topic: string, event: string, payload: Packed, recipients: any[]) {
+        return ending(() => {
+          const route = routeOf(topic), handler = own(route.is.intercept, event);
+          return recipients.map(({ member, assigns }) => {
+            const recipient = { id: Number(member), topic, state: new CallState<any>(assigns, route.state).value };
+            return decision(handler?.(unpack(payload), recipient), event);
+          });
+        });
+      },
+    },
+    handleMessage: {
+      handleMessage(topic: string, event: string, payload: Packed, room: any) {
+        const done = run(event, topic, undefined, room, (it, is) => own(is.message, event)?.(unpack(payload), it));
+        return ending(() => {
+          const value = done.isRefused ? done.refused : done.given;
+          const answer = value === undefined ? undefined : reply(done.isRefused ? "error" : "ok", value);
+          return { room: done.isRefused ? undefined : roomOf(done), reply: answer };
+        });
+      },
+    },
+    handleTick: {
+      handleTick(topic: string, tick: any, room: any) {
+        const done = run("tick", topic, undefined, room, (it, is) => is.tick?.({ ...tick, number: Number(tick.number) }, it));
+        return ending(() => roomOf(noRefusal(done, "tick")));
+      },
+    },
+    handleSeat: {
+      handleSeat(topic: string, name: string, change: any, room: any) {
+        const done = run("seat", topic, undefined, room, (it, is) => is.seat?.(change, name, it));
+        return ending(() => roomOf(noRefusal(done, "seat")));
+      },
+    },
+    upgrade: {
+      upgrade(topic: string, part: string, version: number, state: Uint8Array) {
+        return ending(() => {
+          const { is } = routeOf(topic), upgrade = part === "room" ? is.upgradeRoom : is.upgrade;
+          return upgrade ? encode(JSON.stringify(upgrade(state.length ? JSON.parse(decode(state)) : {}, version, topic))) : state;
+        });
+      },
+    },
+    upgradeEntry: {
+      upgradeEntry(topic: string, key: Uint8Array, version: number, value: Uint8Array) {
+        return ending(() => {
+          const { is } = routeOf(topic);
+          return is.upgradeEntry ? encode(JSON.stringify(is.upgradeEntry(JSON.parse(decode(value)), version, decode(key), topic))) : value;
+        });
+      },
+    },
+  };
+}

@@ -1,0 +1,45 @@
+// Payloads: JSON values, or bytes. What the host would refuse is refused here, where the error has the script's own line.
+
+/** A payload as the contract has it. */
+export type Packed = { tag: "json"; val: string } | { tag: "binary"; val: Uint8Array };
+
+/** Packs any JSON value, or bytes. */
+export function pack(value: unknown): Packed {
+  if (value instanceof Uint8Array) return { tag: "binary", val: value };
+  const val = JSON.stringify(value);
+  if (val === undefined) throw new TypeError(`${typeof value} is not a JSON value`);
+  return { tag: "json", val };
+}
+
+/** Packs the payload of an event to clients: a JSON object, or bytes. */
+export function packObject(event: string, value: unknown): Packed {
+  if (typeof event !== "string" || event.length > 255) throw new TypeError("an event is a string of at most 255 bytes");
+  if (value instanceof Uint8Array) return { tag: "binary", val: value };
+  return { tag: "json", val: objectText(`the payload of \`${event}\``, value) };
+}
+
+/** Returns the JSON text of an object. */
+export function objectText(what: string, value: unknown): string {
+  const text = JSON.stringify(value);
+  if (text?.[0] !== "{") {
+    throw new TypeError(`${what} must be an object, and not ${value === null ? "null" : Array.isArray(value) ? "an array" : typeof value}`);
+  }
+  return text;
+}
+
+/** Returns the value of a payload. */
+export function unpack(payload: Packed): any {
+  return payload.tag === "json" ? JSON.parse(payload.val) : payload.val;
+}
+
+/** Checks a text that is an argument of an effect. */
+export function text(what: string, value: unknown): string {
+  if (typeof value !== "string") throw new TypeError(`${what} must be a string, and not ${typeof value}`);
+  return value;
+}
+
+/** Checks a number that is an argument of an effect. */
+export function count(what: string, value: unknown): number {
+  if (!Number.isSafeInteger(value) || (value as number) < 0) throw new TypeError(`${what} must be a whole number, and not ${String(value)}`);
+  return value as number;
+}
