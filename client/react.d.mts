@@ -77,9 +77,12 @@ export interface Channel<T extends ChannelTypes = {}> {
 export class PushError<Response = any> extends Error {
   readonly topic: string;
   readonly event: string;
-  /** `closed`: the channel was left or closed before the reply. */
-  readonly status: "error" | "timeout" | "closed";
-  /** The response of an error reply; null otherwise. */
+  /**
+   * The status of the reply, or `timeout`, or `closed` if the channel or the connection ended before the reply. Then the server may
+   * have handled the push or not.
+   */
+  readonly status: "error" | "timeout" | "closed" | (string & {});
+  /** The response of the reply; null if there was none. */
   readonly response: Response | null;
 }
 

@@ -27,9 +27,9 @@ export function sharedChannel(socket, topic) {
 
 /** A push without a successful reply. */
 export class PushError extends Error {
-  /** @param {"error" | "timeout" | "closed"} status `closed`: the channel was left or closed before the reply. */
+  /** @param {string} status The reply's, or `timeout`, or `closed` if the channel or the connection ended before. */
   constructor(topic, event, status, response = null) {
-    const reason = response?.reason ?? (status === "error" ? JSON.stringify(response) : status);
+    const reason = response?.reason ?? (response === null ? status : JSON.stringify(response));
     super(`${event} on ${topic}: ${reason}`);
     this.name = "PushError";
     Object.assign(this, { topic, event, status, response });
@@ -51,8 +51,8 @@ class SharedChannel {
   /** The event handlers, which outlive the channel: `{ handlers, ref }` by event. */
   #events = new Map();
   #listeners = { status: new Set(), room: new Set(), presence: new Set() };
-  /** Ends the promises of pushes that have no reply yet. */
-  #pushes = new Set();
+  /** The pushes without a reply, each with a function that ends its promise. */
+  #pushes = new Map();
   /** The promise of the next `#settle`, if it is planned. */
   #soon = null;
 
@@ -123,20 +123,13 @@ class SharedChannel {
     const channel = this.#channel;
     if (!channel) throw new PushError(this.#topic, event, "closed");
     return new Promise((resolve, reject) => {
-      const fail = (status, response) => {
-        this.#pushes.delete(close);
-        reject(new PushError(this.#topic, event, status, response));
-      };
-      const close = () => fail("closed");
-      this.#pushes.add(close);
-      channel
-        .push(event, payload, timeout)
-        .receive("ok", (response) => {
-          this.#pushes.delete(close);
-          resolve(response);
-        })
-        .receive("error", (response) => fail("error", response))
-        .receive("timeout", () => fail("timeout"));
+      const push = channel.push(event, payload, timeout);
+      this.#pushes.set(push, (status, response) => {
+        this.#pushes.delete(push);
+        if (status === "ok") resolve(response);
+        else reject(new PushError(this.#topic, event, status, response));
+      });
+      push.receive("timeout", () => this.#pushes.get(push)?.("timeout"));
     });
   };
 
@@ -171,7 +164,13 @@ class SharedChannel {
     const set = (status, response = null, error = null) => {
       if (this.#channel === channel) this.#set({ status, response, error });
     };
+    // `receive` would miss a reply whose status is neither `ok` nor `error`.
+    channel.on("phx_reply", ({ status, response }, ref) => {
+      for (const [push, end] of this.#pushes) if (push.ref === ref) end(status, response);
+    });
     channel.onError(() => {
+      // Their replies can't come any more. phoenix.js would wait for them until the timeout. It sends the other pushes later.
+      for (const [push, end] of this.#pushes) if (push.sent) end("closed");
       if (this.#snapshot.status === "joined") set("rejoining", this.#snapshot.response);
     });
     channel.onClose(() => {
@@ -201,7 +200,7 @@ class SharedChannel {
   /** Forgets the channel of phoenix.js. The last room and presences stay. */
   #drop() {
     this.#channel = null;
-    for (const close of [...this.#pushes]) close();
+    for (const end of [...this.#pushes.values()]) end("closed");
   }
 
   #bind(event, entry) {

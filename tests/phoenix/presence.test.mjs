@@ -1,10 +1,11 @@
-// Presence lists of phoenix.js's `Presence`: over WebSocket, over long-poll, and over both.
+// Presence lists of phoenix.js's `Presence` and of the package in `client/`: over WebSocket, over long-poll, and over both.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { LongPoll, Presence } from "phoenix";
 import { WebSocket } from "ws";
 
+import { PresenceList } from "../../client/presence_list.mjs";
 import { startHost, until } from "../host.mjs";
 import { connect } from "./client.mjs";
 
@@ -62,17 +63,19 @@ async function watch(test, host, transport) {
   const socket = connect(test, host, { transport });
   const channel = socket.channel("room:party", { presence: "watcher" });
   const presence = new Presence(channel);
+  const ours = new PresenceList(channel, () => {});
   await new Promise((joined) => channel.join().receive("ok", joined));
   return {
     channel,
-    list: () => {
-      const entries = Object.entries(presence.state).map(([key, { metas }]) => [
-        key,
-        metas.map(({ phx_ref, step }) => `${phx_ref} ${step}`).sort(),
-      ]);
-      return JSON.stringify(entries.sort());
-    },
+    list: () => shown(Object.entries(presence.state).map(([key, { metas }]) => ({ key, metas }))),
+    ours: () => shown(ours.list),
   };
+}
+
+/** A presence list as a text, in a fixed order. */
+function shown(list) {
+  const entries = list.map(({ key, metas }) => [key, metas.map(({ phx_ref, step }) => `${phx_ref} ${step}`).sort()]);
+  return JSON.stringify(entries.sort());
 }
 
 async function party(test, transports) {
@@ -91,19 +94,15 @@ async function party(test, transports) {
     const act = [() => guest.join(), () => guest.join(), () => guest.leave(), () => guest.update(step), () => guest.drop()];
     await act[pick(act.length)]();
   }
-  const shown = async () => {
+  const truth = async () => {
     const response = await host.api("/api/topics/room%3Aparty/presence");
-    const entries = Object.entries(await response.json()).map(([key, { metas }]) => [
-      key,
-      metas.map(({ phx_ref, step }) => `${phx_ref} ${step}`).sort(),
-    ]);
-    return JSON.stringify(entries.sort());
+    return shown(Object.entries(await response.json()).map(([key, { metas }]) => ({ key, metas })));
   };
   await until(`both lists are the host's (SEED=${seed})`, async () => {
-    const truth = await shown();
-    return watchers.every((watcher) => watcher.list() === truth);
+    const expected = await truth();
+    return watchers.every((watcher) => watcher.list() === expected && watcher.ours() === expected);
   });
-  assert.notEqual(await shown(), "[]");
+  assert.notEqual(await truth(), "[]");
 }
 
 test("two lists are equal after 200 steps over WebSocket", (t) => party(t, [WebSocket]));
