@@ -1,7 +1,7 @@
 // The page of react.test.mjs, made as users of the npm package make theirs: with the packed `client/` and a bundler.
 
 import { execFile } from "node:child_process";
-import { cp, mkdir, mkdtemp, readdir, symlink, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -13,10 +13,12 @@ const client = resolve(import.meta.dirname, "../../client");
 const installed = resolve(import.meta.dirname, "../node_modules");
 const run = promisify(execFile);
 
-/** A folder with the sources of the page, and with `bennu-client` installed from its package. */
+/** A folder with the sources of the page and the examples of the README, and with `bennu-client` installed from its package. */
 export async function project() {
   const folder = await mkdtemp(join(tmpdir(), "bennu-react-"));
   await cp(join(import.meta.dirname, "react"), folder, { recursive: true });
+  const blocks = (await readFile(join(client, "README.md"), "utf8")).matchAll(/^```tsx\n(.*?)^```/gms);
+  for (const [at, [, code]] of [...blocks].entries()) await writeFile(join(folder, `readme${at}.tsx`), code);
   await writeFile(join(folder, "package.json"), JSON.stringify({ private: true, type: "module" }));
   const modules = join(folder, "node_modules");
   await mkdir(join(modules, "bennu-client"), { recursive: true });

@@ -95,7 +95,7 @@ test("after an end by the server, the handlers stay, and a new holder or `rejoin
   hold(shared, undefined);
   await reaches(shared, "joined");
 
-  assert.equal(await failure(shared.push("crash")), "closed");
+  assert.equal(await failure(shared.push("crash", {}, 1_000)), "closed");
   await until("phoenix.js has joined again", () => sent.length === 2 && shared.snapshot.status === "joined");
   await shared.push("shout_ack", { n: 1 });
   send("stop");
