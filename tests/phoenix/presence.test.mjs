@@ -108,3 +108,31 @@ async function party(test, transports) {
 test("two lists are equal after 200 steps over WebSocket", (t) => party(t, [WebSocket]));
 
 test("two lists are equal after 200 steps over both transports", (t) => party(t, [WebSocket, LongPoll]));
+
+test("a presence that doesn't change is the same object", () => {
+  const handlers = {};
+  let changes = 0;
+  const presences = new PresenceList({ on: (event, handler) => (handlers[event] = handler) }, () => (changes += 1));
+  const [state, diff] = ["presence_state", "presence_diff"].map((event) => (payload, join = "1") => handlers[event](payload, null, join));
+  const metas = (...refs) => ({ metas: refs.map((phx_ref) => ({ phx_ref })) });
+  const keys = () => presences.list.map(({ key, metas }) => `${key} ${metas.map(({ phx_ref }) => phx_ref)}`);
+  diff({ joins: { bo: metas("2") }, leaves: {} });
+  assert.deepEqual([keys(), changes], [[], 0], "a diff before the state waits");
+  state({ ada: metas("1") });
+  assert.deepEqual(keys(), ["ada 1", "bo 2"]);
+  const [ada, bo] = presences.list;
+  diff({ joins: { bo: metas("3") }, leaves: {} });
+  assert.deepEqual(keys(), ["ada 1", "bo 2,3"]);
+  assert.equal(presences.list[0], ada);
+  assert.notEqual(presences.list[1], bo);
+  diff({ joins: { bo: metas("4") }, leaves: { bo: metas("2", "3"), cy: metas("9") } });
+  assert.deepEqual(keys(), ["ada 1", "bo 4"]);
+
+  const before = presences.list;
+  changes = 0;
+  diff({ joins: { ada: metas("1") }, leaves: {} });
+  state({ ada: metas("1"), bo: metas("4") }, "2");
+  assert.deepEqual([presences.list === before, changes], [true, 0], "the same list after another join is no change");
+  diff({ joins: {}, leaves: { ada: metas("1") } }, "2");
+  assert.deepEqual(keys(), ["bo 4"]);
+});

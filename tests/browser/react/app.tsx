@@ -130,13 +130,17 @@ function Board() {
 const Note = memo(function Note({ board, id }: { board: Channel<Notes>; id: string }) {
   const note = useRoom(board, (state) => state[`note/${id}`]);
   return <li id={`note-${id}`}>{`${note?.text ?? "none"}, rendered `}<Renders /></li>;
-}, (before, after) => before.board.on === after.board.on && before.id === after.id);
+}, isSameBoard);
+
+function isSameBoard(before: { board: Channel<Notes> }, after: { board: Channel<Notes> }) {
+  return before.board.on === after.board.on;
+}
 
 /** A selector that makes a new object each time, with its own comparison. */
-function Total({ board }: { board: Channel<Notes> }) {
+const Total = memo(function Total({ board }: { board: Channel<Notes> }) {
   const total = useRoom(board, (state) => ({ notes: Object.keys(state).length }), (before, after) => before.notes === after.notes);
-  return <li id="total">{total?.notes ?? 0}</li>;
-}
+  return <li id="total">{`${total?.notes ?? 0}, rendered `}<Renders /></li>;
+}, isSameBoard);
 
 function Field({ board }: { board: Channel<Notes> }) {
   return <li id="field">{useRoomField(board, "note/a")?.text ?? "none"}</li>;
