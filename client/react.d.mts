@@ -87,7 +87,7 @@ export class PushError<Response = any> extends Error {
 }
 
 /** One key of a topic's presences. Each member that is tracked under the key has a meta. */
-export interface Presence<Meta extends object = Record<string, any>> {
+export interface Presence<Meta = Record<string, any>> {
   readonly key: string;
   readonly metas: readonly (Meta & { phx_ref: string; phx_ref_prev?: string })[];
 }

@@ -19,13 +19,13 @@ before(async () => {
 after(() => rm(folder, { recursive: true }));
 
 /** Starts a host with the page. `open` opens it in a window, and records the joins and leaves that the window sends. */
-async function start(t) {
+async function start(t, { query } = {}) {
   const host = await startHost(t, { plugins: ["chat", "echo"], page });
   // Both the chat and the shelf have topics `room:*`.
   const shelf = await readFile(plugin("shelf"), "latin1");
   await host.replace("shelf", Buffer.from(shelf.replaceAll("room:*", "hall:*"), "latin1"));
   const browser = await startBrowser(t);
-  const open = async () => {
+  const open = async (query = "") => {
     const window = await openWindow(browser, "about:blank");
     window.sent = [];
     window.sockets = 0;
@@ -36,11 +36,11 @@ async function start(t) {
         if (["phx_join", "phx_leave"].includes(event)) window.sent.push(`${event.slice(4)} ${topic}`);
       });
     });
-    await window.goto(host.url);
+    await window.goto(host.url + query);
     await allJoined(window);
     return window;
   };
-  return { host, open, window: await open() };
+  return { host, open, window: await open(query) };
 }
 
 async function allJoined(window) {
@@ -82,6 +82,16 @@ test("the package has its modules, types and licence, and declares what it expor
   assert.equal(version, /^version = "(.*)"$/m.exec(workspace)[1], "the package has the workspace's version");
 });
 
+test("a page that a server has rendered goes on in the browser, with a socket of its own", async (t) => {
+  const { host, window } = await start(t, { query: "/?own" });
+  const html = await (await fetch(host.url)).text();
+  assert.deepEqual(html.match(/(?<=data-status=")\w+/g), ["joining", "joining", "joining", "joining"]);
+  assert.match(html, /not connected/);
+  await equal("ada is there", () => people(window), ["ada 1"]);
+  await equal("the page is connected", () => count(window, "connection"), "connected");
+  assert.deepEqual([window.sockets, window.troubles], [1, []]);
+});
+
 test("two components share a channel, which is joined once and left once", async (t) => {
   const { open, window } = await start(t);
   await equal("ada is there", () => people(window), ["ada 1"]);
@@ -114,7 +124,11 @@ test("two components share a channel, which is joined once and left once", async
   await press(window, "Toggle chat");
   await equal("ada is back", () => people(other), ["bo 1", "ada 1"]);
   assert.deepEqual(sent(window, "room:lobby"), ["join", "leave", "join"]);
-  assert.deepEqual([window.sockets, window.troubles, other.troubles], [1, [], []]);
+
+  await press(window, "Toggle people");
+  await other.evaluate(() => window.root.unmount());
+  await equal("bo has left", () => people(window), ["ada 1"]);
+  assert.deepEqual([window.sockets, other.sockets, window.troubles, other.troubles], [1, 1, [], []]);
 });
 
 test("a component follows its topic, and shows a refused join", async (t) => {
@@ -153,11 +167,12 @@ test("only components whose part of the room changes render again", async (t) =>
   const renders = async () => (await notes()).slice(0, 4).map((text) => Number(/rendered (\d+)/.exec(text)[1]));
   await press(window, "Write a");
   await equal("the note is there", async () => (await notes()).map((text) => text.split(",")[0]), ["a0", "none", "none", "1", "a0"]);
-  const first = await renders();
+  const [first, joins] = [await renders(), sent(window, "notes:1")];
   await press(window, "Write b");
   await press(window, "Write b");
   await equal("the other note is there", async () => (await notes()).map((text) => text.split(",")[0]), ["a0", "b2", "none", "2", "a0"]);
   const second = await renders();
+  assert.deepEqual(sent(window, "notes:1"), joins, "a render with a new function as params isn't another join");
   const more = second.map((renders, at) => renders - first[at]);
   assert.deepEqual(more, [0, 2, 0, 1], "the notes a and c haven't changed, b has changed twice, and the total once");
   assert.deepEqual(window.troubles, []);

@@ -1,6 +1,7 @@
 // A page that uses each hook, for react.test.mjs.
 
 import { PushError, SocketProvider, useChannel, useConnected, useEvent, usePresence, useRoom, useRoomField, type Channel } from "bennu-client/react";
+import type { Socket } from "phoenix";
 import { memo, StrictMode, useEffect, useRef, useState, type FormEvent } from "react";
 
 interface Message {
@@ -18,6 +19,7 @@ export interface Chat {
 }
 
 export interface Notes {
+  params: { follow: string[] };
   pushes: { put: { payload: Record<string, { text: string }>; reply: {} } };
   state: Record<`note/${string}`, { text: string }>;
 }
@@ -29,10 +31,11 @@ interface Echo {
 const IDS = ["a", "b", "c"] as const;
 const QUICK = { reconnectAfterMs: () => 50, rejoinAfterMs: () => 50 };
 
-export function App() {
+/** `own` is a socket that the page has made; otherwise the provider makes one. */
+export function App({ own }: { own?: Socket | undefined }) {
   return (
     <StrictMode>
-      <SocketProvider url="/socket" options={QUICK}>
+      <SocketProvider {...(own ? { socket: own } : { url: "/socket", options: QUICK })}>
         <Page />
       </SocketProvider>
     </StrictMode>
@@ -107,7 +110,7 @@ function People({ topic }: { topic: string }) {
 }
 
 function Board() {
-  const board = useChannel<Notes>("notes:1");
+  const board = useChannel<Notes>("notes:1", () => ({ follow: ["note/"] }));
   const [writes, setWrites] = useState(0);
   const write = (id: string) => {
     setWrites(writes + 1);
