@@ -94,8 +94,8 @@ export interface Presence<Meta = Record<string, any>> {
 
 export type SocketProviderProps = { children?: ReactNode } & (
   | {
-      /** Your socket. You connect and disconnect it. */
-      socket: Socket;
+      /** Your socket, which you connect and disconnect; null while there is none. */
+      socket: Socket | null;
       url?: undefined;
       options?: undefined;
     }
