@@ -1,10 +1,11 @@
-// Presence lists of phoenix.js's `Presence`: over WebSocket, over long-poll, and over both.
+// Presence lists of phoenix.js's `Presence` and of the package in `client/`: over WebSocket, over long-poll, and over both.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { LongPoll, Presence } from "phoenix";
 import { WebSocket } from "ws";
 
+import { PresenceList } from "../../client/presence_list.mjs";
 import { startHost, until } from "../host.mjs";
 import { connect } from "./client.mjs";
 
@@ -62,17 +63,19 @@ async function watch(test, host, transport) {
   const socket = connect(test, host, { transport });
   const channel = socket.channel("room:party", { presence: "watcher" });
   const presence = new Presence(channel);
+  const ours = new PresenceList(channel, () => {});
   await new Promise((joined) => channel.join().receive("ok", joined));
   return {
     channel,
-    list: () => {
-      const entries = Object.entries(presence.state).map(([key, { metas }]) => [
-        key,
-        metas.map(({ phx_ref, step }) => `${phx_ref} ${step}`).sort(),
-      ]);
-      return JSON.stringify(entries.sort());
-    },
+    list: () => shown(Object.entries(presence.state).map(([key, { metas }]) => ({ key, metas }))),
+    ours: () => shown(ours.list),
   };
+}
+
+/** A presence list as a text, in a fixed order. */
+function shown(list) {
+  const entries = list.map(({ key, metas }) => [key, metas.map(({ phx_ref, step }) => `${phx_ref} ${step}`).sort()]);
+  return JSON.stringify(entries.sort());
 }
 
 async function party(test, transports) {
@@ -91,21 +94,45 @@ async function party(test, transports) {
     const act = [() => guest.join(), () => guest.join(), () => guest.leave(), () => guest.update(step), () => guest.drop()];
     await act[pick(act.length)]();
   }
-  const shown = async () => {
+  const truth = async () => {
     const response = await host.api("/api/topics/room%3Aparty/presence");
-    const entries = Object.entries(await response.json()).map(([key, { metas }]) => [
-      key,
-      metas.map(({ phx_ref, step }) => `${phx_ref} ${step}`).sort(),
-    ]);
-    return JSON.stringify(entries.sort());
+    return shown(Object.entries(await response.json()).map(([key, { metas }]) => ({ key, metas })));
   };
   await until(`both lists are the host's (SEED=${seed})`, async () => {
-    const truth = await shown();
-    return watchers.every((watcher) => watcher.list() === truth);
+    const expected = await truth();
+    return watchers.every((watcher) => watcher.list() === expected && watcher.ours() === expected);
   });
-  assert.notEqual(await shown(), "[]");
+  assert.notEqual(await truth(), "[]");
 }
 
 test("two lists are equal after 200 steps over WebSocket", (t) => party(t, [WebSocket]));
 
 test("two lists are equal after 200 steps over both transports", (t) => party(t, [WebSocket, LongPoll]));
+
+test("a presence that doesn't change is the same object", () => {
+  const handlers = {};
+  let changes = 0;
+  const presences = new PresenceList({ on: (event, handler) => (handlers[event] = handler) }, () => (changes += 1));
+  const [state, diff] = ["presence_state", "presence_diff"].map((event) => (payload, join = "1") => handlers[event](payload, null, join));
+  const metas = (...refs) => ({ metas: refs.map((phx_ref) => ({ phx_ref })) });
+  const keys = () => presences.list.map(({ key, metas }) => `${key} ${metas.map(({ phx_ref }) => phx_ref)}`);
+  diff({ joins: { bo: metas("2") }, leaves: {} });
+  assert.deepEqual([keys(), changes], [[], 0], "a diff before the state waits");
+  state({ ada: metas("1") });
+  assert.deepEqual(keys(), ["ada 1", "bo 2"]);
+  const [ada, bo] = presences.list;
+  diff({ joins: { bo: metas("3") }, leaves: {} });
+  assert.deepEqual(keys(), ["ada 1", "bo 2,3"]);
+  assert.equal(presences.list[0], ada);
+  assert.notEqual(presences.list[1], bo);
+  diff({ joins: { bo: metas("4") }, leaves: { bo: metas("2", "3"), cy: metas("9") } });
+  assert.deepEqual(keys(), ["ada 1", "bo 4"]);
+
+  const before = presences.list;
+  changes = 0;
+  diff({ joins: { ada: metas("1") }, leaves: {} });
+  state({ ada: metas("1"), bo: metas("4") }, "2");
+  assert.deepEqual([presences.list === before, changes], [true, 0], "the same list after another join is no change");
+  diff({ joins: {}, leaves: { ada: metas("1") } }, "2");
+  assert.deepEqual(keys(), ["bo 4"]);
+});

@@ -56,7 +56,7 @@ pub enum Suite {
     Phoenix,
     /// Clients by other authors.
     Clients,
-    /// The example pages.
+    /// The example pages, and the hooks for React.
     Browser,
     /// The tests of the binary again, while other processes use all processors.
     Loaded,
@@ -112,7 +112,7 @@ impl Suite {
             Self::Commands => "The developer's commands",
             Self::Phoenix => "The official Phoenix client in Node",
             Self::Clients => "Clients by other authors, from npm, PyPI and crates.io",
-            Self::Browser => "The example pages in Chromium",
+            Self::Browser => "The example pages and the hooks for React in Chromium",
             Self::Loaded => "The tests of the binary again, while other processes use all processors",
             Self::Docs => "The documentation of every crate, and the targets of its links",
             Self::Bench => "Every benchmark once, to check that it works and not how fast it is",
