@@ -102,15 +102,8 @@ async fn settle_on_probation(
 /// Calls one generation. A generation without rooms gets no room, and doesn't change a room that another one has written.
 async fn evaluate(route: &Route, call: &mut PluginCall, states: &StateSnapshot) -> Result<Evaluated, Fault> {
     let (old_assigns, old_room) = (states.assigns.as_ref(), states.room.as_ref().filter(|_| route.spec.has_room()));
-    // Nearly all states have the version of the build. They cost no future.
-    let assigns = match without_upgrade(route, Part::Assigns, old_assigns) {
-        Some(assigns) => assigns,
-        None => Box::pin(run_upgrade(route, call.topic(), Part::Assigns, old_assigns)).await?,
-    };
-    let room = match without_upgrade(route, Part::Room, old_room) {
-        Some(room) => room,
-        None => Box::pin(run_upgrade(route, call.topic(), Part::Room, old_room)).await?,
-    };
+    let assigns = upgrade_state(route, call.topic(), Part::Assigns, old_assigns).await?;
+    let room = upgrade_state(route, call.topic(), Part::Room, old_room).await?;
     call.use_state(&assigns, &room);
     let entries = states.entries.as_ref().filter(|_| route.has_entries());
     let entries = entries.map(|topic| EntryInput {
