@@ -16,7 +16,8 @@ use super::instance::Instance;
 use super::pool::{Pool, PoolLimits};
 use super::script::{Script, SharedScript, evaluation_failure, is_build};
 use super::{Anatomy, Cache, Digest, Engine, Kind, Tools, WasmPlugin, compiler, wasi};
-use crate::contract::{CallLimits, Surroundings};
+use crate::contract::limits::keys;
+use crate::contract::{CallLimits, Surroundings, limit_key};
 use crate::routes::{NamedGatekeeper, Probation, Route, RouteSpec, Takes};
 use crate::store::Store;
 
@@ -220,6 +221,12 @@ impl Loader {
         Ok(Prepared::new(component, anatomy)?)
     }
 
+    /// Says that a step of loading has exceeded the limit of time.
+    fn too_long(&self, step: &str) -> String {
+        let most = self.call_limits.wall.as_millis();
+        format!("{step} took more than {most} ms{}", limit_key(keys::CALL_WALL_MS, most))
+    }
+
     async fn instantiate(
         &self,
         prepared: &Prepared,
@@ -229,7 +236,7 @@ impl Loader {
         let context = self.context(origin, Grants::default(), script.cloned());
         let making = self.engine.capacity.instance(prepared, &context);
         let instance = timeout(self.call_limits.wall, self.engine.ticker.signal().keep(making)).await;
-        let instance = instance.context("instantiating it took too long")?;
+        let instance = instance.with_context(|| self.too_long("instantiating it"))?;
         instance.map_err(|error| match error.downcast::<Misshapen>() {
             Ok(misshapen) => anyhow!(misshapen),
             Err(error) => match script {
@@ -242,7 +249,7 @@ impl Loader {
     async fn describe(&self, instance: &mut Instance, has_handle_out: bool) -> Result<Vec<RouteSpec>> {
         let described = timeout(self.call_limits.wall, self.engine.ticker.signal().keep(instance.describe()))
             .await
-            .context("its `describe` took too long")?;
+            .with_context(|| self.too_long("its `describe`"))?;
         let routes = described.map_err(|error| {
             anyhow!("its `describe` failed with {}", fault_of(&error, instance.guest_mut().take_diagnostics()))
         })?;
