@@ -33,17 +33,34 @@ pub fn compile_once(component: &[u8]) -> Result<()> {
     // Other tests that need this component wait here. Tests that need another one don't.
     let mut is_compiled = own.lock().unwrap_or_else(PoisonError::into_inner);
     if !*is_compiled {
-        compile(component, &places::cache_home()?)?;
+        compile("component.wasm", component, &places::cache_home()?)?;
         *is_compiled = true;
     }
     Ok(())
 }
 
-/// Compiles a component to the cache below `cache_home`, if it isn't there.
-fn compile(component: &[u8], cache_home: &Path) -> Result<()> {
+/// If a file is a script, compiles the engine of scripts to the shared cache, once in this process.
+///
+/// # Errors
+/// If the binary can't be run.
+pub(crate) fn compile_engine_for(file: &str) -> Result<()> {
+    static IS_COMPILED: Mutex<bool> = Mutex::new(false);
+    if !file.ends_with(".ts") && !file.ends_with(".js") {
+        return Ok(());
+    }
+    let mut is_compiled = IS_COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    if !*is_compiled {
+        compile("script.js", b"export default {};", &places::cache_home()?)?;
+        *is_compiled = true;
+    }
+    Ok(())
+}
+
+/// Compiles a plugin to the cache below `cache_home`, if it isn't there.
+fn compile(name: &str, content: &[u8], cache_home: &Path) -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let file = folder.path().join("component.wasm");
-    fs::write(&file, component)?;
+    let file = folder.path().join(name);
+    fs::write(&file, content)?;
     let mut check = Command::new(places::binary()?);
     check.arg("check").arg(&file).env("XDG_CACHE_HOME", cache_home).env_remove("BENNU_LOG");
     check.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -75,7 +92,7 @@ pub fn compiled_name(component: &[u8]) -> Result<String> {
     if SUFFIX.get().is_none() {
         // In an empty cache, the only file has the suffix of this binary.
         let caches = tempfile::tempdir()?;
-        compile(&Crafted::serving("any:*").build()?, caches.path())?;
+        compile("any.wasm", &Crafted::serving("any:*").build()?, caches.path())?;
         let names = caches.path().join("bennu/compiled").read_dir()?.flatten().map(|entry| entry.file_name());
         let name = names.map(|name| name.to_string_lossy().into_owned()).find(|name| name.ends_with(".compiled"));
         let name = name.context("no component was compiled")?;

@@ -12,6 +12,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::compiled::compile_engine_for;
 use crate::{ConnectRequest, Log, Setup, TestClient, eventually, http, places};
 
 /// The host's decision about a plugin's file.
@@ -139,6 +140,7 @@ impl TestHost {
     /// # Errors
     /// If the deadline passes first.
     pub async fn put_file(&self, file: &str, bytes: &[u8]) -> Result<Loading> {
+        compile_engine_for(file)?;
         let (mark, plugins) = (self.log.len(), self.home.path().join("plugins"));
         let beside = plugins.join(format!("{file}.part"));
         fs::write(&beside, bytes)?;

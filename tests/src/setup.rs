@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
+use crate::compiled::compile_engine_for;
 use crate::{TestHost, places};
 
 /// The options for starting a host.
@@ -149,6 +150,7 @@ impl Setup {
         fs::create_dir(home.path().join("plugins"))?;
         let plugins = self.plugins.into_iter().map(|(name, bytes)| (format!("plugins/{name}.wasm"), bytes));
         for (path, bytes) in plugins.chain(self.files) {
+            compile_engine_for(&path)?;
             let path = home.path().join(path);
             fs::create_dir_all(path.parent().context("the path has no directory")?)?;
             fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))?;
