@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use bennu_test_tiers::Noise;
 use clap::Args;
 
 use crate::host::{Host, default_binary, guest};
 use crate::load::{Dialect, Encoding, Load, connect, join};
-use crate::random::Random;
 use crate::rounds::order;
 use crate::scenario::fanout::Fanout;
 use crate::scenario::rest;
@@ -170,7 +170,7 @@ fn load(target: &Target, encoding: Encoding, compresses: bool) -> Result<Load> {
 
 /// The messages of the table.
 fn samples() -> Vec<Sample> {
-    let mut random = Random::new(7);
+    let mut random = Noise::new(7);
     let chat = "\"id\":\"01JDRN4W8Q\",\"user\":\"alice\",\"body\":\"Did anybody else see the heron at the pond this morning? \
                 It stood there for an hour.\",\"at\":1764409325123";
     let players = (0..8).map(|player| {

@@ -12,7 +12,6 @@ mod host;
 mod load;
 mod plot;
 mod process;
-mod random;
 mod rooms;
 mod rounds;
 mod scenario;

@@ -39,16 +39,6 @@ export async function packed() {
   return Object.values(answer)[0];
 }
 
-/** Checks the types of a project. Throws an error with the compiler's messages. */
-export async function checkTypes(folder) {
-  const compiler = join(installed, "typescript", "bin", "tsc");
-  try {
-    await run(process.execPath, [compiler, "--project", folder]);
-  } catch (error) {
-    throw new Error(error.stdout || error.message);
-  }
-}
-
 /** Bundles the page, and renders its first HTML as a server does. Returns the page's folder. */
 export async function bundle(folder) {
   const page = join(folder, "page");

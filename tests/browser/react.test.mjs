@@ -5,7 +5,8 @@ import { readFile, rm } from "node:fs/promises";
 import { after, before, test } from "node:test";
 
 import { plugin, startHost, until } from "../host.mjs";
-import { bundle, checkTypes, packed, project } from "./react.mjs";
+import { checkTypes } from "../types.mjs";
+import { bundle, packed, project } from "./react.mjs";
 import { openWindow, picture, startBrowser } from "./window.mjs";
 
 let folder;

@@ -23,7 +23,7 @@ export async function join(socket, topic, params = {}) {
   return channel;
 }
 
-/** A channel that stores received events, so that a test can take them later. A long test doesn't need them all: `stores` is false. */
+/** A channel that stores received events, so that a test can take them later. With `stores: false` it stores none, for long tests. */
 export class Joined {
   #received = [];
   #waiting = [];

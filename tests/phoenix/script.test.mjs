@@ -3,11 +3,16 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
 
 import { startHost, until } from "../host.mjs";
+import { checkTypes } from "../types.mjs";
 import { connect, join } from "./client.mjs";
 
+const sdk = fileURLToPath(new URL("../../sdk/typescript", import.meta.url));
 const chat = await readFile(new URL("../../sdk/typescript/examples/chat.ts", import.meta.url), "utf8");
+
+test("the types of the SDK, of its example and of the engine fit together", () => checkTypes(sdk));
 
 test("the chat of the documentation serves the official client", async (t) => {
   const host = await startHost(t, { scripts: { "chat.ts": chat } });

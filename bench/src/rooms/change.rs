@@ -1,12 +1,12 @@
 //! A change of one entry, in rooms of several sizes: it must not cost more in a large room.
 
 use anyhow::Result;
+use bennu_test_tiers::Noise;
 
 use super::Setup;
 use super::first_read;
 use super::row::{Candidate, Costs, Row, SLICES};
 use super::shelf::ShelfHost;
-use crate::random::Random;
 
 const TARGET: f64 = 1.2;
 
@@ -106,7 +106,7 @@ struct Changing {
     topic: &'static str,
     room: Room,
     messages: usize,
-    random: Random,
+    random: Noise,
 }
 
 impl Changing {
@@ -117,7 +117,7 @@ impl Changing {
         shelf.fill(topic, room.entries).await?;
         shelf.check_filled(topic, room.entries).await?;
         shelf.read(topic, room.entries).await?;
-        let mut changing = Self { shelf, topic, room, messages, random: Random::new(1) };
+        let mut changing = Self { shelf, topic, room, messages, random: Noise::new(1) };
         // The first messages are slower: threads start, and the plugin's instances are made.
         changing.change(messages / 10).await?;
         Ok(changing)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, bail, ensure};
+use bennu_test_tiers::Noise;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
@@ -13,7 +14,6 @@ use super::replies::{ask, next_reply};
 use super::row::{Candidate, Costs, Row, SLICES};
 use super::shelf::{ShelfHost, message};
 use crate::client::Client;
-use crate::random::Random;
 use crate::rounds::order;
 use crate::wire::phoenix::Message;
 
@@ -130,7 +130,7 @@ struct Audience {
     sizes: Sizes,
     /// The bytes of the text in a broadcast.
     text_bytes: usize,
-    random: Random,
+    random: Noise,
     received: Arc<Received>,
     /// They end with the host.
     _members: JoinSet<()>,
@@ -157,7 +157,7 @@ impl Audience {
             next_reply(&mut client).await?;
             members.spawn(hear(client, Arc::clone(&received)));
         }
-        let random = Random::new(3);
+        let random = Noise::new(3);
         Ok(Self { shelf, event, sizes, text_bytes: 0, random, received, _members: members })
     }
 

@@ -20,7 +20,7 @@ export class Paper {
   #calm;
   /** Until the first state is read, no view is drawn, because the view is fitted to that state. */
   #isFirst = true;
-  /** The size to which the worker fits the first view. */
+  /** The size to which the worker fits the first view: that of the page when the first changes came. */
   #size;
 
   /**
@@ -70,8 +70,8 @@ export class Paper {
     }
     this.#sent += 1;
     // One text is passed to a worker much faster than thousands of small objects.
-    if (this.#isFirst) this.#size = this.#view.copy();
-    this.#worker.postMessage({ changes: changes.join("\n"), size: this.#isFirst ? this.#size : undefined });
+    this.#size ??= this.#view.copy();
+    this.#worker.postMessage({ changes: changes.join("\n"), size: this.#size });
   }
 
   /** Sets the colors, `light` or `dark`. */

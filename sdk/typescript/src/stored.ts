@@ -3,7 +3,7 @@ import * as hostStore from "bennu:channel/store@0.1.0";
 import { onlyInCallbacks } from "./phase.ts";
 import { decode, encode } from "./text.ts";
 
-/** A range of keys. */
+/** A range of keys: those that satisfy all of its conditions. */
 export interface Range {
   /** The keys that begin with this text. */
   prefix?: string;
@@ -19,8 +19,17 @@ export interface Range {
 
 /** Returns the bounds of a range as bytes, and the rest of its arguments. */
 function bounds({ prefix, from, to, reverse = false, limit = 100 }: Range): [any, any, string, number] {
-  const start = from ?? prefix, end = to === undefined ? prefix && after(encode(prefix)) : encode(to);
-  return [start === undefined ? undefined : encode(start), end || undefined, reverse ? "backward" : "forward", limit];
+  const starts: Uint8Array[] = [], ends: Uint8Array[] = [];
+  if (from !== undefined) starts.push(encode(from));
+  if (to !== undefined) ends.push(encode(to));
+  if (prefix) starts.push(encode(prefix)), ends.push(after(encode(prefix)));
+  return [starts.sort(order).at(-1), ends.sort(order)[0], reverse ? "backward" : "forward", limit];
+}
+
+/** Compares keys as the host orders them: by their bytes. */
+function order(one: Uint8Array, other: Uint8Array): number {
+  const at = one.findIndex((byte, at) => byte !== other[at]);
+  return at < 0 ? one.length - other.length : one[at] - (other[at] ?? -1);
 }
 
 /** Returns the first key after all keys with this prefix. UTF-8 has no byte 255, so the last byte can be incremented. */
@@ -34,11 +43,15 @@ function after(prefix: Uint8Array): Uint8Array {
 function packedEntries(packed: Uint8Array): [string, any][] {
   const view = new DataView(packed.buffer, packed.byteOffset, packed.byteLength), found: [string, any][] = [];
   for (let at = 0; at < packed.length; ) {
-    const key = at + 8, value = key + view.getUint32(at, true), end = value + view.getUint32(at + 4, true);
-    found.push([decode(packed.subarray(key, value)), JSON.parse(decode(packed.subarray(value, end)))]);
+    const key = at + 8, middle = key + view.getUint32(at, true), end = middle + view.getUint32(at + 4, true);
+    found.push([decode(packed.subarray(key, middle)), parsed(packed.subarray(middle, end))]);
     at = end;
   }
   return found;
+}
+
+function parsed(bytes: Uint8Array): any {
+  return JSON.parse(decode(bytes));
 }
 
 function json(value: unknown): Uint8Array {
@@ -52,7 +65,7 @@ export const store = {
   get<T = any>(key: string): T | undefined {
     onlyInCallbacks("store.get");
     const found = hostStore.get(encode(key));
-    return found ? JSON.parse(decode(found)) : undefined;
+    return found ? parsed(found) : undefined;
   },
   put(key: string, value: unknown): void {
     onlyInCallbacks("store.put");
@@ -64,7 +77,7 @@ export const store = {
   },
   list<T = any>(range: Range = {}): [string, T][] {
     onlyInCallbacks("store.list");
-    return hostStore.scan(...bounds(range)).map(({ key, value }: any) => [decode(key), JSON.parse(decode(value))]);
+    return hostStore.scan(...bounds(range)).map((found: any) => [decode(found.key), parsed(found.value)]);
   },
 };
 
@@ -73,7 +86,7 @@ export const entries = {
   get<T = any>(key: string): T | undefined {
     onlyInCallbacks("entries.get");
     const found = entriesOf.get(encode(key));
-    return found ? JSON.parse(decode(found)) : undefined;
+    return found ? parsed(found) : undefined;
   },
   put(key: string, value: unknown): void {
     onlyInCallbacks("entries.put");

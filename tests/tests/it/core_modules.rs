@@ -192,23 +192,28 @@ async fn the_output_of_a_program_is_in_the_log_and_in_its_fault() -> Result<()> 
     Ok(())
 }
 
+/// A member joins `c:1` and sends each event, which is a fault of this kind whose message contains these words.
+pub(crate) async fn each_is_a_fault(host: &TestHost, cases: &[(&str, &str, &str)]) -> Result<()> {
+    let mut cast = Cast::new(host);
+    for (event, kind, words) in cases {
+        let mark = host.log().len();
+        cast.play(&format!("alice > join c:1\nalice < ok {{}}\nalice > {event}\nalice < phx_error")).await?;
+        let fault = host.log().find(mark, "a fault", |line| line.message().starts_with("fault")).await?;
+        ensure!(fault.field("kind") == *kind && fault.message().contains(words), "{event}: {}", fault.text);
+    }
+    Ok(())
+}
+
 /// Each program ends with a fault that says why, and nothing else is disturbed.
 #[tokio::test]
 async fn a_program_that_exits_or_prints_without_end_is_a_fault() -> Result<()> {
     let host = Setup::new().plugin("program", program()?).start().await?;
-    let mut cast = Cast::new(&host);
     let cases = [
         ("exit", "trap", "called `exit` with the status 3"),
         ("lines", "oversize", "`limits.log_lines_per_call = 256`"),
         ("unfinished", "oversize", "`limits.log_lines_per_call = 256`"),
     ];
-    for (event, kind, words) in cases {
-        let mark = host.log().len();
-        cast.play(&format!("alice > join c:1\nalice < ok {{}}\nalice > {event}\nalice < phx_error")).await?;
-        let fault = host.log().find(mark, "a fault", |line| line.message().starts_with("fault")).await?;
-        ensure!(fault.field("kind") == kind && fault.message().contains(words), "{event}: {}", fault.text);
-    }
-    drop(cast);
+    each_is_a_fault(&host, &cases).await?;
     host.stop().await?;
     Ok(())
 }

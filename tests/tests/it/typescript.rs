@@ -38,6 +38,13 @@ export default plugin({
         store.put(`${key}2`, [value]);
         return { list: store.list({ prefix: key }), one: store.get(key), none: store.get("none") ?? null };
       },
+      ranges() {
+        for (const key of ["a", "b", "b1", "b2", "bü", "c"]) store.put(key, 0);
+        const keys = (range: object) => store.list(range).map(([key]) => key).join(" ");
+        return [{}, { from: "b1" }, { to: "b1" }, { prefix: "b" }, { prefix: "b", from: "a" }, { prefix: "b", from: "b1" },
+          { prefix: "b", to: "b2" }, { prefix: "b", to: "z" }, { from: "c", to: "b" }, { prefix: "" }].map(keys).reduce(
+            (all, list, at) => ({ ...all, [at]: list }), {});
+      },
       entries(_: unknown) {
         entries.put("a/1", { ü: 1 });
         entries.put("a/2", "two");
@@ -80,6 +87,8 @@ async fn a_channel_in_typescript_has_all_of_a_channels_callbacks() -> Result<()>
         bob   > add {"by": 3}
         bob   < ok {"total": 5, "count": 1}
         alice < added {"by": 3, "name": "bob"}
+        alice > ranges
+        alice < ok {"0": "a b b1 b2 bü c", "1": "b1 b2 bü c", "2": "a b", "3": "b b1 b2 bü", "4": "b b1 b2 bü", "5": "b1 b2 bü", "6": "b b1", "7": "b b1 b2 bü", "8": "", "9": "a b b1 b2 bü c"}
         alice > store {"key": "k", "value": {"ü": "🐬"}}
         alice < ok {"list": [["k", {"ü": "🐬"}], ["k2", [{"ü": "🐬"}]]], "one": {"ü": "🐬"}, "none": null}
         alice > entries

@@ -1,6 +1,6 @@
-//! Random input for tests that can be repeated.
+//! Random input for tests and benchmarks that can be repeated.
 
-/// Numbers that look random, from a fixed seed: each run of a test gets the same ones (SplitMix64). Tests take the seeds 0, 1, 2
+/// Numbers that look random, from a fixed seed: each run gets the same ones (SplitMix64). Tests take the seeds 0, 1, 2
 /// and so on, so the first numbers of such seeds must differ as random numbers do.
 pub struct Noise(u64);
 
