@@ -144,9 +144,14 @@ fn refusal(error: &wasmtime::Error) -> anyhow::Error {
 }
 
 /// Lowers the priority of this thread. On Linux, each thread has its own priority.
+#[cfg(target_os = "linux")]
 fn give_way() {
     let thread = rustix::thread::gettid();
     if let Err(error) = rustix::process::setpriority_process(Some(thread), NICENESS) {
         tracing::debug!("the priority of a compiling thread could not be lowered: {error}");
     }
 }
+
+/// Other systems have only the priority of a process, which must not be lowered.
+#[cfg(not(target_os = "linux"))]
+fn give_way() {}
