@@ -18,6 +18,7 @@ const THREAD: &str = "bennu-compile";
 const THREADS_MAX: usize = 8;
 
 /// The `nice` value of a compiling thread.
+#[cfg(target_os = "linux")]
 const NICENESS: i32 = 10;
 
 /// A component's anatomy and compiled form, and whether the compiled form was in the cache.
