@@ -127,8 +127,13 @@ class Host {
 
   /** Calls the HTTP API with the host's API key, as `fetch` does. The path is for example `/api/topics`. */
   async api(path, options = {}) {
-    const key = (await readFile(join(this.#folder, "data", "api-key"), "utf8")).trim();
-    return fetch(this.url + path, { ...options, headers: { authorization: `Bearer ${key}`, ...options.headers } });
+    const authorization = `Bearer ${await this.apiKey()}`;
+    return fetch(this.url + path, { ...options, headers: { authorization, ...options.headers } });
+  }
+
+  /** Reads the API key that the host made. */
+  async apiKey() {
+    return (await readFile(join(this.#folder, "data", "api-key"), "utf8")).trim();
   }
 
   /** Replaces the plugin `name` by another build. As a build tool does, it renames a new file. */
