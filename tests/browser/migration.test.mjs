@@ -7,7 +7,7 @@ import { join, resolve } from "node:path";
 import { test } from "node:test";
 
 import { startHost, until } from "../host.mjs";
-import { readPage, scripts } from "../pages.mjs";
+import { readPage, scripts, signJwt } from "../pages.mjs";
 import { openWindow, picture, startBrowser } from "./window.mjs";
 
 const phoenix = resolve(import.meta.dirname, "../node_modules/phoenix/priv/static/phoenix.mjs");
@@ -41,4 +41,20 @@ test("the chat of docs/socketio.md in two windows, and an edit while they are op
   for (const window of [one, two]) await window.locator("li", { hasText: /^AGAIN$/ }).waitFor();
   await picture(one, "from-socketio");
   for (const window of [one, two]) assert.deepEqual(window.troubles, []);
+});
+
+test("the counter of docs/centrifugo.md, published by the API", async (t) => {
+  const blocks = (await readPage("centrifugo.md")).get("Quick start");
+  const page = await publicFolder(t, blocks.get("public/index.html"));
+  process.env.API_KEY = "the key of this test";
+  process.env.HMAC_SECRET_KEY = "the secret of this test, of 32 bytes";
+  const config = blocks.get("bennu.toml").replace(/^(load|static) = .*$/gm, "");
+  const host = await startHost(t, { scripts: scripts(blocks), page, config });
+  const browser = await startBrowser(t);
+  const window = await openWindow(browser, `${host.url}/#token=${signJwt(process.env.HMAC_SECRET_KEY, { sub: "123722" })}`);
+  await until("the page has joined, and shows the value", async () => {
+    await host.bennu("broadcast", "--config", "bennu.toml", "counter", "publication", '{"value": 2}');
+    return (await window.locator("#counter").textContent()) === "2";
+  });
+  assert.deepEqual(window.troubles, []);
 });

@@ -1,11 +1,10 @@
 // The code of docs/socketio.md, taken from the page: the plugins in a host, and the clients with phoenix.js.
 
 import assert from "node:assert/strict";
-import { createHmac } from "node:crypto";
 import { test } from "node:test";
 
 import { startHost, until } from "../host.mjs";
-import { checkPlugins, readPage, run, scripts } from "../pages.mjs";
+import { checkPlugins, readPage, run, scripts, signJwt } from "../pages.mjs";
 import { connect, join } from "./client.mjs";
 
 const page = await readPage("socketio.md");
@@ -36,13 +35,8 @@ async function withTokens(start) {
   return start(tokens.replace('load = ["plugins"]', ""));
 }
 
-/** A JSON Web Token as a web application makes it. */
-function signed(user, claims = {}) {
-  const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
-  const now = Math.floor(Date.now() / 1000);
-  const text = `${part({ alg: "HS256", typ: "JWT" })}.${part({ sub: user, exp: now + 600, ...claims })}`;
-  return `${text}.${createHmac("sha256", SECRET).update(text).digest("base64url")}`;
-}
+/** A token of a user, as a web application makes it. */
+const signed = (user, claims) => signJwt(SECRET, { sub: user, ...claims });
 
 test("the types of all plugins of the page are right", () => checkPlugins([...page.values()]));
 
