@@ -22,7 +22,7 @@ test("the channel answers as the one in Rust does", async (t) => {
   assert.deepEqual(await bob.next("joined"), { user: "alice" });
   assert.deepEqual(await bob.next("new_msg"), { user: "alice", body: "hi" });
   await until("the page shows the message", () => shown.includes("alice hi"));
-  const reason = "body: missing, expected a string";
+  const reason = "body: expected a string";
   assert.deepEqual(await bob.push("new_msg"), { status: "error", response: { reason } });
-  await assert.rejects(join(connect(t, host), "room:lobby"), /user: missing, expected a string/);
+  await assert.rejects(join(connect(t, host), "room:lobby"), /user: expected a string/);
 });
