@@ -14,7 +14,7 @@ import { checkTypes } from "./types.mjs";
 const root = resolve(import.meta.dirname, "..");
 
 /** The comment in the first line of a block that is Bennu's: `// Bennu, plugins/chat.ts`. */
-const NAME = /^(?:\/\/|#|<!--) Bennu, (.+?)(?: -->)?$/;
+const NAME = /^(?:\/\/|--|#|<!--) Bennu, (.+?)(?: -->)?$/;
 
 /**
  * Reads the blocks of a document whose first line says that they are Bennu's.

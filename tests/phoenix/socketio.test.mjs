@@ -148,4 +148,12 @@ section("From other programs", async ({ t, blocks }) => {
   assert.deepEqual(await ada.next("ordered"), { id: 7 });
 });
 
+section("Testing", async ({ t, blocks }) => {
+  const host = await startHost(t, { scripts: scripts(page.get("Events and acknowledgements")) });
+  await host.write("orders.script", blocks.get("orders.script"));
+  assert.match(await host.bennu("test", "orders.ts", "orders.script"), /^ok +orders.script$/);
+  await host.write("orders.script", blocks.get("orders.script").replace('"amount": 0', '"amount": 1'));
+  await assert.rejects(host.bennu("test", "orders.ts", "orders.script"), /line 8/);
+});
+
 test("every section of the page with code is tested", () => assert.deepEqual([...tested], [...page.keys()]));
