@@ -27,18 +27,25 @@ export const plugin = (name) => join(guests, `${name}.wasm`);
  * @param {{plugins?: string[], scripts?: Record<string, string>, page?: string, config?: string}} options `scripts` has the content
  * of files such as `chat.ts`, and `config` is the text of its bennu.toml
  */
-export async function startHost(test, { plugins = [], scripts = {}, page, config }) {
+export async function startHost(test, { plugins = [], scripts = {}, page, config = "" }) {
   const folder = await mkdtemp(join(tmpdir(), "bennu-"));
-  const host = new Host(folder, page && resolve(pages, page), config);
+  const host = new Host(folder, page && resolve(pages, page));
   test.after(async () => {
     await host.stop();
     await rm(folder, { recursive: true });
   });
-  if (config !== undefined) await writeFile(join(folder, "bennu.toml"), config);
+  await writeFile(join(folder, "bennu.toml"), withCallTime(config));
   for (const name of plugins) await copyFile(plugin(name), join(folder, `${name}.wasm`));
   for (const [file, content] of Object.entries(scripts)) await writeFile(join(folder, file), content);
   await host.start();
   return host;
+}
+
+/** Sets `limits.call_cpu_ms` in a configuration, as `tests/src/setup.rs` does: on a busy machine, a call of a debug build may exceed its default. */
+function withCallTime(config) {
+  const lines = "[limits]\ncall_cpu_ms = 500\n";
+  if (config.includes("call_cpu_ms")) return config;
+  return config.includes("[limits]") ? config.replace("[limits]\n", lines) : `${config}\n${lines}`;
 }
 
 /** Waits until `condition` returns a true value, and returns this value. */
@@ -64,17 +71,15 @@ export async function within(what, promise) {
 class Host {
   #folder;
   #page;
-  #config;
   #process;
   /** The port. A restart keeps it, because clients reconnect to the same address. */
   #port = 0;
   /** The host's log. */
   log = "";
 
-  constructor(folder, page, config) {
+  constructor(folder, page) {
     this.#folder = folder;
     this.#page = page;
-    this.#config = config;
   }
 
   get url() {
@@ -87,8 +92,8 @@ class Host {
 
   async start() {
     const page = this.#page ? ["--static", this.#page] : [];
-    const config = this.#config === undefined ? [] : ["--config", join(this.#folder, "bennu.toml")];
-    const command = ["serve", this.#folder, "--listen", `127.0.0.1:${this.#port}`, ...page, ...config];
+    const config = join(this.#folder, "bennu.toml");
+    const command = ["serve", this.#folder, "--listen", `127.0.0.1:${this.#port}`, "--config", config, ...page];
     const env = { ...process.env, XDG_CACHE_HOME: cache };
     this.#process = spawn(binary, command, { cwd: this.#folder, env, stdio: ["ignore", "pipe", "pipe"] });
     this.#process.stderr.on("data", (text) => (this.log += text));
@@ -127,8 +132,13 @@ class Host {
 
   /** Calls the HTTP API with the host's API key, as `fetch` does. The path is for example `/api/topics`. */
   async api(path, options = {}) {
-    const key = (await readFile(join(this.#folder, "data", "api-key"), "utf8")).trim();
-    return fetch(this.url + path, { ...options, headers: { authorization: `Bearer ${key}`, ...options.headers } });
+    const authorization = `Bearer ${await this.apiKey()}`;
+    return fetch(this.url + path, { ...options, headers: { authorization, ...options.headers } });
+  }
+
+  /** Reads the API key that the host made. */
+  async apiKey() {
+    return (await readFile(join(this.#folder, "data", "api-key"), "utf8")).trim();
   }
 
   /** Replaces the plugin `name` by another build. As a build tool does, it renames a new file. */
