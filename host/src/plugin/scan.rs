@@ -56,6 +56,13 @@ impl Source {
         matches!(self, Self::Directory(_)) && self.files().is_empty()
     }
 
+    /// Returns the plugins that exist now: each name with its file.
+    #[must_use]
+    pub fn plugins(&self) -> Vec<(String, PathBuf)> {
+        let named = |file: PathBuf| Some((name_of(&file)?.to_owned(), file));
+        self.files().into_iter().filter_map(named).collect()
+    }
+
     /// Returns the files of the plugins that exist now.
     fn files(&self) -> Vec<PathBuf> {
         match self {

@@ -38,7 +38,6 @@ mod loops;
 mod mounts;
 mod output;
 mod pages;
-mod product;
 mod refused;
 mod reload;
 mod requests;

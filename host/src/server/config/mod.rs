@@ -1,5 +1,6 @@
 //! The configuration file `bennu.toml`. Flags of the command line take precedence over it.
 
+mod build;
 mod json;
 mod mount;
 
@@ -22,6 +23,7 @@ use crate::protocol::Pattern;
 use crate::routes::ProbationTerms;
 use crate::store::Owner;
 
+pub use build::{BuildTable, LanguageName};
 pub use mount::{AuthName, JwtTable, MountTable, TokenTable, TransportName};
 
 /// The format of the log.
@@ -136,6 +138,8 @@ pub struct Config {
     pub mounts: BTreeMap<String, MountTable>,
     /// Configuration and permissions of single plugins, by name.
     pub plugins: HashMap<String, PluginTable>,
+    /// The plugins that `bennu build` makes, by name.
+    pub build: BTreeMap<String, BuildTable>,
     /// The directory of the file. Paths are relative to it.
     #[serde(skip)]
     pub beside: PathBuf,
@@ -158,6 +162,7 @@ impl Default for Config {
             limits: Limits::default(),
             mounts: BTreeMap::new(),
             plugins: HashMap::new(),
+            build: BTreeMap::new(),
             beside: PathBuf::new(),
         }
     }
@@ -225,6 +230,7 @@ impl Config {
             patterns(name, "read", &table.read)?;
             table.json(name)?;
         }
+        self.build.iter().try_for_each(|(name, table)| table.check(name))?;
         self.check_stores()
     }
 
@@ -386,6 +392,12 @@ mod tests {
             ("[limits]\nroom_byte = 1", "did you mean `room_bytes`?"),
             ("[plugins.chat]\nconfg = {}", "did you mean `config`?"),
             ("log_format = \"jsno\"", "did you mean `json`?"),
+            ("[build.a]\nlang = \"rusty\"", "did you mean `rust`?"),
+            ("[build.a]\ncommand = \"make\"", "`build.a.command` needs `build.a.output`"),
+            ("[build.a]\noutput = \"a.wasm\"", "`build.a.output` needs `build.a.command`"),
+            ("[build.a]\ncommand = \"make\"\noutput = \"a.o\"", "ends in .wasm, .js or .ts"),
+            ("[build.\"a/b\"]", "letters, digits"),
+            ("[build.a]\nwatch = [\"src\"]", "`build.a.watch` belongs to a command"),
             ("[plugins.chat.config]\na = [1, nan]", "`plugins.chat.config.a[1]` is NaN"),
         ];
         for (text, expected) in cases {

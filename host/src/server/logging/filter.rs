@@ -23,7 +23,7 @@ const HOST: &str = "bennu";
 const GUEST: &str = "guest";
 
 /// The modules of the host that are targets.
-const MODULES: [&str; 18] = [
+const MODULES: [&str; 20] = [
     "api",
     "auth",
     "channel",
@@ -31,8 +31,10 @@ const MODULES: [&str; 18] = [
     "contract",
     "entries",
     "files",
+    "kit",
     "plugin",
     "presence",
+    "project",
     "protocol",
     "pubsub",
     "routes",
