@@ -55,7 +55,7 @@ pub use kinds::Kinds;
 pub use library::{Command, CommandError, Control, Library, LibraryOptions, PluginSettings, Settings};
 pub use loader::{Loaded, Loader};
 pub use pool::PoolLimits;
-pub use scan::Source;
+pub use scan::{Source, name_of};
 pub use script::build_of;
 pub use status::{OnProbation, PluginPhase, PluginStatus, PluginStatuses, RolledBack};
 pub use tools::Tools;

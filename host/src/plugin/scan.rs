@@ -81,7 +81,8 @@ impl Source {
 
 /// Returns a plugin's name, which is the stem of its file. Hidden files aren't plugins, because editors and copy
 /// tools create such files.
-pub(super) fn name_of(path: &Path) -> Option<&str> {
+#[must_use]
+pub fn name_of(path: &Path) -> Option<&str> {
     let is_plugin = path.extension().is_some_and(|extension| extension == "wasm") || is_script(path);
     path.file_stem().and_then(|stem| stem.to_str()).filter(|stem| is_plugin && !stem.starts_with('.'))
 }

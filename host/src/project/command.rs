@@ -16,6 +16,8 @@ pub(super) struct Custom {
     /// The file that it makes.
     output: PathBuf,
     watched: Vec<PathBuf>,
+    /// Whether the table names the watched files. Otherwise the command may write among them.
+    has_own_watch: bool,
 }
 
 impl Custom {
@@ -42,7 +44,8 @@ impl Custom {
             [] => vec![source.to_owned()],
             named => named.iter().map(|path| root.join(path)).collect(),
         };
-        Ok(Self { line: line.to_owned(), folder: folder.to_owned(), output, watched })
+        let has_own_watch = !table.watch.is_empty();
+        Ok(Self { line: line.to_owned(), folder: folder.to_owned(), output, watched, has_own_watch })
     }
 }
 
@@ -69,6 +72,10 @@ impl Language for Custom {
 
     fn watched(&self) -> Vec<PathBuf> {
         self.watched.clone()
+    }
+
+    fn leaves_sources_alone(&self) -> bool {
+        self.has_own_watch
     }
 
     fn advice(&self, _failure: &Failure<'_>) -> Option<Advice> {

@@ -1,6 +1,7 @@
 //! What a language has to say about a build.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -29,6 +30,11 @@ pub trait Language: Send + Sync {
     /// The files and folders that the program reads.
     fn watched(&self) -> Vec<PathBuf>;
 
+    /// Whether the program changes no watched file. Otherwise a change while it runs says nothing.
+    fn leaves_sources_alone(&self) -> bool {
+        true
+    }
+
     /// What to do about a failure, if the language knows better than the program.
     fn advice(&self, failure: &Failure<'_>) -> Option<Advice>;
 
@@ -47,6 +53,8 @@ pub struct Invocation {
     pub arguments: Vec<OsString>,
     /// Its working directory.
     pub directory: PathBuf,
+    /// Whether its standard output is shown to the developer. Otherwise it is for [`Language::product`].
+    pub is_output_for_people: bool,
 }
 
 /// A build that failed.
@@ -75,6 +83,18 @@ impl Invocation {
         directory: &Path,
     ) -> Self {
         let arguments = arguments.into_iter().map(Into::into).collect();
-        Self { program: program.into(), arguments, directory: directory.to_owned() }
+        Self { program: program.into(), arguments, directory: directory.to_owned(), is_output_for_people: true }
+    }
+
+    /// The same program, whose standard output is for [`Language::product`].
+    pub(super) fn with_messages(self) -> Self {
+        Self { is_output_for_people: false, ..self }
+    }
+}
+
+impl fmt::Display for Invocation {
+    fn fmt(&self, text: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(text, "{}", self.program.display())?;
+        self.arguments.iter().try_for_each(|argument| write!(text, " {}", argument.display()))
     }
 }

@@ -6,6 +6,7 @@
 mod bundle;
 mod command;
 mod language;
+mod node;
 mod rust;
 mod scripts;
 
@@ -13,10 +14,11 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::plugin::Source;
+use crate::plugin::{Source, name_of};
 use crate::server::{BuildTable, Config, LanguageName};
 
 pub use language::{Advice, Failure, Invocation, Language};
+pub use node::node_advice;
 pub use scripts::{ScriptTest, plugins_of};
 
 /// The name of the configuration file.
@@ -35,10 +37,15 @@ const TESTS: &str = "tests";
 /// Folders whose content is never a source: results, data, and other people's packages.
 const IGNORED: [&str; 5] = [OUTPUT, "data", "dist", "node_modules", "target"];
 
+/// Files that a build itself writes beside the sources.
+const LOCKS: [&str; 2] = ["Cargo.lock", "package-lock.json"];
+
 /// A project.
 pub struct Project {
     /// The folder of `bennu.toml`.
     pub root: PathBuf,
+    /// The configuration file, which may not exist.
+    pub file: PathBuf,
     /// The configuration.
     pub config: Config,
     /// Whether there is a configuration file.
@@ -68,7 +75,7 @@ impl Project {
             let config = Config::read(&file)?;
             let targets = config.build.iter().map(|(name, table)| Target::of(&config, name, table));
             let targets = targets.collect::<Result<_>>()?;
-            return Ok(Self { root: config.beside.clone(), config, has_config: true, targets });
+            return Ok(Self { root: config.beside.clone(), file, config, has_config: true, targets });
         }
         let plugins = folder.join(PLUGINS);
         if !plugins.is_dir() {
@@ -79,7 +86,7 @@ impl Project {
         }
         let pages = Some(folder.join(PAGES)).filter(|pages| pages.is_dir());
         let config = Config { load: vec![plugins], static_directory: pages, ..Config::default() };
-        Ok(Self { root: folder.to_owned(), config, has_config: false, targets: Vec::new() })
+        Ok(Self { root: folder.to_owned(), file, config, has_config: false, targets: Vec::new() })
     }
 
     /// Returns the folder in which built plugins are written.
@@ -122,20 +129,50 @@ impl Project {
     #[must_use]
     pub fn watched(&self) -> Vec<PathBuf> {
         let built = self.targets.iter().flat_map(|target| target.language.watched());
+        let plain = self.config.load.iter().filter(|path| !is_within(path, &self.output())).cloned();
         let pages = self.config.static_directory.iter().cloned();
-        let mut watched: Vec<PathBuf> = built.chain(self.config.load.iter().cloned()).chain(pages).collect();
-        watched.extend([self.tests(), self.root.join(CONFIG)]);
-        watched.retain(|path| path.exists());
+        let mut watched: Vec<PathBuf> = built.chain(plain).chain(pages).collect();
+        watched.extend([self.tests(), self.file.clone()]);
         watched
+    }
+
+    /// Whether a path below a watched one is a source. Others are hidden, or results of builds and of the host.
+    #[must_use]
+    pub fn is_source(&self, path: &Path, watched: &Path) -> bool {
+        let results = [&self.config.data].into_iter().chain(&self.config.cache).chain(&self.config.static_directory);
+        let is_in = |folder: &Path| is_within(path, folder) && !is_within(watched, folder);
+        is_within(path, watched)
+            && !is_ignored(path, watched)
+            && !is_in(&self.output())
+            && !results.into_iter().any(|folder| is_in(folder))
     }
 
     /// Returns the targets that a change of this file affects.
     #[must_use]
     pub fn affected(&self, file: &Path) -> Vec<usize> {
-        let affects = |target: &Target| {
-            target.language.watched().iter().any(|watched| is_within(file, watched) && !is_ignored(file, watched))
-        };
+        let affects = |target: &Target| target.language.watched().iter().any(|watched| self.is_source(file, watched));
         (0..self.targets.len()).filter(|at| affects(&self.targets[*at])).collect()
+    }
+
+    /// Returns the name of the plugin that a file is, if it is served as it is.
+    #[must_use]
+    pub fn plain_plugin<'a>(&self, file: &'a Path) -> Option<&'a str> {
+        let is_loaded =
+            |load: &PathBuf| is_same(load, file) || file.parent().is_some_and(|folder| is_same(load, folder));
+        let is_plain = !is_within(file, &self.output()) && self.config.load.iter().any(is_loaded);
+        name_of(file).filter(|_| is_plain)
+    }
+
+    /// Whether a file is below the directory of pages.
+    #[must_use]
+    pub fn is_page(&self, file: &Path) -> bool {
+        self.config.static_directory.as_ref().is_some_and(|pages| self.is_source(file, pages))
+    }
+
+    /// Whether a file is the configuration.
+    #[must_use]
+    pub fn is_config(&self, file: &Path) -> bool {
+        is_same(file, &self.file)
     }
 }
 
@@ -192,19 +229,18 @@ fn is_same(one: &Path, other: &Path) -> bool {
 }
 
 /// Whether a path is `folder`, or below it, by its name.
-#[must_use]
-pub fn is_within(path: &Path, folder: &Path) -> bool {
+fn is_within(path: &Path, folder: &Path) -> bool {
     plain(path).starts_with(plain(folder))
 }
 
-/// Whether a file below a watched folder is hidden, or in a folder that has no sources.
-#[must_use]
-pub fn is_ignored(file: &Path, watched: &Path) -> bool {
+/// Whether a file below a watched folder is hidden, of an editor, a lock file that the build writes, or in a folder that has no
+/// sources.
+fn is_ignored(file: &Path, watched: &Path) -> bool {
     let (file, watched) = (plain(file), plain(watched));
     let below = file.strip_prefix(&watched).unwrap_or(&file);
     below.components().any(|part| {
         let name = part.as_os_str().to_string_lossy();
-        name.starts_with('.') || name.ends_with('~') || IGNORED.contains(&&*name)
+        name.starts_with('.') || name.ends_with('~') || IGNORED.contains(&&*name) || LOCKS.contains(&&*name)
     })
 }
 

@@ -65,7 +65,7 @@ impl Language for Crate {
         // One JSON object a line on standard output, which name the files; texts for people on standard error.
         arguments.extend(["--message-format", "json-render-diagnostics"]);
         arguments.extend(is_quiet.then_some("--quiet"));
-        Ok(Invocation::new(cargo(), arguments, &self.folder))
+        Ok(Invocation::new(cargo(), arguments, &self.folder).with_messages())
     }
 
     fn product(&self, _scratch: &Path, output: &[u8]) -> Result<PathBuf> {

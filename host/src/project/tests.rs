@@ -90,6 +90,7 @@ fn a_change_affects_the_targets_that_read_the_file() -> Result<()> {
         "chat/target/debug/x",
         "chat/.git/index",
         "chat/src/lib.rs~",
+        "chat/Cargo.lock",
         "chat/src/.lib.rs.swp",
         "build/chat.wasm",
     ] {

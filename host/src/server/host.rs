@@ -15,6 +15,7 @@ use super::api_key::{api_key_file, own_api_key};
 use super::data;
 use super::findings::{Finding, findings};
 use super::mounts::{mounts, tokens};
+use super::overview::Overview;
 use super::surroundings::HostSurroundings;
 use super::vital::{Ended, Vital};
 use super::{Config, Limits, MountTable, log_lines_lost};
@@ -56,6 +57,9 @@ pub struct Host {
     sockets: Arc<Sockets>,
     library: Library,
     files: Option<StaticFiles>,
+    /// Routes that a command has added.
+    further: Router,
+    statuses: Arc<PluginStatuses>,
     limits: Limits,
     /// Watches the threads, which have already started. [`Host::serve`] adds the tasks.
     vital: Vital,
@@ -124,7 +128,7 @@ impl Host {
             Some(access) => api::router(Api {
                 node: Arc::clone(&node),
                 sockets: Arc::clone(&sockets),
-                statuses,
+                statuses: Arc::clone(&statuses),
                 control: library.control(),
                 started: Instant::now(),
                 access,
@@ -148,10 +152,30 @@ impl Host {
             sockets,
             library,
             files,
+            further: Router::new(),
+            statuses,
             limits,
             vital,
             failure,
         })
+    }
+
+    /// Adds routes, at the address at which clients connect. They take precedence over static files.
+    pub fn add_routes(&mut self, routes: Router) {
+        self.further = std::mem::take(&mut self.further).merge(routes);
+    }
+
+    /// Inserts HTML at the end of every served page.
+    pub fn insert_into_pages(&mut self, html: &'static str) {
+        if let Some(files) = &mut self.files {
+            files.inserted = Some(html);
+        }
+    }
+
+    /// Returns a handle that answers questions about the plugins and their members.
+    #[must_use]
+    pub fn overview(&self) -> Overview {
+        Overview::new(Arc::clone(&self.node), Arc::clone(&self.statuses))
     }
 
     /// Returns the handle that sends commands to the plugin library.
@@ -194,6 +218,8 @@ impl Host {
             sockets,
             library,
             files,
+            further,
+            statuses: _statuses,
             limits,
             mut vital,
             failure,
@@ -211,7 +237,7 @@ impl Host {
             let listening = listen(listener, api, API_CONNECTIONS_MAX, tally);
             vital.spawn("the task that accepts connections to the API", listening);
         }
-        let (router, tally) = (router(mounts, api, files), Arc::clone(&sockets.tally));
+        let (router, tally) = (router(mounts, api.merge(further), files), Arc::clone(&sockets.tally));
         vital.spawn("the task that accepts connections", listen(listener, router, limits.sockets(), tally));
         let outcome = tokio::select! {
             () = stop => Ok(()),
@@ -259,7 +285,7 @@ impl Host {
 pub(super) fn files(config: &Config) -> Result<Option<StaticFiles>> {
     let files = config.static_directory.as_ref().map(|directory| {
         std::fs::read_dir(directory)
-            .map(|_| StaticFiles(directory.clone()))
+            .map(|_| StaticFiles::new(directory.clone()))
             .with_context(|| format!("looking for static files in {}", directory.display()))
     });
     files.transpose()

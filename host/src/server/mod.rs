@@ -10,6 +10,7 @@ mod limits;
 mod logging;
 mod mounts;
 mod nearest;
+mod overview;
 mod surroundings;
 mod vital;
 
@@ -22,8 +23,9 @@ pub use config::{
 pub use findings::Finding;
 pub use host::{Host, loader};
 pub use limits::Limits;
-pub use logging::{flush_log, log_lines_lost, start_logging, write_error_line};
+pub use logging::{LogEvent, flush_log, log_lines_lost, start_logging, start_logging_with, write_error_line};
 pub use mounts::tokens;
+pub use overview::Overview;
 pub use surroundings::HostSurroundings;
 pub use vital::Ended;
 

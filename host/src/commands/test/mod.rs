@@ -1,18 +1,21 @@
 //! `bennu test`.
 
+mod project;
 mod scripts;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
+use bennu::project::Project;
 use bennu::server::{Config, start_logging};
 use clap::Args;
 
-/// Play scripts against a plugin, in process: the messages that clients send, and the messages that they get
+/// Build and test the project in this folder; or play scripts against a plugin, in process: the messages that clients send, and the
+/// messages that they get
 #[derive(Args)]
 #[command(after_help = LANGUAGE)]
 pub(super) struct Test {
-    /// The plugin: a component or a script in TypeScript or JavaScript
+    /// The plugin: a component or a script in TypeScript or JavaScript. Without it, the project in this folder is tested
     #[arg(value_name = "PLUGIN")]
     plugin: Option<PathBuf>,
 
@@ -24,9 +27,13 @@ pub(super) struct Test {
     #[arg(long = "with", value_name = "PLUGIN")]
     others: Vec<PathBuf>,
 
-    /// The configuration that the plugins run under
+    /// The configuration that the plugins run under. For a project, the default is its bennu.toml
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+
+    /// Test the project as it was built before
+    #[arg(long, conflicts_with = "plugin")]
+    no_build: bool,
 
     /// The filter of the log: a level, or directives such as info,guest=debug
     #[arg(long, env = "BENNU_LOG", default_value = LOG, value_name = "FILTER")]
@@ -53,15 +60,20 @@ Time passes only in the lines of `clock`. The guide describes the whole language
 
 impl Test {
     pub(super) fn run(self) -> Result<()> {
-        let config = self.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
         // An empty variable counts as unset.
         let log = if self.log.trim().is_empty() { LOG } else { &self.log };
+        let Some(plugin) = self.plugin else {
+            let project = Project::read(Path::new("."), self.config.as_deref())?;
+            start_logging(log, project.config.log_format)?;
+            return project::test(&project, !self.no_build);
+        };
+        let config = self.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
         start_logging(log, config.log_format)?;
-        let Some(plugin) = self.plugin else { bail!("name a plugin and scripts: `bennu test chat.wasm chat.script`") };
         ensure!(!self.scripts.is_empty(), "name the scripts too: `bennu test {} SCRIPT`", plugin.display());
         scripts::check_order(&plugin, &self.scripts)?;
         let plugins: Vec<PathBuf> = std::iter::once(plugin).chain(self.others).collect();
-        let failed = self.scripts.iter().filter(|script| !scripts::report(&config, &plugins, script)).count();
+        let failed =
+            self.scripts.iter().filter(|script| !scripts::report(&config, &plugins, &script.display(), script)).count();
         ensure!(failed == 0, "{failed} of {} scripts failed", self.scripts.len());
         Ok(())
     }

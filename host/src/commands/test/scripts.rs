@@ -2,23 +2,23 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::{Display, Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use bennu::kit::{StageSetup, play};
 use bennu::server::{Config, write_error_line};
 use bennu::terminal::shown;
 
-/// Plays a script on a stage with these plugins, and prints the result. Returns whether the script passed.
-pub(super) fn report(config: &Config, plugins: &[PathBuf], script: &Path) -> bool {
+/// Plays a script on a stage with these plugins, and prints the result with the script's name. Returns whether the script passed.
+pub(super) fn report(config: &Config, plugins: &[PathBuf], name: &Display<'_>, script: &Path) -> bool {
     match play_file(config, plugins, script) {
         Ok(()) => {
-            out_line!("ok      {}", script.display());
+            out_line!("ok      {name}");
             true
         }
         Err(error) => {
-            out_line!("FAILED  {}", script.display());
-            write_error_line(&format!("{}: {}", script.display(), shown::lines(&format!("{error:#}"))));
+            out_line!("FAILED  {name}");
+            write_error_line(&format!("{name}: {}", shown::lines(&format!("{error:#}"))));
             false
         }
     }

@@ -20,7 +20,7 @@ const LEVELS: [(&str, LevelFilter); 6] = [
 const HOST: &str = "bennu";
 
 /// The target of lines that plugins log.
-const GUEST: &str = "guest";
+pub(super) const GUEST: &str = "guest";
 
 /// The modules of the host that are targets.
 const MODULES: [&str; 20] = [
