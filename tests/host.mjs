@@ -1,9 +1,9 @@
 // Starts a real host for one test, with its own folder of plugins and a free port. The host ends with the test.
 
 import { execFile, spawn } from "node:child_process";
-import { copyFile, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { promisify } from "node:util";
 
 const root = resolve(import.meta.dirname, "..");
@@ -29,15 +29,43 @@ export const plugin = (name) => join(guests, `${name}.wasm`);
  */
 export async function startHost(test, { plugins = [], scripts = {}, page, config }) {
   const folder = await mkdtemp(join(tmpdir(), "bennu-"));
-  const host = new Host(folder, page && resolve(pages, page), config);
-  test.after(async () => {
-    await host.stop();
-    await rm(folder, { recursive: true });
-  });
+  const command = ["serve", folder];
+  if (page) command.push("--static", resolve(pages, page));
+  if (config !== undefined) command.push("--config", join(folder, "bennu.toml"));
+  const host = hostIn(test, folder, command);
   if (config !== undefined) await writeFile(join(folder, "bennu.toml"), config);
   for (const name of plugins) await copyFile(plugin(name), join(folder, `${name}.wasm`));
   for (const [file, content] of Object.entries(scripts)) await writeFile(join(folder, file), content);
   await host.start();
+  return host;
+}
+
+/**
+ * Starts `bennu dev` in a project with these files: each path with its content.
+ *
+ * @param {import("node:test").TestContext} test at whose end it ends
+ * @param {Record<string, string>} files
+ * @param {{modules?: string}} options `modules` is a folder of npm packages, which becomes the project's `node_modules`
+ */
+export async function startDev(test, files, { modules } = {}) {
+  const folder = await mkdtemp(join(tmpdir(), "bennu-project-"));
+  const host = hostIn(test, folder, ["dev"]);
+  for (const [path, content] of Object.entries(files)) {
+    await mkdir(dirname(join(folder, path)), { recursive: true });
+    await writeFile(join(folder, path), content);
+  }
+  if (modules) await symlink(modules, join(folder, "node_modules"));
+  await host.start();
+  return host;
+}
+
+/** A host that isn't started yet. At the end of the test it ends, and its folder is deleted. */
+function hostIn(test, folder, command) {
+  const host = new Host(folder, command);
+  test.after(async () => {
+    await host.stop();
+    await rm(folder, { recursive: true });
+  });
   return host;
 }
 
@@ -63,18 +91,17 @@ export async function within(what, promise) {
 
 class Host {
   #folder;
-  #page;
-  #config;
+  /** The command that starts it. */
+  #command;
   #process;
   /** The port. A restart keeps it, because clients reconnect to the same address. */
   #port = 0;
   /** The host's log. */
   log = "";
 
-  constructor(folder, page, config) {
+  constructor(folder, command) {
     this.#folder = folder;
-    this.#page = page;
-    this.#config = config;
+    this.#command = command;
   }
 
   get url() {
@@ -86,9 +113,7 @@ class Host {
   }
 
   async start() {
-    const page = this.#page ? ["--static", this.#page] : [];
-    const config = this.#config === undefined ? [] : ["--config", join(this.#folder, "bennu.toml")];
-    const command = ["serve", this.#folder, "--listen", `127.0.0.1:${this.#port}`, ...page, ...config];
+    const command = [...this.#command, "--listen", `127.0.0.1:${this.#port}`];
     const env = { ...process.env, XDG_CACHE_HOME: cache };
     this.#process = spawn(binary, command, { cwd: this.#folder, env, stdio: ["ignore", "pipe", "pipe"] });
     this.#process.stderr.on("data", (text) => (this.log += text));
@@ -136,9 +161,9 @@ class Host {
     await this.write(`${name}.wasm`, bytes);
   }
 
-  /** Writes a file into the folder of plugins, under another name first. */
+  /** Writes a file into the folder of plugins, or of the project, under another name first. */
   async write(file, content) {
-    const part = join(this.#folder, `${file}.part`);
+    const part = join(this.#folder, dirname(file), `.${basename(file)}.part`);
     await writeFile(part, content);
     await rename(part, join(this.#folder, file));
   }

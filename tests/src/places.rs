@@ -93,6 +93,18 @@ fn guest_path(name: &str) -> Result<PathBuf> {
     Ok(guests.join(name).with_extension("wasm"))
 }
 
+/// The variables with which cargo compiles to WebAssembly, if its own compiler can't. `cargo xtask test` sets the variables that they
+/// are taken from.
+#[must_use]
+pub fn wasm_compiler() -> Vec<(&'static str, String)> {
+    const VARIABLES: [(&str, &str); 3] = [
+        ("RUSTC", "BENNU_WASM_RUSTC"),
+        ("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", "BENNU_WASM_LINKER"),
+        ("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", "BENNU_WASM_RUSTFLAGS"),
+    ];
+    VARIABLES.into_iter().filter_map(|(name, from)| Some((name, env::var(from).ok()?))).collect()
+}
+
 /// The user's cache directory of commands under test, for `XDG_CACHE_HOME`. All tests share it, so that each plugin is compiled
 /// once and not for every test.
 ///

@@ -13,6 +13,9 @@ use super::language::{Advice, Failure, Invocation, Language};
 /// The version of esbuild that the message about a missing one names. Any later one works too.
 const ESBUILD: &str = "esbuild@0.28.2";
 
+/// The file that makes a folder a package.
+const MANIFEST: &str = "package.json";
+
 /// The names of a script's entry file in a folder.
 const ENTRIES: [&str; 4] = ["index.ts", "src/index.ts", "index.js", "src/index.js"];
 
@@ -39,7 +42,7 @@ impl Bundle {
             source.to_owned()
         };
         let folders = entry.ancestors().skip(1).take_while(|folder| folder.starts_with(root) || **folder == *root);
-        let folder = folders.into_iter().find(|folder| folder.join("package.json").is_file());
+        let folder = folders.into_iter().find(|folder| folder.join(MANIFEST).is_file());
         let Some(folder) = folder.map(Path::to_owned) else {
             bail!(
                 "{} has no `package.json` in its folder or above; a script without npm packages needs no build: put it into \
@@ -86,7 +89,8 @@ impl Language for Bundle {
     }
 
     fn watched(&self) -> Vec<PathBuf> {
-        vec![self.folder.clone()]
+        let scripts = self.entry.parent().unwrap_or(&self.folder).to_owned();
+        vec![scripts, self.folder.join(MANIFEST)]
     }
 
     fn advice(&self, failure: &Failure<'_>) -> Option<Advice> {

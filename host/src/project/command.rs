@@ -15,7 +15,7 @@ pub(super) struct Custom {
     folder: PathBuf,
     /// The file that it makes.
     output: PathBuf,
-    watched: Vec<PathBuf>,
+    source: PathBuf,
     /// Whether the table names the watched files. Otherwise the command may write among them.
     has_own_watch: bool,
 }
@@ -40,12 +40,8 @@ impl Custom {
         if !folder.is_dir() {
             bail!("its source {} doesn't exist", source.display());
         }
-        let watched = match &table.watch[..] {
-            [] => vec![source.to_owned()],
-            named => named.iter().map(|path| root.join(path)).collect(),
-        };
-        let has_own_watch = !table.watch.is_empty();
-        Ok(Self { line: line.to_owned(), folder: folder.to_owned(), output, watched, has_own_watch })
+        let (source, has_own_watch) = (source.to_owned(), !table.watch.is_empty());
+        Ok(Self { line: line.to_owned(), folder: folder.to_owned(), output, source, has_own_watch })
     }
 }
 
@@ -71,7 +67,7 @@ impl Language for Custom {
     }
 
     fn watched(&self) -> Vec<PathBuf> {
-        self.watched.clone()
+        vec![self.source.clone()]
     }
 
     fn leaves_sources_alone(&self) -> bool {

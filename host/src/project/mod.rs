@@ -60,6 +60,8 @@ pub struct Target {
     pub name: String,
     /// How it is built.
     pub language: Box<dyn Language>,
+    /// The files and folders that the build reads.
+    pub watched: Vec<PathBuf>,
 }
 
 impl Project {
@@ -128,7 +130,7 @@ impl Project {
     /// pages.
     #[must_use]
     pub fn watched(&self) -> Vec<PathBuf> {
-        let built = self.targets.iter().flat_map(|target| target.language.watched());
+        let built = self.targets.iter().flat_map(|target| target.watched.iter().cloned());
         let plain = self.config.load.iter().filter(|path| !is_within(path, &self.output())).cloned();
         let pages = self.config.static_directory.iter().cloned();
         let mut watched: Vec<PathBuf> = built.chain(plain).chain(pages).collect();
@@ -150,7 +152,7 @@ impl Project {
     /// Returns the targets that a change of this file affects.
     #[must_use]
     pub fn affected(&self, file: &Path) -> Vec<usize> {
-        let affects = |target: &Target| target.language.watched().iter().any(|watched| self.is_source(file, watched));
+        let affects = |target: &Target| target.watched.iter().any(|watched| self.is_source(file, watched));
         (0..self.targets.len()).filter(|at| affects(&self.targets[*at])).collect()
     }
 
@@ -188,7 +190,11 @@ impl Target {
                 "`build.{name}`: the plugin is written to `{OUTPUT}`, and `load` doesn't name that; set `load = [\"{OUTPUT}\"]`"
             );
         }
-        Ok(Self { name: name.to_owned(), language })
+        let watched = match &table.watch[..] {
+            [] => language.watched(),
+            named => named.iter().map(|path| root.join(path)).collect(),
+        };
+        Ok(Self { name: name.to_owned(), language, watched })
     }
 
     /// Returns the name of the built file.
@@ -233,14 +239,18 @@ fn is_within(path: &Path, folder: &Path) -> bool {
     plain(path).starts_with(plain(folder))
 }
 
-/// Whether a file below a watched folder is hidden, of an editor, a lock file that the build writes, or in a folder that has no
-/// sources.
+/// Whether a file below a watched folder is hidden, of an editor, a lock file that the build writes, or a log, or in a folder that
+/// has no sources.
 fn is_ignored(file: &Path, watched: &Path) -> bool {
     let (file, watched) = (plain(file), plain(watched));
     let below = file.strip_prefix(&watched).unwrap_or(&file);
     below.components().any(|part| {
         let name = part.as_os_str().to_string_lossy();
-        name.starts_with('.') || name.ends_with('~') || IGNORED.contains(&&*name) || LOCKS.contains(&&*name)
+        name.starts_with('.')
+            || name.ends_with('~')
+            || name.ends_with(".log")
+            || IGNORED.contains(&&*name)
+            || LOCKS.contains(&&*name)
     })
 }
 

@@ -28,7 +28,7 @@ impl Project {
         if self.root.join(REGISTER).is_file() {
             arguments.push(format!("--import=./{REGISTER}").into());
         }
-        arguments.push("--test".into());
+        arguments.extend(["--test".into(), "--test-reporter=spec".into()]);
         arguments.extend(files.into_iter().map(|file| match file.strip_prefix(&self.root) {
             Ok(below) => below.as_os_str().to_owned(),
             Err(_) => file.into_os_string(),

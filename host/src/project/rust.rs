@@ -20,9 +20,13 @@ const TARGET: &str = "wasm32-unknown-unknown";
 /// The message that cargo ends with if Rust's standard library isn't there for the target. `E0463` is a missing crate.
 const NO_STANDARD_LIBRARY: [&str; 2] = ["target may not be installed", "can't find crate for `core`"];
 
+/// What cargo reads in the folder of a crate. A file that `include_str!` reads elsewhere has to be named in `watch`.
+const SOURCES: [&str; 3] = ["src", MANIFEST, "build.rs"];
+
 /// A crate.
 pub(super) struct Crate {
     folder: PathBuf,
+    watched: Vec<PathBuf>,
 }
 
 impl Crate {
@@ -38,7 +42,9 @@ impl Crate {
         if !table.contains_key("package") {
             bail!("{} is of a workspace; set `source` to the folder of a crate", manifest.display());
         }
-        Ok(Self { folder: folder.to_owned() })
+        let folders = std::iter::once(folder.to_owned()).chain(path_dependencies(folder, &table));
+        let watched = folders.flat_map(|folder| SOURCES.map(|name| folder.join(name))).collect();
+        Ok(Self { folder: folder.to_owned(), watched })
     }
 
     fn manifest(&self) -> PathBuf {
@@ -46,9 +52,16 @@ impl Crate {
     }
 }
 
+/// The folders of the crates that a crate takes from this machine.
+fn path_dependencies(folder: &Path, manifest: &toml::Table) -> Vec<PathBuf> {
+    let tables = ["dependencies", "build-dependencies"].into_iter().filter_map(|name| manifest.get(name)?.as_table());
+    let paths = tables.flat_map(toml::Table::values).filter_map(|dependency| dependency.get("path")?.as_str());
+    paths.map(|path| folder.join(path)).collect()
+}
+
 /// cargo: the one that runs this program, if one does.
 fn cargo() -> std::ffi::OsString {
-    env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+    env::var_os("CARGO").filter(|cargo| !cargo.is_empty()).unwrap_or_else(|| "cargo".into())
 }
 
 impl Language for Crate {
@@ -91,7 +104,7 @@ impl Language for Crate {
     }
 
     fn watched(&self) -> Vec<PathBuf> {
-        vec![self.folder.clone()]
+        self.watched.clone()
     }
 
     fn advice(&self, failure: &Failure<'_>) -> Option<Advice> {

@@ -17,7 +17,7 @@ pub struct BuildTable {
     pub command: Option<String>,
     /// The file that the command makes, relative to `bennu.toml`.
     pub output: Option<PathBuf>,
-    /// The files and folders that the command reads, relative to `bennu.toml`. Default: the source.
+    /// The files and folders that the build reads, relative to `bennu.toml`. Default: those of the source.
     pub watch: Vec<PathBuf>,
 }
 
@@ -54,9 +54,6 @@ impl BuildTable {
                 if !is_plugin {
                     bail!("{} is {}; a plugin's file ends in .wasm, .js or .ts", key("output"), output.display());
                 }
-            }
-            (None, None) if !self.watch.is_empty() => {
-                bail!("{} belongs to a command: for a language, the source is watched", key("watch"))
             }
             (None, None) => {}
         }

@@ -397,7 +397,6 @@ mod tests {
             ("[build.a]\noutput = \"a.wasm\"", "`build.a.output` needs `build.a.command`"),
             ("[build.a]\ncommand = \"make\"\noutput = \"a.o\"", "ends in .wasm, .js or .ts"),
             ("[build.\"a/b\"]", "letters, digits"),
-            ("[build.a]\nwatch = [\"src\"]", "`build.a.watch` belongs to a command"),
             ("[plugins.chat.config]\na = [1, nan]", "`plugins.chat.config.a[1]` is NaN"),
         ];
         for (text, expected) in cases {
