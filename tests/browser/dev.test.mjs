@@ -33,6 +33,7 @@ const PAGE = `<!doctype html>
 <h1>hello</h1>
 <script>
   const socket = new WebSocket(location.origin.replace("http", "ws") + "/socket/websocket?vsn=2.0.0")
+  const joined = new Promise((resolve) => (socket.onmessage = resolve))
   socket.onopen = () => socket.send('["1","1","room:1","phx_join",{}]')
   const crash = (text) => socket.send(JSON.stringify(["1", "2", "room:1", "crash", { text }]))
 </script>
@@ -67,7 +68,7 @@ test("a refused save is shown above the page until it is mended", async (t) => {
 test("a fault is shown as text, and can be hidden", async (t) => {
   const host = await startDev(t, { "bennu.toml": CONFIG, "plugins/chat.ts": PLUGIN, "public/index.html": PAGE });
   const window = await openWindow(await startBrowser(t), host.url, desktop);
-  await window.evaluate(() => new Promise((joined) => socket.addEventListener("message", joined, { once: true })));
+  await window.evaluate(async () => void (await joined));
   await window.evaluate(() => crash("<img src=x onerror=alert(1)>"));
   await alert(window).waitFor();
   const text = await alert(window).textContent();

@@ -43,6 +43,6 @@ test("a plugin with a package is bundled, and again on each save", async (t) => 
 
   await host.write("src/version.ts", "export const VERSION = ;");
   await until("the build fails", () => host.log.includes("merge: the build failed"));
-  assert.match(host.log, /src\/version\.ts:1:23: ERROR: Unexpected ";"/);
+  assert.match(host.log, /ERROR\] Unexpected ";"\n\n    src\/version\.ts:1:23:/);
   assert.equal((await ask("merge", { one: {}, other: {} })).version, 2);
 });

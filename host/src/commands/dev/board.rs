@@ -1,6 +1,6 @@
 //! What a page shows while it is developed: generations, failed builds, refusals and faults.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,9 @@ const FAULTS_MAX: usize = 5;
 /// The maximum size of one text, in bytes. The first lines of a compiler's output explain most.
 const TEXT_BYTES_MAX: usize = 32 << 10;
 
+/// The maximum number of remarks about a plugin between two generations.
+const REMARKS_MAX: usize = 100;
+
 /// Changes of a file within this time are one save.
 const ONE_SAVE: Duration = Duration::from_secs(1);
 
@@ -22,6 +25,8 @@ pub(super) struct Board {
     /// When the file of a plugin was saved that isn't served yet. A lock, because the thread of the watcher and that of the library
     /// use it. Nothing waits while it is held.
     saved: Mutex<HashMap<String, Instant>>,
+    /// The remarks about each plugin since its last generation. A lock for the same reason.
+    remarks: Mutex<HashMap<String, HashSet<String>>>,
 }
 
 /// The state.
@@ -69,7 +74,7 @@ struct ShownFault {
 
 impl Board {
     pub(super) fn new() -> Self {
-        Self { shown: watch::Sender::default(), saved: Mutex::default() }
+        Self { shown: watch::Sender::default(), saved: Mutex::default(), remarks: Mutex::default() }
     }
 
     /// Returns a receiver that is notified of each change.
@@ -92,6 +97,14 @@ impl Board {
         saved.remove(plugin).map(|saved| saved.elapsed())
     }
 
+    /// Whether a remark about a plugin is another one than those since its last generation. A build is checked before the host loads
+    /// it, so its remarks come twice.
+    pub(super) fn is_new_remark(&self, plugin: &str, text: &str) -> bool {
+        let mut remarks = self.remarks.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = remarks.entry(plugin.to_owned()).or_default();
+        known.len() < REMARKS_MAX && known.insert(text.to_owned())
+    }
+
     /// A build of a plugin has begun.
     pub(super) fn begin_build(&self, plugin: &str) {
         self.change(plugin, |shown| shown.is_building = true);
@@ -99,6 +112,7 @@ impl Board {
 
     /// A generation serves: its problems are over.
     pub(super) fn serve(&self, plugin: &str, generation: u32, topics: &str) {
+        self.remarks.lock().unwrap_or_else(PoisonError::into_inner).remove(plugin);
         self.change(plugin, |shown| {
             *shown = ShownPlugin { generation, topics: topics.to_owned(), ..ShownPlugin::default() };
         });

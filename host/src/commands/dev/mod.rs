@@ -107,7 +107,9 @@ fn show(event: &LogEvent, all: bool, board: &Board, overview: Option<&Overview>,
             paint.bad(&plugin, &format!("fault in {place}\n{text}"))
         }
         DevEvent::Logged { plugin, topic, level, line } => paint.logged(&plugin, &topic, level, &line),
-        DevEvent::Other { plugin: Some(plugin), text, .. } => paint.bad(&plugin, &text),
+        DevEvent::Other { plugin: Some(plugin), text, .. } => {
+            return board.is_new_remark(&plugin, &text).then(|| paint.bad(&plugin, &text));
+        }
         DevEvent::Other { plugin: None, level, text } => paint.remark(level, &text),
     })
 }
