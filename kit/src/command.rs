@@ -55,7 +55,8 @@ Time passes only in the lines of `clock`. The guide describes the whole language
 
 impl Test {
     pub(crate) fn run(self) -> Result<()> {
-        let config = self.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
+        let mut config = self.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
+        config.repeats_calls = true;
         // An empty variable counts as unset.
         let log = if self.log.trim().is_empty() { LOG } else { &self.log };
         start_logging(log, config.log_format)?;

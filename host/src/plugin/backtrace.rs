@@ -5,7 +5,7 @@ use std::fmt;
 use wasmtime::{Error, Trap, WasmBacktrace};
 
 use super::guest::CallDiagnostics;
-use crate::contract::{Fault, FaultKind, limit_key, limits};
+use crate::contract::{Fault, FaultKind};
 
 /// The maximum number of frames in the text of a fault.
 const FRAMES_MAX: usize = 8;
@@ -40,14 +40,12 @@ pub(super) fn fault_of(error: &Error, diagnostics: CallDiagnostics) -> Fault {
     }
     // If a trap follows a panic, the panic message says more.
     let mut reason = panic.unwrap_or_else(|| error.root_cause().to_string());
-    if let Some(most) = memory_refused {
-        reason = format!(
-            "it requested more memory than it may have{}: {reason}",
-            limit_key(limits::keys::MEMORY_BYTES, most)
-        );
+    let is_refused_memory = memory_refused.is_some();
+    if let Some(key) = memory_refused {
+        reason = format!("it requested more memory than it may have{key}: {reason}");
     }
     let kind = match error.downcast_ref::<Trap>() {
-        _ if memory_refused.is_some() => FaultKind::Memory,
+        _ if is_refused_memory => FaultKind::Memory,
         Some(_) => FaultKind::Trap,
         // An error without a trap comes from the canonical ABI: the guest returned too much data, or invalid data.
         None if reason.contains("fuel") => FaultKind::Oversize,
