@@ -46,6 +46,7 @@ mod repeated;
 mod requests;
 mod restarts;
 mod rooms;
+mod script_instances;
 mod scripts;
 mod stopped;
 mod storage;
