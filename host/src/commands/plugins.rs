@@ -80,7 +80,9 @@ pub(super) fn show(name: &str, plugin: &Value) {
         out_line!("  in {}", shown::name(language));
     }
     show_standing(plugin);
-    show_usage(&plugin["usage"]);
+    if is_served {
+        show_usage(&plugin["usage"]);
+    }
     if let Some(taken_back) = plugin["taken_back"].as_object() {
         let (generation, faults) = (&taken_back["generation"], &taken_back["faults"]);
         let commits = &taken_back["commits_given_up"];

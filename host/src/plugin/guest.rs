@@ -11,6 +11,7 @@ use super::bindings::bennu::channel::host::Level;
 use super::epoch::{EPOCH, EpochSignal};
 use super::output::Output;
 use super::script::{Evaluation, SharedScript};
+use super::source_lines::SourceLines;
 use super::usage::{GenerationUsage, PluginUsage};
 use super::wasi::WasiState;
 use crate::contract::limits::keys;
@@ -53,6 +54,8 @@ pub(super) struct GuestContext {
     pub(super) store: Store,
     /// The script that each new instance evaluates, if the plugin is one.
     pub(super) script: Option<SharedScript>,
+    /// The places of the plugin's functions, if its component has them.
+    pub(super) lines: Option<Arc<SourceLines>>,
     /// Whether each call is run twice. Then both runs read the same.
     pub(super) repeats_calls: bool,
     /// What the instances use.
@@ -127,6 +130,8 @@ pub(super) struct CallDiagnostics {
     pub(super) panic: Option<String>,
     /// The end of what the call has printed.
     pub(super) printed: Option<String>,
+    /// The places of the guest's functions.
+    pub(super) lines: Option<Arc<SourceLines>>,
 }
 
 /// The start of the line with which the Rust SDK logs a panic.
@@ -217,7 +222,8 @@ impl Guest {
     pub(super) fn take_diagnostics(&mut self) -> CallDiagnostics {
         let memory_refused =
             self.memory_refused.then(|| self.context.limit_key(keys::MEMORY_BYTES, self.context.limits.memory_bytes));
-        CallDiagnostics { printed: self.end_output(), memory_refused, panic: self.panic.take() }
+        let (printed, panic, lines) = (self.end_output(), self.panic.take(), self.context.lines.clone());
+        CallDiagnostics { printed, memory_refused, panic, lines }
     }
 
     /// Prepares for a call about `topic`.
@@ -408,6 +414,7 @@ mod tests {
             surroundings,
             store,
             script: None,
+            lines: None,
             repeats_calls: false,
             usage: Arc::default(),
             epochs: Arc::default(),

@@ -16,6 +16,7 @@ use super::instance::Instance;
 use super::pool::{Pool, PoolLimits};
 use super::repeat::{RecordedSurroundings, RepeatedPlugin};
 use super::script::{Script, SharedScript, evaluation_failure, is_build};
+use super::source_lines::SourceLines;
 use super::usage::GenerationUsage;
 use super::{Anatomy, Cache, Digest, Engine, Kind, Tools, WasmPlugin, compiler, wasi};
 use crate::contract::limits::keys;
@@ -123,9 +124,22 @@ struct Parts {
     digest: Digest,
     compiling: Duration,
     was_cached: bool,
+    generation: Generation,
+}
+
+/// What all instances of a generation share.
+struct Generation {
     origin: Arc<Origin>,
     script: Option<SharedScript>,
+    lines: Option<Arc<SourceLines>>,
     usage: Arc<GenerationUsage>,
+}
+
+impl Generation {
+    fn new(origin: Arc<Origin>, script: Option<SharedScript>, lines: Option<Arc<SourceLines>>) -> Self {
+        let usage = origin.usage.begin_generation();
+        Self { origin, script, lines, usage }
+    }
 }
 
 impl Loader {
@@ -154,23 +168,10 @@ impl Loader {
         let compiled = compiler::compile(self.engine.clone(), self.cache.clone(), digest, bytes, held).await?;
         let (anatomy, compiling) = (compiled.anatomy, started.elapsed());
         let prepared = self.prepare(&anatomy, &compiled.component)?;
-        let usage = origin.usage.begin_generation();
-        let instance = self.instantiate(&prepared, self.context(&origin, Grants::default(), None, &usage)).await?;
-        let (was_cached, tools, script) = (compiled.was_cached, compiled.tools, None);
-        self.finish(Parts {
-            anatomy,
-            tools,
-            prepared,
-            instance,
-            size,
-            digest,
-            compiling,
-            was_cached,
-            origin,
-            script,
-            usage,
-        })
-        .await
+        let generation = Generation::new(origin, None, compiled.lines);
+        let instance = self.instantiate(&prepared, self.context(&generation, Grants::default())).await?;
+        let (was_cached, tools) = (compiled.was_cached, compiled.tools);
+        self.finish(Parts { anatomy, tools, prepared, instance, size, digest, compiling, was_cached, generation }).await
     }
 
     /// Loads a script: checks its source, evaluates it in an instance of the engine, and calls `describe`.
@@ -191,46 +192,31 @@ impl Loader {
         let engine = self.engine.scripts.get(&self.engine, self.cache.as_ref()).await?;
         let compiling = started.elapsed();
         let whole = Prepared::new(engine.component.clone(), &engine.anatomy)?;
-        let usage = origin.usage.begin_generation();
-        let context = self.context(&origin, Grants::default(), Some(Arc::clone(&script)), &usage);
-        let mut instance = self.instantiate(&whole, context).await?;
+        let generation = Generation::new(origin, Some(Arc::clone(&script)), None);
+        let mut instance = self.instantiate(&whole, self.context(&generation, Grants::default())).await?;
         for warning in script.warnings() {
-            tracing::warn!(plugin = &*origin.name, "{warning}");
+            tracing::warn!(plugin = &*generation.origin.name, "{warning}");
         }
         let anatomy = engine.anatomy.clone().offering(&std::mem::take(&mut instance.offers));
         let prepared = Prepared::new(engine.component.clone(), &anatomy)?;
-        let (was_cached, tools, script) = (engine.was_cached, script.tools(), Some(script));
-        self.finish(Parts {
-            anatomy,
-            tools,
-            prepared,
-            instance,
-            size,
-            digest,
-            compiling,
-            was_cached,
-            origin,
-            script,
-            usage,
-        })
-        .await
+        let (was_cached, tools) = (engine.was_cached, script.tools());
+        self.finish(Parts { anatomy, tools, prepared, instance, size, digest, compiling, was_cached, generation }).await
     }
 
     /// Calls `describe`, and makes the plugin.
     async fn finish(&self, parts: Parts) -> Result<Loaded> {
-        let Parts { anatomy, tools, prepared, mut instance, .. } = parts;
-        let Parts { size, digest, compiling, was_cached, origin, script, usage, .. } = parts;
+        let Parts { anatomy, tools, prepared, mut instance, size, digest, compiling, was_cached, generation } = parts;
         let routes = match anatomy.kind {
             Kind::Plugin => self.describe(&mut instance, prepared.has_handle_out()).await?,
             Kind::Gatekeeper => Vec::new(),
         };
         let takes = prepared.takes(&anatomy);
         let own = routes.iter().map(|route| route.pattern.clone()).collect();
-        let is_script = script.is_some();
-        let context = self.context(&origin, own, script, &usage);
+        let context = self.context(&generation, own);
+        let Generation { origin, script, .. } = generation;
         let pool_limits = origin.limits.of_pool(self.pool_limits);
         let served = self.plugin(&prepared, &context, pool_limits);
-        if is_script {
+        if script.is_some() {
             // The first call doesn't have to evaluate the script again.
             served.pool.adopt(instance);
         } else {
@@ -254,21 +240,16 @@ impl Loader {
         WasmPlugin::new(pool, Arc::clone(&self.call_limits), self.engine.clone())
     }
 
-    fn context(
-        &self,
-        origin: &Arc<Origin>,
-        own: Grants,
-        script: Option<SharedScript>,
-        usage: &Arc<GenerationUsage>,
-    ) -> Arc<GuestContext> {
-        let repeats_calls = self.repeats_calls;
-        let surroundings = Arc::clone(&self.surroundings);
+    fn context(&self, generation: &Generation, own: Grants) -> Arc<GuestContext> {
+        let Generation { origin, script, lines, usage } = generation;
+        let (repeats_calls, surroundings) = (self.repeats_calls, Arc::clone(&self.surroundings));
         Arc::new(GuestContext {
             own,
             limits: origin.limits.of_calls(&self.call_limits),
             surroundings: if repeats_calls { Arc::new(RecordedSurroundings(surroundings)) } else { surroundings },
             store: self.store.clone(),
-            script,
+            script: script.clone(),
+            lines: lines.clone(),
             repeats_calls,
             usage: Arc::clone(usage),
             epochs: Arc::clone(self.engine.ticker.signal()),

@@ -38,6 +38,7 @@ mod pool;
 mod repeat;
 mod scan;
 mod script;
+mod source_lines;
 mod status;
 mod tools;
 mod unclaimed;

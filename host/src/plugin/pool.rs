@@ -45,7 +45,7 @@ pub(super) struct Pool {
     /// instance.
     has_spare: bool,
     limits: PoolLimits,
-    free: Semaphore,
+    free: Arc<Semaphore>,
     /// The unused instances. If another plugin needs a place, one of them may be evicted.
     idle: Arc<Idle>,
     capacity: Arc<Capacity>,
@@ -75,7 +75,7 @@ impl Pool {
         capacity: Arc<Capacity>,
         ticker: Arc<EpochTicker>,
     ) -> Self {
-        let (free, idle) = (Semaphore::new(limits.instances), Arc::default());
+        let (free, idle) = (Arc::new(Semaphore::new(limits.instances)), Arc::default());
         capacity.share(&idle);
         context.usage.set_idle(&idle);
         let usage = Arc::clone(&context.usage);
@@ -86,9 +86,12 @@ impl Pool {
     /// Makes an unused instance of a script in a task. A new instance has to evaluate the script, and the next call should
     /// not wait for that.
     fn make_spare(&self) {
-        // The semaphore limits the calls. A spare must not be an instance too many either.
-        let has_place = self.usage.instances() < self.limits.instances && !self.capacity.is_wanted();
-        if !has_place || self.is_sparing.swap(true, Ordering::AcqRel) {
+        if self.usage.instances() >= self.limits.instances || self.capacity.is_wanted() {
+            return;
+        }
+        // While the spare is made, it counts as a call that has an instance. So there is never one too many.
+        let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() else { return };
+        if self.is_sparing.swap(true, Ordering::AcqRel) {
             return;
         }
         let (prepared, context, wall) = (self.prepared.clone(), Arc::clone(&self.context), self.context.limits.wall);
@@ -103,6 +106,9 @@ impl Pool {
             if idle.len() < SPARE_BELOW && !capacity.is_wanted() {
                 idle.push(Box::new(instance));
             }
+            drop(idle);
+            // A call that waits for the permit takes the spare.
+            drop(permit);
         });
     }
 
