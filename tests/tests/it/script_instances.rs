@@ -92,7 +92,12 @@ async fn a_plugin_with_one_instance_has_no_spare_one() -> Result<()> {
     for event in ["work", "fail", "work"] {
         client.ask("busy:1", event, &json!({ "rounds": 1 })).await?;
         let shown = host.inspect().await?;
-        ensure!(usage(&shown)["instances"].as_u64() <= Some(1), "{event}: {}", usage(&shown));
+        ensure!(
+            usage(&shown)["instances"].as_u64() <= Some(1),
+            "{event}: {}\n{}",
+            shown["plugins"],
+            host.log().tail(30)
+        );
     }
     drop(client);
     host.stop().await?;
