@@ -21,7 +21,7 @@ use super::vital::{Ended, Vital};
 use super::{Config, Limits, MountTable, log_lines_lost};
 use crate::api::{self, Access, Api};
 use crate::channel::Node;
-use crate::contract::Surroundings;
+use crate::contract::{CallLimits, Surroundings};
 use crate::entries::EntriesNode;
 use crate::plugin::{Builds, Cache, Control, Engine, Kinds, Library, LibraryOptions, Loader, PluginStatuses};
 use crate::protocol::CloseCode;
@@ -80,8 +80,12 @@ pub fn loader(config: &Config, surroundings: Arc<dyn Surroundings>, store: Store
             Cache::open(&directory).inspect_err(|error| tracing::warn!("compiled plugins aren't kept: {error:#}")).ok()
         }),
     };
-    let engine = Engine::new(&call_limits, instances)?;
-    Ok(Loader { engine, cache, call_limits, pool_limits: config.limits.pool(), surroundings, store })
+    // Address space is reserved for the largest memory that a plugin may have.
+    let own = config.plugins.values().filter_map(|table| table.memory_bytes);
+    let memory_bytes = own.fold(call_limits.memory_bytes, usize::max);
+    let engine = Engine::new(&CallLimits { memory_bytes, ..(*call_limits).clone() }, instances)?;
+    let (pool_limits, repeats_calls) = (config.limits.pool(), config.repeats_calls);
+    Ok(Loader { engine, cache, call_limits, pool_limits, surroundings, store, repeats_calls })
 }
 
 impl Host {

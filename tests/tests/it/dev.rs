@@ -75,6 +75,25 @@ async fn refusals_and_faults_are_on_the_page_until_the_next_generation() -> Resu
     bob.close().await
 }
 
+/// A variable of a module works with one instance. While a plugin is developed, a second one runs each call again.
+#[tokio::test]
+async fn state_that_a_module_keeps_is_a_fault() -> Result<()> {
+    let project = chat()?;
+    project.edit("plugins/chat.ts", "export default", "let count = 0;\n\nexport default")?;
+    project.edit("plugins/chat.ts", "version: 1", "version: ++count")?;
+    let host = project.dev(&[]).await?;
+    line(&host, 0, "`count` is kept in the module").await?;
+    let mut shown = TestProject::shown(&host).await?;
+    let mut alice = host.connect().await?;
+    alice.join("room:1", &json!({ "user": "alice" })).await?;
+    alice.push("room:1", "who", &json!({})).await?;
+    alice.push("room:1", "who", &json!({})).await?;
+    let faulty = shown.until("the fault", |state| state["plugins"]["chat"]["faults"][0].is_object()).await?;
+    let text = faulty["plugins"]["chat"]["faults"][0]["text"].as_str().unwrap_or_default();
+    ensure!(text.contains("the call was run on two instances") && text.contains("keep state in"), "{text}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn pages_have_a_script_that_a_host_does_not_insert() -> Result<()> {
     let project = chat()?;

@@ -85,6 +85,17 @@ fn scripts_of_a_project_are_checked_and_tested() -> Result<()> {
 }
 
 #[test]
+fn a_script_finds_state_that_a_module_keeps() -> Result<()> {
+    let keeps =
+        CHAT.replace("export default", "let count = 0;\n\nexport default").replace("version: 1", "version: ++count");
+    let script = format!("{SCRIPT}alice > who\nalice < ok {{\"user\": \"alice\", \"version\": 2}}\n");
+    let project = TestProject::new(&[("plugins/chat.ts", &keeps), ("tests/chat.script", &script)])?;
+    let tested = project.bennu(&["test"], &[])?;
+    ensure!(tested.code == Some(1), "{tested:?}");
+    says(&tested, &["FAILED  tests/chat.script", "the call was run on two instances"])
+}
+
+#[test]
 fn the_tests_of_a_project_run_in_node() -> Result<()> {
     let test = "import { test } from \"node:test\";\nimport assert from \"node:assert\";\ntest(\"sums\", () => assert.equal(1 + 1, 2));\n";
     let project = TestProject::new(&[("plugins/chat.ts", CHAT), ("tests/sums.test.mjs", test)])?;

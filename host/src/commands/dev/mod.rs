@@ -84,6 +84,7 @@ impl Dev {
         config.listen = self.listen.clone().unwrap_or(config.listen);
         // On probation, calls that a new build fails are answered by the build before, which would hide mistakes.
         config.reload.probation_ms = 0;
+        config.repeats_calls = true;
         config
     }
 }

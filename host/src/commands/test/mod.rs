@@ -63,11 +63,13 @@ impl Test {
         // An empty variable counts as unset.
         let log = if self.log.trim().is_empty() { LOG } else { &self.log };
         let Some(plugin) = self.plugin else {
-            let project = Project::read(Path::new("."), self.config.as_deref())?;
+            let mut project = Project::read(Path::new("."), self.config.as_deref())?;
+            project.config.repeats_calls = true;
             start_logging(log, project.config.log_format)?;
             return project::test(&project, !self.no_build);
         };
-        let config = self.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
+        let mut config = self.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
+        config.repeats_calls = true;
         start_logging(log, config.log_format)?;
         ensure!(!self.scripts.is_empty(), "name the scripts too: `bennu test {} SCRIPT`", plugin.display());
         scripts::check_order(&plugin, &self.scripts)?;
