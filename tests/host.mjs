@@ -1,9 +1,9 @@
 // Starts a real host for one test, with its own folder of plugins and a free port. The host ends with the test.
 
 import { execFile, spawn } from "node:child_process";
-import { copyFile, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { promisify } from "node:util";
 
 const root = resolve(import.meta.dirname, "..");
@@ -27,25 +27,46 @@ export const plugin = (name) => join(guests, `${name}.wasm`);
  * @param {{plugins?: string[], scripts?: Record<string, string>, page?: string, config?: string}} options `scripts` has the content
  * of files such as `chat.ts`, and `config` is the text of its bennu.toml
  */
-export async function startHost(test, { plugins = [], scripts = {}, page, config = "" }) {
+export async function startHost(test, { plugins = [], scripts = {}, page, config }) {
   const folder = await mkdtemp(join(tmpdir(), "bennu-"));
-  const host = new Host(folder, page && resolve(pages, page));
-  test.after(async () => {
-    await host.stop();
-    await rm(folder, { recursive: true });
-  });
-  await writeFile(join(folder, "bennu.toml"), withCallTime(config));
+  const command = ["serve", folder];
+  if (page) command.push("--static", resolve(pages, page));
+  if (config !== undefined) command.push("--config", join(folder, "bennu.toml"));
+  const host = hostIn(test, folder, command);
+  if (config !== undefined) await writeFile(join(folder, "bennu.toml"), config);
   for (const name of plugins) await copyFile(plugin(name), join(folder, `${name}.wasm`));
   for (const [file, content] of Object.entries(scripts)) await writeFile(join(folder, file), content);
   await host.start();
   return host;
 }
 
-/** Sets `limits.call_cpu_ms` in a configuration, as `tests/src/setup.rs` does: on a busy machine, a call of a debug build may exceed its default. */
-function withCallTime(config) {
-  const lines = "[limits]\ncall_cpu_ms = 500\n";
-  if (config.includes("call_cpu_ms")) return config;
-  return config.includes("[limits]") ? config.replace("[limits]\n", lines) : `${config}\n${lines}`;
+/**
+ * Starts `bennu dev` in a project with these files: each path with its content.
+ *
+ * @param {import("node:test").TestContext} test at whose end it ends
+ * @param {Record<string, string>} files
+ * @param {{modules?: string}} options `modules` is a folder of npm packages, which becomes the project's `node_modules`
+ */
+export async function startDev(test, files, { modules } = {}) {
+  const folder = await mkdtemp(join(tmpdir(), "bennu-project-"));
+  const host = hostIn(test, folder, ["dev"]);
+  for (const [path, content] of Object.entries(files)) {
+    await mkdir(dirname(join(folder, path)), { recursive: true });
+    await writeFile(join(folder, path), content);
+  }
+  if (modules) await symlink(modules, join(folder, "node_modules"));
+  await host.start();
+  return host;
+}
+
+/** A host that isn't started yet. At the end of the test it ends, and its folder is deleted. */
+function hostIn(test, folder, command) {
+  const host = new Host(folder, command);
+  test.after(async () => {
+    await host.stop();
+    await rm(folder, { recursive: true });
+  });
+  return host;
 }
 
 /** Waits until `condition` returns a true value, and returns this value. */
@@ -70,16 +91,17 @@ export async function within(what, promise) {
 
 class Host {
   #folder;
-  #page;
+  /** The command that starts it. */
+  #command;
   #process;
   /** The port. A restart keeps it, because clients reconnect to the same address. */
   #port = 0;
   /** The host's log. */
   log = "";
 
-  constructor(folder, page) {
+  constructor(folder, command) {
     this.#folder = folder;
-    this.#page = page;
+    this.#command = command;
   }
 
   get url() {
@@ -91,9 +113,7 @@ class Host {
   }
 
   async start() {
-    const page = this.#page ? ["--static", this.#page] : [];
-    const config = join(this.#folder, "bennu.toml");
-    const command = ["serve", this.#folder, "--listen", `127.0.0.1:${this.#port}`, "--config", config, ...page];
+    const command = [...this.#command, "--listen", `127.0.0.1:${this.#port}`];
     const env = { ...process.env, XDG_CACHE_HOME: cache };
     this.#process = spawn(binary, command, { cwd: this.#folder, env, stdio: ["ignore", "pipe", "pipe"] });
     this.#process.stderr.on("data", (text) => (this.log += text));
@@ -146,9 +166,9 @@ class Host {
     await this.write(`${name}.wasm`, bytes);
   }
 
-  /** Writes a file into the folder of plugins, under another name first. */
+  /** Writes a file into the folder of plugins, or of the project, under another name first. */
   async write(file, content) {
-    const part = join(this.#folder, `${file}.part`);
+    const part = join(this.#folder, dirname(file), `.${basename(file)}.part`);
     await writeFile(part, content);
     await rename(part, join(this.#folder, file));
   }

@@ -179,7 +179,7 @@ impl Setup {
 }
 
 /// Sets `limits.call_cpu_ms` in a configuration without it. A debug build is several times slower than the release build that
-/// the default of 50 ms is for, so that a large legal call exceeds 50 ms on a busy machine.
+/// the default of 200 ms is for, so that a large legal call may exceed it on a busy machine.
 fn with_call_time(config: String) -> String {
     const LINES: &str = "[limits]\ncall_cpu_ms = 500";
     match config {

@@ -12,7 +12,11 @@ macro_rules! error_line {
 
 mod address;
 mod ask;
+mod build;
+mod building;
 mod check;
+mod dev;
+mod hosting;
 mod inspect;
 mod key;
 mod kit;
@@ -55,6 +59,8 @@ A running host loads a plugin's file when it changes, and joined channels contin
 #[derive(Subcommand)]
 enum What {
     Serve(serve::Serve),
+    Dev(dev::Dev),
+    Build(build::Build),
     Check(check::Check),
     Inspect(inspect::Inspect),
     Plugins(plugins::Plugins),
@@ -73,6 +79,8 @@ impl Command {
     pub(crate) fn run(self) -> Result<()> {
         match self.what {
             What::Serve(serve) => block_on(serve.run()),
+            What::Dev(dev) => block_on(dev.run()),
+            What::Build(build) => block_on(build.run()),
             What::Check(check) => block_on(check.run()),
             What::Inspect(inspect) => inspect.run(),
             What::Plugins(plugins) => plugins.run(),

@@ -1,6 +1,7 @@
 //! Compiles components, each in threads of its own with low priority, so that a reload doesn't slow channels down.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use wasmtime::component::Component;
 
 use super::cache::Cache;
 use super::functions::FunctionCache;
+use super::source_lines::SourceLines;
 use super::{Anatomy, Digest, Engine, Tools, core_module};
 
 /// The name of a compiling thread.
@@ -27,6 +29,8 @@ pub(super) struct Compiled {
     pub(super) tools: Tools,
     pub(super) component: Component,
     pub(super) was_cached: bool,
+    /// The component's debug information, if it has any.
+    pub(super) lines: Option<Arc<SourceLines>>,
 }
 
 /// Wraps a core module, reads the anatomy, and finds or makes the compiled form, in a separate thread. The thread drops
@@ -56,7 +60,7 @@ pub(super) async fn compile_engine(
     in_thread(move || {
         let anatomy = Anatomy::of_engine(bytes)?;
         let (component, was_cached) = component_of(&engine, cache.as_ref(), &digest, bytes)?;
-        Ok(Compiled { anatomy, tools: Tools::read(bytes), component, was_cached })
+        Ok(Compiled { anatomy, tools: Tools::read(bytes), component, was_cached, lines: None })
     })
     .await
 }
@@ -78,8 +82,9 @@ pub(super) async fn in_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T
 fn find_or_compile(engine: &Engine, cache: Option<&Cache>, digest: &Digest, bytes: &[u8]) -> Result<Compiled> {
     let component = core_module::to_component(bytes)?;
     let (anatomy, tools) = (Anatomy::read(&component)?, Tools::read(bytes));
+    let lines = SourceLines::read(&component).map(Arc::new);
     let (component, was_cached) = component_of(engine, cache, digest, &component)?;
-    Ok(Compiled { anatomy, tools, component, was_cached })
+    Ok(Compiled { anatomy, tools, component, was_cached, lines })
 }
 
 /// Finds or makes the compiled form of a component. Also returns whether it was in the cache.

@@ -39,10 +39,10 @@ impl WasmPlugin {
     where
         F: Future<Output = Result<T, Fault>> + Send + 'a,
     {
-        let (limit, signal) = (self.limits.wall, self.engine.ticker.signal());
+        let (limit, signal, usage) = (self.limits.wall, self.engine.ticker.signal(), &*self.pool.usage);
         match self.pool.take_idle() {
-            Some(borrowed) => Box::pin(Within::new(limit, signal, call(borrowed))),
-            None => Box::pin(Within::new(limit, signal, async move { call(self.pool.take().await?).await })),
+            Some(borrowed) => Box::pin(Within::new(limit, signal, usage, call(borrowed))),
+            None => Box::pin(Within::new(limit, signal, usage, async move { call(self.pool.take().await?).await })),
         }
     }
 }

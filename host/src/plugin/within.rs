@@ -8,6 +8,7 @@ use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 
 use super::epoch::EpochSignal;
+use super::usage::GenerationUsage;
 use crate::contract::{Fault, FaultKind, limit_key, limits};
 
 pin_project! {
@@ -19,14 +20,15 @@ pin_project! {
         work: F,
         // Armed before each poll, so that epochs pass while the guest runs.
         signal: &'a EpochSignal,
+        usage: &'a GenerationUsage,
         limit: Duration,
         timer: Option<Pin<Box<Sleep>>>,
     }
 }
 
 impl<'a, F> Within<'a, F> {
-    pub(super) fn new(limit: Duration, signal: &'a EpochSignal, work: F) -> Self {
-        Self { work, signal, limit, timer: None }
+    pub(super) fn new(limit: Duration, signal: &'a EpochSignal, usage: &'a GenerationUsage, work: F) -> Self {
+        Self { work, signal, usage, limit, timer: None }
     }
 }
 
@@ -37,11 +39,15 @@ impl<T, F: Future<Output = Result<T, Fault>>> Future for Within<'_, F> {
         let this = self.project();
         this.signal.arm();
         if let Poll::Ready(done) = this.work.poll(context) {
+            if done.is_err() {
+                this.usage.count_fault();
+            }
             return Poll::Ready(done);
         }
         let limit = *this.limit;
         let timer = this.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
         ready!(timer.as_mut().poll(context));
+        this.usage.count_too_long();
         let limit = limit.as_millis();
         let key = limit_key(limits::keys::CALL_WALL_MS, limit);
         Poll::Ready(Err(Fault::new(FaultKind::Deadline, format!("the call took more than {limit} ms{key}"))))

@@ -57,7 +57,7 @@ pub struct Limits {
     pub instances_per_plugin: usize,
     /// Calls after which an instance is replaced. Default 100,000.
     pub calls_per_instance: u32,
-    /// Milliseconds of CPU time of one call. Past it: fault, deadline. Default 50.
+    /// Milliseconds of CPU time of one call. Past it: fault, deadline. Default 200.
     pub call_cpu_ms: u64,
     /// Milliseconds of CPU time of the evaluation of a script in a new instance. Past it: fault, deadline. Default 500.
     pub init_cpu_ms: u64,
@@ -242,11 +242,7 @@ impl Limits {
         if self.instances > INSTANCES_MOST {
             bail!("`limits.instances` is {}; it must be at most {INSTANCES_MOST}", self.instances);
         }
-        let page = 64 << 10;
-        if self.memory_bytes < page || self.memory_bytes > 4 << 30 {
-            bail!("`limits.memory_bytes` is {}; it must be from 65536 (a page) to 4294967296", self.memory_bytes);
-        }
-        Ok(())
+        check_memory("limits.memory_bytes", self.memory_bytes)
     }
 
     pub(super) fn call(&self) -> Arc<CallLimits> {
@@ -358,6 +354,17 @@ impl Limits {
     pub(super) fn stop(&self) -> Duration {
         Duration::from_millis(self.stop_ms)
     }
+}
+
+/// Checks a limit of the memory of an instance.
+///
+/// # Errors
+/// Returns an error that names the key and the allowed range.
+pub(super) fn check_memory(key: &str, bytes: usize) -> Result<()> {
+    if !(64 << 10..=4 << 30).contains(&bytes) {
+        bail!("`{key}` is {bytes}; it must be from 65536 (a page) to 4294967296");
+    }
+    Ok(())
 }
 
 /// Raises the process's soft limit of open files to the hard limit, and returns how many sockets fit into it.

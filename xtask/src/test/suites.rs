@@ -38,6 +38,9 @@ impl SuiteRun {
     /// Runs tests and counts them.
     fn tests(&mut self, what: &str, mut command: Command) -> Result<()> {
         command.env(VARIABLE, self.tier.name());
+        if let Some(toolchain) = &self.fetched()?.toolchain {
+            command.envs(toolchain.variables().map(|(_, variable, value)| (variable, value)));
+        }
         step(what, || count::run(&mut command, &mut self.counts))
     }
 

@@ -40,7 +40,7 @@ pub(super) fn check(file: &str, source: &str) -> Result<Checked> {
         bail!(shown(file, source, at, &format!("{}{help}", error.message)));
     }
     let program = &parsed.program;
-    let warnings = state::warnings(program).map(|(at, what)| shown(file, source, at, &what)).collect();
+    let warnings = state::warnings(program).into_iter().map(|(at, what)| shown(file, source, at, &what)).collect();
     let text = if is_typed {
         let mut blanker = Blanker::new(source);
         blanker.visit_program(program);

@@ -6,14 +6,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use bennu::contract::{Ending, SocketFacts};
-use bennu::protocol::{Frame, Incoming, Serializer, event};
-use bennu::pubsub::Taken;
-use bennu::socket::{Closing, Socket};
+use crate::contract::{Ending, SocketFacts};
+use crate::protocol::{Frame, Incoming, Serializer, event};
+use crate::pubsub::Taken;
+use crate::socket::{Closing, Socket};
 use bennu_semantics::merge;
 use serde_json::{Value, json};
 
-use crate::stage::{Inside, Join};
+use super::stage::{Inside, Join};
 
 /// A received frame, or the end of the connection.
 #[derive(Clone, Debug, PartialEq)]

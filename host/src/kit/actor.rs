@@ -7,8 +7,8 @@ use std::rc::Rc;
 
 use serde_json::{Value, json};
 
-use crate::client::{Client, Received};
-use crate::pattern;
+use super::client::{Client, Received};
+use super::pattern;
 
 /// A client that has joined a topic.
 ///

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
+use crate::protocol::event;
 use anyhow::{Context, Result, ensure};
-use bennu::protocol::event;
 use serde_json::{Value, json};
 
-use crate::script::Words;
+use super::script::Words;
 
 /// The state of one client's lines.
 #[derive(Debug, Default)]

@@ -7,23 +7,23 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::channel::{Delivered, Node};
+use crate::contract::{Identity, system_now_ms};
+use crate::entries::EntriesNode;
+use crate::plugin::{Digest, Loaded, Loader, build_of};
+use crate::protocol::{Payload, Topic};
+use crate::pubsub::{Broadcast, Except};
+use crate::routes::{RouteTable, Routes};
+use crate::server::{Config, HostSurroundings, loader, tokens};
+use crate::socket::Endpoint;
+use crate::store::{Draft, Store};
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use bennu::channel::{Delivered, Node};
-use bennu::contract::{Identity, system_now_ms};
-use bennu::entries::EntriesNode;
-use bennu::plugin::{Digest, Loaded, Loader, build_of};
-use bennu::protocol::{Payload, Topic};
-use bennu::pubsub::{Broadcast, Except};
-use bennu::routes::{RouteTable, Routes};
-use bennu::server::{Config, HostSurroundings, loader, tokens};
-use bennu::socket::Endpoint;
-use bennu::store::{Draft, Store};
 use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 
-use crate::actor::Actor;
-use crate::client::{Client, Connection};
+use super::actor::Actor;
+use super::client::{Client, Connection};
 
 /// Instances of all plugins on a stage. A process may have many stages, and each stage reserves address space for its
 /// instances.

@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::time::Duration;
 
+use crate::contract::Identity;
+use crate::protocol::Payload;
 use anyhow::{Context, Result, bail};
-use bennu::contract::Identity;
-use bennu::protocol::Payload;
 use serde_json::{Value, json};
 
-use crate::client::{Client, Received};
-use crate::stage::{Join, Stage};
+use super::client::{Client, Received};
+use super::stage::{Join, Stage};
 
 /// A host on which scripts are played.
 pub trait ScriptStage {

@@ -33,7 +33,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use crate::pattern;
+use super::pattern;
 
 /// A line of a script.
 #[derive(Debug, PartialEq)]

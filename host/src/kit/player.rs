@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::{Value, json};
 
-use crate::script::{Act, ScriptLine, Words};
-use crate::script_stage::{ScriptClient, ScriptStage};
-use crate::{LineContext, pattern};
+use super::script::{Act, ScriptLine, Words};
+use super::script_stage::{ScriptClient, ScriptStage};
+use super::{LineContext, pattern};
 
 /// Plays a script on a stage. Paths in the script are relative to `folder`.
 ///
