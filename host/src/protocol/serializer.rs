@@ -26,7 +26,7 @@ pub enum Dialect {
     /// Clients of Phoenix Channels.
     #[default]
     Phoenix,
-    /// Clients of Supabase Realtime, and of Phoenix Channels.
+    /// Clients of Supabase Realtime. Those of Phoenix Channels can't read the binary frames of version 2 that they get here.
     Supabase,
 }
 

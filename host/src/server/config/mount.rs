@@ -98,7 +98,7 @@ pub struct MountTable {
     pub jwt: Option<JwtTable>,
     /// The id of a socket whose token names a user; `{user}` stands for that user. Default `user_socket:{user}`.
     pub socket_id: String,
-    /// The clients that the mount is for: `"phoenix"`, or `"supabase"` for those of Supabase Realtime, too. Default
+    /// The clients that the mount is for: `"phoenix"`, or `"supabase"` for those of Supabase Realtime. Default
     /// `"phoenix"`.
     pub serializer: Dialect,
     /// Whether clients may negotiate compression by permessage-deflate. Default `false`.
