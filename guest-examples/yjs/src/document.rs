@@ -17,6 +17,8 @@ use yrs::updates::decoder::Decode;
 use yrs::updates::encoder::Encode;
 use yrs::{Doc, Options, ReadTxn, StateVector, Transact, Update};
 
+use crate::check::{Summary, is_state_vector, summary};
+
 const PARTS: RoomMap<Bytes> = RoomMap::new("part/");
 const CHANGES: RoomMap<Bytes> = RoomMap::new("change/");
 
@@ -117,13 +119,22 @@ impl Document {
 
     /// Applies an update. Unless the document has changed or the update is known, the document must not be used any more.
     pub(crate) fn apply(&mut self, update: &[u8]) -> Applied {
+        let Some(Summary { new, needed }) = summary(update) else { return Applied::Unreadable };
         let Ok(update) = Update::decode_v1(update) else { return Applied::Unreadable };
         let mut transaction = self.doc.transact_mut();
+        let clock = |state: &StateVector, client: u64| u64::from(state.get(&ClientID::new(client)));
+        let before = transaction.state_vector();
+        if new.iter().any(|(client, (first, _))| *first > clock(&before, *client)) {
+            return Applied::Incomplete;
+        }
         if transaction.apply_update(update).is_err() {
             return Applied::Unreadable;
         }
         transaction.commit();
-        if transaction.has_missing_updates() {
+        // Yjs would wait for what is missing. `yrs` leaves some of it out.
+        let after = transaction.state_vector();
+        let ends = new.iter().map(|(client, (_, end))| (client, end));
+        if transaction.has_missing_updates() || ends.chain(&needed).any(|(client, end)| *end > clock(&after, *client)) {
             return Applied::Incomplete;
         }
         if transaction.has_changes() { Applied::Changed } else { Applied::Known }
@@ -136,7 +147,7 @@ impl Document {
 
     /// Returns what a client with this state vector lacks. None if it isn't a state vector.
     pub(crate) fn since(&self, state_vector: &[u8]) -> Option<Vec<u8>> {
-        let state_vector = StateVector::decode_v1(state_vector).ok()?;
+        let state_vector = is_state_vector(state_vector).then(|| StateVector::decode_v1(state_vector).ok())??;
         Some(self.doc.transact().encode_diff_v1(&state_vector))
     }
 

@@ -25,8 +25,10 @@
 
 use bennu_guest::prelude::*;
 
+mod check;
 mod document;
 mod protocol;
+mod reader;
 #[cfg(test)]
 mod tests;
 

@@ -3,6 +3,8 @@
 use bennu_guest::prelude::*;
 use serde::de::IgnoredAny;
 
+use crate::reader::{NUMBER_MAX, Reader};
+
 /// A message of the event `sync`.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Sync<'a> {
@@ -24,23 +26,15 @@ const STEP_1: u8 = 0;
 const STEP_2: u8 = 1;
 const UPDATE: u8 = 2;
 
-/// The largest client id and clock: Yjs has no larger numbers.
-const NUMBER_MAX: u64 = (1 << 53) - 1;
-
 /// The bytes of the state that a client may show to the others.
 const STATE_BYTES_MAX: usize = 8 << 10;
 
 /// Reads a message of `sync`.
 pub(crate) fn read_sync(bytes: &[u8]) -> Result<Sync<'_>, Error> {
-    let mut rest = bytes;
-    let kind = number(&mut rest)?;
-    let body = counted(&mut rest)?;
-    if !rest.is_empty() {
-        return malformed();
-    }
-    match u8::try_from(kind) {
-        Ok(STEP_1) => Ok(Sync::Step1(body)),
-        Ok(STEP_2 | UPDATE) => Ok(Sync::Update(body)),
+    let mut reader = Reader::new(bytes);
+    match (reader.byte(), reader.counted(), reader.is_at_end()) {
+        (Some(STEP_1), Some(state_vector), true) => Ok(Sync::Step1(state_vector)),
+        (Some(STEP_2 | UPDATE), Some(update), true) => Ok(Sync::Update(update)),
         _ => malformed(),
     }
 }
@@ -70,12 +64,13 @@ fn with_kind(kind: u8, body: &[u8]) -> Vec<u8> {
 
 /// Reads a message of `awareness`, which may have the state of one client only.
 pub(crate) fn read_awareness(bytes: &[u8]) -> Result<Awareness, Error> {
-    let mut rest = bytes;
-    let count = number(&mut rest)?;
-    let (client, clock) = (number(&mut rest)?, number(&mut rest)?);
-    let state = counted(&mut rest)?;
-    let is_json = serde_json::from_slice::<IgnoredAny>(state).is_ok();
-    if count != 1 || !rest.is_empty() || !is_json || client > NUMBER_MAX || clock >= NUMBER_MAX {
+    let mut reader = Reader::new(bytes);
+    let (Some(1), Some(client), Some(clock), Some(state), true) =
+        (reader.number(), reader.number(), reader.number(), reader.text(), reader.is_at_end())
+    else {
+        return malformed();
+    };
+    if clock == NUMBER_MAX || serde_json::from_str::<IgnoredAny>(state).is_err() {
         return malformed();
     }
     if state.len() > STATE_BYTES_MAX {
@@ -91,28 +86,6 @@ pub(crate) fn gone(Awareness { client, clock }: &Awareness) -> Vec<u8> {
     put_number(&mut bytes, clock + 1);
     bytes.extend_from_slice(b"\x04null");
     bytes
-}
-
-/// Takes a number from the start: seven bits in each byte, the lowest first.
-fn number(rest: &mut &[u8]) -> Result<u64, Error> {
-    let mut number = 0;
-    for shift in (0..63).step_by(7) {
-        let Some((byte, after)) = rest.split_first() else { return malformed() };
-        *rest = after;
-        number |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Ok(number);
-        }
-    }
-    malformed()
-}
-
-/// Takes bytes with their number before them.
-fn counted<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Error> {
-    let count = usize::try_from(number(rest)?).unwrap_or(usize::MAX);
-    let Some((bytes, after)) = rest.split_at_checked(count) else { return malformed() };
-    *rest = after;
-    Ok(bytes)
 }
 
 fn put_number(bytes: &mut Vec<u8>, mut number: u64) {
