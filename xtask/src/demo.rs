@@ -20,7 +20,7 @@ use crate::toolchain::Toolchain;
 use crate::{guests, page, places, process};
 
 /// The examples that the demo shows.
-const PROGRAMS: [&str; 4] = ["chat", "notifications", "game", "board"];
+const PROGRAMS: [&str; 5] = ["chat", "notifications", "game", "board", "yjs"];
 
 /// The users that the start page has links for.
 const PEOPLE: [&str; 3] = ["ada", "bo", "cleo"];

@@ -161,3 +161,51 @@ impl Summary {
 fn is_json(text: &str) -> bool {
     serde_json::from_str::<IgnoredAny>(text).is_ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use yrs::{Any, Array, Doc, Map, ReadTxn, StateVector, Text, Transact};
+
+    use super::*;
+
+    #[test]
+    fn an_update_is_read_as_it_was_written() {
+        let doc = Doc::with_client_id(5);
+        let (text, map, list) = (doc.get_or_insert_text("t"), doc.get_or_insert_map("m"), doc.get_or_insert_array("a"));
+        let mut transaction = doc.transact_mut();
+        text.insert(&mut transaction, 0, "a bird \u{1F426}");
+        text.remove_range(&mut transaction, 2, 3);
+        map.insert(&mut transaction, "k", Any::from_json(r#"{"a": [1, -2.5, null, true, "b"]}"#).unwrap());
+        list.push_back(&mut transaction, Any::Buffer([1, 2].as_slice().into()));
+        drop(transaction);
+        let update = doc.transact().encode_diff_v1(&StateVector::default());
+        let Summary { new, needed } = summary(&update).expect("an update");
+        assert_eq!((new.get(&5), needed.contains_key(&5)), (Some(&(0, 11)), true), "{update:?}");
+        assert!((0..update.len()).all(|end| summary(&update[..end]).is_none()));
+    }
+
+    #[test]
+    fn what_yjs_would_not_read_is_refused() {
+        // One struct of the client 1 at the clock 0, in the text "t", without deletions.
+        let item = |info: u8, content: &[u8]| [&[1, 1, 1, 0, info, 1, 1, b't'][..], content, &[0]].concat();
+        assert!(summary(&item(4, b"\x01x")).is_some());
+        for (info, content) in [
+            (4, &b"\x01\xff"[..]),
+            (4, b"\x00"),
+            (1, b"\x00"),
+            (1, b"\xff\xff\xff\xff\x7f"),
+            (2, b"\x01\x02{]"),
+            (5, b"\x01{"),
+            (7, b"\x07"),
+            (8, b"\x01\x10"),
+            (11, b"\x01x"),
+        ] {
+            assert!(summary(&item(info, content)).is_none(), "{info} {content:?}");
+        }
+        assert!(summary(b"\x01\x01\x01\x00\x0a\x01\x00").is_none(), "a gap");
+        assert!(summary(b"\x01\x01\x01\x00\x84\x01\x00\x01x\x00").is_none(), "a struct that follows itself");
+        assert!(summary(b"\x02\x01\x01\x00\x00\x01\x01\x01\x00\x00\x01\x00").is_none(), "a client that comes twice");
+        let deep = [[117, 1].repeat(65), vec![126]].concat();
+        assert!(summary(&item(8, &[&[1][..], &deep].concat())).is_none());
+    }
+}

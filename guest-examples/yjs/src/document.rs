@@ -48,14 +48,14 @@ pub(crate) struct Head {
 
 impl Head {
     /// The bytes that the document has in its entries.
-    pub(crate) fn bytes(&self) -> usize {
+    fn bytes(&self) -> usize {
         self.part_bytes + self.change_bytes
     }
 
-    /// Whether the document must be written again as one update. With the share of its bytes, writing costs each change
-    /// only a few times its own bytes.
-    fn is_due(&self) -> bool {
-        self.changes >= CHANGES_MAX || self.change_bytes >= CHANGES_BYTES_MIN.max(self.part_bytes / 2)
+    /// Whether the document must be written again as one update, with a change of so many bytes. With the share of its
+    /// bytes, writing costs each change only a few times its own bytes.
+    fn is_due(&self, bytes: usize) -> bool {
+        self.changes >= CHANGES_MAX || self.change_bytes + bytes >= CHANGES_BYTES_MIN.max(self.part_bytes / 2)
     }
 }
 
@@ -151,34 +151,42 @@ impl Document {
         Some(self.doc.transact().encode_diff_v1(&state_vector))
     }
 
-    /// Stores the last change.
-    pub(crate) fn store(&mut self, change: &[u8], head: &mut Head) -> Result<(), Error> {
-        CHANGES.insert(format!("{:06}", head.changes), &Bytes(change.to_vec()));
-        head.changes += 1;
-        head.change_bytes += change.len();
+    /// Stores the last change. Refuses it if the document would have more bytes than `most`.
+    pub(crate) fn store(&mut self, change: &[u8], head: &mut Head, most: usize) -> Result<(), Error> {
+        let is_due = head.is_due(change.len()) || head.bytes() + change.len() > most;
         head.last = random() | 1;
-        if head.is_due() {
-            self.compact(head)?;
+        if is_due {
+            self.compact(head, most)?;
+        } else {
+            CHANGES.insert(name(head.changes), &Bytes(change.to_vec()));
+            head.changes += 1;
+            head.change_bytes += change.len();
         }
         (self.last, self.bytes) = (head.last, head.bytes());
         Ok(())
     }
 
     /// Writes the whole document as one update.
-    fn compact(&self, head: &mut Head) -> Result<(), Error> {
+    fn compact(&self, head: &mut Head, most: usize) -> Result<(), Error> {
         let whole = self.doc.transact().encode_diff_v1(&StateVector::default());
+        if whole.len() > most {
+            let reason = format!("the document is full: it has at most {most} bytes");
+            return refuse(json!({ "reason": reason }));
+        }
         // What is deleted below would be lost if the document couldn't be read again.
         let mut again = Self { doc: empty(), topic: self.topic.clone(), last: 0, bytes: 0 };
         again.read(&whole)?;
         if again.state_vector_of() != self.state_vector_of() {
             return fail(format!("{} isn't the same when it is read again", self.topic));
         }
-        let parts = whole.chunks(PART_BYTES).map(<[u8]>::to_vec);
-        let count = parts.len() as u32;
-        PARTS.insert_many(parts.enumerate().map(|(at, part)| (name(at as u32), Bytes(part))));
-        (count..head.parts).for_each(|at| PARTS.remove(name(at)));
+        let mut parts = 0;
+        for part in whole.chunks(PART_BYTES) {
+            PARTS.insert(name(parts), &Bytes(part.to_vec()));
+            parts += 1;
+        }
+        (parts..head.parts).for_each(|at| PARTS.remove(name(at)));
         (0..head.changes).for_each(|at| CHANGES.remove(name(at)));
-        *head = Head { last: head.last, parts: count, part_bytes: whole.len(), changes: 0, change_bytes: 0 };
+        *head = Head { last: head.last, parts, part_bytes: whole.len(), changes: 0, change_bytes: 0 };
         Ok(())
     }
 

@@ -20,8 +20,8 @@
 //! have, the reply also has `"resync": true`: ask for the `state`, and send step 2.
 //!
 //! A client whose claims have `"read_only": true` can't change the document. Otherwise, everybody may who can connect. A
-//! document has at most 2 MiB as an update, or the number in the configuration, such as `config = { bytes = 100_000 }`.
-//! README.md argues for the design, and has measurements.
+//! document has at most 2 MiB as an update, or the number in the configuration, such as `config = { bytes = 100_000 }`; 3 MiB
+//! at most. README.md argues for the design, and has measurements.
 
 use bennu_guest::prelude::*;
 
@@ -36,7 +36,10 @@ use document::{Applied, Document, Head};
 use protocol::{Awareness, Sync};
 
 /// The bytes of a document, unless the configuration says otherwise.
-const BYTES_MAX: usize = 2 << 20;
+const BYTES_USUAL: usize = 2 << 20;
+
+/// The most bytes that the configuration may allow. A call writes at most 4 MiB, and an answer has at most as many.
+const BYTES_MAX: usize = 3 << 20;
 
 /// One client that edits or reads a document.
 #[derive(Serialize, Deserialize)]
@@ -114,7 +117,7 @@ impl Editor {
         if self.reads_only {
             return because("you can only read this document");
         }
-        let most = config::<Config>()?.bytes.unwrap_or(BYTES_MAX);
+        let most = config::<Config>()?.bytes.unwrap_or(BYTES_USUAL).min(BYTES_MAX);
         let mut document = Document::open(socket.topic(), socket.room())?;
         match document.apply(update) {
             Applied::Unreadable => return because("this is no update of Yjs"),
@@ -124,10 +127,7 @@ impl Editor {
             Applied::Known => {}
             Applied::Changed => {
                 let mut head = socket.room().clone();
-                document.store(update, &mut head)?;
-                if head.bytes() > most {
-                    return because(&format!("the document is full: it has at most {most} bytes"));
-                }
+                document.store(update, &mut head, most)?;
                 *socket.room_mut() = head;
                 socket.broadcast_from("sync", Binary(protocol::update(update)));
             }
