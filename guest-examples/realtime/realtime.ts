@@ -118,20 +118,24 @@ function shutDown(socket: Socket<Member>, message: string) {
 function claimsOf(socket: Socket<Member>, token: unknown): Claims {
   const secret = config<Config>().jwt_secret;
   if (secret === undefined) return socket.claims;
+  if (secret.length < 32) throw new RangeError("plugins.realtime.config.jwt_secret must have at least 32 characters");
   if (typeof token !== "string" || token === "") throw new BadToken("MalformedJWT", "The token provided is not a valid JWT");
   return verified(token, secret, Math.floor(now() / 1000));
 }
+
+/** The keys of the stored broadcasts of a channel. No other channel's keys begin with it, because a name can't add a slash. */
+const storedUnder = (name: string) => `${encodeURIComponent(name)}/`;
 
 /** Stores a broadcast for clients that join later. */
 function persist(name: string, { event, payload, meta }: UserBroadcast) {
   const ttl = typeof meta?.persist === "object" ? meta.persist.ttl : undefined;
   if (ttl !== undefined && !(typeof ttl === "number" && ttl > 0)) refuse({ error: "persist.ttl must be a number of seconds" });
   const sent = now(), expires = sent + Math.min(STORED_MS, (ttl ?? Infinity) * 1000);
-  const before = store.list<StoredBroadcast>({ prefix: `${name}/`, limit: STORED_MAX });
+  const before = store.list<StoredBroadcast>({ prefix: storedUnder(name), limit: STORED_MAX });
   const old = before.filter(([, { expires }]) => expires <= sent).map(([key]) => key);
   const spare = before.length - old.length < STORED_MAX ? [] : before.slice(0, 1).map(([key]) => key);
   for (const key of new Set([...old, ...spare])) store.delete(key);
-  store.put(`${name}/${uniqueId()}`, { event, payload, sent, expires } satisfies StoredBroadcast);
+  store.put(storedUnder(name) + uniqueId(), { event, payload, sent, expires } satisfies StoredBroadcast);
 }
 
 /** Sends a client the last stored broadcasts since a time. */
@@ -141,7 +145,7 @@ function replay(socket: Socket<Member>, wanted: unknown) {
   if (typeof since !== "number" || typeof limit !== "number" || !(limit >= 1 && limit <= REPLAYED_MAX)) {
     refuse("UnableToReplayMessages: Replay params are not valid");
   }
-  const prefix = `${nameOf(socket.topic)}/`;
+  const prefix = storedUnder(nameOf(socket.topic));
   const all = store.list<StoredBroadcast>({ prefix, limit: STORED_MAX });
   const found = all.filter(([, { sent, expires }]) => sent >= since && expires > now()).slice(-limit);
   for (const [key, { event, payload }] of found) {

@@ -249,6 +249,8 @@ test("stored broadcasts are replayed to clients that join later", async (t) => {
   assert.equal(await writer.channel.send({ ...broadcast("soon gone", {}), persist: { ttl: 0.001 } }), "ok");
   assert.match(await writer.channel.send({ ...broadcast("b", new ArrayBuffer(1)), persist: true }), /bytes can't be stored/);
   assert.match(await writer.channel.send({ ...broadcast("b", {}), persist: { ttl: -1 } }), /persist\.ttl/);
+  const neighbour = await join(client, "chat:1/2", { private: true, broadcast: { ack: true } });
+  assert.equal(await neighbour.channel.send({ ...broadcast("said elsewhere", {}), persist: true }), "ok");
   await host.kill();
   await host.start();
   const later = supabase(t, host);

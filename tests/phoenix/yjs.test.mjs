@@ -115,6 +115,30 @@ test("a document outlives the host, and stays small although it is often changed
   assert.equal(await converged([edit(t, host, "long"), ada]), text);
 });
 
+test("large changes are stored whole, or not at all with a reason", async (t) => {
+  const host = await start(t, "[plugins.yjs.config]\nbytes = 1_500_000\n");
+  const ada = edit(t, host, "large");
+  await isSynced(ada);
+  // Longer than an entry may be together with what is there.
+  for (const letter of "xy") {
+    ada.text.insert(0, letter.repeat(700_000));
+    await isSynced(ada);
+  }
+  await host.stop();
+  await host.start();
+  const bo = edit(t, host, "large");
+  assert.equal(await converged([ada, bo]), "y".repeat(700_000) + "x".repeat(700_000));
+  bo.text.insert(0, "z".repeat(200_000));
+  await until("the reason is told", () => bo.errors.length > 0);
+  assert.deepEqual(bo.errors, ["the document is full: it has at most 1500000 bytes"]);
+  const cleo = edit(t, host, "other");
+  await isSynced(cleo);
+  cleo.text.insert(0, "z".repeat(1_100_000));
+  await until("the reason is told", () => cleo.errors.length > 0);
+  assert.match(cleo.errors[0], /a change of \d+ bytes is too large/);
+  assert.doesNotMatch(host.log, /fault/);
+});
+
 /** The number of entries of a topic in the data of a host that is stopped, and their bytes. */
 async function stored(host, topic) {
   const lines = (await host.bennu("store", "export")).split("\n").map((line) => JSON.parse(line));
