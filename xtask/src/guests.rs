@@ -182,6 +182,11 @@ fn work() -> PathBuf {
     places::target().join("guest-build")
 }
 
+/// The file of the built plugin `name`.
+pub(crate) fn built(name: &str) -> PathBuf {
+    places::guests().join(name).with_extension(if script(name).is_file() { "ts" } else { "wasm" })
+}
+
 /// The source of the plugin `name`, if it is a script.
 fn script(name: &str) -> PathBuf {
     places::guest_sources().join(name).join(name).with_extension("ts")
