@@ -3,7 +3,7 @@
 import { execFile, spawn } from "node:child_process";
 import { copyFile, mkdir, mkdtemp, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { basename, dirname, join, resolve } from "node:path";
+import { basename, dirname, extname, join, resolve } from "node:path";
 import { promisify } from "node:util";
 
 const root = resolve(import.meta.dirname, "..");
@@ -17,8 +17,8 @@ export const pages = process.env.BENNU_PAGES ?? join(root, "target/pages");
 /** The limit of each wait in milliseconds. It is long, because tests run in parallel. Only a failed test waits so long. */
 const DEADLINE = 60_000;
 
-/** The built plugin `name`, such as `echo` or `variants/echo-v2`. */
-export const plugin = (name) => join(guests, `${name}.wasm`);
+/** The built plugin `name`, such as `echo`, `variants/echo-v2`, or `realtime.ts`. */
+export const plugin = (name) => join(guests, extname(name) ? name : `${name}.wasm`);
 
 /**
  * Starts a host with some plugins. `page` is the folder of its static page: the name of an example, or a path.
@@ -34,7 +34,7 @@ export async function startHost(test, { plugins = [], scripts = {}, page, config
   if (config !== undefined) command.push("--config", join(folder, "bennu.toml"));
   const host = hostIn(test, folder, command);
   if (config !== undefined) await writeFile(join(folder, "bennu.toml"), config);
-  for (const name of plugins) await copyFile(plugin(name), join(folder, `${name}.wasm`));
+  for (const file of plugins.map(plugin)) await copyFile(file, join(folder, basename(file)));
   for (const [file, content] of Object.entries(scripts)) await writeFile(join(folder, file), content);
   await host.start();
   return host;

@@ -2,12 +2,14 @@
 //! published states.
 //!
 //! The pages are copied to one folder, which the host serves unchanged. The start page is at its top, and each example's
-//! page is in a subfolder with the example's name. No bundler changes the files.
+//! page is in a subfolder with the example's name. No bundler changes the files, except those of a page whose `package.json`
+//! has a script `bundle`: its npm packages consist of many files.
 
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use serde_json::Value;
 
 use crate::{node, places};
 
@@ -50,18 +52,37 @@ fn put(source: &Path, place: &Path) -> Result<()> {
     fs::create_dir_all(place).with_context(|| format!("cannot make {}", place.display()))?;
     if source.join("package.json").is_file() {
         node::install(source)?;
-        copy(&source.join(CLIENT), &place.join("phoenix.mjs"))?;
+        if !bundles(source)? {
+            copy(&source.join(CLIENT), &place.join("phoenix.mjs"))?;
+        }
     }
+    let is_bundled = bundles(source)?;
     for file in fs::read_dir(source).with_context(|| format!("cannot read {}", source.display()))? {
         let file = file?;
         if file.path().extension().is_some_and(|extension| extension == "js") && uses_room_state(&file.path())? {
             copy(&places::root().join("client").join(ROOM_STATE), &place.join(ROOM_STATE))?;
         }
-        if !FOR_NPM.iter().any(|other| file.file_name() == *other) {
+        let is_in_bundle = is_bundled && file.path().extension().is_some_and(|extension| extension == "js");
+        if !is_in_bundle && !FOR_NPM.iter().any(|other| file.file_name() == *other) {
             copy(&file.path(), &place.join(file.file_name()))?;
         }
     }
+    if is_bundled {
+        let folder = place.to_str().context("the path of the pages isn't UTF-8")?;
+        node::run_script("bundling the script of a page", source, "bundle", &[&format!("--outdir={folder}")])?;
+    }
     Ok(())
+}
+
+/// Whether the package of a page has a script `bundle`.
+fn bundles(source: &Path) -> Result<bool> {
+    let file = source.join("package.json");
+    if !file.is_file() {
+        return Ok(false);
+    }
+    let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let package: Value = serde_json::from_str(&text).with_context(|| format!("cannot parse {}", file.display()))?;
+    Ok(package["scripts"]["bundle"].is_string())
 }
 
 fn uses_room_state(script: &Path) -> Result<bool> {

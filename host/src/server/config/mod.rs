@@ -359,6 +359,7 @@ mod tests {
             ("[mounts.\"/socket/\"]", "`/socket`"),
             ("wire_threads = 257", "`wire_threads` is 257; it must be at most 256"),
             ("[mounts.\"/socket\"]\ncompress = 1", "compress"),
+            ("[mounts.\"/socket\"]\nserializer = \"json\"", "`phoenix` or `supabase`"),
             ("[mounts.\"/socket\"]\ncheck_origin = \"maybe\"", "\"conn\""),
             ("[mounts.\"/socket\"]\nauth = \"none\"\ngatekeeper = \"gate\"", "mounts.\"/socket\".gatekeeper"),
             ("[mounts.\"/socket\"]\njwt = {}", "one of `secret`"),
