@@ -104,7 +104,5 @@ declare module "bennu:globals";
 
 declare function btoa(raw: string): string;
 declare function atob(text: string): string;
-declare function escape(text: string): string;
-declare function unescape(text: string): string;
-declare const console: Record<"debug" | "error" | "info" | "log" | "trace" | "warn", (...parts: unknown[]) => void>;
-declare function structuredClone<T>(value: T): T;
+
+

@@ -56,7 +56,7 @@ pub use library::{Command, CommandError, Control, Library, LibraryOptions, Plugi
 pub use loader::{Loaded, Loader};
 pub use pool::PoolLimits;
 pub use scan::Source;
-pub use script::build_of;
+pub use script::{blank_types, build_of, remove_types};
 pub use status::{OnProbation, PluginPhase, PluginStatus, PluginStatuses, RolledBack};
 pub use tools::Tools;
 pub use unclaimed::{Unclaimed, unclaimed};

@@ -257,7 +257,7 @@ fn check_and_test_take_scripts() -> Result<()> {
 #[test]
 fn the_documentation_shows_the_tested_example() -> Result<()> {
     let workspace = places::workspace()?;
-    let example = fs::read_to_string(workspace.join("sdk/typescript/examples/chat.ts"))?;
+    let example = fs::read_to_string(workspace.join("templates/files/chat/chat.ts"))?;
     let page = fs::read_to_string(workspace.join("docs/typescript.md"))?;
     ensure!(page.contains(&format!("```ts\n{example}```")), "docs/typescript.md shows another chat than {example}");
     Ok(())
