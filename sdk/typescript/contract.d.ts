@@ -9,6 +9,8 @@ declare module "bennu:channel/host@0.1.0" {
   export function random(): number;
   export function configuration(): string;
   export function log(level: string, message: string): void;
+  export function print(to: string, text: Uint8Array): void;
+  export function exit(status: number): void;
 }
 
 declare module "bennu:channel/member@0.1.0" {
@@ -57,7 +59,9 @@ declare module "bennu:channel/store@0.1.0" {
 declare module "bennu:channel/entries@0.1.0" {
   export function get(key: Uint8Array): Uint8Array | null;
   export function scan(start: Uint8Array | undefined, end: Uint8Array | undefined, order: Order, limit: number): Uint8Array;
+  export function getMany(keys: Uint8Array): Uint8Array;
   export function put(key: Uint8Array, value: Uint8Array): void;
+  export function putMany(entries: Uint8Array): void;
   export function deleteRange(start: Uint8Array | undefined, end: Uint8Array | undefined, limit: number): number;
   export function follow(prefix: string): void;
   export function unfollow(prefix: string): void;
