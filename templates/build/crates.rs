@@ -1,6 +1,6 @@
 //! The crates of the Rust SDK, as they are in `vendor/bennu` of a project: without anything of the workspace.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -18,23 +18,26 @@ pub(crate) fn add(files: &mut Collected, root: &Path) -> Result<()> {
     for name in CRATES {
         let manifest = read(&root.join(name).join("Cargo.toml"))?;
         let manifest = resolved(manifest, &workspace).with_context(|| format!("the manifest of {name}"))?;
-        files.put(&format!("sdk/rust/{name}/Cargo.toml"), toml::to_string(&manifest)?.into_bytes());
+        files.put(&format!("sdk/rust/{name}/Cargo.toml"), manifest.into_bytes());
         files.folder(&root.join(name).join("src"), &format!("sdk/rust/{name}/src"), |name| {
             name != "tests" && name != "tests.rs"
         })?;
     }
-    files.put("rust/Cargo.lock", lock(&read(&root.join("Cargo.lock"))?)?.into_bytes());
+    files.put("rust/Cargo.lock", lock(&text(&root.join("Cargo.lock"))?)?.into_bytes());
     Ok(())
 }
 
-fn read(path: &Path) -> Result<Table> {
+fn text(path: &Path) -> Result<String> {
     println!("cargo:rerun-if-changed={}", path.display());
-    let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-    toml::from_str(&text).with_context(|| format!("reading {}", path.display()))
+    fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
+}
+
+fn read(path: &Path) -> Result<Table> {
+    toml::from_str(&text(path)?).with_context(|| format!("reading {}", path.display()))
 }
 
 /// Returns a manifest with the values that it takes from the workspace, and without what only the workspace needs.
-fn resolved(mut manifest: Table, workspace: &Table) -> Result<Table> {
+fn resolved(mut manifest: Table, workspace: &Table) -> Result<String> {
     let workspace = workspace["workspace"].as_table().context("it has a workspace")?;
     manifest.remove("lints");
     manifest.remove("dev-dependencies");
@@ -44,7 +47,7 @@ fn resolved(mut manifest: Table, workspace: &Table) -> Result<Table> {
             value.clone_from(&workspace["package"][name]);
         }
     }
-    manifest.insert("package".to_owned(), Value::Table(package));
+    manifest.remove("package");
     // Nothing in a project checks the formatting or the tests of its SDK, and some of their files are left out.
     manifest.insert("lib".to_owned(), toml::from_str("doctest = false\ntest = false")?);
     let shared = workspace["dependencies"].as_table().context("the workspace has dependencies")?;
@@ -54,7 +57,7 @@ fn resolved(mut manifest: Table, workspace: &Table) -> Result<Table> {
             dependencies(target.as_table_mut().context("a target is a table")?, shared)?;
         }
     }
-    Ok(manifest)
+    Ok(format!("[package]\n{}\n{}", toml::to_string(&package)?, toml::to_string(&manifest)?))
 }
 
 fn dependencies(of: &mut Table, shared: &Table) -> Result<()> {
@@ -78,43 +81,68 @@ fn is_inherited(value: &Value) -> bool {
     value.get("workspace").and_then(Value::as_bool) == Some(true)
 }
 
-/// The lock file of a project: what the SDK and `serde` need, of the workspace's lock file. Cargo adds the project's own package.
-fn lock(workspace: &Table) -> Result<String> {
-    let all = workspace["package"].as_array().context("a lock file has packages")?;
-    let mut by_name = BTreeMap::<&str, Vec<&Value>>::new();
-    for package in all {
-        by_name.entry(text(package, "name")).or_default().push(package);
-    }
+/// The start of each package in a lock file.
+const PACKAGE: &str = "\n[[package]]\n";
+
+/// What tests of the workspace need, and the vendored manifests don't have.
+const FOR_TESTS: [&str; 2] = ["allocation-counter", "bennu-test-tiers"];
+
+/// The lock file of a project, without the project's own package: what the SDK and `serde` need, of the workspace's lock file. It is
+/// text with the form that cargo gives it, so that cargo doesn't write it again.
+fn lock(workspace: &str) -> Result<String> {
+    let mut blocks = workspace.split(PACKAGE);
+    let head = blocks.next().context("a lock file has a head")?;
+    let packages: Vec<Package<'_>> = blocks.map(Package::read).collect();
     let (mut found, mut waiting) = (BTreeSet::new(), vec!["bennu-guest", "serde"]);
     while let Some(dependency) = waiting.pop() {
         // A dependency is a name, or a name and a version if there are several.
         let mut words = dependency.split(' ');
         let (name, version) = (words.next().unwrap_or_default(), words.next());
-        for package in by_name.get(name).into_iter().flatten() {
-            let own = text(package, "version");
-            if version.is_none_or(|version| version == own) && found.insert((name, own)) {
-                let needed = package.get("dependencies").and_then(Value::as_array);
-                waiting.extend(needed.into_iter().flatten().filter_map(Value::as_str));
+        for package in packages.iter().filter(|package| package.name == name) {
+            if version.is_none_or(|version| version == package.version) && found.insert((name, package.version)) {
+                waiting.extend(package.dependencies().filter(|name| !FOR_TESTS.contains(name)));
             }
         }
     }
-    let kept = all.iter().filter(|package| found.contains(&(text(package, "name"), text(package, "version")))).cloned();
-    let lock = Table::from_iter([
-        ("version".to_owned(), workspace["version"].clone()),
-        ("package".to_owned(), Value::Array(kept.map(without_dev).collect())),
-    ]);
-    Ok(toml::to_string(&lock)?)
+    let kept: Vec<&Package<'_>> =
+        packages.iter().filter(|package| found.contains(&(package.name, package.version))).collect();
+    let is_one = |name: &str| kept.iter().filter(|package| package.name == name).count() == 1;
+    let texts = kept.iter().map(|package| package.written(is_one));
+    Ok(std::iter::once(head.to_owned()).chain(texts).collect::<Vec<_>>().join(PACKAGE))
 }
 
-/// A package of the lock file without the dependencies of tests, which the vendored manifests don't have.
-fn without_dev(mut package: Value) -> Value {
-    const FOR_TESTS: [&str; 2] = ["allocation-counter", "bennu-test-tiers"];
-    if let Some(needed) = package.get_mut("dependencies").and_then(Value::as_array_mut) {
-        needed.retain(|name| name.as_str().is_none_or(|name| !FOR_TESTS.contains(&name)));
+/// A package of a lock file.
+struct Package<'l> {
+    name: &'l str,
+    version: &'l str,
+    text: &'l str,
+}
+
+impl<'l> Package<'l> {
+    fn read(text: &'l str) -> Self {
+        let value = |key: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(" = \""));
+            line.and_then(|line| line.strip_suffix('"')).unwrap_or_default()
+        };
+        Self { name: value("name"), version: value("version"), text }
     }
-    package
+
+    fn dependencies(&self) -> impl Iterator<Item = &'l str> {
+        self.text.lines().filter_map(dependency)
+    }
+
+    /// The text for a lock file with fewer packages. A dependency has a version only if there are several.
+    fn written(&self, is_one: impl Fn(&str) -> bool) -> String {
+        let line = |line: &str| match dependency(line).map(|it| it.split(' ').next().unwrap_or_default()) {
+            Some(name) if FOR_TESTS.contains(&name) => String::new(),
+            Some(name) if is_one(name) => format!(" \"{name}\",\n"),
+            _ => format!("{line}\n"),
+        };
+        self.text.trim_end().lines().map(line).collect()
+    }
 }
 
-fn text<'v>(package: &'v Value, name: &str) -> &'v str {
-    package.get(name).and_then(Value::as_str).unwrap_or_default()
+/// The dependency of a line of a lock file.
+fn dependency(line: &str) -> Option<&str> {
+    line.strip_prefix(" \"")?.strip_suffix("\",")
 }

@@ -121,7 +121,7 @@ pub fn project(name: &Name, language: Language, template: Template) -> Vec<File>
     };
     match language {
         Language::TypeScript | Language::JavaScript => typescript::add(&mut files, language, folder),
-        Language::Rust => rust::add(&mut files, folder),
+        Language::Rust => rust::add(&mut files, &name.0, folder),
     }
     for file in &mut files {
         if file.path == "README.md" {

@@ -15,7 +15,7 @@ impl Channel for Chat {
     fn join(socket: &mut Socket, params: Payload) -> Join<Self> {
         let user: String = params.field("user")?;
         socket.broadcast_from("joined", json!({ "user": user }));
-        socket.push_presences();
+        socket.push_presence();
         socket.track(&user, json!({ "online_at": now_ms() }));
         Ok(Chat { user })
     }

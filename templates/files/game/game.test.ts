@@ -4,21 +4,26 @@ import { test } from "node:test";
 import { stage } from "bennu/testing";
 import plugin from "../plugins/{{name}}.ts";
 
-test("a message reaches everybody in the room", () => {
+test("a hit is a point, and a miss is none", () => {
   const host = stage(plugin);
-  const ada = host.join("room:lobby", { user: "Ada" });
-  const bo = host.join("room:lobby", { user: "Bo" });
-  ada.assertBroadcast("joined", { user: "Bo" });
-  assert.deepEqual(Object.keys(host.presences("room:lobby")), ["Ada", "Bo"]);
-
-  ada.push("new_msg", { body: "hi" });
+  const ada = host.join("game:1", { user: "Ada" });
+  const bo = host.join("game:1", { user: "Bo" });
+  ada.push("hit", ada.roomState.target);
   ada.assertReply("ok");
-  bo.assertBroadcast("new_msg", { user: "Ada", body: "hi" });
-
-  ada.close();
-  bo.assertBroadcast("left", { user: "Ada" });
+  bo.push("hit", { x: -1, y: 0 });
+  bo.assertReply("error", { reason: "missed" });
+  assert.deepEqual(bo.roomState.scores, { Ada: 1, Bo: 0 });
 });
 
-test("a client without a name can't join", () => {
-  assert.throws(() => stage(plugin).join("room:lobby"), /user: expected a string/);
+test("a player who comes back in time keeps the score", () => {
+  const host = stage(plugin);
+  const ada = host.join("game:1", { user: "Ada" });
+  const bo = host.join("game:1", { user: "Bo" });
+  ada.push("hit", ada.roomState.target);
+  ada.close();
+  host.advance(9_000);
+  assert.deepEqual(host.join("game:1", { user: "Ada" }).roomState.scores, { Ada: 1, Bo: 0 });
+  bo.close();
+  host.advance(11_000);
+  assert.deepEqual(host.join("game:1", { user: "Cy" }).roomState.scores, { Ada: 1, Cy: 0 });
 });

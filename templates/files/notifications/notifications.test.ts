@@ -4,21 +4,23 @@ import { test } from "node:test";
 import { stage } from "bennu/testing";
 import plugin from "../plugins/{{name}}.ts";
 
-test("a message reaches everybody in the room", () => {
+test("a note waits until it is read", () => {
   const host = stage(plugin);
-  const ada = host.join("room:lobby", { user: "Ada" });
-  const bo = host.join("room:lobby", { user: "Bo" });
-  ada.assertBroadcast("joined", { user: "Bo" });
-  assert.deepEqual(Object.keys(host.presences("room:lobby")), ["Ada", "Bo"]);
+  const answer = host.send("inbox:ada", "notify", { text: "hi" });
+  assert.equal(answer?.status, "ok");
 
-  ada.push("new_msg", { body: "hi" });
-  ada.assertReply("ok");
-  bo.assertBroadcast("new_msg", { user: "Ada", body: "hi" });
-
-  ada.close();
-  bo.assertBroadcast("left", { user: "Ada" });
+  const ada = host.join("inbox:ada");
+  assert.deepEqual(ada.response.unread.map(({ text }: { text: string }) => text), ["hi"]);
+  ada.push("read", { id: answer?.payload.id });
+  ada.assertBroadcast("read", { id: answer?.payload.id });
+  assert.deepEqual(host.join("inbox:ada").response, { unread: [] });
 });
 
-test("a client without a name can't join", () => {
-  assert.throws(() => stage(plugin).join("room:lobby"), /user: expected a string/);
+test("a user tells another one something", () => {
+  const host = stage(plugin);
+  const ada = host.join("inbox:ada");
+  const bo = host.join("inbox:bo");
+  ada.push("tell", { user: "bo", text: "tea?" });
+  bo.assertBroadcast("notified", { text: "tea?" });
+  ada.refute("notified");
 });

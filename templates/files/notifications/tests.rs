@@ -1,24 +1,27 @@
 use bennu_guest::prelude::*;
 
-use super::Chat;
+use super::{Inbox, Note};
 
 #[test]
-fn a_message_reaches_everybody_in_the_room() {
-    let stage = testing::Stage::new().channel::<Chat>("room:*");
-    let mut ada = stage.join("room:lobby", json!({ "user": "Ada" })).unwrap();
-    let mut bo = stage.join("room:lobby", json!({ "user": "Bo" })).unwrap();
-    ada.assert_broadcast("joined", json!({ "user": "Bo" }));
+fn a_note_waits_until_it_is_read() {
+    let stage = testing::Stage::new().channel::<Inbox>("inbox:*");
+    stage.send("inbox:ada", "notify", json!({ "text": "hi" })).unwrap();
 
-    let hi = ada.push("new_msg", json!({ "body": "hi" }));
-    ada.assert_reply(&hi, "ok", json!({}));
-    bo.assert_broadcast("new_msg", json!({ "user": "Ada", "body": "hi" }));
-
-    ada.close();
-    bo.assert_broadcast("left", json!({ "user": "Ada" }));
+    let mut ada = stage.join("inbox:ada", json!({})).unwrap();
+    let unread: Vec<Note> = ada.response().field("unread").unwrap();
+    assert_eq!(unread.iter().map(|note| note.text.as_str()).collect::<Vec<_>>(), ["hi"]);
+    ada.push("read", json!({ "id": unread[0].id }));
+    ada.assert_broadcast("read", json!({ "id": unread[0].id }));
+    let again = stage.join("inbox:ada", json!({})).unwrap();
+    assert!(again.response().field::<Vec<Note>>("unread").unwrap().is_empty());
 }
 
 #[test]
-fn a_client_without_a_name_cannot_join() {
-    let refused = testing::join::<Chat>("room:lobby", json!({})).unwrap_err();
-    assert_eq!(refused.reply(), ("error", json!({ "reason": "user: missing, expected a string" })));
+fn a_user_tells_another_one_something() {
+    let stage = testing::Stage::new().channel::<Inbox>("inbox:*");
+    let mut ada = stage.join("inbox:ada", json!({})).unwrap();
+    let mut bo = stage.join("inbox:bo", json!({})).unwrap();
+    ada.push("tell", json!({ "user": "bo", "text": "tea?" }));
+    bo.assert_broadcast("notified", json!({ "text": "tea?" }));
+    ada.refute_broadcast("notified");
 }

@@ -1,4 +1,5 @@
-import { Presence, Socket } from "./phoenix.mjs";
+import { Socket } from "./phoenix.mjs";
+import { RoomState } from "./room_state.mjs";
 
 // Two users on one page. Each has a connection of its own, as in two browsers.
 for (const user of ["Ada", "Bo"]) open(user);
@@ -6,7 +7,7 @@ for (const user of ["Ada", "Bo"]) open(user);
 function open(user) {
   const pane = document.getElementById("pane").content.firstElementChild.cloneNode(true);
   document.getElementById("panes").append(pane);
-  const [title, note, list, form] = ["h2", ".note", ".list", "form"].map((name) => pane.querySelector(name));
+  const [title, note, choices] = ["h2", ".note", ".choices"].map((name) => pane.querySelector(name));
   title.textContent = user;
 
   const socket = new Socket("/socket");
@@ -14,26 +15,27 @@ function open(user) {
   socket.onClose(() => pane.classList.remove("online"));
   socket.connect();
 
-  const room = socket.channel("room:lobby", { user });
-  room.on("new_msg", (message) => add(message.user === user ? "own" : "other", message.body, message.user));
-  room.on("joined", (other) => add("event", `${other.user} came in`));
-  room.on("left", (other) => add("event", `${other.user} left`));
-  const presence = new Presence(room);
-  presence.onSync(() => (note.textContent = `here: ${presence.list((name) => name).join(", ")}`));
-  room.join().receive("error", ({ reason }) => add("event", reason));
+  const poll = socket.channel("poll:drinks", { user });
+  new RoomState(poll, { onChange: ({ counts }) => draw(counts) });
+  const refused = ({ reason }) => (note.textContent = reason);
+  poll.join().receive("error", refused);
 
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    room.push("new_msg", { body: form.body.value }).receive("error", ({ reason }) => add("event", reason));
-    form.reset();
-  });
+  function draw(counts) {
+    const all = Object.values(counts).reduce((sum, count) => sum + count, 0);
+    note.textContent = `${all} of 2 have voted`;
+    for (const [choice, count] of Object.entries(counts)) {
+      const button = choices.querySelector(`[value="${CSS.escape(choice)}"]`) ?? add(choice);
+      button.querySelector("b").textContent = count;
+      button.style.setProperty("--part", `${(100 * count) / Math.max(all, 1)}%`);
+    }
+  }
 
-  function add(kind, text, from) {
-    const line = document.createElement("li");
-    line.className = kind;
-    line.textContent = text;
-    if (from) line.prepend(Object.assign(document.createElement("b"), { textContent: from }));
-    list.append(line);
-    line.scrollIntoView({ block: "nearest" });
+  function add(choice) {
+    const button = document.createElement("button");
+    button.value = choice;
+    button.append(choice, document.createElement("b"));
+    button.addEventListener("click", () => poll.push("vote", { choice }).receive("error", refused));
+    choices.append(button);
+    return button;
   }
 }

@@ -4,21 +4,20 @@ import { test } from "node:test";
 import { stage } from "bennu/testing";
 import plugin from "../plugins/{{name}}.ts";
 
-test("a message reaches everybody in the room", () => {
+test("all members see the same counts", () => {
   const host = stage(plugin);
-  const ada = host.join("room:lobby", { user: "Ada" });
-  const bo = host.join("room:lobby", { user: "Bo" });
-  ada.assertBroadcast("joined", { user: "Bo" });
-  assert.deepEqual(Object.keys(host.presences("room:lobby")), ["Ada", "Bo"]);
+  const ada = host.join("poll:drinks", { user: "Ada" });
+  const bo = host.join("poll:drinks", { user: "Bo" });
 
-  ada.push("new_msg", { body: "hi" });
+  ada.push("vote", { choice: "tea" });
+  bo.push("vote", { choice: "tea" });
+  ada.push("vote", { choice: "water" });
   ada.assertReply("ok");
-  bo.assertBroadcast("new_msg", { user: "Ada", body: "hi" });
-
-  ada.close();
-  bo.assertBroadcast("left", { user: "Ada" });
+  for (const member of [ada, bo]) assert.deepEqual(member.roomState.counts, { tea: 1, coffee: 0, water: 1 });
 });
 
-test("a client without a name can't join", () => {
-  assert.throws(() => stage(plugin).join("room:lobby"), /user: expected a string/);
+test("only the choices can be voted for", () => {
+  const ada = stage(plugin).join("poll:drinks", { user: "Ada" });
+  ada.push("vote", { choice: "milk" });
+  ada.assertReply("error", { reason: "choice: expected one of tea, coffee, water" });
 });

@@ -1,24 +1,25 @@
 use bennu_guest::prelude::*;
 
-use super::Chat;
+use super::Voter;
 
 #[test]
-fn a_message_reaches_everybody_in_the_room() {
-    let stage = testing::Stage::new().channel::<Chat>("room:*");
-    let mut ada = stage.join("room:lobby", json!({ "user": "Ada" })).unwrap();
-    let mut bo = stage.join("room:lobby", json!({ "user": "Bo" })).unwrap();
-    ada.assert_broadcast("joined", json!({ "user": "Bo" }));
+fn all_members_see_the_same_counts() {
+    let stage = testing::Stage::new().channel::<Voter>("poll:*");
+    let mut ada = stage.join("poll:drinks", json!({ "user": "Ada" })).unwrap();
+    let mut bo = stage.join("poll:drinks", json!({ "user": "Bo" })).unwrap();
 
-    let hi = ada.push("new_msg", json!({ "body": "hi" }));
-    ada.assert_reply(&hi, "ok", json!({}));
-    bo.assert_broadcast("new_msg", json!({ "user": "Ada", "body": "hi" }));
-
-    ada.close();
-    bo.assert_broadcast("left", json!({ "user": "Ada" }));
+    ada.push("vote", json!({ "choice": "tea" }));
+    bo.push("vote", json!({ "choice": "tea" }));
+    let last = ada.push("vote", json!({ "choice": "water" }));
+    ada.assert_reply(&last, "ok", json!({}));
+    for member in [&ada, &bo] {
+        assert_eq!(member.room_state().unwrap()["counts"], json!({ "tea": 1, "coffee": 0, "water": 1 }));
+    }
 }
 
 #[test]
-fn a_client_without_a_name_cannot_join() {
-    let refused = testing::join::<Chat>("room:lobby", json!({})).unwrap_err();
-    assert_eq!(refused.reply(), ("error", json!({ "reason": "user: missing, expected a string" })));
+fn only_the_choices_can_be_voted_for() {
+    let mut ada = testing::join::<Voter>("poll:drinks", json!({ "user": "Ada" })).unwrap();
+    let out = ada.push("vote", json!({ "choice": "milk" }));
+    assert_eq!(out.reply(), ("error", json!({ "reason": "choice: expected one of tea, coffee, water" })));
 }
