@@ -7,7 +7,8 @@ import { join, resolve } from "node:path";
 import { promisify } from "node:util";
 
 const root = resolve(import.meta.dirname, "..");
-const binary = process.env.BENNU_BIN ?? join(root, "target/debug/bennu");
+/** The executable `bennu`. */
+export const binary = process.env.BENNU_BIN ?? join(root, "target/debug/bennu");
 const guests = process.env.BENNU_GUESTS ?? join(root, "target/guests/quick");
 /** The cache of compiled plugins, which the tests in Rust use too. */
 const cache = resolve(guests, "../tests/cache");
@@ -41,6 +42,14 @@ export async function startHost(test, { plugins = [], scripts = {}, page, config
   return host;
 }
 
+/** Starts a host with the `bennu.toml` of a folder. */
+export async function serve(test, folder) {
+  const host = new Host(folder, undefined, "of the folder", ["serve"]);
+  test.after(() => host.stop());
+  await host.start();
+  return host;
+}
+
 /** Waits until `condition` returns a true value, and returns this value. */
 export async function until(what, condition) {
   const end = Date.now() + DEADLINE;
@@ -65,13 +74,15 @@ class Host {
   #folder;
   #page;
   #config;
+  #serve;
   #process;
   /** The port. A restart keeps it, because clients reconnect to the same address. */
   #port = 0;
   /** The host's log. */
   log = "";
 
-  constructor(folder, page, config) {
+  constructor(folder, page, config, serve = ["serve", folder]) {
+    this.#serve = serve;
     this.#folder = folder;
     this.#page = page;
     this.#config = config;
@@ -88,7 +99,7 @@ class Host {
   async start() {
     const page = this.#page ? ["--static", this.#page] : [];
     const config = this.#config === undefined ? [] : ["--config", join(this.#folder, "bennu.toml")];
-    const command = ["serve", this.#folder, "--listen", `127.0.0.1:${this.#port}`, ...page, ...config];
+    const command = [...this.#serve, "--listen", `127.0.0.1:${this.#port}`, ...page, ...config];
     const env = { ...process.env, XDG_CACHE_HOME: cache };
     this.#process = spawn(binary, command, { cwd: this.#folder, env, stdio: ["ignore", "pipe", "pipe"] });
     this.#process.stderr.on("data", (text) => (this.log += text));

@@ -22,7 +22,7 @@ function open(user) {
 
   function draw(counts) {
     const all = Object.values(counts).reduce((sum, count) => sum + count, 0);
-    note.textContent = `${all} of 2 have voted`;
+    note.textContent = all === 1 ? "1 vote" : `${all} votes`;
     for (const [choice, count] of Object.entries(counts)) {
       const button = choices.querySelector(`[value="${CSS.escape(choice)}"]`) ?? add(choice);
       button.querySelector("b").textContent = count;
