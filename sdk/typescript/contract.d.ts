@@ -29,6 +29,16 @@ declare module "bennu:channel/topics@0.1.0" {
   export function under(prefix: string, after: string | undefined, limit: number): { name: string; members: number }[];
 }
 
+declare module "bennu:channel/request@0.1.0" {
+  export function mount(): string;
+  export function transport(): string;
+  export function params(): string;
+  export function headers(): [string, string][];
+  export function peer(): { ip: string; port: number };
+  export function uri(): { scheme: string; host: string; port: number; path: string; query: string };
+  export function authToken(): string | null;
+}
+
 declare module "bennu:channel/token@0.1.0" {
   export function sign(salt: string, value: string, maxAge: number | undefined): string;
   export function verify(salt: string, token: string, maxAge: number | undefined): string;

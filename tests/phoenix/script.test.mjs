@@ -24,7 +24,7 @@ test("the chat of the documentation serves the official client", async (t) => {
   const sent = await alice.push("new_msg", { body: "hi ü 🐬" });
   assert.deepEqual(sent, { status: "ok", response: {} });
   for (const client of [alice, bob]) assert.deepEqual(await client.next("new_msg"), { user: "alice", body: "hi ü 🐬" });
-  assert.deepEqual(await alice.push("wink"), { status: "error", response: { reason: "unknown event wink" } });
+  assert.deepEqual(await alice.push("wink"), { status: "error", response: { reason: 'unknown event "wink"' } });
   await assert.rejects(join(connect(t, host), "room:lobby"), /user: expected a string/);
 
   await bob.leave();

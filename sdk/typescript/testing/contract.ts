@@ -37,6 +37,10 @@ function unpacked(list: Uint8Array, parts: number): Uint8Array[][] {
 /** The time and the level of logs while a script is evaluated. The engine has another fixed time for each build. */
 const EVALUATED_AT = 1_735_689_600_000;
 
+const noRequest = () => {
+  throw new Error("`bennu kit` has no gatekeepers; test one on a running host");
+};
+
 export const contract: Record<string, Record<string, (...given: any[]) => any>> = {
   host: {
     now: () => (isInCall() ? ask("now") : EVALUATED_AT),
@@ -54,6 +58,7 @@ export const contract: Record<string, Record<string, (...given: any[]) => any>> 
     connectParams: () => JSON.stringify(ask("socket").params),
     xHeaders: () => ask("socket").x_headers,
   },
+  request: Object.fromEntries(["mount", "transport", "params", "headers", "peer", "uri", "authToken"].map((name) => [name, noRequest])),
   topics: {
     count: (topic) => ask("count", { topic }),
     members: (topic, limit) => ask("members", { topic, limit }).map(({ member, user, socket_id }: any) => ({ member, user, socketId: socket_id })),

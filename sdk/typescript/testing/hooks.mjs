@@ -17,9 +17,19 @@ export async function load(url, context, next) {
   if (url.startsWith(CONTRACT)) return module(imports(url));
   // Node 22.18 and later remove types themselves.
   if (url.endsWith(".ts") && !process.features.typescript) {
-    return module(execFileSync(process.env.BENNU ?? "bennu", ["kit", "--javascript", fileURLToPath(url)], { maxBuffer: 1 << 26 }));
+    return module(withoutTypes(fileURLToPath(url)));
   }
   return next(url, context);
+}
+
+function withoutTypes(path) {
+  const options = { encoding: "utf8", maxBuffer: 1 << 26, stdio: ["ignore", "pipe", "pipe"] };
+  try {
+    return execFileSync(process.env.BENNU ?? "bennu", ["kit", "--javascript", path], options);
+  } catch (error) {
+    const isMissing = error.code === "ENOENT";
+    throw new SyntaxError(isMissing ? "`bennu` can't be started; put it on the PATH, or set BENNU to its path" : error.stderr);
+  }
 }
 
 /** The module of an interface of the contract: the functions that contract.d.ts declares, from contract.ts. */

@@ -53,6 +53,7 @@ mod tokens;
 mod transcripts;
 mod turned_away;
 mod typescript;
+mod typescript_gatekeeper;
 mod typescript_refused;
 mod under_load;
 mod upgrades;

@@ -99,7 +99,7 @@ async fn a_channel_in_typescript_has_all_of_a_channels_callbacks() -> Result<()>
         alice > refused
         alice < error {"reason": "no"}
         alice > wink
-        alice < error {"reason": "unknown event wink"}
+        alice < error {"reason": "unknown event \"wink\""}
         alice > user
         alice < ok {"user": null, "transport": "websocket", "id": true}
         alice > sit
