@@ -1,7 +1,7 @@
 //! Collects the files that the crate contains, and compresses them to one archive.
 //!
 //! The SDKs, the contract and the client modules have their own directories in the workspace, and are read from there. A package of
-//! this crate contains a copy of those directories in `packaged`.
+//! this crate contains the archive itself, which `examples/package.rs` writes.
 
 #[path = "build/collect.rs"]
 mod collect;
@@ -22,10 +22,15 @@ use flate2::write::DeflateEncoder;
 
 fn main() -> Result<()> {
     let own = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
-    let packaged = own.join("packaged");
-    let root = if packaged.is_dir() { packaged } else { own.join("..") };
-    for path in ["build.rs", "build", "packaged"] {
+    let (root, packaged) = (own.join(".."), own.join("packaged/files.deflate"));
+    let out = Path::new(&env::var("OUT_DIR")?).join("files.deflate");
+    for path in ["build.rs", "build"] {
         println!("cargo:rerun-if-changed={path}");
+    }
+    // In the workspace, an archive that was made for a package may be out of date.
+    if !root.join("sdk/typescript").is_dir() {
+        fs::copy(&packaged, &out).with_context(|| format!("copying {}", packaged.display()))?;
+        return Ok(());
     }
 
     let mut files = Collected::default();
@@ -36,7 +41,6 @@ fn main() -> Result<()> {
     typescript(&mut files, &root)?;
     crates::add(&mut files, &root)?;
 
-    let out = Path::new(&env::var("OUT_DIR")?).join("files.deflate");
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(&files.archive())?;
     fs::write(&out, encoder.finish()?).with_context(|| format!("writing {}", out.display()))

@@ -50,6 +50,13 @@ class Project {
     return (await run(binary, command, { cwd: this.folder })).stdout;
   }
 
+  /** Runs cargo in the folder. Returns what it printed. */
+  async cargo(...command) {
+    // The flags of this repository's own build aren't meant for a project.
+    const { RUSTC_WORKSPACE_WRAPPER: _, RUSTFLAGS: __, CARGO_TARGET_DIR: ___, ...env } = process.env;
+    return (await run("cargo", command, { cwd: this.folder, env, maxBuffer: 1 << 26 })).stdout;
+  }
+
   /** Runs the native tests. Returns what Node printed. */
   async nativeTests() {
     const kind = this.source.split(".").at(-1);

@@ -30,8 +30,7 @@ pub(crate) fn client(root: &Path) -> Result<Vec<u8>> {
         let content = fs::read(&path).with_context(|| format!("reading {} ({VARIABLE})", path.display()))?;
         return if is_it(&content) { Ok(content) } else { bail!("the file of {VARIABLE} isn't that of {PACKAGE}") };
     }
-    let installed =
-        [root.join("phoenix.mjs"), root.join("tests").join(MODULE), root.join("guest-examples/chat/page").join(MODULE)];
+    let installed = [root.join("tests").join(MODULE), root.join("guest-examples/chat/page").join(MODULE)];
     if let Some(found) = installed.iter().filter_map(|path| fs::read(path).ok()).find(|content| is_it(content)) {
         return Ok(found);
     }

@@ -14,11 +14,12 @@ pub struct File {
     pub content: Vec<u8>,
 }
 
-static COMPRESSED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/files.deflate"));
+/// The archive, compressed.
+pub static ARCHIVE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/files.deflate"));
 
 static FILES: LazyLock<Vec<File>> = LazyLock::new(|| {
     let mut archive = Vec::new();
-    DeflateDecoder::new(COMPRESSED).read_to_end(&mut archive).expect("the build script has compressed it");
+    DeflateDecoder::new(ARCHIVE).read_to_end(&mut archive).expect("the build script has compressed it");
     split(&archive)
 });
 

@@ -10,7 +10,7 @@ mod project;
 mod rust;
 mod typescript;
 
-pub use archive::File;
+pub use archive::{ARCHIVE, File};
 pub use project::{Language, Name, Template, project};
 
 /// Returns the contract: the files of `wit/`.

@@ -1,11 +1,13 @@
 // New projects, as a person makes them who has only the executable: their types, their tests, and the official client.
 
 import assert from "node:assert/strict";
-import { cp, symlink, mkdir } from "node:fs/promises";
+import { execFile } from "node:child_process";
+import { cp, mkdir, readdir, readFile, symlink } from "node:fs/promises";
 import { join as path } from "node:path";
 import { test } from "node:test";
+import { promisify } from "node:util";
 
-import { until } from "../host.mjs";
+import { startHost, until } from "../host.mjs";
 import { newProject } from "../project.mjs";
 import { checkTypes } from "../types.mjs";
 import { connect, join } from "./client.mjs";
@@ -118,3 +120,26 @@ test("nothing is overwritten, and a name that can't be one is refused", async (t
   await refused("My App", /use lower-case letters, digits/);
   await refused("..", /name of a folder/);
 });
+
+/** Why this machine can't build plugins in Rust, or false. */
+const noRust = await promisify(execFile)("rustc", ["--print", "target-libdir", "--target", "wasm32-unknown-unknown"]).then(
+  async ({ stdout }) => (await readdir(stdout.trim()).catch(() => [])).length === 0 && "Rust's target wasm32-unknown-unknown isn't installed",
+  () => "Rust isn't installed",
+);
+
+/** In the usual tier only one of them, because each compiles all crates. */
+const rustTemplates = process.env.BENNU_TEST_TIER === "full" ? Object.keys(USES) : ["chat"];
+
+for (const template of rustTemplates) {
+  test(`the template ${template} in Rust builds outside of this repository, and serves the official client`, { skip: noRust }, async (t) => {
+    const project = await newProject(t, { lang: "rust", template });
+    assert.match(await project.cargo("test", "--locked"), /test result: ok\. 2 passed/);
+    await project.cargo("build", "--locked", "--release", "--target", "wasm32-unknown-unknown");
+    const module = path(project.folder, "target/wasm32-unknown-unknown/release/app.wasm");
+    assert.equal(await project.bennu("test", module, "tests/app.script"), "ok      tests/app.script\n");
+    const host = await startHost(t, {});
+    await host.replace("app", await readFile(module));
+    await until("the plugin is loaded", async () => (await host.bennu("plugins")).includes("app"));
+    await USES[template](t, host);
+  });
+}

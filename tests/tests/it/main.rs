@@ -48,6 +48,7 @@ mod scripts;
 mod stopped;
 mod storage;
 mod store_limits;
+mod templates;
 mod tidy;
 mod tokens;
 mod transcripts;
