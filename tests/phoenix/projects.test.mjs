@@ -139,7 +139,7 @@ for (const template of rustTemplates) {
     assert.equal(await project.bennu("test", module, "tests/app.script"), "ok      tests/app.script\n");
     const host = await startHost(t, {});
     await host.replace("app", await readFile(module));
-    await until("the plugin is loaded", async () => (await host.bennu("plugins")).includes("app"));
+    await until("the plugin is loaded", () => /plugin_loaded.*plugin="app"/.test(host.log));
     await USES[template](t, host);
   });
 }

@@ -19,7 +19,7 @@ impl Channel for Inbox {
 
     fn join(socket: &mut Socket, _params: Payload) -> Join<Self> {
         // With tokens, let only the owner in: compare `socket.topic()` with `socket.user()`, and `refuse` others.
-        let notes = store::scan(&format!("{}/", socket.topic())).values().collect::<Result<Vec<Note>, _>>()?;
+        let notes = store::scan(format!("{}/", socket.topic())).values().collect::<Result<Vec<Note>, _>>()?;
         socket.respond(json!({ "unread": notes }));
         Ok(Inbox)
     }
