@@ -7,7 +7,8 @@ import { basename, dirname, extname, join, resolve } from "node:path";
 import { promisify } from "node:util";
 
 const root = resolve(import.meta.dirname, "..");
-const binary = process.env.BENNU_BIN ?? join(root, "target/debug/bennu");
+/** The executable `bennu`. */
+export const binary = process.env.BENNU_BIN ?? join(root, "target/debug/bennu");
 const guests = process.env.BENNU_GUESTS ?? join(root, "target/guests/quick");
 /** The cache of compiled plugins, which the tests in Rust use too. */
 const cache = resolve(guests, "../tests/cache");
@@ -66,6 +67,14 @@ function hostIn(test, folder, command) {
     await host.stop();
     await rm(folder, { recursive: true });
   });
+  return host;
+}
+
+/** Starts a host with the `bennu.toml` of a folder. */
+export async function serve(test, folder) {
+  const host = new Host(folder, ["serve", "--config", join(folder, "bennu.toml")]);
+  test.after(() => host.stop());
+  await host.start();
   return host;
 }
 

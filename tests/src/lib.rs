@@ -36,7 +36,7 @@ mod wait;
 pub use cast::{Cast, check, play};
 pub use client::{ConnectRequest, Received, Reply, TestClient};
 pub use command::{Ended, bennu, bennu_with};
-pub use compiled::{compile_once, compiled_name, copy_compiled};
+pub use compiled::{compile_engine_for, compile_once, compiled_name, copy_compiled};
 pub use gate::Gate;
 pub use host::{Loading, TestHost};
 pub use http::{Answer, get, know, request, request_with};

@@ -21,6 +21,7 @@ mod inspect;
 mod key;
 mod kit;
 mod messages;
+mod new;
 mod plugins;
 mod serve;
 mod signals;
@@ -28,6 +29,9 @@ mod store;
 mod test;
 mod token;
 mod topics;
+mod types;
+mod wit;
+mod written;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -46,6 +50,7 @@ pub(crate) struct Command {
 }
 
 const EXAMPLES: &str = "Examples:
+  bennu new my-app                       begin a project: a channel, its tests, and a page
   bennu serve plugins                    serve all plugins of the directory at ws://127.0.0.1:4000/socket
   bennu serve chat.wasm --static public  serve one plugin, and static pages
   bennu check chat.wasm                  describe a plugin, and say whether a host would serve it
@@ -58,6 +63,7 @@ A running host loads a plugin's file when it changes, and joined channels contin
 
 #[derive(Subcommand)]
 enum What {
+    New(new::New),
     Serve(serve::Serve),
     Dev(dev::Dev),
     Build(build::Build),
@@ -73,11 +79,14 @@ enum What {
     Test(test::Test),
     Kit(kit::Kit),
     Token(token::Token),
+    Types(types::Types),
+    Wit(wit::Wit),
 }
 
 impl Command {
     pub(crate) fn run(self) -> Result<()> {
         match self.what {
+            What::New(new) => new.run(),
             What::Serve(serve) => block_on(serve.run()),
             What::Dev(dev) => block_on(dev.run()),
             What::Build(build) => block_on(build.run()),
@@ -93,6 +102,8 @@ impl Command {
             What::Test(test) => test.run(),
             What::Kit(kit) => kit.run(),
             What::Token(token) => token.run(),
+            What::Types(types) => types.run(),
+            What::Wit(wit) => wit.run(),
         }
     }
 }

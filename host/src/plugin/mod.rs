@@ -61,7 +61,7 @@ pub use loader::{Loaded, Loader};
 pub use plugin_limits::PluginLimits;
 pub use pool::PoolLimits;
 pub use scan::{Source, name_of};
-pub use script::build_of;
+pub use script::{blank_types, build_of, remove_types};
 pub use status::{OnProbation, PluginPhase, PluginStatus, PluginStatuses, RolledBack};
 pub use tools::Tools;
 pub use unclaimed::{Unclaimed, unclaimed};

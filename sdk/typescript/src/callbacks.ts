@@ -1,10 +1,12 @@
 // The contract's callbacks, made of a plugin's channels.
 import type { Channel } from "./channel.ts";
-import { drop, handOver, Refusal, refuse, Stop } from "./channel.ts";
+import { drop, handOver, Refusal, refuse, Reply, Stop } from "./channel.ts";
+import { ConnectRequest, Forbidden, Gatekeeper } from "./gatekeeper.ts";
 import { CallState } from "./state.ts";
-import { pack, packObject, unpack } from "./payload.ts";
+import { name, objectText, pack, packObject, unpack } from "./payload.ts";
 import type { Packed } from "./payload.ts";
 import { decode, encode } from "./text.ts";
+import { TokenProblem } from "./token.ts";
 import { Socket, Topic } from "./topic.ts";
 
 type AnyChannel = Channel<any, any>;
@@ -34,11 +36,14 @@ function check(pattern: string, is: AnyChannel) {
   }
 }
 
+/** A frame of the SDK in the engine, or of the SDK or Node in a test. */
+const NOT_OWN = /(^|[\s(])bennu[:/]|\/vendor\/bennu\/|\bnode:/;
+
 /** The text of an error, with the places in the script. */
 export function problemText(problem: any): string {
   if (!(problem instanceof Error)) return `${shown(problem)} was thrown; throw an \`Error\` to see where`;
   const frames = String(problem.stack ?? "").split("\n").map((line) => line.trim().replace(/^at /, ""));
-  const own = frames.filter((frame) => /:\d+/.test(frame) && !/\bbennu[:/]|\(bennu\b|^bennu\b/.test(frame));
+  const own = frames.filter((frame) => /:\d+/.test(frame) && !NOT_OWN.test(frame));
   const places = own.length ? `; in ${own.slice(0, 8).join(", called by ")}` : "";
   return `${problem.name}: ${problem.message}${places}`;
 }
@@ -51,8 +56,45 @@ function shown(value: unknown): string {
   }
 }
 
+/** The value of JSON, or the bytes as they are. */
+function jsonOrBytes(bytes: Uint8Array): any {
+  try {
+    return JSON.parse(decode(bytes));
+  } catch {
+    return bytes;
+  }
+}
+
+/** Returns the contract's callbacks of a gatekeeper. */
+export function gatekeeperCallbacks({ connect }: Gatekeeper) {
+  const refused = (status: number, body: string) => ({ tag: "refused", val: { status, body } });
+  const text = (what: string, value: unknown) => (value === undefined || value === null ? undefined : name(what, value));
+  return {
+    offers: ["connect"],
+    connect: {
+      connect() {
+        try {
+          const identity = connect(new ConnectRequest()) as any;
+          if (typeof identity !== "object" || identity === null || typeof identity.then === "function") {
+            throw new TypeError("a gatekeeper must return who the client is, such as `{ user: \"ada\" }` or `{}`, or call `forbid`");
+          }
+          const { user, socketId, claims = {} } = identity;
+          const val = { socketId: text("a socket id", socketId), user: text("a user", user), claims: objectText("the claims", claims) };
+          return { tag: "granted", val };
+        } catch (problem) {
+          if (problem instanceof Forbidden) return refused(problem.status, problem.body);
+          if (problem instanceof Refusal) return refused(403, (problem.response as any)?.reason ?? "");
+          if (problem instanceof TokenProblem) return refused(403, "");
+          throw problemText(problem);
+        }
+      },
+    },
+  };
+}
+
 /** Returns the contract's callbacks, and the optional ones that the plugin has. */
 export function callbacks(channels: Record<string, AnyChannel>) {
+  if (channels instanceof Gatekeeper) throw new TypeError("a gatekeeper serves no topics");
   if (typeof channels !== "object" || channels === null) {
     throw new TypeError("a script's default export must be its channels: `export default plugin({ \"room:*\": channel({ … }) })`");
   }
@@ -67,7 +109,7 @@ export function callbacks(channels: Record<string, AnyChannel>) {
     const pattern = routes[topic] ? topic : patterns.find((pattern) => pattern.endsWith("*") && topic.startsWith(pattern.slice(0, -1)));
     return routes[pattern!];
   };
-  const own = (table: any, event: string) => (table && Object.hasOwn(table, event) ? table[event] : undefined);
+  const own = (table: any, event: string) => [event, "*"].filter((name) => table && Object.hasOwn(table, name)).map((name) => table[name])[0];
 
   function run(what: string, topic: string, member: any, room: any, call: (socket: any, is: AnyChannel) => any): Done {
     const route = routeOf(topic), state = new CallState<any>(member?.assigns, route.state), shared = new CallState<any>(room, route.room);
@@ -95,7 +137,8 @@ export function callbacks(channels: Record<string, AnyChannel>) {
   }
 
   const roomOf = (done: Done) => (done.hasRoom ? done.room.changed : undefined);
-  const reply = (status: string, value: unknown) => ({ status, payload: pack(value) });
+  const reply = (status: string, value: unknown): { status: string; payload: Packed } => (value instanceof Reply
+    ? { status: name("a status", value.status), payload: pack(value.response) } : { status, payload: pack(value) });
   const outcome = (done: Done, mayReply: boolean) => ending(() => {
     const { given } = done;
     if (done.isRefused) return { assigns: undefined, room: undefined, answer: mayReply ? { tag: "reply", val: reply("error", done.refused) } : { tag: "none" } };
@@ -143,13 +186,13 @@ export function callbacks(channels: Record<string, AnyChannel>) {
       },
       handleIn(member: any, event: string, payload: Packed, ref: any) {
         const done = run(event, member.topic, { ...member, ref }, member.room, (socket, is) => {
-          const handler = own(is.on, event) ?? (() => refuse(`unknown event ${event}`));
-          return handler(unpack(payload), socket);
+          const handler = own(is.on, event) ?? (() => refuse(`unknown event ${JSON.stringify(event)}`));
+          return handler(unpack(payload), socket, { event });
         });
         return outcome(done, true);
       },
       handleInfo(member: any, { event, payload, source, topic }: any) {
-        const done = run(event, member.topic, member, member.room, (socket, is) => own(is.info, event)?.(unpack(payload), socket, { source, topic }));
+        const done = run(event, member.topic, member, member.room, (socket, is) => own(is.info, event)?.(unpack(payload), socket, { source, topic, event }));
         return outcome(noRefusal(done, event), false);
       },
       terminate(member: any, { cause, detail }: any) {
@@ -170,7 +213,7 @@ export function callbacks(channels: Record<string, AnyChannel>) {
     },
     handleMessage: {
       handleMessage(topic: string, event: string, payload: Packed, room: any) {
-        const done = run(event, topic, undefined, room, (it, is) => own(is.message, event)?.(unpack(payload), it));
+        const done = run(event, topic, undefined, room, (it, is) => own(is.message, event)?.(unpack(payload), it, { event }));
         return ending(() => {
           const value = done.isRefused ? done.refused : done.given;
           const answer = value === undefined ? undefined : reply(done.isRefused ? "error" : "ok", value);
@@ -202,7 +245,9 @@ export function callbacks(channels: Record<string, AnyChannel>) {
       upgradeEntry(topic: string, key: Uint8Array, version: number, value: Uint8Array) {
         return ending(() => {
           const { is } = routeOf(topic);
-          return is.upgradeEntry ? encode(JSON.stringify(is.upgradeEntry(JSON.parse(decode(value)), version, decode(key), topic))) : value;
+          if (!is.upgradeEntry) return value;
+          const upgraded = is.upgradeEntry(jsonOrBytes(value), version, decode(key), topic);
+          return upgraded instanceof Uint8Array ? upgraded : encode(JSON.stringify(upgraded));
         });
       },
     },
