@@ -116,7 +116,7 @@ fn path_or_nothing() -> impl TypedValueParser<Value = PathBuf> {
 /// How long the runtime waits for blocking tasks at the end, so that none of them can keep the process alive.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
-fn block_on(command: impl Future<Output = Result<()>>) -> Result<()> {
+fn block_on<T>(command: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
     let done = runtime.block_on(command);
     runtime.shutdown_timeout(LAST_WAIT);

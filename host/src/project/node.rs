@@ -13,9 +13,9 @@ const ENDINGS: [&str; 4] = [".test.ts", ".test.js", ".test.mts", ".test.mjs"];
 const REGISTER: &str = "vendor/bennu/testing/register.mjs";
 
 impl Project {
-    /// Returns the program that runs `tests/*.test.ts` and `tests/*.test.js`, if there are any.
+    /// Returns the program that runs `tests/*.test.ts` and `tests/*.test.js`, if there are any, and its short form for people.
     #[must_use]
-    pub fn node_tests(&self) -> Option<Invocation> {
+    pub fn node_tests(&self) -> Option<(Invocation, String)> {
         let is_test = |file: &Path| {
             let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
             !name.starts_with('.') && ENDINGS.iter().any(|ending| name.ends_with(ending))
@@ -29,11 +29,10 @@ impl Project {
             arguments.push(format!("--import=./{REGISTER}").into());
         }
         arguments.extend(["--test".into(), "--test-reporter=spec".into()]);
-        arguments.extend(files.into_iter().map(|file| match file.strip_prefix(&self.root) {
-            Ok(below) => below.as_os_str().to_owned(),
-            Err(_) => file.into_os_string(),
-        }));
-        Some(Invocation::new("node", arguments, &self.root))
+        let files = files.iter().map(|file| file.strip_prefix(&self.root).unwrap_or(file));
+        let title = files.clone().fold("node --test".to_owned(), |title, file| format!("{title} {}", file.display()));
+        arguments.extend(files.map(|file| file.as_os_str().to_owned()));
+        Some((Invocation::new("node", arguments, &self.root), title))
     }
 
     /// Returns the scripts of the project, `tests/*.script`.

@@ -101,11 +101,11 @@ fn the_tests_of_a_project_run_in_node() -> Result<()> {
     let project = TestProject::new(&[("plugins/chat.ts", CHAT), ("tests/sums.test.mjs", test)])?;
     let passed = project.bennu(&["test"], &[])?;
     ensure!(passed.code == Some(0), "{passed:?}");
-    says(&passed, &["ok      node --test --test-reporter=spec tests/sums.test.mjs", "1 passed"])?;
+    says(&passed, &["ok      node --test tests/sums.test.mjs", "1 passed"])?;
     project.edit("tests/sums.test.mjs", "1 + 1", "1 + 2")?;
     let failed = project.bennu(&["test"], &[])?;
     ensure!(failed.code == Some(1), "{failed:?}");
-    says(&failed, &["FAILED  node --test --test-reporter=spec tests/sums.test.mjs", "3 == 2", "1 of 1 failed"])?;
+    says(&failed, &["FAILED  node --test tests/sums.test.mjs", "3 == 2", "1 of 1 failed"])?;
     let without = project.bennu(&["test"], &[("PATH", "")])?;
     ensure!(without.code == Some(1), "{without:?}");
     says(&without, &["Node isn't installed", "https://nodejs.org"])

@@ -14,7 +14,8 @@ use bennu::plugin::Loaded;
 use bennu::project::{Failure, Invocation, Project, Target};
 use bennu::server::write_error_line;
 use bennu::terminal::shown;
-use tokio::signal;
+
+use super::signals::Signals;
 
 pub(super) use checker::Checker;
 pub(super) use runner::{Ran, run};
@@ -156,13 +157,11 @@ impl fmt::Display for Seconds {
     }
 }
 
-/// Runs a command that starts other programs. Ctrl-C ends it in order, so that none of those programs stays.
+/// Runs a command that starts other programs. A signal ends it in order, so that none of those programs stays.
 pub(super) async fn until_interrupted<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let mut signals = Signals::listen()?;
     tokio::select! {
         done = work => done,
-        interrupted = signal::ctrl_c() => {
-            interrupted.context("listening for Ctrl-C")?;
-            bail!("stopped by Ctrl-C")
-        }
+        () = signals.stop(|| {}) => bail!("stopped by a signal"),
     }
 }

@@ -1,6 +1,7 @@
 //! Runs the programs that build and test plugins.
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -17,6 +18,9 @@ const KEPT_BYTES_MAX: usize = 16 << 20;
 
 /// A line that is longer is shown in parts.
 const LINE_BYTES_MAX: usize = 16 << 10;
+
+/// The variable in which the test kit in TypeScript finds this executable.
+const OWN: &str = "BENNU";
 
 /// How long the output of a program that has ended is waited for.
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
@@ -80,8 +84,13 @@ fn start(invocation: &Invocation) -> io::Result<(Running, Option<Errors>)> {
     command.args(&invocation.arguments).current_dir(&invocation.directory);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     // Programs that start `bennu` themselves, such as test kits, find this one.
-    if let Some(path) = path_with_own_folder() {
-        command.env("PATH", path);
+    if let Ok(own) = env::current_exe() {
+        if env::var_os(OWN).is_none() {
+            command.env(OWN, &own);
+        }
+        if let Some(path) = path_with_folder_of(&own) {
+            command.env("PATH", path);
+        }
     }
     #[cfg(unix)]
     {
@@ -105,9 +114,8 @@ fn start(invocation: &Invocation) -> io::Result<(Running, Option<Errors>)> {
     }
 }
 
-/// The variable `PATH`, with the folder of this executable first.
-fn path_with_own_folder() -> Option<OsString> {
-    let own = env::current_exe().ok()?;
+/// The variable `PATH`, with the folder of an executable first.
+fn path_with_folder_of(own: &Path) -> Option<OsString> {
     let folders = env::var_os("PATH").unwrap_or_default();
     env::join_paths(std::iter::once(own.parent()?.to_owned()).chain(env::split_paths(&folders))).ok()
 }

@@ -66,7 +66,7 @@ impl Test {
             let mut project = Project::read(Path::new("."), self.config.as_deref())?;
             project.config.repeats_calls = true;
             start_logging(log, project.config.log_format)?;
-            return project::test(&project, !self.no_build);
+            return project::test(project, !self.no_build);
         };
         let mut config = self.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
         config.repeats_calls = true;
