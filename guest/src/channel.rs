@@ -15,7 +15,7 @@ use crate::{
 /// state together with the effects that the callback asked for on the [`Socket`]. If a callback fails, nothing is
 /// committed.
 ///
-/// A callback has 200 ms of CPU time (`call_cpu_ms`) and 5 s of total time (`call_wall_ms`). Exceeding one of them is a
+/// A callback has 500 ms of CPU time (`call_cpu_ms`) and 5 s of total time (`call_wall_ms`). Exceeding one of them is a
 /// fault `deadline`. The encoded struct has at most 16 KiB (`assigns_bytes`), and the encoded room at most 1 MiB
 /// (`room_bytes`). More is a fault `oversize`.
 ///

@@ -86,7 +86,8 @@ fn functions(name: Option<&str>, places: Vec<Place>) -> Vec<String> {
     let whole = Place { function: name.map(str::to_owned), at: None };
     let places = if places.is_empty() { vec![whole] } else { places };
     let functions = places.into_iter().filter_map(|Place { function, at }| {
-        let name = wasmtime_name(&function.or_else(|| name.map(str::to_owned))?);
+        let Some(name) = function.or_else(|| name.map(str::to_owned)) else { return at };
+        let name = wasmtime_name(&name);
         let is_own = !is_machinery(&name);
         is_own.then(|| at.map_or_else(|| name.clone(), |at| format!("{name} ({at})")))
     });

@@ -57,7 +57,7 @@ pub struct Limits {
     pub instances_per_plugin: usize,
     /// Calls after which an instance is replaced. Default 100,000.
     pub calls_per_instance: u32,
-    /// Milliseconds of CPU time of one call. Past it: fault, deadline. Default 200.
+    /// Milliseconds of CPU time of one call. Past it: fault, deadline. Default 500.
     pub call_cpu_ms: u64,
     /// Milliseconds of CPU time of the evaluation of a script in a new instance. Past it: fault, deadline. Default 500.
     pub init_cpu_ms: u64,

@@ -105,25 +105,37 @@ export function callbacks(channels: Record<string, AnyChannel>) {
     const is = channels[pattern];
     routes[pattern] = { is, state: JSON.stringify(is.state ?? {}), room: JSON.stringify(is.room ?? {}) };
   }
+  const prefixes = patterns.filter((pattern) => pattern.endsWith("*")).map((pattern) => [pattern.slice(0, -1), routes[pattern]] as const);
+  // Many calls in a row are about one topic, and looking for its route is a tenth of the time of a short call.
+  let lastTopic = "", lastRoute: Route | undefined;
   const routeOf = (topic: string): Route => {
-    const pattern = routes[topic] ? topic : patterns.find((pattern) => pattern.endsWith("*") && topic.startsWith(pattern.slice(0, -1)));
-    return routes[pattern!];
+    if (topic !== lastTopic || lastRoute === undefined) {
+      lastRoute = routes[topic] ?? prefixes.find(([prefix]) => topic.startsWith(prefix))?.[1];
+      lastTopic = topic;
+    }
+    return lastRoute!;
   };
-  const own = (table: any, event: string) => [event, "*"].filter((name) => table && Object.hasOwn(table, name)).map((name) => table[name])[0];
+  const own = (table: any, event: string) => {
+    if (table === undefined) return undefined;
+    return Object.hasOwn(table, event) ? table[event] : Object.hasOwn(table, "*") ? table["*"] : undefined;
+  };
 
   function run(what: string, topic: string, member: any, room: any, call: (socket: any, is: AnyChannel) => any): Done {
     const route = routeOf(topic), state = new CallState<any>(member?.assigns, route.state), shared = new CallState<any>(room, route.room);
     const socket = member ? new Socket(Number(member.id), topic, state, shared, member.ref ?? undefined) : new Topic(topic, shared);
-    const done = { state, room: shared, hasRoom: route.is.room !== undefined, isRefused: false };
+    const done: Done = { state, room: shared, hasRoom: route.is.room !== undefined, isRefused: false, given: undefined };
     try {
       const given = call(socket, route.is);
       if (typeof given?.then === "function") {
         throw new TypeError(`\`${what}\` of \`${topic}\` returned a promise; a callback can't be async, because it is a transaction`);
       }
-      return { ...done, given };
+      done.given = given;
+      return done;
     } catch (problem) {
-      if (problem instanceof Refusal) return { ...done, refused: problem.response, isRefused: true };
-      throw problemText(problem);
+      if (!(problem instanceof Refusal)) throw problemText(problem);
+      done.isRefused = true;
+      done.refused = problem.response;
+      return done;
     }
   }
 
@@ -185,7 +197,8 @@ export function callbacks(channels: Record<string, AnyChannel>) {
         });
       },
       handleIn(member: any, event: string, payload: Packed, ref: any) {
-        const done = run(event, member.topic, { ...member, ref }, member.room, (socket, is) => {
+        member.ref = ref;
+        const done = run(event, member.topic, member, member.room, (socket, is) => {
           const handler = own(is.on, event) ?? (() => refuse(`unknown event ${JSON.stringify(event)}`));
           return handler(unpack(payload), socket, { event });
         });
