@@ -237,7 +237,7 @@ impl Loader {
     fn plugin(&self, prepared: &Prepared, context: &Arc<GuestContext>, limits: PoolLimits) -> WasmPlugin {
         let (capacity, ticker) = (Arc::clone(&self.engine.capacity), Arc::clone(&self.engine.ticker));
         let pool = Pool::new(prepared.clone(), Arc::clone(context), limits, capacity, ticker);
-        WasmPlugin::new(pool, Arc::clone(&self.call_limits), self.engine.clone())
+        WasmPlugin::new(pool, self.engine.clone())
     }
 
     fn context(&self, generation: &Generation, own: Grants) -> Arc<GuestContext> {

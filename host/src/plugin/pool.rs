@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinSet;
@@ -127,6 +128,11 @@ impl Pool {
     pub(super) fn adopt(&self, mut instance: Instance) {
         instance.guest_mut().context = Arc::clone(&self.context);
         self.idle.lock().push(Box::new(instance));
+    }
+
+    /// The wall time of a call.
+    pub(super) fn wall(&self) -> Duration {
+        self.context.limits.wall
     }
 
     /// Returns the plugin that the instances belong to.
