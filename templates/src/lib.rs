@@ -2,7 +2,7 @@
 //!
 //! The build script puts them into the program, so these commands need no network. The crate has no I/O: it returns the files.
 //!
-//! To add a language, add a variant to [`Language`], a file like [`typescript`](mod@typescript) that lists what its projects have, and
+//! To add a language, add a variant to [`Language`], a file like `typescript.rs` that lists what its projects have, and
 //! the language's sources of each template in `files/TEMPLATE`.
 
 mod archive;

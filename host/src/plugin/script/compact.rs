@@ -49,7 +49,7 @@ mod tests {
         becomes("const r = { votes: {} as Record<string, string> };", "const r = { votes: {} };");
         becomes("import { a, type B } from 'bennu';\na();", "import { a } from 'bennu';\na();");
         becomes("const a: {\n  x: 1,\n} = b;\n\nü()", "const a = b;\n\nü()");
-        becomes("let a: T\nlet b = a\n  as T\nb()", "let a\nlet b = a\nb()");
+        becomes("let a: T\nlet b = a as\n  T\nb()", "let a\nlet b = a\nb()");
         becomes("const a   =  1;", "const a   =  1;");
     }
 }
