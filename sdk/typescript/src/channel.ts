@@ -3,7 +3,7 @@ import type { Socket, Topic } from "./topic.ts";
 /** What a callback returns: the response of an `ok` reply, or nothing. */
 export type Answer = object | string | number | boolean | null | undefined | void;
 
-/** A client's mistake. It becomes an `error` reply, and nothing of the callback happens. */
+/** A client's mistake. It becomes an `error` reply, and the state and the room stay as they were. */
 export class Refusal {
   readonly response: unknown;
   constructor(response: unknown) {
@@ -11,7 +11,10 @@ export class Refusal {
   }
 }
 
-/** Ends the callback with an `error` reply. A text becomes `{"reason": text}`. */
+/**
+ * Ends the callback with an `error` reply. A text becomes `{"reason": text}`. The state and the room stay as they were. Effects and
+ * writes that the callback has asked for before do happen, so refuse first.
+ */
 export function refuse(reason: string | object): never {
   throw new Refusal(typeof reason === "string" ? { reason } : reason);
 }
@@ -26,7 +29,7 @@ export class Reply {
   }
 }
 
-/** Return it from a callback for a reply with another status than `ok`. Unlike after `refuse`, everything of the callback happens. */
+/** Return it from a callback for a reply with another status than `ok`. Unlike after `refuse`, the state and the room change. */
 export function reply(status: string, response: unknown = {}): {} {
   return new Reply(status, response);
 }
