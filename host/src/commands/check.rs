@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow};
 use bennu::contract::NoHost;
 use bennu::plugin::{Digest, Loaded, build_of};
-use bennu::routes::{OnFault, RoomKind, RouteSpec, Turns};
+use bennu::routes::{HistorySpec, OnFault, RoomKind, RouteSpec, Turns};
 use bennu::server::{Config, loader, start_logging};
 use bennu::store::{Store, StoreLimits};
 use bennu::terminal::shown;
@@ -70,6 +70,9 @@ fn describe(route: &RouteSpec) -> String {
         RoomKind::None => {}
         RoomKind::Memory => line += &format!(", a room that lingers for {:?}", route.linger),
         RoomKind::Durable => line += ", a durable room",
+    }
+    if let Some(HistorySpec { count, age }) = route.history {
+        line += &format!(", a history of {count} broadcasts for {age:?}");
     }
     for (state, version) in [("assigns", route.assigns_version), ("room", route.room_version)] {
         if version > 0 {

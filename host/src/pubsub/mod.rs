@@ -9,12 +9,15 @@ mod audience;
 mod broadcast;
 mod droppables;
 mod entries_update;
+mod histories;
+mod history;
 mod names;
 mod outbox;
 mod placed;
 mod pressure;
 mod queue;
 mod queued_frames;
+mod recovery;
 mod state_frames;
 mod state_update;
 
@@ -24,6 +27,7 @@ use std::ops::Bound;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
+use bennu_semantics::HistorySpec;
 use dashmap::DashMap;
 
 use crate::protocol::{Frame, Serializer, Topic};
@@ -33,10 +37,13 @@ pub use audience::Audience;
 pub use broadcast::{Broadcast, Encoded, Except};
 pub use droppables::{DropKey, DroppableCounts, Pushed};
 pub use entries_update::{CaughtUp, EntriesState, EntriesUpdate, Wanted};
+pub use histories::{Histories, HistoryLimits};
+pub use history::{ClientKey, Epoch, Position};
 pub use names::Named;
 pub use outbox::{Outbox, OutboxLimits, OutboxWaker, Taken};
 pub use placed::{Subscription, TopicSubscriptionHandle};
 pub use pressure::{HELD_BACK_MAX, Pressure};
+pub use recovery::{RecoveringMember, Rejoin, binary_number_frame, position_payload};
 pub use state_frames::StateFrames;
 pub use state_update::StateUpdate;
 
@@ -67,14 +74,23 @@ pub trait BroadcastObserver: Send + Sync {
 /// A future that decides about a broadcast, and delivers it.
 pub type Deferred = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Can take over a broadcast, in place of its normal delivery.
-pub trait Interceptor: Send + Sync {
-    /// Returns a future that handles the broadcast, or `None` for its normal delivery. The future runs in the
-    /// broadcast's place in the topic's order. Later broadcasts wait for its end.
-    fn intercept(&self, broadcast: &Broadcast, audience: &Arc<Audience>) -> Option<Deferred>;
+/// What happens to a broadcast.
+#[derive(Default)]
+pub struct Handling {
+    /// Handles the broadcast, in place of its normal delivery. The future runs in the broadcast's place in the topic's
+    /// order. Later broadcasts wait for its end.
+    pub deferred: Option<Deferred>,
+    /// The history that the topic keeps.
+    pub history: Option<HistorySpec>,
 }
 
-/// The registry of topics. It contains each topic that has a subscriber or an observer.
+/// Says what happens to broadcasts.
+pub trait Interceptor: Send + Sync {
+    /// Returns what happens to a broadcast.
+    fn intercept(&self, broadcast: &Broadcast, audience: &Arc<Audience>) -> Handling;
+}
+
+/// The registry of topics. It contains each topic that has a subscriber, an observer or a history.
 #[derive(Default)]
 pub struct PubSub {
     topics: DashMap<Topic, Arc<Audience>>,
@@ -86,6 +102,8 @@ pub struct PubSub {
     pub pressure: Arc<Pressure>,
     /// The counts of droppable messages.
     pub droppable: Arc<DroppableCounts>,
+    /// The histories of the topics.
+    pub histories: Arc<Histories>,
     interceptor: OnceLock<Arc<dyn Interceptor>>,
 }
 
@@ -109,8 +127,8 @@ impl PubSub {
         }
         let Some(audience) = self.audience(broadcast.topic.as_str()) else { return };
         let interceptor = self.interceptor.get();
-        let deferred = interceptor.and_then(|interceptor| interceptor.intercept(&broadcast, &audience));
-        audience.broadcast(broadcast, deferred);
+        let handling = interceptor.map(|interceptor| interceptor.intercept(&broadcast, &audience));
+        audience.broadcast(broadcast, handling.unwrap_or_default(), &self.histories);
     }
 
     /// Delivers a change of a topic's published state to all current subscribers. Returns whether a subscriber may
@@ -125,7 +143,7 @@ impl PubSub {
         self.audience(update.topic.as_str()).is_some_and(|audience| audience.update_entries(update))
     }
 
-    /// Returns the audience of a topic, if the topic has a subscriber or an observer.
+    /// Returns the audience of a topic, if the topic has a subscriber, an observer or a history.
     #[must_use]
     pub fn audience(&self, topic: &str) -> Option<Arc<Audience>> {
         self.topics.get(topic).map(|audience| Arc::clone(&audience))
@@ -140,9 +158,22 @@ impl PubSub {
     /// Adds a subscriber to a topic, and pushes `first` into its outbox under the same lock. No broadcast comes before
     /// `first`. The subscriber gets every broadcast that is made after its client received `first`.
     pub fn subscribe(&self, topic: &Topic, subscriber: &Subscriber, first: Option<&Frame>) -> Subscription {
+        self.subscribe_again(topic, subscriber, first, None)
+    }
+
+    /// The same for a topic with a history. The client gets what it has missed after `first`, and before any broadcast that
+    /// is made from now on.
+    pub fn subscribe_again(
+        &self,
+        topic: &Topic,
+        subscriber: &Subscriber,
+        first: Option<&Frame>,
+        rejoin: Option<&Rejoin<'_>>,
+    ) -> Subscription {
         loop {
             let audience = self.enter(topic);
-            if let Some(key) = audience.add(subscriber.clone(), first) {
+            let rejoin = rejoin.map(|rejoin| (rejoin, &self.histories));
+            if let Some(key) = audience.add(topic, subscriber.clone(), first, rejoin) {
                 return Subscription { topic: topic.clone(), audience, key };
             }
             // The last subscriber left in the meantime, and this audience is closed. Remove it, so that the next
@@ -223,7 +254,7 @@ impl PubSub {
         names.take_while(|topic| topic.as_str().starts_with(prefix)).take(limit).cloned().collect()
     }
 
-    /// Returns the number of topics that have a subscriber or an observer.
+    /// Returns the number of topics that have a subscriber, an observer or a history.
     #[must_use]
     pub fn topic_count(&self) -> usize {
         self.topics.len()
@@ -262,7 +293,7 @@ mod tests {
     }
 
     fn hello(topic: &Topic, except: Except) -> Broadcast {
-        Broadcast { topic: topic.clone(), event: "hello".into(), payload: Payload::EMPTY, except, droppable: None }
+        Broadcast { topic: topic.clone(), event: "hello".into(), payload: Payload::EMPTY, except, droppable: None, number: None }
     }
 
     #[test]

@@ -67,6 +67,8 @@ export interface Channel<S extends object, R extends object> {
   lingerMs?: number;
   /** After so many faults of `tick` in a row, the members end. */
   tickFaults?: number;
+  /** How many of the topic's last broadcasts the host keeps for clients that join again, and for how many milliseconds. */
+  history?: { count: number; ms?: number };
   /** Prefixes of entries that all members get. */
   publishes?: string[];
   /** The version of the member's state, for `upgrade`. */

@@ -265,6 +265,11 @@ impl Channel {
         (call, state.assigns.clone())
     }
 
+    /// Its topic's audience, while it is a member.
+    pub(in crate::channel::member) fn audience(&self) -> Option<Arc<Audience>> {
+        self.lock().subscription.as_ref().map(|subscription| Arc::clone(subscription.audience()))
+    }
+
     /// Its committed state, if it is a member and must not be rolled back.
     pub(in crate::channel::member) fn assigns(&self) -> Option<Saved> {
         let mut state = self.lock();

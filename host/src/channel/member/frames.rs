@@ -1,5 +1,7 @@
 //! Frames to a member's own client.
 
+use std::num::NonZeroU64;
+
 use super::channel::Channel;
 use crate::contract::Reply;
 use crate::protocol::{Frame, Outbound, Payload, Ref, To};
@@ -27,6 +29,18 @@ impl<'a> Frames<'a> {
     pub(in crate::channel::member) fn encode_push(self, event: &str, payload: &Payload) -> Option<Frame> {
         let (join_ref, topic) = (self.channel.mark(), self.channel.topic());
         encode(self.channel, Outbound::Push { join_ref, topic, event, payload })
+    }
+
+    /// The same for an event with a number in its topic's history, if it has one.
+    pub(in crate::channel::member) fn encode_numbered(
+        self,
+        number: Option<NonZeroU64>,
+        event: &str,
+        payload: &Payload,
+    ) -> Option<Frame> {
+        let Some(number) = number else { return self.encode_push(event, payload) };
+        let (join_ref, topic) = (self.channel.mark(), self.channel.topic());
+        encode(self.channel, Outbound::Numbered { join_ref, number, topic, event, payload })
     }
 
     pub(in crate::channel::member) fn reply(self, reference: &Ref, reply: &Reply) {

@@ -1,0 +1,273 @@
+//! Numbered broadcasts of an audience, and what a client that joins again gets of them.
+
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use bennu_semantics::HistorySpec;
+use tokio::time::Instant;
+
+use super::audience::{Inner, Job};
+use super::histories::Ages;
+use super::history::{ClientKey, History, Position, is_kept};
+use super::{Audience, Broadcast, Deferred, Encoded, Except, Histories, Subscriber};
+use crate::protocol::{Frame, Outbound, Payload, Serializer, Topic, event};
+
+/// A join of a topic whose route asks for a history.
+pub struct Rejoin<'a> {
+    /// The option of the route.
+    pub spec: HistorySpec,
+    /// The client, if it asks for recovery.
+    pub client: Option<ClientKey>,
+    /// The client's position, if it has one.
+    pub since: Option<Position>,
+    /// The member.
+    pub member: &'a dyn RecoveringMember,
+}
+
+/// A member that is about to get the broadcasts that its client has missed.
+pub trait RecoveringMember {
+    /// Returns the message that tells the client its position. `recovered` says whether the client has got everything since
+    /// its last position, if it had one.
+    fn position_frame(&self, position: Position, recovered: Option<bool>) -> Option<Frame>;
+
+    /// Whether `handle_out` decides about an event.
+    fn intercepts(&self, event: &str) -> bool;
+
+    /// Returns a future that delivers these broadcasts to this member, by the decisions of `handle_out`, and then tells it its
+    /// position.
+    fn replay(&self, missed: Vec<Broadcast>, position: Position) -> Deferred;
+}
+
+/// Returns the payload of the message that tells a client its position.
+#[must_use]
+pub fn position_payload(position: Position, recovered: Option<bool>) -> Payload {
+    let Position { epoch, number } = position;
+    Payload::Json(match recovered {
+        None => format!(r#"{{"epoch":"{epoch}","n":{number}}}"#).into(),
+        Some(recovered) => format!(r#"{{"epoch":"{epoch}","n":{number},"recovered":{recovered}}}"#).into(),
+    })
+}
+
+/// Returns the message that goes before a binary frame and has its number, because a binary frame has no place for it.
+#[must_use]
+pub fn binary_number_frame(topic: &Topic, number: NonZeroU64) -> Option<Frame> {
+    let payload = Payload::Json(format!(r#"{{"next":{number}}}"#).into());
+    Serializer::V2.encode(Outbound::Broadcast { topic: topic.as_str(), event: event::HISTORY, payload: &payload })
+}
+
+impl Audience {
+    /// Numbers a broadcast and keeps it, if the route asks for a history. `spec` is the present option of the route.
+    pub(super) fn record(
+        self: &Arc<Self>,
+        inner: &mut Inner,
+        broadcast: &mut Broadcast,
+        spec: Option<HistorySpec>,
+        all: &Arc<Histories>,
+    ) {
+        // Without a member, nobody has a position in a history that isn't there yet.
+        if inner.history.is_none() && inner.subscribers.is_empty() {
+            return;
+        }
+        self.apply_history(inner, &broadcast.topic, spec, all);
+        if let Some(history) = inner.history.as_mut().filter(|_| spec.is_some() && is_kept(broadcast)) {
+            history.add(broadcast);
+        }
+    }
+
+    /// Begins the topic's history, if it has none. If a build has added the option, the members that have joined before get
+    /// their position.
+    fn apply_history(
+        self: &Arc<Self>,
+        inner: &mut Inner,
+        topic: &Topic,
+        spec: Option<HistorySpec>,
+        all: &Arc<Histories>,
+    ) {
+        let begins = match (&mut inner.history, spec) {
+            (Some(history), spec) => history.set_spec(spec),
+            (none, Some(spec)) => {
+                *none = Some(Box::new(History::new(spec, all)));
+                all.enter(topic, self);
+                true
+            }
+            (None, None) => false,
+        };
+        let Some(history) = inner.history.as_ref().filter(|_| begins && !inner.subscribers.is_empty()) else { return };
+        let position = Broadcast {
+            topic: topic.clone(),
+            event: event::HISTORY.into(),
+            payload: position_payload(history.position(), None),
+            except: Except::Nobody,
+            droppable: None,
+            number: None,
+        };
+        self.deliver_in_order(inner, position);
+    }
+
+    /// Delivers what the client of a new subscriber has missed, or tells it that it has missed something. This comes after
+    /// the reply to its join and before anything new.
+    pub(super) fn rejoin(
+        self: &Arc<Self>,
+        inner: &mut Inner,
+        topic: &Topic,
+        subscriber: &Subscriber,
+        rejoin: &Rejoin<'_>,
+        all: &Arc<Histories>,
+    ) {
+        self.apply_history(inner, topic, Some(rejoin.spec), all);
+        let has_room_for_job = inner.queue.len() < Self::WAITING_MAX;
+        let (Some(history), Some(client)) = (&mut inner.history, rejoin.client) else { return };
+        history.join(subscriber.id, client);
+        let position = history.position();
+        let outcome = match rejoin.since {
+            None => Recovery::Done(None),
+            Some(since) => {
+                let outcome = recover(history, since, client, subscriber, rejoin, has_room_for_job);
+                all.count_recovery(!matches!(outcome, Recovery::Done(Some(false))));
+                if let Some(first) = NonZeroU64::new(since.number.saturating_add(1)) {
+                    history.recount(first);
+                }
+                outcome
+            }
+        };
+        match outcome {
+            Recovery::Done(recovered) => {
+                let frame = rejoin.member.position_frame(position, recovered);
+                frame.into_iter().for_each(|frame| subscriber.outbox.push(frame));
+            }
+            Recovery::Deferred(replay) => self.defer(inner, None, replay),
+        }
+    }
+
+    /// Adds the ages of the kept broadcasts.
+    pub(super) fn count_history_ages(&self, now: Instant, ages: &mut Ages) {
+        let inner = self.lock();
+        let Some(history) = &inner.history else { return };
+        let mut add = |at, bytes| ages.add(now.duration_since(at), bytes);
+        history.ages(&mut add);
+        if inner.subscribers.is_empty() {
+            history.age(add);
+        }
+    }
+
+    /// Drops the broadcasts that are too old or were made at `limit` or before. Returns whether the history has ended, and
+    /// the audience with it.
+    pub(super) fn sweep_history(&self, topic: &Topic, now: Instant, limit: Option<Instant>, all: &Histories) -> bool {
+        let mut inner = self.lock();
+        let is_empty = inner.subscribers.is_empty();
+        if let Some(history) = &mut inner.history {
+            history.trim(now);
+            if let Some(limit) = limit {
+                history.drop_until(limit);
+            }
+            if is_empty && history.is_unused(now, limit) {
+                inner.history = None;
+            }
+        }
+        if inner.history.is_some() {
+            return false;
+        }
+        all.remove(topic, self);
+        inner.close_if_empty()
+    }
+}
+
+/// The outcome of a recovery.
+enum Recovery {
+    /// The client has got everything, or it hasn't. None if it had no position.
+    Done(Option<bool>),
+    /// `handle_out` has to decide first.
+    Deferred(Deferred),
+}
+
+/// Pushes the missed broadcasts into the subscriber's outbox, if `handle_out` decides about none of them. They are pushed
+/// all or not at all: a client whose outbox they would fill is told that it has missed them. Otherwise it would be closed,
+/// join again from the same position, and be closed again.
+fn recover(
+    history: &mut History,
+    since: Position,
+    client: ClientKey,
+    subscriber: &Subscriber,
+    rejoin: &Rejoin<'_>,
+    has_room_for_job: bool,
+) -> Recovery {
+    let position = history.position();
+    let Some(missed) = history.missed(since, client) else { return Recovery::Done(Some(false)) };
+    let missed: Vec<&mut Encoded<'static>> = missed.collect();
+    let bytes = missed.iter().map(|encoded| encoded.payload_bytes()).sum();
+    // Before anything is encoded.
+    if !subscriber.outbox.has_room_for_missed(missed.len(), bytes) {
+        return Recovery::Done(Some(false));
+    }
+    if missed.iter().any(|encoded| rejoin.member.intercepts(&encoded.broadcast().event)) {
+        if !has_room_for_job {
+            return Recovery::Done(Some(false));
+        }
+        let missed = missed.iter().map(|encoded| encoded.broadcast().clone()).collect();
+        return Recovery::Deferred(rejoin.member.replay(missed, position));
+    }
+    let mut frames = Vec::with_capacity(missed.len());
+    for encoded in missed {
+        let Some(frame) = encoded.frame(subscriber.serializer, subscriber.deflates).cloned() else { continue };
+        frames.extend(number_before(encoded.broadcast()));
+        frames.push(frame);
+    }
+    Recovery::Done(Some(subscriber.outbox.push_missed(frames)))
+}
+
+/// The message with the number of a binary broadcast.
+fn number_before(broadcast: &Broadcast) -> Option<Frame> {
+    let number = broadcast.number.filter(|_| matches!(broadcast.payload, Payload::Binary(_)))?;
+    binary_number_frame(&broadcast.topic, number)
+}
+
+impl Inner {
+    /// A member has ended. If the histories of the host have little space left, the history ends with the last member.
+    pub(super) fn leave_history(&mut self, member: u64) {
+        let is_empty = self.subscribers.is_empty();
+        let Some(history) = &mut self.history else { return };
+        history.leave(member);
+        if is_empty && history.is_in_the_way() {
+            self.history = None;
+        }
+    }
+
+    /// Delivers a broadcast of a topic with a history. The frames are kept with it.
+    #[inline(never)]
+    pub(super) fn deliver_numbered(&mut self, broadcast: &Broadcast, number: NonZeroU64) {
+        // It may have been dropped while it waited in the queue.
+        let mut unkept = None;
+        let kept = self.history.as_mut().and_then(|history| history.frames(number));
+        let encoded = match kept {
+            Some(encoded) => encoded,
+            None => unkept.insert(Encoded::of(broadcast.clone())),
+        };
+        let before = number_before(broadcast);
+        let now = self.draining.unwrap_or(u64::MAX);
+        for (_, placed) in &self.subscribers {
+            let subscriber = &placed.subscriber;
+            if placed.since >= now || broadcast.except.leaves_out(subscriber.id) {
+                continue;
+            }
+            let Some(frame) = encoded.frame(subscriber.serializer, subscriber.deflates) else { continue };
+            match &before {
+                None => subscriber.outbox.push(frame.clone()),
+                Some(before) => subscriber.outbox.push_both(before.clone(), frame.clone()),
+            }
+        }
+        if let Some(history) = &mut self.history {
+            history.recount(number);
+        }
+    }
+}
+
+impl Audience {
+    /// Delivers a broadcast now, or queues it if other jobs wait.
+    fn deliver_in_order(&self, inner: &mut Inner, broadcast: Broadcast) {
+        if inner.draining.is_some() {
+            self.enqueue(inner, Job::Broadcast(broadcast));
+        } else {
+            inner.deliver(&broadcast, &self.droppable);
+        }
+    }
+}
