@@ -383,9 +383,13 @@ mod tests {
         assert_eq!(history(&[("history-count", "0")]), Ok(None));
         assert_eq!(history(&[("history-ms", "1000"), ("history-count", "0")]), Ok(None));
         assert!(matches!(history(&[("history-ms", "1000")]), Err(ManifestError::HistoryWithoutCount(_))));
-        for refused in [("history-count", "10001"), ("history-count", "-1"), ("history-ms", "0"), ("history-ms", "86400001")]
+        for refused in
+            [("history-count", "10001"), ("history-count", "-1"), ("history-ms", "0"), ("history-ms", "86400001")]
         {
-            assert!(matches!(history(&[("history-count", "1"), refused]), Err(ManifestError::BadOption(..))), "{refused:?}");
+            assert!(
+                matches!(history(&[("history-count", "1"), refused]), Err(ManifestError::BadOption(..))),
+                "{refused:?}"
+            );
         }
     }
 

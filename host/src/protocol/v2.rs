@@ -203,12 +203,12 @@ mod tests {
             written(Outbound::Broadcast { topic: "room:a", event: "e", payload: &payload }),
             r#"[null,null,"room:a","e",{}]"#
         );
-        let numbered = |join_ref| {
+        let null = Ref::NULL;
+        for (join_ref, expected) in [(&null, "null"), (&join_ref, r#""1""#)] {
             let number = NonZeroU64::new(17).expect("not 0");
-            written(Outbound::Numbered { join_ref, number, topic: "room:a", event: "e", payload: &payload })
-        };
-        assert_eq!(numbered(&Ref::NULL), r#"[null,"h17","room:a","e",{}]"#);
-        assert_eq!(numbered(&join_ref), r#"["1","h17","room:a","e",{}]"#);
+            let numbered = Outbound::Numbered { join_ref, number, topic: "room:a", event: "e", payload: &payload };
+            assert_eq!(written(numbered), format!(r#"[{expected},"h17","room:a","e",{{}}]"#));
+        }
         assert_eq!(
             written(Outbound::Close { join_ref: &join_ref, topic: "room:a" }),
             r#"["1","1","room:a","phx_close",{}]"#

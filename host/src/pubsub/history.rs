@@ -16,7 +16,7 @@ use bennu_semantics::HistorySpec;
 use tokio::time::Instant;
 
 use super::{Broadcast, Encoded, Except, Histories};
-use crate::protocol::{Payload, event};
+use crate::protocol::event;
 
 /// The bytes that each kept broadcast counts in addition to its event, payload and frames.
 pub(super) const MESSAGE_BYTES: usize = 256;
@@ -174,11 +174,7 @@ impl History {
         let mut stored = broadcast.clone();
         // The members that it leaves out will have other numbers when they join again.
         stored.except = Except::Nobody;
-        // A payload may be a slice, which would keep the whole request in memory.
-        stored.payload = match &broadcast.payload {
-            Payload::Json(json) => Payload::Json(json.to_string().into()),
-            Payload::Binary(bytes) => Payload::Binary(bytes.to_vec().into()),
-        };
+        stored.payload = broadcast.payload.detached();
         let bytes = MESSAGE_BYTES + stored.event.len() + stored.payload.len() + size_of_val(&*except);
         self.stored.push_back(StoredBroadcast { encoded: Encoded::of(stored), at: now, bytes, except });
         self.add_bytes(bytes);

@@ -293,7 +293,14 @@ mod tests {
     }
 
     fn hello(topic: &Topic, except: Except) -> Broadcast {
-        Broadcast { topic: topic.clone(), event: "hello".into(), payload: Payload::EMPTY, except, droppable: None, number: None }
+        Broadcast {
+            topic: topic.clone(),
+            event: "hello".into(),
+            payload: Payload::EMPTY,
+            except,
+            droppable: None,
+            number: None,
+        }
     }
 
     #[test]

@@ -271,3 +271,170 @@ impl Audience {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    use bytestring::ByteString;
+
+    use super::super::{Epoch, Handling, HistoryLimits, Interceptor, Outbox, OutboxLimits, PubSub};
+    use super::*;
+
+    const SPEC: HistorySpec = HistorySpec { count: 10_000, age: Duration::from_secs(60) };
+
+    /// Keeps a history of all topics.
+    struct KeepsAll(HistorySpec);
+
+    impl Interceptor for KeepsAll {
+        fn intercept(&self, _: &Broadcast, _: &Arc<Audience>) -> Handling {
+            Handling { history: Some(self.0), deferred: None }
+        }
+    }
+
+    /// A member that intercepts nothing.
+    struct Plain;
+
+    impl RecoveringMember for Plain {
+        fn position_frame(&self, position: Position, recovered: Option<bool>) -> Option<Frame> {
+            let payload = position_payload(position, recovered);
+            Serializer::V2.encode(Outbound::Broadcast { topic: "t", event: event::HISTORY, payload: &payload })
+        }
+
+        fn intercepts(&self, _: &str) -> bool {
+            false
+        }
+
+        fn replay(&self, _: Vec<Broadcast>, _: Position) -> Deferred {
+            unreachable!("it intercepts nothing")
+        }
+    }
+
+    fn pubsub(spec: HistorySpec) -> Arc<PubSub> {
+        let pubsub = Arc::new(PubSub::new());
+        pubsub.set_interceptor(Arc::new(KeepsAll(spec)));
+        pubsub
+    }
+
+    fn say(pubsub: &PubSub, topic: &str, text: &str) {
+        let (topic, payload) = (Topic::new(topic), Payload::Json(format!("{{\"text\":\"{text}\"}}").into()));
+        let (event, except) = (ByteString::from_static("e"), Except::Nobody);
+        pubsub.broadcast(Broadcast { topic, event, payload, except, droppable: None, number: None });
+    }
+
+    fn subscribe(pubsub: &PubSub, topic: &str, since: Option<Position>) -> (super::super::Subscription, Arc<Outbox>) {
+        let outbox = Arc::new(Outbox::new(OutboxLimits { frames: 100_000, bytes: 1 << 30 }));
+        let (serializer, member) = (Serializer::V2, Arc::new(()));
+        let subscriber = Subscriber { id: 1, serializer, deflates: false, outbox: Arc::clone(&outbox), member };
+        let rejoin = Rejoin { spec: SPEC, client: Some(ClientKey::of("c")), since, member: &Plain };
+        (pubsub.subscribe_again(&Topic::new(topic), &subscriber, None, Some(&rejoin)), outbox)
+    }
+
+    /// The numbers of the broadcasts in an outbox, and the last position that it has.
+    fn read(outbox: &Outbox) -> (Vec<u64>, Option<Position>, Option<bool>) {
+        let (mut numbers, mut position, mut recovered) = (vec![], None, None);
+        for frame in outbox.take_all() {
+            let frame: serde_json::Value = serde_json::from_slice(frame.message()).expect("JSON");
+            if frame[3] == "history" {
+                let epoch = Epoch::parse(frame[4]["epoch"].as_str().expect("text")).expect("an epoch");
+                position = Some(Position { epoch, number: frame[4]["n"].as_u64().expect("a number") });
+                recovered = frame[4]["recovered"].as_bool();
+            } else {
+                numbers.push(frame[1].as_str().expect("a ref")[1..].parse().expect("a number"));
+            }
+        }
+        (numbers, position, recovered)
+    }
+
+    #[test]
+    fn a_client_that_comes_and_goes_while_threads_broadcast_has_each_number_once() {
+        let pubsub = pubsub(SPEC);
+        pubsub.histories.set_limits(HistoryLimits { topic_bytes: 1 << 30, host_bytes: 1 << 30 });
+        let (first, outbox) = subscribe(&pubsub, "t", None);
+        let (mut numbers, position, _) = read(&outbox);
+        let mut position = position.expect("a position");
+        pubsub.unsubscribe(&first);
+        let is_done = AtomicBool::new(false);
+        std::thread::scope(|threads| {
+            let writers: Vec<_> =
+                (0..3).map(|_| threads.spawn(|| (0..2_000).for_each(|_| say(&pubsub, "t", "hi")))).collect();
+            threads.spawn(|| {
+                writers.into_iter().for_each(|writer| writer.join().expect("no panic"));
+                is_done.store(true, Ordering::Release);
+            });
+            loop {
+                // Before the last visit, which must get the rest.
+                let is_last = is_done.load(Ordering::Acquire);
+                let (subscription, outbox) = subscribe(&pubsub, "t", Some(position));
+                std::thread::yield_now();
+                pubsub.unsubscribe(&subscription);
+                let (got, told, recovered) = read(&outbox);
+                assert_eq!(recovered, Some(true));
+                let told = told.expect("a position");
+                position.number = got.last().copied().unwrap_or(told.number).max(told.number);
+                numbers.extend(got);
+                if is_last {
+                    break;
+                }
+            }
+        });
+        assert_eq!(numbers, (1..=6_000).collect::<Vec<_>>());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_topic_s_history_is_bounded_and_ends_after_its_last_member() {
+        let pubsub = pubsub(SPEC);
+        let histories = &pubsub.histories;
+        let (subscription, outbox) = subscribe(&pubsub, "t", None);
+        let (_, position, _) = read(&outbox);
+        let long = "x".repeat(100_000);
+        (0..30).for_each(|_| say(&pubsub, "t", &long));
+        let most = histories.limits().topic_bytes;
+        assert!((most - 210_000..=most).contains(&histories.bytes()), "{} bytes", histories.bytes());
+        pubsub.unsubscribe(&subscription);
+        assert_eq!((histories.topics(), pubsub.topic_count(), pubsub.topics()), (1, 1, vec![]));
+        let (again, outbox) = subscribe(&pubsub, "t", position);
+        assert_eq!(read(&outbox).2, Some(false), "the first ones were dropped");
+        tokio::time::advance(Duration::from_secs(61)).await;
+        pubsub.sweep_histories().await;
+        assert_eq!((histories.topics(), histories.stored()), (1, 0), "it has a member");
+        pubsub.unsubscribe(&again);
+        tokio::time::advance(Duration::from_secs(61)).await;
+        pubsub.sweep_histories().await;
+        assert_eq!((histories.topics(), histories.bytes(), pubsub.topic_count()), (0, 0, 0));
+        assert_eq!((histories.recovered(), histories.missed()), (0, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_oldest_broadcasts_of_all_topics_make_room() {
+        let pubsub = pubsub(SPEC);
+        let histories = &pubsub.histories;
+        let host_bytes = 1 << 20;
+        histories.set_limits(HistoryLimits { topic_bytes: 400_000, host_bytes });
+        let long = "x".repeat(10_000);
+        let members: Vec<_> = ["a", "b", "c"].map(|topic| subscribe(&pubsub, topic, None).0).into();
+        for topic in ["a", "b", "c"] {
+            (0..30).for_each(|_| say(&pubsub, topic, &long));
+            tokio::time::advance(Duration::from_secs(10)).await;
+        }
+        assert!(histories.is_tight() && histories.bytes() <= host_bytes, "{} bytes", histories.bytes());
+        pubsub.sweep_histories().await;
+        assert!(histories.bytes() <= host_bytes / 4 * 3, "{} bytes", histories.bytes());
+        let stored = |topic: &str| {
+            let inner = pubsub.audience(topic).expect("a topic");
+            let (mut inner, mut stored) = (inner.lock(), 0);
+            inner.history.as_mut().expect("a history").ages(|_, _| stored += 1);
+            stored
+        };
+        let counts = ["a", "b", "c"].map(stored);
+        assert!(counts[0] == 0 && counts[2] > 0, "{counts:?}");
+        // Topics without members make room at once.
+        for topic in 0..2_000 {
+            let (subscription, _) = subscribe(&pubsub, &format!("t{topic}"), None);
+            pubsub.unsubscribe(&subscription);
+        }
+        assert!(histories.bytes() <= host_bytes, "{} bytes", histories.bytes());
+        members.iter().for_each(|member| pubsub.unsubscribe(member));
+    }
+}

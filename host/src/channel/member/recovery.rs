@@ -136,11 +136,14 @@ mod tests {
             read(r#"{"since":{"client":"\u0063","epoch":"00000000000000ff","n":7}}"#),
             Some(Since { client, position })
         );
-        for own in [r#"{"since":"12"}"#, r#"{"since":null}"#, "{}", r#"{"since":{}}"#, "[]", r#"{"since":{"client":1}}"#]
+        for own in
+            [r#"{"since":"12"}"#, r#"{"since":null}"#, "{}", r#"{"since":{}}"#, "[]", r#"{"since":{"client":1}}"#]
         {
             assert_eq!(read(own), None, "{own}");
         }
-        for unknown in [r#"{"client":"c","epoch":"ff","n":7}"#, r#"{"client":"c","n":7}"#, r#"{"client":"c","epoch":""}"#] {
+        for unknown in
+            [r#"{"client":"c","epoch":"ff","n":7}"#, r#"{"client":"c","n":7}"#, r#"{"client":"c","epoch":""}"#]
+        {
             let since = Since::read(&Payload::Json(format!(r#"{{"since":{unknown}}}"#).into()));
             let position = since.and_then(|since| since.position);
             assert_eq!(position.map(|position| position.epoch), Some(Epoch::UNKNOWN), "{unknown}");

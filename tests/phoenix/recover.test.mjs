@@ -1,0 +1,187 @@
+// Recovery of missed messages with the official client, whose connections are cut at random moments.
+
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { connect as connectTcp, createServer } from "node:net";
+import { test } from "node:test";
+import { LongPoll, Socket } from "phoenix";
+import { WebSocket } from "ws";
+
+import { recover } from "../../client/recover.mjs";
+import { startHost, until } from "../host.mjs";
+import { randomNumbers, rounds } from "../rounds.mjs";
+import { Joined, connect, join } from "./client.mjs";
+
+/** `COUNT` is the number of kept broadcasts. A third of the `filtered` events are dropped, and a third are replaced. */
+const FEED = `
+import { channel, drop, plugin } from "bennu";
+
+export default plugin({
+  "feed:*": channel({
+    history: { count: COUNT },
+    join(params, socket) {
+      socket.broadcastFrom("came", {});
+    },
+    on: {
+      said({ id }: { id: number }, socket) {
+        socket.broadcast("said", { id });
+        return {};
+      },
+      filtered({ id }: { id: number }, socket) {
+        socket.broadcast("filtered", { id });
+        return {};
+      },
+      bytes({ id }: { id: number }, socket) {
+        socket.broadcast("bytes", new Uint8Array([id >> 8, id & 255]));
+        return {};
+      },
+      own({ id }: { id: number }, socket) {
+        socket.broadcastFrom("said", { id });
+        return {};
+      },
+    },
+    intercept: {
+      filtered({ id }: { id: number }) {
+        if (id % 3 === 1) return drop;
+        return id % 3 === 2 ? { id, replaced: true } : undefined;
+      },
+    },
+  }),
+});
+`;
+
+const feed = (count) => ({ "feed.ts": FEED.replace("COUNT", String(count)) });
+
+/** A proxy in front of the host, whose connections can be cut. */
+async function proxied(t, host) {
+  const open = new Set();
+  const server = createServer((client) => {
+    const behind = connectTcp(Number(new URL(host.url).port), "127.0.0.1");
+    for (const [one, other] of [[client, behind], [behind, client]]) {
+      open.add(one);
+      one.on("error", () => {}).on("close", () => {
+        open.delete(one);
+        other.destroy();
+      });
+      one.pipe(other);
+    }
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const cut = () => open.forEach((socket) => socket.destroy());
+  t.after(() => {
+    cut();
+    server.close();
+  });
+  return { cut, url: `ws://127.0.0.1:${server.address().port}/socket` };
+}
+
+/** Version 1 of the protocol, which older clients speak. */
+const V1 = {
+  vsn: "1.0.0",
+  encode: ({ topic, event, payload, ref, join_ref }, done) => done(JSON.stringify({ topic, event, payload, ref, join_ref })),
+  decode: (text, done) => done(JSON.parse(text)),
+};
+
+/** A client that notes the ids that it gets, and what it is told about missed messages. */
+function reader(t, url, options = {}) {
+  const quick = { reconnectAfterMs: () => 10, rejoinAfterMs: () => 10, longpollerTimeout: 2_000 };
+  const socket = new Socket(url, { transport: WebSocket, ...quick, ...options });
+  t.after(() => socket.disconnect());
+  socket.connect();
+  const channel = socket.channel("feed:1");
+  const reader = { channel, socket, got: [], missed: 0, recovered: 0 };
+  channel.on("said", ({ id }) => reader.got.push(id));
+  channel.on("filtered", ({ id, replaced = false }) => {
+    assert.equal(replaced, id % 3 === 2);
+    reader.got.push(id);
+  });
+  channel.on("bytes", (bytes) => reader.got.push(new DataView(bytes).getUint16(0)));
+  recover(channel, { onMissed: () => (reader.missed += 1), onRecovered: () => (reader.recovered += 1) });
+  reader.channelJoined = new Joined(channel, { stores: false });
+  return reader;
+}
+
+for (const [name, options, events] of [
+  ["over WebSocket", {}, ["said", "filtered", "bytes"]],
+  // Over long-poll, phoenix.js reads no bytes.
+  ["over long-poll", { transport: LongPoll }, ["said", "filtered"]],
+  ["with version 1 of the protocol", V1, ["said", "filtered"]],
+]) {
+  test(`a client that is cut off at random moments gets each message once and in order, ${name}`, async (t) => {
+    const host = await startHost(t, { scripts: feed(5_000) });
+    const { cut, url } = await proxied(t, host);
+    const seed = Number(process.env.SEED ?? Date.now() % 1_000_000);
+    t.diagnostic(`SEED=${seed}`);
+    const below = randomNumbers(seed);
+    const writer = await join(connect(t, host), "feed:1");
+    const client = reader(t, url, options);
+    await client.channelJoined.join();
+    const expected = [];
+    for (let id = 0; id < rounds("phoenix::recover"); id += 1) {
+      const event = events[below(events.length)];
+      if (event !== "filtered" || id % 3 !== 1) expected.push(id);
+      const said = writer.push(event, { id });
+      // Sometimes the message is on its way, and sometimes it has arrived.
+      if (below(3) > 0) await said;
+      if (below(8) === 0) cut();
+    }
+    await writer.push("said", { id: 60_000 });
+    await until("the last message has arrived", () => client.got.at(-1) === 60_000);
+    assert.deepEqual(client.got, [...expected, 60_000]);
+    assert.ok(client.recovered > 3, `${client.recovered} recoveries`);
+    assert.equal(client.missed, 0);
+  });
+}
+
+test("a client that was away for too many messages is told, and goes on", async (t) => {
+  const host = await startHost(t, { scripts: feed(3) });
+  const { cut, url } = await proxied(t, host);
+  const writer = await join(connect(t, host), "feed:1");
+  const client = reader(t, url, { reconnectAfterMs: () => 1_000_000 });
+  await client.channelJoined.join();
+  assert.deepEqual([client.missed, client.recovered], [0, 0], "nothing was missed before the first join");
+  await writer.push("said", { id: 1 });
+  await until("the message has arrived", () => client.got.length === 1);
+  cut();
+  await until("the connection is gone", () => !client.socket.isConnected());
+  for (const id of [2, 3, 4, 5]) await writer.push("said", { id });
+  const again = () => client.socket.disconnect(() => client.socket.connect());
+  again();
+  await until("the client was told", () => client.missed === 1);
+  await writer.push("said", { id: 6 });
+  await until("it is a member", () => client.got.includes(6));
+  assert.deepEqual([client.got, client.recovered], [[1, 6], 0]);
+  // The same after a restart of the host, which keeps no history.
+  await host.stop();
+  await host.start();
+  again();
+  await until("the client was told again", () => client.missed === 2);
+});
+
+test("a client doesn't get what it has broadcast to the others, also after it was away", async (t) => {
+  const host = await startHost(t, { scripts: feed(100) });
+  const { cut, url } = await proxied(t, host);
+  const client = reader(t, url);
+  const other = reader(t, url);
+  for (const each of [client, other]) await each.channelJoined.join();
+  for (const id of [1, 2, 3]) {
+    await client.channelJoined.push("own", { id });
+    cut();
+    await until("both were away", () => client.recovered === id && other.recovered >= id);
+  }
+  await until("the other one has them", () => other.got.length === 3);
+  assert.deepEqual([client.got, other.got], [[], [1, 2, 3]]);
+});
+
+test("a topic that no longer has a history is told as missed", async (t) => {
+  const host = await startHost(t, { scripts: feed(100) });
+  const { cut, url } = await proxied(t, host);
+  const writer = await join(connect(t, host), "feed:1");
+  const client = reader(t, url);
+  await client.channelJoined.join();
+  await host.write("feed.ts", FEED.replace("history: { count: COUNT },", ""));
+  await until("the new build serves", async () => (await writer.push("said", { id: 1 })) && host.log.includes("generation=2"));
+  cut();
+  await until("the client was told", async () => (await writer.push("said", { id: 2 })) && client.missed === 1);
+});
