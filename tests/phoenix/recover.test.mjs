@@ -8,6 +8,7 @@ import { LongPoll, Socket } from "phoenix";
 import { WebSocket } from "ws";
 
 import { recover } from "../../client/recover.mjs";
+import { sharedChannel } from "../../client/shared_channel.mjs";
 import { startHost, until } from "../host.mjs";
 import { randomNumbers, rounds } from "../rounds.mjs";
 import { Joined, connect, join } from "./client.mjs";
@@ -172,6 +173,32 @@ test("a client doesn't get what it has broadcast to the others, also after it wa
   }
   await until("the other one has them", () => other.got.length === 3);
   assert.deepEqual([client.got, other.got], [[], [1, 2, 3]]);
+});
+
+test("a channel of the hooks for React gets missed messages if a component wants to know what it missed", async (t) => {
+  const host = await startHost(t, { scripts: feed(100) });
+  const { cut, url } = await proxied(t, host);
+  const writer = await join(connect(t, host), "feed:1");
+  const socket = new Socket(url, { transport: WebSocket, reconnectAfterMs: () => 10, rejoinAfterMs: () => 10 });
+  t.after(() => socket.disconnect());
+  socket.connect();
+  const shared = sharedChannel(socket, "feed:1");
+  const got = [];
+  let missed = 0;
+  shared.on("said", ({ id }) => got.push(id));
+  const leave = [shared.hold({}, "{}"), shared.hold({}, "{}", () => (missed += 1))];
+  await until("it has joined", () => shared.snapshot.status === "joined");
+  for (const id of [1, 2, 3]) {
+    await writer.push("said", { id });
+    cut();
+    await writer.push("said", { id: id * 10 });
+    await until("the message has arrived", () => got.at(-1) === id * 10);
+  }
+  assert.deepEqual([got, missed], [[1, 10, 2, 20, 3, 30], 0]);
+  await host.stop();
+  await host.start();
+  await until("the component was told", () => missed === 1);
+  for (const end of leave) end();
 });
 
 test("a topic that no longer has a history is told as missed", async (t) => {

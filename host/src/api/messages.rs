@@ -254,7 +254,7 @@ mod tests {
         let (serializer, member) = (Serializer::V2, Arc::new(()));
         pubsub.subscribe(
             &topic,
-            &Subscriber { id: 1, serializer, deflates: false, outbox: Arc::clone(&outbox), member },
+            &Subscriber { id: 1, serializer, deflates: false, has_numbers: false, outbox: Arc::clone(&outbox), member },
             None,
         );
         let (payload, except) = (Payload::EMPTY, Except::Nobody);

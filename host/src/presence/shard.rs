@@ -9,8 +9,6 @@ use super::{Change, Diff, Diffs, Offer, Pace, PresenceError, Replica, State};
 use crate::protocol::{Payload, Topic, event};
 use crate::pubsub::{Broadcast, Except, PubSub};
 
-/// The event that carries a diff.
-
 pub(super) struct Shard {
     pubsub: Arc<PubSub>,
     pace: Pace,

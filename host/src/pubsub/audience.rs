@@ -25,7 +25,7 @@ use super::history::History;
 use super::placed::{Placed, Subscription};
 use super::state_update::{EncodedUpdate, messages};
 use super::{
-    Broadcast, BroadcastObserver, Deferred, DropKey, DroppableCounts, Handling, Histories, Outbox, Rejoin, StateUpdate,
+    Broadcast, BroadcastObserver, Deferred, DropKey, DroppableCounts, Handling, Outbox, PubSub, Rejoin, StateUpdate,
     Subscriber, after_turn,
 };
 use crate::protocol::{CloseCode, Frame, Topic};
@@ -73,6 +73,8 @@ pub(super) struct Inner {
 pub(super) enum Job {
     Broadcast(Broadcast),
     StateUpdate(StateUpdate),
+    /// The position in the topic's history, for the clients that have asked for recovery.
+    Position(Broadcast),
     Deferred(Option<NonZeroU64>, Deferred),
     Frame(Arc<Outbox>, Frame),
     /// The whole published state for the subscriber with this key, if that subscriber still has this outbox.
@@ -150,13 +152,14 @@ impl Audience {
     /// broadcast, or queues it if other jobs wait. If `deferred` is given, it is queued instead of the broadcast. One
     /// lock covers all of it, so observers and subscribers see the broadcasts in the same order, and their numbers have
     /// this order too.
-    pub(super) fn broadcast(self: &Arc<Self>, mut broadcast: Broadcast, handling: Handling, all: &Arc<Histories>) {
+    pub(super) fn broadcast(self: &Arc<Self>, mut broadcast: Broadcast, handling: Handling, pubsub: &PubSub) {
         // Declared before the lock guard, and so dropped after it: the drop of an owner may need this lock.
         let mut owners = Vec::new();
         let mut inner = self.lock();
         if handling.history.is_some() || inner.history.is_some() {
-            self.record(&mut inner, &mut broadcast, handling.history, all);
+            self.record(&mut inner, &mut broadcast, handling.history, &pubsub.histories);
         }
+        pubsub.events.broadcast(&broadcast);
         for (_, (id, observer)) in &inner.observers {
             if !broadcast.except.leaves_out(*id) {
                 owners.extend(observer.observe(&broadcast));
@@ -268,10 +271,10 @@ impl Audience {
     /// key, or `None` if the audience is closed.
     pub(super) fn add(
         self: &Arc<Self>,
-        topic: &Topic,
+        (pubsub, topic): (&PubSub, &Topic),
         subscriber: Subscriber,
         first: Option<&Frame>,
-        rejoin: Option<(&Rejoin<'_>, &Arc<Histories>)>,
+        rejoin: Option<&Rejoin<'_>>,
     ) -> Option<usize> {
         let mut inner = self.lock();
         if inner.closed {
@@ -280,15 +283,16 @@ impl Audience {
         if let Some(first) = first {
             subscriber.outbox.push(first.clone());
         }
-        if let Some((rejoin, all)) = rejoin {
-            self.rejoin(&mut inner, topic, &subscriber, rejoin, all);
+        if let Some(rejoin) = rejoin {
+            self.rejoin(&mut inner, topic, &subscriber, rejoin, &pubsub.histories);
         }
+        pubsub.events.member(topic, &subscriber.member, true);
         let since = inner.queued;
         Some(inner.subscribers.insert(Placed { subscriber, since, shown: Shown::default() }))
     }
 
     /// Removes a subscriber. Returns whether the audience is empty, and therefore closed now.
-    pub(super) fn remove(&self, key: usize) -> bool {
+    pub(super) fn remove(&self, (pubsub, topic): (&PubSub, &Topic), key: usize) -> bool {
         let mut inner = self.lock();
         let removed = inner.subscribers.try_remove(key);
         if let (Some(placed), Some(views)) = (&removed, &mut inner.views) {
@@ -296,6 +300,7 @@ impl Audience {
         }
         if let Some(placed) = &removed {
             inner.leave_history(placed.subscriber.id);
+            pubsub.events.member(topic, &placed.subscriber.member, false);
         }
         let closed = inner.close_if_empty();
         drop(inner);
@@ -334,6 +339,7 @@ impl Audience {
         match job {
             Job::Broadcast(broadcast) => self.lock().deliver(&broadcast, &self.droppable),
             Job::StateUpdate(update) => self.lock().update_state(&update),
+            Job::Position(position) => self.lock().deliver_position(&position),
             Job::Deferred(_, deferred) => deferred.await,
             Job::Frame(outbox, frame) => outbox.push(frame),
             Job::WholeState(key, outbox, state) => self.lock().send_whole_state(key, &outbox, &state),

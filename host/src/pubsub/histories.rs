@@ -152,11 +152,12 @@ impl Histories {
 }
 
 impl PubSub {
-    /// Sweeps the histories at regular times.
+    /// Sweeps the histories and the log of events at regular times.
     pub async fn keep_sweeping_histories(self: Arc<Self>) {
         loop {
             tokio::time::sleep(SWEEP).await;
             self.sweep_histories().await;
+            self.events.sweep();
         }
     }
 

@@ -30,8 +30,8 @@ const CLIENT_REMEMBERED: Duration = Duration::from_secs(60);
 /// The most members that have ended and whose clients are known.
 const CLIENTS_REMEMBERED_MAX: usize = 4096;
 
-/// The identity of a history: a random number that it gets when it begins. A client with another one has missed an
-/// unknown number of broadcasts.
+/// The identity of a history, or of the log of events: a random number that it gets when it begins. A client with another
+/// one has missed an unknown number of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Epoch(u64);
 
@@ -39,7 +39,7 @@ impl Epoch {
     /// The identity of no history.
     pub const UNKNOWN: Self = Self(0);
 
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         // Without the system's randomness, the keys of a hasher are the next best.
         let random = getrandom::u64().unwrap_or_else(|_| RandomState::new().hash_one(()));
         Self(random.max(1))

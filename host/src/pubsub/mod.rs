@@ -9,6 +9,7 @@ mod audience;
 mod broadcast;
 mod droppables;
 mod entries_update;
+mod event_log;
 mod histories;
 mod history;
 mod names;
@@ -37,6 +38,10 @@ pub use audience::Audience;
 pub use broadcast::{Broadcast, Encoded, Except};
 pub use droppables::{DropKey, DroppableCounts, Pushed};
 pub use entries_update::{CaughtUp, EntriesState, EntriesUpdate, Wanted};
+pub use event_log::{
+    DescribeMember, EventLog, EventReader, MemberInfo, PATTERNS_MAX, READERS_MAX, ReadEvent, TooManyReaders,
+    TopicEvent, TopicEventKind,
+};
 pub use histories::{Histories, HistoryLimits};
 pub use history::{ClientKey, Epoch, Position};
 pub use names::Named;
@@ -56,6 +61,8 @@ pub struct Subscriber {
     pub serializer: Serializer,
     /// Whether its client takes compressed frames.
     pub deflates: bool,
+    /// Whether its client gets the numbers of broadcasts in the topic's history.
+    pub has_numbers: bool,
     /// The outbox that its frames are pushed into.
     pub outbox: Arc<Outbox>,
     /// A value of the subscriber's owner, which [`Audience::members`] returns. This module doesn't look into it.
@@ -104,6 +111,8 @@ pub struct PubSub {
     pub droppable: Arc<DroppableCounts>,
     /// The histories of the topics.
     pub histories: Arc<Histories>,
+    /// The events that programs outside read.
+    pub events: Arc<EventLog>,
     interceptor: OnceLock<Arc<dyn Interceptor>>,
 }
 
@@ -125,10 +134,10 @@ impl PubSub {
         if &*broadcast.event == names::DISCONNECT {
             self.disconnect(broadcast.topic.as_str());
         }
-        let Some(audience) = self.audience(broadcast.topic.as_str()) else { return };
+        let Some(audience) = self.audience(broadcast.topic.as_str()) else { return self.events.broadcast(&broadcast) };
         let interceptor = self.interceptor.get();
         let handling = interceptor.map(|interceptor| interceptor.intercept(&broadcast, &audience));
-        audience.broadcast(broadcast, handling.unwrap_or_default(), &self.histories);
+        audience.broadcast(broadcast, handling.unwrap_or_default(), self);
     }
 
     /// Delivers a change of a topic's published state to all current subscribers. Returns whether a subscriber may
@@ -172,8 +181,7 @@ impl PubSub {
     ) -> Subscription {
         loop {
             let audience = self.enter(topic);
-            let rejoin = rejoin.map(|rejoin| (rejoin, &self.histories));
-            if let Some(key) = audience.add(topic, subscriber.clone(), first, rejoin) {
+            if let Some(key) = audience.add((self, topic), subscriber.clone(), first, rejoin) {
                 return Subscription { topic: topic.clone(), audience, key };
             }
             // The last subscriber left in the meantime, and this audience is closed. Remove it, so that the next
@@ -184,7 +192,7 @@ impl PubSub {
 
     /// Removes a subscriber.
     pub fn unsubscribe(&self, subscription: &Subscription) {
-        if subscription.audience.remove(subscription.key) {
+        if subscription.audience.remove((self, &subscription.topic), subscription.key) {
             self.forget(&subscription.topic, &subscription.audience);
         }
     }
@@ -289,7 +297,17 @@ mod tests {
 
     fn subscriber(id: u64, serializer: Serializer) -> (Subscriber, Arc<Outbox>) {
         let outbox = Arc::new(Outbox::new(OutboxLimits::default()));
-        (Subscriber { id, serializer, deflates: false, outbox: Arc::clone(&outbox), member: Arc::new(()) }, outbox)
+        (
+            Subscriber {
+                id,
+                serializer,
+                deflates: false,
+                has_numbers: false,
+                outbox: Arc::clone(&outbox),
+                member: Arc::new(()),
+            },
+            outbox,
+        )
     }
 
     fn hello(topic: &Topic, except: Except) -> Broadcast {

@@ -74,8 +74,8 @@ impl Audience {
         }
     }
 
-    /// Begins the topic's history, if it has none. If a build has added the option, the members that have joined before get
-    /// their position.
+    /// Begins the topic's history, if it has none. If a build has taken the option away and another one has brought it back,
+    /// the clients that have asked for recovery get their new position.
     fn apply_history(
         self: &Arc<Self>,
         inner: &mut Inner,
@@ -83,25 +83,36 @@ impl Audience {
         spec: Option<HistorySpec>,
         all: &Arc<Histories>,
     ) {
-        let begins = match (&mut inner.history, spec) {
-            (Some(history), spec) => history.set_spec(spec),
+        match (&mut inner.history, spec) {
+            (Some(history), spec) => {
+                if history.set_spec(spec) {
+                    let position = history.position();
+                    self.tell_position(inner, topic, position);
+                }
+            }
             (none, Some(spec)) => {
                 *none = Some(Box::new(History::new(spec, all)));
                 all.enter(topic, self);
-                true
             }
-            (None, None) => false,
-        };
-        let Some(history) = inner.history.as_ref().filter(|_| begins && !inner.subscribers.is_empty()) else { return };
+            (None, None) => {}
+        }
+    }
+
+    /// Sends a position to the clients that have asked for recovery, in order with the queued jobs.
+    fn tell_position(&self, inner: &mut Inner, topic: &Topic, position: Position) {
         let position = Broadcast {
             topic: topic.clone(),
             event: event::HISTORY.into(),
-            payload: position_payload(history.position(), None),
+            payload: position_payload(position, None),
             except: Except::Nobody,
             droppable: None,
             number: None,
         };
-        self.deliver_in_order(inner, position);
+        if inner.draining.is_some() {
+            self.enqueue(inner, Job::Position(position));
+        } else {
+            inner.deliver_position(&position);
+        }
     }
 
     /// Delivers what the client of a new subscriber has missed, or tells it that it has missed something. This comes after
@@ -232,6 +243,18 @@ impl Inner {
         }
     }
 
+    /// Delivers the position to the clients that have asked for recovery.
+    pub(super) fn deliver_position(&self, position: &Broadcast) {
+        let (mut encoded, now) = (Encoded::new(position), self.draining.unwrap_or(u64::MAX));
+        let asked = self.subscribers.iter().filter(|(_, placed)| placed.since < now && placed.subscriber.has_numbers);
+        for (_, placed) in asked {
+            let Subscriber { serializer, deflates, outbox, .. } = &placed.subscriber;
+            if let Some(frame) = encoded.frame(*serializer, *deflates) {
+                outbox.push(frame.clone());
+            }
+        }
+    }
+
     /// Delivers a broadcast of a topic with a history. The frames are kept with it.
     #[inline(never)]
     pub(super) fn deliver_numbered(&mut self, broadcast: &Broadcast, number: NonZeroU64) {
@@ -243,31 +266,27 @@ impl Inner {
             None => unkept.insert(Encoded::of(broadcast.clone())),
         };
         let before = number_before(broadcast);
+        // Clients that haven't asked for numbers may not understand them.
+        let mut plain = None;
         let now = self.draining.unwrap_or(u64::MAX);
         for (_, placed) in &self.subscribers {
-            let subscriber = &placed.subscriber;
-            if placed.since >= now || broadcast.except.leaves_out(subscriber.id) {
+            let Subscriber { id, serializer, deflates, has_numbers, outbox, .. } = &placed.subscriber;
+            if placed.since >= now || broadcast.except.leaves_out(*id) {
                 continue;
             }
-            let Some(frame) = encoded.frame(subscriber.serializer, subscriber.deflates) else { continue };
+            let encoded = if *has_numbers {
+                &mut *encoded
+            } else {
+                plain.get_or_insert_with(|| Encoded::of(Broadcast { number: None, ..broadcast.clone() }))
+            };
+            let Some(frame) = encoded.frame(*serializer, *deflates) else { continue };
             match &before {
-                None => subscriber.outbox.push(frame.clone()),
-                Some(before) => subscriber.outbox.push_both(before.clone(), frame.clone()),
+                Some(before) if *has_numbers => outbox.push_both(before.clone(), frame.clone()),
+                _ => outbox.push(frame.clone()),
             }
         }
         if let Some(history) = &mut self.history {
             history.recount(number);
-        }
-    }
-}
-
-impl Audience {
-    /// Delivers a broadcast now, or queues it if other jobs wait.
-    fn deliver_in_order(&self, inner: &mut Inner, broadcast: Broadcast) {
-        if inner.draining.is_some() {
-            self.enqueue(inner, Job::Broadcast(broadcast));
-        } else {
-            inner.deliver(&broadcast, &self.droppable);
         }
     }
 }
@@ -326,7 +345,8 @@ mod tests {
     fn subscribe(pubsub: &PubSub, topic: &str, since: Option<Position>) -> (super::super::Subscription, Arc<Outbox>) {
         let outbox = Arc::new(Outbox::new(OutboxLimits { frames: 100_000, bytes: 1 << 30 }));
         let (serializer, member) = (Serializer::V2, Arc::new(()));
-        let subscriber = Subscriber { id: 1, serializer, deflates: false, outbox: Arc::clone(&outbox), member };
+        let subscriber =
+            Subscriber { id: 1, serializer, deflates: false, has_numbers: true, outbox: Arc::clone(&outbox), member };
         let rejoin = Rejoin { spec: SPEC, client: Some(ClientKey::of("c")), since, member: &Plain };
         (pubsub.subscribe_again(&Topic::new(topic), &subscriber, None, Some(&rejoin)), outbox)
     }

@@ -230,6 +230,7 @@ impl Host {
         }
         // Ends the tasks that accept connections and sweep topics.
         drop(vital);
+        node.pubsub.events.close();
         ending.notify_one();
         let (began, stop) = (Instant::now(), limits.stop());
         let ended = within(stop.mul_f64(STOP_FOR_CHANNELS), async {

@@ -392,23 +392,26 @@ async fn only_a_route_with_a_history_numbers_broadcasts() {
     assert_eq!(client.now(), [r#"[null,null,"room:a","plain",{"id":1}]"#]);
     assert_eq!(stage.endpoint.node.pubsub.histories.topics(), 0);
 
-    // A build adds the option: the members get their position, and then numbers.
+    // A build adds the option: clients that haven't asked for recovery get no numbers.
     stage.publish([room(&log)]);
+    let (mut asking, frames) = join(&stage, json!({ "client": "c" })).await;
+    let epoch = frames[1][4]["epoch"].clone();
+    assert_eq!(frames[1], json!(["1", null, TOPIC, "history", { "epoch": epoch, "n": 0 }]));
+    drop(client.now());
     say(&stage, "plain", 2);
-    let frames: Vec<_> = client.now().iter().map(|text| frame(text)).collect();
-    let epoch = frames[0][4]["epoch"].clone();
-    assert_eq!(frames[0], json!([null, null, TOPIC, "history", { "epoch": epoch, "n": 0 }]));
-    assert_eq!(frames[1], json!([null, "h1", TOPIC, "plain", { "id": 2 }]));
+    assert_eq!(client.now(), [r#"[null,null,"room:a","plain",{"id":2}]"#]);
+    assert_eq!(asking.now(), [r#"[null,"h2","room:a","plain",{"id":2}]"#]);
 
     // A build takes it away, and another one brings it back: what was broadcast meanwhile can't be recovered.
     stage.publish([Part { options: &[], ..room(&log) }]);
     say(&stage, "plain", 3);
-    assert_eq!(client.now(), [r#"[null,null,"room:a","plain",{"id":3}]"#]);
+    assert_eq!(asking.now(), [r#"[null,null,"room:a","plain",{"id":3}]"#]);
     stage.publish([room(&log)]);
     say(&stage, "plain", 4);
-    let frames: Vec<_> = client.now().iter().map(|text| frame(text)).collect();
+    let frames: Vec<_> = asking.now().iter().map(|text| frame(text)).collect();
     assert_ne!(frames[0][4]["epoch"], epoch);
-    assert_eq!((&frames[0][4]["n"], &frames[1][1]), (&json!(1), &json!("h2")), "no number is used twice");
+    assert_eq!((&frames[0][4]["n"], &frames[1][1]), (&json!(2), &json!("h3")), "no number is used twice");
+    assert_eq!(client.now().len(), 2, "the others get the two broadcasts alone");
     let (_again, frames) = join(&stage, json!({ "client": "c", "epoch": epoch, "n": 1 })).await;
     assert_eq!(frames[1][4]["recovered"], json!(false));
 }

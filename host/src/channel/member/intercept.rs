@@ -44,14 +44,15 @@ impl Interceptor for Intercepts {
 
 async fn let_through(route: Arc<Route>, mut broadcast: Broadcast, audience: Arc<Audience>) {
     // The future was made before the audience gave the broadcast its number.
-    broadcast.number = audience.running_number();
+    let numbered = audience.running_number().map(|number| Broadcast { number: Some(number), ..broadcast.clone() });
+    broadcast.number = None;
     let channels: Vec<Arc<Channel>> = audience
         .members_present()
         .into_iter()
         .filter_map(|member| member.downcast::<Channel>().ok())
         .filter(|channel| !broadcast.except.leaves_out(channel.member.id))
         .collect();
-    let mut encoded = Encoded::new(&broadcast);
+    let (mut plain, mut numbered) = (Encoded::new(&broadcast), numbered.as_ref().map(Encoded::new));
     let mut searches_left = FAULTS_MAX;
     for chunk in channels.chunks(CHUNK) {
         // A chunk with a fault is halved, down to the member that causes the fault.
@@ -60,7 +61,8 @@ async fn let_through(route: Arc<Route>, mut broadcast: Broadcast, audience: Arc<
             match decide(&route, &broadcast, part).await {
                 Ok(decisions) => {
                     for (channel, decision) in decisions {
-                        deliver(channel, &broadcast, &audience, &mut encoded, decision);
+                        let encoded = numbered.as_mut().filter(|_| channel.has_numbers()).unwrap_or(&mut plain);
+                        deliver(channel, &audience, encoded, decision);
                     }
                 }
                 Err(fault) if part.len() <= 1 || searches_left == 0 => {
@@ -90,13 +92,13 @@ pub(super) async fn replay(route: Arc<Route>, channel: Arc<Channel>, missed: Vec
     for broadcast in missed {
         let mut encoded = Encoded::new(&broadcast);
         if !route.spec.intercepts.iter().any(|event| **event == *broadcast.event) {
-            deliver(&channel, &broadcast, &audience, &mut encoded, Decision::Pass);
+            deliver(&channel, &audience, &mut encoded, Decision::Pass);
             continue;
         }
         match decide(&route, &broadcast, std::slice::from_ref(&channel)).await {
             Ok(decisions) => {
                 for (channel, decision) in decisions {
-                    deliver(channel, &broadcast, &audience, &mut encoded, decision);
+                    deliver(channel, &audience, &mut encoded, decision);
                 }
             }
             Err(fault) => {
@@ -159,19 +161,12 @@ async fn filter(
     Ok(decisions)
 }
 
-fn deliver(
-    channel: &Arc<Channel>,
-    broadcast: &Broadcast,
-    audience: &Audience,
-    encoded: &mut Encoded<'_>,
-    decision: Decision,
-) {
-    let Broadcast { topic, event, payload, number, .. } = broadcast;
+fn deliver(channel: &Arc<Channel>, audience: &Audience, encoded: &mut Encoded<'_>, decision: Decision) {
+    let Connection { serializer, deflates, .. } = channel.connection;
+    let passed = matches!(decision, Decision::Pass).then(|| encoded.frame(serializer, deflates).cloned()).flatten();
+    let Broadcast { topic, event, payload, number, droppable, .. } = encoded.broadcast();
     let (frame, before) = match decision {
-        Decision::Pass => {
-            let Connection { serializer, deflates, .. } = channel.connection;
-            (encoded.frame(serializer, deflates).cloned(), number_before(channel, *number, payload))
-        }
+        Decision::Pass => (passed, number_before(channel, *number, payload)),
         Decision::Drop => (None, None),
         Decision::Replace(payload) => {
             let frame = Frames::new(channel, None).encode_numbered(*number, event, &payload);
@@ -183,7 +178,7 @@ fn deliver(
             (None, None)
         }
     };
-    match (frame, broadcast.droppable) {
+    match (frame, *droppable) {
         (Some(frame), None) => match before {
             None => Frames::new(channel, None).deliver(frame),
             Some(before) => channel.connection.outbox.push_both(before, frame),

@@ -166,6 +166,7 @@ fn subscribe(
         id: channel.member.id,
         serializer: channel.connection.serializer,
         deflates: channel.connection.deflates,
+        has_numbers: since.is_some(),
         outbox: Arc::clone(&channel.connection.outbox),
         member: Arc::clone(channel) as _,
     };

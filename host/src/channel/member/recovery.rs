@@ -78,6 +78,9 @@ pub(in crate::channel::member) fn subscribe_again(
     let topic = &channel.member.topic;
     let Some(spec) = route.spec.history else { return pubsub.subscribe(topic, subscriber, reply) };
     let (client, since) = since.map_or((None, None), |since| (Some(since.client), since.position));
+    if client.is_some() {
+        channel.set_has_numbers();
+    }
     let member = MemberWithRoute { channel, route };
     pubsub.subscribe_again(topic, subscriber, reply, Some(&Rejoin { spec, client, since, member: &member }))
 }
