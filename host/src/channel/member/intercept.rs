@@ -6,7 +6,6 @@ use super::channel::{Channel, Connection};
 use super::ending::log_fault;
 use super::event::MemberEvent;
 use super::frames::Frames;
-use super::recovery::{number_before, position_frame};
 use crate::channel::turn::{Failed, Saved, upgrade_state};
 use crate::contract::{Decision, Fault, Message, Part, Passing, Recipient, Source};
 use crate::pubsub::{Audience, Broadcast, Deferred, Encoded, Handling, Interceptor, Position};
@@ -109,8 +108,9 @@ pub(super) async fn replay(route: Arc<Route>, channel: Arc<Channel>, missed: Vec
             }
         }
     }
-    if let Some(frame) = position_frame(&channel, position, Some(recovered)) {
-        Frames::new(&channel, None).deliver(frame);
+    let frames = Frames::new(&channel, None);
+    if let Some(frame) = frames.encode_position(position, Some(recovered)) {
+        frames.deliver(frame);
     }
 }
 
@@ -165,12 +165,12 @@ fn deliver(channel: &Arc<Channel>, audience: &Audience, encoded: &mut Encoded<'_
     let Connection { serializer, deflates, .. } = channel.connection;
     let passed = matches!(decision, Decision::Pass).then(|| encoded.frame(serializer, deflates).cloned()).flatten();
     let Broadcast { topic, event, payload, number, droppable, .. } = encoded.broadcast();
+    let frames = Frames::new(channel, None);
     let (frame, before) = match decision {
-        Decision::Pass => (passed, number_before(channel, *number, payload)),
+        Decision::Pass => (passed, frames.number_before(*number, payload)),
         Decision::Drop => (None, None),
         Decision::Replace(payload) => {
-            let frame = Frames::new(channel, None).encode_numbered(*number, event, &payload);
-            (frame, number_before(channel, *number, &payload))
+            (frames.encode_numbered(*number, event, &payload), frames.number_before(*number, &payload))
         }
         Decision::HandOver => {
             let (topic, event, payload) = (topic.clone(), event.clone(), payload.clone());
@@ -180,7 +180,7 @@ fn deliver(channel: &Arc<Channel>, audience: &Audience, encoded: &mut Encoded<'_
     };
     match (frame, *droppable) {
         (Some(frame), None) => match before {
-            None => Frames::new(channel, None).deliver(frame),
+            None => frames.deliver(frame),
             Some(before) => channel.connection.outbox.push_both(before, frame),
         },
         (Some(frame), Some(key)) => {

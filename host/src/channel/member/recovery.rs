@@ -1,7 +1,6 @@
 //! Recovery: a client that joins again gets the broadcasts that it has missed.
 
 use std::borrow::Cow;
-use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -10,10 +9,9 @@ use serde_json::value::RawValue;
 use super::channel::Channel;
 use super::frames::Frames;
 use super::intercept::replay;
-use crate::protocol::{Frame, Payload, event};
+use crate::protocol::{Frame, Payload};
 use crate::pubsub::{
     Broadcast, ClientKey, Deferred, Epoch, Position, RecoveringMember, Rejoin, Subscriber, Subscription,
-    position_payload,
 };
 use crate::routes::Route;
 
@@ -92,7 +90,7 @@ struct MemberWithRoute<'a> {
 
 impl RecoveringMember for MemberWithRoute<'_> {
     fn position_frame(&self, position: Position, recovered: Option<bool>) -> Option<Frame> {
-        position_frame(self.channel, position, recovered)
+        Frames::new(self.channel, None).encode_position(position, recovered)
     }
 
     fn intercepts(&self, event: &str) -> bool {
@@ -102,26 +100,6 @@ impl RecoveringMember for MemberWithRoute<'_> {
     fn replay(&self, missed: Vec<Broadcast>, position: Position) -> Deferred {
         Box::pin(replay(Arc::clone(self.route), Arc::clone(self.channel), missed, position))
     }
-}
-
-/// The message that tells a client its position.
-pub(in crate::channel::member) fn position_frame(
-    channel: &Channel,
-    position: Position,
-    recovered: Option<bool>,
-) -> Option<Frame> {
-    let payload = position_payload(position, recovered);
-    Frames::new(channel, None).encode_push(event::HISTORY, &payload)
-}
-
-/// The message with a number that goes before a frame with these bytes as its payload.
-pub(in crate::channel::member) fn number_before(
-    channel: &Channel,
-    number: Option<NonZeroU64>,
-    payload: &Payload,
-) -> Option<Frame> {
-    let number = number.filter(|_| matches!(payload, Payload::Binary(_)))?;
-    crate::pubsub::binary_number_frame(&channel.member.topic, number)
 }
 
 #[cfg(test)]

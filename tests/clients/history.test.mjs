@@ -1,4 +1,5 @@
-// Clients by other authors in topics with a history, whose broadcasts have numbers as refs. They get these broadcasts like any other.
+// Clients by other authors in topics with a history. They don't ask for missed messages, so they get broadcasts as in any other topic.
+// Two of these clients would refuse a broadcast that has its number as ref.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -10,7 +11,7 @@ import { connect, join } from "../phoenix/client.mjs";
 import { python, rust } from "./programs.mjs";
 import { puppet } from "./puppet.mjs";
 
-const NUMBERED = `
+const KEPT = `
 import { channel, plugin } from "bennu";
 
 const history = { count: 100 };
@@ -38,13 +39,14 @@ export default plugin({
 });
 `;
 
-const start = (t) => startHost(t, { scripts: { "numbered.ts": NUMBERED } });
+/** A host with such topics. */
+const start = (t) => startHost(t, { scripts: { "kept.ts": KEPT } });
 
 for (const [name, command, params] of [
   ["phxsocket of PyPI", python("phxsocket_client"), ["{}"]],
   ["phoenix_channels_client of crates.io", rust(), []],
 ]) {
-  test(`${name} gets numbered broadcasts`, async (t) => {
+  test(`${name} is a member of a topic with a history`, async (t) => {
     const host = await start(t);
     const ada = await join(connect(t, host), "room:clients");
     const bo = puppet(t, [...command, host.socketUrl, "room:clients", ...params]);
@@ -59,7 +61,7 @@ for (const [name, command, params] of [
   });
 }
 
-test("the clients of Supabase Realtime get numbered broadcasts", async (t) => {
+test("the clients of Supabase Realtime are members of a topic with a history", async (t) => {
   const host = await start(t);
   const bo = puppet(t, [...python("realtime_client"), host.socketUrl, "lobby", "bo"]);
   assert.equal(await bo.next("state"), "SUBSCRIBED");
