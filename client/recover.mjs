@@ -23,12 +23,17 @@ export function recover(channel, { onMissed, onRecovered } = {}) {
   let position = null;
   /** The number of the binary message that comes next. */
   let next = null;
-  /** Whether a join has succeeded whose `history` hasn't come yet. */
+  /** Whether a join has succeeded. If its `history` was lost with the connection, the position isn't known. */
+  let hasJoined = false;
+  /** Whether a further join has succeeded whose `history` hasn't come yet. */
   let isRejoining = false;
 
   const { joinPush } = channel;
   const params = joinPush.payload;
-  joinPush.payload = () => ({ ...params.call(joinPush), since: { client, ...position } });
+  joinPush.payload = () => {
+    const known = position ?? (hasJoined ? { epoch: "", n: 0 } : {});
+    return { ...params.call(joinPush), since: { client, ...known } };
+  };
 
   const miss = () => {
     isRejoining = false;
@@ -63,7 +68,10 @@ export function recover(channel, { onMissed, onRecovered } = {}) {
   channel.trigger = (event, payload, ref, joinRef) => {
     const pass = () => trigger.call(channel, event, payload, ref, joinRef);
     if (event === "phx_reply") {
-      if (ref === joinPush.ref && payload.status === "ok") isRejoining = position !== null;
+      if (ref === joinPush.ref && payload.status === "ok") {
+        isRejoining = hasJoined;
+        hasJoined = true;
+      }
       return pass();
     }
     if (event === "history" && isHistory(payload)) {

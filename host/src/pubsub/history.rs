@@ -19,10 +19,11 @@ use super::{Broadcast, Encoded, Except, Histories};
 use crate::protocol::event;
 
 /// The bytes that each kept broadcast counts in addition to its event, payload and frames.
-pub(super) const MESSAGE_BYTES: usize = 256;
+const MESSAGE_BYTES: usize = 256;
+const _: () = assert!(size_of::<StoredBroadcast>() <= MESSAGE_BYTES, "the limits count less than is used");
 
 /// The bytes that each history counts in addition, with its audience.
-pub(super) const HISTORY_BYTES: usize = 1024;
+const HISTORY_BYTES: usize = 1024;
 
 /// How long the client of a member that has ended is known. The member's last broadcasts leave out that client, too.
 const CLIENT_REMEMBERED: Duration = Duration::from_secs(60);
