@@ -60,6 +60,8 @@ pub(super) struct Inner {
     pub(super) draining: Option<u64>,
     /// The number of the broadcast that the running deferred job decides about, if its topic has a history.
     running: Option<NonZeroU64>,
+    /// Whether a numbered broadcast was dropped, and the members that lack it must be told when the queue is empty.
+    pub(super) has_lost_numbered: bool,
     /// Whether a broadcast was dropped since the queue was last empty. The warning is logged once for that time.
     has_dropped: bool,
     /// Whether the last subscriber or observer has left. Nobody can be added then, and the registry removes this
@@ -87,6 +89,9 @@ pub(super) enum Job {
 impl Job {
     /// Handles a job that doesn't fit into the queue.
     fn refuse(self, inner: &mut Inner) {
+        if let Self::Broadcast(Broadcast { number: Some(_), .. }) | Self::Deferred(Some(_), _) = self {
+            inner.lose_numbered();
+        }
         if let Self::Frame(outbox, _) = self {
             outbox.close(CloseCode::SlowConsumer);
         } else if let Self::StateUpdate(_) | Self::EntriesUpdate(_) = self {
@@ -355,6 +360,7 @@ impl Audience {
     fn next_job(&self) -> Option<Job> {
         let mut inner = self.lock();
         let Some((number, job)) = inner.queue.pop_front() else {
+            inner.tell_lost();
             inner.draining = None;
             inner.running = None;
             inner.has_dropped = false;

@@ -359,8 +359,9 @@ impl Drop for EventReader {
         inner.readers -= 1;
         let now = Instant::now();
         for watched in &mut inner.watched {
-            if self.patterns.contains(&watched.pattern) {
-                watched.readers -= 1;
+            let mine = self.patterns.iter().filter(|pattern| **pattern == watched.pattern).count();
+            if mine > 0 {
+                watched.readers -= mine;
                 watched.left = now;
             }
         }

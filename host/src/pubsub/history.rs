@@ -16,7 +16,7 @@ use bennu_semantics::HistorySpec;
 use tokio::time::Instant;
 
 use super::{Broadcast, Encoded, Except, Histories};
-use crate::protocol::event;
+use crate::protocol::{Topic, event};
 
 /// The bytes that each kept broadcast counts in addition to its event, payload and frames.
 const MESSAGE_BYTES: usize = 256;
@@ -97,6 +97,7 @@ struct StoredBroadcast {
 
 /// The history of one topic.
 pub(super) struct History {
+    topic: Topic,
     epoch: Epoch,
     spec: HistorySpec,
     /// The kept broadcasts. Their numbers are consecutive, and the last one has the number `last`.
@@ -122,10 +123,11 @@ pub(super) fn is_kept(broadcast: &Broadcast) -> bool {
 }
 
 impl History {
-    pub(super) fn new(spec: HistorySpec, all: &Arc<Histories>) -> Self {
+    pub(super) fn new(topic: &Topic, spec: HistorySpec, all: &Arc<Histories>) -> Self {
         all.count_history(true);
         all.add_bytes(HISTORY_BYTES);
         Self {
+            topic: topic.clone(),
             epoch: Epoch::new(),
             spec,
             stored: VecDeque::new(),
@@ -137,6 +139,15 @@ impl History {
             is_paused: false,
             all: Arc::clone(all),
         }
+    }
+
+    pub(super) fn topic(&self) -> &Topic {
+        &self.topic
+    }
+
+    /// From now on, all positions of before are unknown.
+    pub(super) fn begin_epoch(&mut self) {
+        self.epoch = Epoch::new();
     }
 
     /// The place after the last broadcast.
@@ -160,7 +171,7 @@ impl History {
         }
         let begins = std::mem::take(&mut self.is_paused);
         if begins {
-            self.epoch = Epoch::new();
+            self.begin_epoch();
         }
         begins
     }

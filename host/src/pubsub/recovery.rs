@@ -91,7 +91,7 @@ impl Audience {
                 }
             }
             (none, Some(spec)) => {
-                *none = Some(Box::new(History::new(spec, all)));
+                *none = Some(Box::new(History::new(topic, spec, all)));
                 all.enter(topic, self);
             }
             (None, None) => {}
@@ -100,14 +100,7 @@ impl Audience {
 
     /// Sends a position to the clients that have asked for recovery, in order with the queued jobs.
     fn tell_position(&self, inner: &mut Inner, topic: &Topic, position: Position) {
-        let position = Broadcast {
-            topic: topic.clone(),
-            event: event::HISTORY.into(),
-            payload: position_payload(position, None),
-            except: Except::Nobody,
-            droppable: None,
-            number: None,
-        };
+        let position = position_broadcast(topic, position, None);
         if inner.draining.is_some() {
             self.enqueue(inner, Job::Position(position));
         } else {
@@ -183,6 +176,11 @@ impl Audience {
     }
 }
 
+fn position_broadcast(topic: &Topic, position: Position, recovered: Option<bool>) -> Broadcast {
+    let (topic, event, payload) = (topic.clone(), event::HISTORY.into(), position_payload(position, recovered));
+    Broadcast { topic, event, payload, except: Except::Nobody, droppable: None, number: None }
+}
+
 /// The outcome of a recovery.
 enum Recovery {
     /// The client has got everything, or it hasn't. None if it had no position.
@@ -240,6 +238,26 @@ impl Inner {
         history.leave(member);
         if is_empty && history.is_in_the_way() {
             self.history = None;
+        }
+    }
+
+    /// A numbered broadcast is dropped, because too many jobs wait for `handle_out`. No member will get it, although they get
+    /// later ones.
+    pub(super) fn lose_numbered(&mut self) {
+        if let Some(history) = self.history.as_mut().filter(|_| !self.has_lost_numbered) {
+            history.begin_epoch();
+            self.has_lost_numbered = true;
+        }
+    }
+
+    /// Tells the members that lack a dropped broadcast, when all that were kept are delivered.
+    pub(super) fn tell_lost(&mut self) {
+        if !std::mem::take(&mut self.has_lost_numbered) {
+            return;
+        }
+        if let Some(history) = &self.history {
+            let position = position_broadcast(history.topic(), history.position(), Some(false));
+            self.deliver_position(&position);
         }
     }
 

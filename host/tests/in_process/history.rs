@@ -9,6 +9,7 @@ use bennu::protocol::{Payload, Topic};
 use bennu::pubsub::{Broadcast, Except, HistoryLimits};
 use bennu_test_tiers::Noise;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::support::{Client, Part, Stage, admitted, nothing, replied};
@@ -431,6 +432,43 @@ async fn a_client_whose_outbox_would_be_more_than_half_full_is_told_that_it_has_
         assert_eq!(frames.len(), if recovered { 22 } else { 2 });
         close(client).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn broadcasts_that_are_dropped_because_too_many_wait_are_told_as_missed() {
+    let go = Arc::new(Notify::new());
+    let waiting = Arc::clone(&go);
+    let on_passing = move |passing: Passing| -> CallFuture<'static, Vec<Decision>> {
+        let go = Arc::clone(&waiting);
+        Box::pin(async move {
+            go.notified().await;
+            Ok(vec![Decision::Pass; passing.recipients.len()])
+        })
+    };
+    let options = &[("history-count", "5000")];
+    let mut stage = Stage::new([Part { options, on_passing: Arc::new(on_passing), ..room(&Log::default()) }]);
+    stage.endpoint.outbox_limits.frames = 10_000;
+    let (mut client, frames) = join(&stage, json!({ "client": "c" })).await;
+    let epoch = frames[1][4]["epoch"].clone();
+    client.now();
+    say(&stage, "filtered", 0);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    (1..=2_000).for_each(|id| say(&stage, "plain", id));
+    go.notify_one();
+    let mut got = Vec::new();
+    loop {
+        let frame = frame(&client.next().await);
+        if frame[3] == "history" {
+            assert_eq!((&frame[4]["recovered"], &frame[4]["n"]), (&json!(false), &json!(2_002)));
+            assert_ne!(frame[4]["epoch"], epoch);
+            break;
+        }
+        got.push(frame[4]["id"].as_u64().expect("an id"));
+    }
+    assert!(got.len() < 1_500 && got.iter().copied().eq(0..got.len() as u64), "{got:?}");
+    // Who lost the connection before it was told is told at its next join.
+    let (_again, frames) = join(&stage, json!({ "client": "c", "epoch": epoch, "n": got.len() })).await;
+    assert_eq!(frames[1][4]["recovered"], json!(false));
 }
 
 #[tokio::test(start_paused = true)]
