@@ -19,7 +19,7 @@ use super::{Broadcast, Encoded, Except, Histories};
 use crate::protocol::{Topic, event};
 
 /// The bytes that each kept broadcast counts in addition to its event, payload and frames.
-const MESSAGE_BYTES: usize = 256;
+const MESSAGE_BYTES: usize = 384;
 const _: () = assert!(size_of::<StoredBroadcast>() <= MESSAGE_BYTES, "the limits count less than is used");
 
 /// The bytes that each history counts in addition, with its audience.

@@ -128,7 +128,7 @@ pub struct Limits {
     pub presence_burst: u32,
     /// Milliseconds of that window; 0 turns merging off. Default 100.
     pub presence_window_ms: u64,
-    /// Bytes of the broadcasts that are kept for one topic, with 256 bytes more for each. Past it: the oldest are dropped.
+    /// Bytes of the broadcasts that are kept for one topic, with 384 bytes more for each. Past it: the oldest are dropped.
     /// Default 1 MiB.
     pub history_bytes_per_topic: usize,
     /// The same for all topics, with 1,024 bytes more for each topic. Past it: the oldest are dropped. Default 64 MiB.
