@@ -214,7 +214,14 @@ impl Stage {
 
     fn broadcast(&self, topic: Topic, payload: Payload, droppable: Option<DropKey>) {
         let except = Except::Nobody;
-        self.endpoint.node.pubsub.broadcast(Broadcast { topic, event: "shout".into(), payload, except, droppable });
+        self.endpoint.node.pubsub.broadcast(Broadcast {
+            topic,
+            event: "shout".into(),
+            payload,
+            except,
+            droppable,
+            number: None,
+        });
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use bennu::plugin::Loaded;
-use bennu::routes::{OnFault, RoomKind, RouteSpec, Turns};
+use bennu::routes::{HistorySpec, OnFault, RoomKind, RouteSpec, Turns};
 use bennu::server::{Config, start_logging};
 use bennu::terminal::shown;
 use clap::Args;
@@ -62,6 +62,9 @@ fn describe(route: &RouteSpec) -> String {
         RoomKind::None => {}
         RoomKind::Memory => line += &format!(", a room that lingers for {:?}", route.linger),
         RoomKind::Durable => line += ", a durable room",
+    }
+    if let Some(HistorySpec { count, age }) = route.history {
+        line += &format!(", a history of {count} broadcasts for {age:?}");
     }
     for (state, version) in [("assigns", route.assigns_version), ("room", route.room_version)] {
         if version > 0 {

@@ -197,6 +197,7 @@ impl Stage {
             payload,
             except: Except::Nobody,
             droppable: None,
+            number: None,
         });
     }
 

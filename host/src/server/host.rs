@@ -111,6 +111,7 @@ impl Host {
         let entries = EntriesNode::with_cache(config.limits.entries(), config.limits.entries_cache());
         vital.spawn("the task that evicts entries", Arc::clone(&entries).keep_within_limit());
         let node = Node::new(Arc::clone(&routes), config.limits.node(), config.limits.pace(), store.clone(), entries);
+        node.pubsub.histories.set_limits(config.limits.history());
         let tokens = tokens(config)?;
         let surroundings = HostSurroundings::new(&node).with_tokens(tokens.clone());
         let loader = loader(config, Arc::new(surroundings), store, config.limits.instances)?;
@@ -233,6 +234,8 @@ impl Host {
         let mut loading = Vital::default();
         loading.spawn("the task that loads plugins", library.watch());
         vital.spawn("the task that ends members without a plugin", sweep(Arc::clone(&node)));
+        let histories = Arc::clone(&node.pubsub).keep_sweeping_histories();
+        vital.spawn("the task that drops old broadcasts", histories);
         // A separate task, so that `sweep` doesn't have to wait for any number of stored rooms.
         let rooms = Arc::clone(&node);
         vital.spawn("the task that settles stored rooms", async move { rooms.keep_stored_rooms_settled().await });
@@ -257,6 +260,7 @@ impl Host {
         }
         // Ends the tasks that accept connections and sweep topics.
         drop(vital);
+        node.pubsub.events.close();
         ending.notify_one();
         let (began, stop) = (Instant::now(), limits.stop());
         let ended = within(stop.mul_f64(STOP_FOR_CHANNELS), async {

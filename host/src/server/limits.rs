@@ -12,7 +12,7 @@ use crate::contract::limits::EntryLimits;
 use crate::entries::CacheLimits;
 use crate::plugin::{INSTANCES, PoolLimits};
 use crate::presence::Pace;
-use crate::pubsub::OutboxLimits;
+use crate::pubsub::{HistoryLimits, OutboxLimits};
 use crate::socket::SocketLimits;
 use crate::store::{QUOTA_BYTES, StoreLimits};
 use crate::transport::WireLimits;
@@ -128,6 +128,11 @@ pub struct Limits {
     pub presence_burst: u32,
     /// Milliseconds of that window; 0 turns merging off. Default 100.
     pub presence_window_ms: u64,
+    /// Bytes of the broadcasts that are kept for one topic, with 384 bytes more for each. Past it: the oldest are dropped.
+    /// Default 1 MiB.
+    pub history_bytes_per_topic: usize,
+    /// The same for all topics, with 1,024 bytes more for each topic. Past it: the oldest are dropped. Default 64 MiB.
+    pub history_bytes: usize,
     /// Further topics that one member subscribes to. Past it: fault, oversize. Default 64.
     pub subscriptions_per_member: usize,
     /// Lines that one call logs. Past it: fault, oversize. Default 256.
@@ -139,6 +144,7 @@ impl Default for Limits {
         let (call, pool, node) = (CallLimits::default(), PoolLimits::default(), NodeLimits::default());
         let (outbox, socket, pace) = (OutboxLimits::default(), SocketLimits::default(), Pace::default());
         let (store, cache) = (StoreLimits::default(), CacheLimits::default());
+        let history = HistoryLimits::default();
         Self {
             frame_bytes: 1 << 20,
             channels_per_socket: socket.channels,
@@ -187,6 +193,8 @@ impl Default for Limits {
             presence_bytes: call.presence_bytes,
             presence_burst: pace.burst,
             presence_window_ms: millis(pace.window),
+            history_bytes_per_topic: history.topic_bytes,
+            history_bytes: history.host_bytes,
             subscriptions_per_member: call.subscriptions,
             log_lines_per_call: call.log_lines,
         }
@@ -323,6 +331,12 @@ impl Limits {
     #[must_use]
     pub fn pace(&self) -> Pace {
         Pace { burst: self.presence_burst, window: Duration::from_millis(self.presence_window_ms) }
+    }
+
+    /// The limits of the broadcasts that are kept for clients that join again.
+    #[must_use]
+    pub fn history(&self) -> HistoryLimits {
+        HistoryLimits { topic_bytes: self.history_bytes_per_topic, host_bytes: self.history_bytes }
     }
 
     /// The bounds of one outbox.

@@ -15,7 +15,7 @@ type Done = { given?: any; refused?: unknown; isRefused: boolean; state: CallSta
 
 /** The names of a channel's fields. Another name is a mistake that would otherwise go unnoticed. */
 const FIELDS = new Set([
-  "state", "room", "durable", "turns", "onFault", "lingerMs", "tickFaults", "publishes", "version", "roomVersion", "entriesVersion",
+  "state", "room", "durable", "turns", "onFault", "lingerMs", "tickFaults", "history", "publishes", "version", "roomVersion", "entriesVersion",
   "join", "on", "info", "message", "intercept", "tick", "seat", "leave", "upgrade", "upgradeRoom", "upgradeEntry",
 ]);
 
@@ -185,6 +185,7 @@ export function callbacks(channels: Record<string, AnyChannel>) {
           options: [
             ...option("room", is.room && (is.durable ? "durable" : "memory")), ...option("turns", is.turns), ...option("on-fault", is.onFault),
             ...option("linger-ms", is.lingerMs), ...option("tick-faults", is.tickFaults), ...option("entries-version", is.entriesVersion),
+            ...option("history-count", is.history?.count), ...option("history-ms", is.history?.ms),
             ...(is.publishes ?? []).flatMap((prefix) => option("publishes", prefix)),
           ],
         };

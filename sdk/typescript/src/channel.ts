@@ -107,6 +107,8 @@ export interface Channel<S extends object, R extends object> {
   lingerMs?: number;
   /** After so many faults of `tick` in a row, the members end: 10 by default. 0 means never. */
   tickFaults?: number;
+  /** How many of the topic's last broadcasts the host keeps for clients that join again, and for how many milliseconds. */
+  history?: { count: number; ms?: number };
   /** Prefixes of entries that all members get, as `room_state` and `room_diff`. At most 16. */
   publishes?: string[];
   /** The version of the member's state, for `upgrade`. */

@@ -20,6 +20,7 @@ mod elsewhere;
 mod entries;
 mod entry_limits;
 mod entry_upgrades;
+mod event_stream;
 mod example;
 mod faults;
 mod findings;

@@ -150,7 +150,7 @@ struct Rounds {
 }
 
 /// All tests whose number of rounds depends on the tier.
-const ROUNDS: [Rounds; 17] = [
+const ROUNDS: [Rounds; 20] = [
     // Damaged input for readers of bytes that a client sends.
     Rounds { test: "protocol::noise", usual: 20_000, full: 2_000_000 },
     Rounds { test: "protocol::v2", usual: 20_000, full: 2_000_000 },
@@ -161,16 +161,19 @@ const ROUNDS: [Rounds; 17] = [
     Rounds { test: "entries::table", usual: 500, full: 20_000 },
     Rounds { test: "entries::calls", usual: 500, full: 20_000 },
     Rounds { test: "pubsub::droppables", usual: 2_000, full: 100_000 },
+    Rounds { test: "history::model", usual: 60, full: 3_000 },
     Rounds { test: "entries::journal", usual: 100, full: 5_000 },
     Rounds { test: "entries::published", usual: 40, full: 4_000 },
     Rounds { test: "entries::evict", usual: 50, full: 2_000 },
     // Clients that read at random speeds.
     Rounds { test: "phoenix::entries", usual: 2, full: 60 },
+    Rounds { test: "phoenix::recover", usual: 300, full: 3_000 },
     Rounds { test: "rollback::model", usual: 50, full: 2_000 },
     // A process that is killed while it writes, and power losses.
     Rounds { test: "store::kill", usual: 10, full: 50 },
     Rounds { test: "store::crash", usual: 20, full: 200 },
     Rounds { test: "store::log_faults", usual: 10, full: 5_000 },
+    Rounds { test: "phoenix::recover_kill", usual: 4, full: 50 },
     Rounds { test: "storage::kill", usual: 10, full: 50 },
 ];
 
