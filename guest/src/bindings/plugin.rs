@@ -618,6 +618,9 @@ pub mod bennu {
             }
         }
         /// The types of the contract.
+        ///
+        /// No `u64` that the host gives is larger than 2^53 - 1, except the result of `random`. So languages in which numbers are floating-point
+        /// numbers of 64 bits, such as JavaScript, represent each of them exactly.
         #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
         pub mod types {
             #[used]
