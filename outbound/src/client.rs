@@ -15,7 +15,7 @@ use crate::body;
 use crate::connection::Connection;
 use crate::counts::{Counters, OutboundCounts};
 use crate::failure::{Failure, FailureKind};
-use crate::limits::{OutboundLimits, REDIRECTS_MAX};
+use crate::limits::{OutboundLimits, READY_WITHIN, REDIRECTS_MAX};
 use crate::network::Network;
 use crate::pool::{Origin, Pool};
 use crate::request::{Answer, Checked};
@@ -149,7 +149,9 @@ impl Inner {
     ) -> Result<Answer, Failure> {
         let (head, body) = response.into_parts();
         let body = body::read(&head.headers, body, self.limits.received_bytes).await?;
-        if head.status != StatusCode::SWITCHING_PROTOCOLS && connection.ready().await {
+        // A server may answer before it has read the request. Such a connection isn't worth a wait.
+        let is_ready = timeout(READY_WITHIN, connection.ready()).await.unwrap_or(false);
+        if head.status != StatusCode::SWITCHING_PROTOCOLS && is_ready {
             self.pool.put(origin, connection);
         }
         Ok(Answer { status: head.status.as_u16(), headers: shown(&head.headers), body })

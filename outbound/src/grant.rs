@@ -66,6 +66,11 @@ impl Grant {
         if self.is_prefix { target.path().starts_with(self.target.path()) } else { target.path() == self.target.path() }
     }
 
+    /// The scheme, host and port, as a URL.
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
+    }
+
     /// The addresses that the grant allows.
     #[must_use]
     pub fn addresses(&self) -> AddressRule {

@@ -27,6 +27,9 @@ pub(crate) const LOOKUPS_MAX: usize = 16;
 pub const IDLE_CONNECTIONS_MAX: usize = 64;
 pub(crate) const IDLE_PER_ORIGIN_MAX: usize = 8;
 
+/// The time after an answer within which its connection must be ready for a next request.
+pub(crate) const READY_WITHIN: Duration = Duration::from_millis(20);
+
 /// The time after which such a connection is closed.
 pub(crate) const IDLE: Duration = Duration::from_secs(30);
 
@@ -50,7 +53,7 @@ impl Default for OutboundLimits {
         Self {
             sent_bytes: 1 << 20,
             received_bytes: 1 << 20,
-            whole: Duration::from_secs(10),
+            whole: Duration::from_secs(30),
             at_once_per_plugin: 32,
             at_once: 256,
         }

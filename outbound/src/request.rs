@@ -44,21 +44,43 @@ pub struct Answer {
 }
 
 impl Checked {
-    /// Sets a header of the host's own, such as a signature. It replaces the caller's.
-    pub fn set(&mut self, name: HeaderName, value: HeaderValue) {
-        self.headers.insert(name, value);
+    /// Sets a header of the host's own, such as a signature. It replaces the caller's. `value` must be visible ASCII; any other
+    /// value leaves the header out.
+    pub fn set(&mut self, name: &'static str, value: &str) {
+        let name = HeaderName::from_static(name);
+        match HeaderValue::try_from(value) {
+            Ok(value) => drop(self.headers.insert(name, value)),
+            Err(_) => drop(self.headers.remove(name)),
+        }
+    }
+
+    /// The method.
+    #[must_use]
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// The value of a header that the caller has set.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The body.
+    #[must_use]
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// Lowers the limit of time.
+    pub fn shorten(&mut self, most: Duration) {
+        self.timeout = Some(self.timeout.map_or(most, |asked| asked.min(most)));
     }
 
     /// The URL.
     #[must_use]
     pub fn target(&self) -> &Target {
         &self.target
-    }
-
-    /// The number of bytes of the body.
-    #[must_use]
-    pub fn body_bytes(&self) -> usize {
-        self.body.len()
     }
 }
 

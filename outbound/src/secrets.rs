@@ -4,6 +4,7 @@ use std::fmt;
 
 use http::{HeaderName, HeaderValue};
 
+use crate::grant::Grant;
 use crate::request::is_reserved;
 use crate::target::Target;
 
@@ -37,6 +38,12 @@ impl SecretHeaders {
         };
         let headers = headers.into_iter().map(parse).collect::<Result<_, String>>()?;
         Ok(Self { origin: target, headers })
+    }
+
+    /// Whether a URL that a grant allows gets the headers.
+    #[must_use]
+    pub fn is_for(&self, grant: &Grant) -> bool {
+        self.origin.has_same_origin(grant.target())
     }
 
     /// Returns the headers for a URL: none if the URL has another origin.

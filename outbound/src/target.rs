@@ -190,7 +190,8 @@ fn check_segments(path: &str) -> Result<(), TargetError> {
             return Err(TargetError::DotSegment);
         }
         let lower = path.to_ascii_lowercase();
-        if lower.contains("%2e") {
+        // The second one is a dot in a form of UTF-8 that is not allowed, but that some decoders accept.
+        if lower.contains("%2e") || lower.contains("%c0%ae") {
             return Err(TargetError::DotSegment);
         }
         if ["%0d", "%0a", "%00"].iter().any(|control| lower.contains(control)) {
@@ -294,6 +295,7 @@ mod tests {
             ("https://a.example/v1/%2E%2E/admin", DotSegment),
             ("https://a.example/v1/.%2e/admin", DotSegment),
             ("https://a.example/v1/x%2ey", DotSegment),
+            ("https://a.example/v1/%C0%AE%c0%ae/admin", DotSegment),
             ("https://a.example/v1/..%2fadmin", DotSegment),
             ("https://a.example/v1/..%5cadmin", DotSegment),
             ("https://a.example/v1/%252e%252e/admin", DotSegment),

@@ -15,7 +15,7 @@ use std::task::{Context, Poll, Waker};
 use anyhow::Context as _;
 use bennu::channel::{Node, NodeLimits};
 use bennu::contract::{
-    Behaviour, Call, Callback, Identity, Member, MemberUsage, NoHost, Outcome, Passing, Recipient, SocketFacts,
+    Behaviour, Call, Callback, Http, Identity, Member, MemberUsage, NoHost, Outcome, Passing, Recipient, SocketFacts,
 };
 use bennu::plugin::{Cache, Digest, Engine, Loader, Origin, PoolLimits};
 use bennu::presence::Pace;
@@ -84,6 +84,7 @@ impl Stage {
             pool_limits: PoolLimits { instances: 4, calls_per_instance: u32::MAX },
             surroundings: Arc::new(NoHost),
             store,
+            http: Http::none(),
         };
         let origin = Arc::new(Origin {
             name: "echo".into(),

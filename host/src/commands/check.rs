@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
-use bennu::contract::NoHost;
+use bennu::contract::{Http, NoHost};
 use bennu::plugin::{Digest, Loaded, build_of};
 use bennu::routes::{OnFault, RoomKind, RouteSpec, Turns};
 use bennu::server::{Config, loader, start_logging};
@@ -35,7 +35,9 @@ impl Check {
         let bytes = build_of(&self.file, bytes);
         let digest = Digest::of(&bytes);
         let store = Store::in_memory(StoreLimits::default())?;
-        let loaded = loader(&config, Arc::new(NoHost), store, 1)?.load(bytes.into(), digest, Arc::new(origin)).await;
+        let loaded = loader(&config, Arc::new(NoHost), store, Http::none(), 1)?
+            .load(bytes.into(), digest, Arc::new(origin))
+            .await;
         let loaded = loaded.map_err(|error| anyhow!("{} can't be served: {error:#}", self.file.display()))?;
         show(&self.file, &loaded);
         Ok(())

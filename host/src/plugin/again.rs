@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::guest::EntryAccess;
 use super::wasm::WasmPlugin;
-use crate::contract::{Call, Fault, Outcome, TopicCall};
+use crate::contract::{Call, Fault, HttpAnswers, Outcome, TopicCall};
 use crate::entries::{CallEntries, StaleEntries, StaleEntry};
 use crate::protocol::Topic;
 
@@ -25,15 +25,20 @@ const YIELD_AFTER: Duration = Duration::from_millis(1);
 impl WasmPlugin {
     /// Upgrades the entries that the call needs, and runs it again, until it needs no more. The caller limits the time of all
     /// runs together.
-    pub(super) async fn call_again(&self, call: CallOf<'_>, mut entries: Box<CallEntries>) -> Result<Outcome, Fault> {
+    pub(super) async fn call_again(
+        &self,
+        call: CallOf<'_>,
+        http: &HttpAnswers,
+        mut entries: Box<CallEntries>,
+    ) -> Result<Outcome, Fault> {
         loop {
             self.upgrade_entries(call.topic(), &mut entries).await?;
             let (access, mut unfinished) = (EntryAccess::Used(entries), None);
-            let mut borrowed = self.pool.take().await?;
+            let (mut borrowed, http) = (self.pool.take().await?, self.http(http));
             let result = match call {
-                CallOf::Member(call) => borrowed.call(call, access, Some(&mut unfinished)).await,
+                CallOf::Member(call) => borrowed.call(call, access, http, Some(&mut unfinished)).await,
                 CallOf::Topic(call) => {
-                    let result = borrowed.instance.call_topic(call, access).await;
+                    let result = borrowed.instance.call_topic(call, access, http).await;
                     unfinished = borrowed.instance.guest_mut().take_unfinished();
                     borrowed.settle(result)
                 }

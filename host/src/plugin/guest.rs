@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bennu_outbound::Access;
+use tokio::sync::Semaphore;
 use wasmtime::{ResourceLimiter, Result};
 
 use super::bindings::bennu::channel::host::Level;
@@ -11,7 +13,9 @@ use super::output::Output;
 use super::script::{Evaluation, SharedScript};
 use super::wasi::WasiState;
 use crate::contract::limits::keys;
-use crate::contract::{CallLimits, Fault, FaultKind, Member, Record, Request, Surroundings, limit_key};
+use crate::contract::{
+    CallLimits, Fault, FaultKind, Http, HttpJournal, Member, Record, Request, Surroundings, limit_key,
+};
 use crate::entries::{CallEntries, EntryInput, PendingEntries};
 use crate::protocol::{Pattern, Topic};
 use crate::store::{Draft, Owner, Store};
@@ -44,6 +48,11 @@ pub(super) struct GuestContext {
     pub(super) limits: Arc<CallLimits>,
     pub(super) surroundings: Arc<dyn Surroundings>,
     pub(super) store: Store,
+    pub(super) http: Arc<Http>,
+    /// What the plugin may ask for by HTTP.
+    pub(super) access: Arc<Access>,
+    /// The places for calls that wait for an answer by HTTP. A waiting call keeps its instance, so only some of them may wait.
+    pub(super) waiting: Semaphore,
     /// The script that each new instance evaluates, if the plugin is one.
     pub(super) script: Option<SharedScript>,
 }
@@ -70,6 +79,16 @@ pub(super) enum EntryAccess {
     Used(Box<CallEntries>),
 }
 
+/// Whether a call may wait for answers by HTTP.
+#[derive(Default)]
+pub(super) enum HttpPhase {
+    /// It may not.
+    #[default]
+    Closed,
+    /// It may. `journal` has the answers of the call's earlier runs, and `place` is the number of requests in this run.
+    Open { journal: Arc<HttpJournal>, place: usize },
+}
+
 /// The subject of a call.
 pub(super) enum Subject {
     /// No member: `describe`, `upgrade`, `handle-out` and all callbacks of a topic.
@@ -86,6 +105,7 @@ pub(super) struct Guest {
     pub(super) subject: Subject,
     pub(super) storage: Storage,
     pub(super) entries: EntryAccess,
+    pub(super) http: HttpPhase,
     /// The topic of the call, for the log.
     pub(super) topic: Option<Topic>,
     pub(super) log_lines: usize,
@@ -131,6 +151,7 @@ impl Guest {
             subject: Subject::Nobody,
             storage: Storage::Closed,
             entries: EntryAccess::Closed,
+            http: HttpPhase::Closed,
             topic: None,
             log_lines: 0,
             evaluation: None,
@@ -209,6 +230,7 @@ impl Guest {
             EntryAccess::Used(used) => used.topic().with_published(|all| self.record.set_published(all)),
         }
         self.entries = entries;
+        self.http = HttpPhase::Closed;
         self.topic = topic;
         self.log_lines = 0;
         self.has_waited = false;
@@ -374,12 +396,16 @@ mod tests {
         };
         let store = Store::in_memory(StoreLimits::default()).expect("memory");
         let (limits, surroundings) = (Arc::default(), Arc::new(NoHost));
+        let (http, access) = (Http::none(), Arc::default());
         Guest::new(Arc::new(GuestContext {
             origin: Arc::new(origin),
             own: none(),
             limits,
             surroundings,
             store,
+            http,
+            access,
+            waiting: Semaphore::new(0),
             script: None,
         }))
     }

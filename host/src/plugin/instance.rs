@@ -9,7 +9,7 @@ use super::backtrace::with_diagnostics;
 use super::bindings::bennu::channel::types::{Membership, Route};
 use super::capacity::CapacityPermit;
 use super::exports::{Exports, Prepared};
-use super::guest::{EntryAccess, Guest, Storage, Subject};
+use super::guest::{EntryAccess, Guest, HttpPhase, Storage, Subject};
 use super::pool::Borrowed;
 use super::script;
 use crate::contract::{
@@ -18,6 +18,7 @@ use crate::contract::{
 };
 use crate::entries::{CallEntries, StaleEntry};
 use crate::protocol::Topic;
+use crate::store::Draft;
 
 /// The storage access of a call that may write, and of a call that may only read.
 const WRITABLE: Storage = Storage::Open { may_write: true, draft: None };
@@ -93,10 +94,16 @@ impl Instance {
     }
 
     /// Runs a callback of a topic, and checks the outcome against the limits.
-    pub(super) async fn call_topic(&mut self, call: &TopicCall, entries: EntryAccess) -> Result<Outcome> {
+    pub(super) async fn call_topic(
+        &mut self,
+        call: &TopicCall,
+        entries: EntryAccess,
+        http: HttpPhase,
+    ) -> Result<Outcome> {
         let TopicCall { topic, room, callback } = call;
         self.store.data_mut().record.open_with(Capability::Topic, callback.given());
         self.begin_with(entries, Subject::Nobody, Some(topic.clone()), WRITABLE);
+        self.store.data_mut().http = http;
         let (store, name, room) = (&mut self.store, topic.as_str(), room.as_deref());
         let called = match callback {
             TopicCallback::Message { event, payload } => {
@@ -156,12 +163,17 @@ impl Instance {
         Ok(decisions)
     }
 
-    /// Asks a gatekeeper for a decision about a request.
-    pub(super) async fn connect(&mut self, request: Request) -> Result<Admission> {
+    /// Asks a gatekeeper for a decision about a request. Also returns what the call has read of the store.
+    pub(super) async fn connect(
+        &mut self,
+        request: Request,
+        http: HttpPhase,
+    ) -> Result<(Admission, Option<Box<Draft>>)> {
         self.store.data_mut().record.open_with(Capability::Reads, None);
         self.begin(Subject::Request(Arc::new(request)), None, READABLE);
+        self.store.data_mut().http = http;
         let admission = self.exports.connect()?.call_connect(&mut self.store).await?.map_err(Fault::failed)?;
-        Ok(Admission::from(admission).checked()?)
+        Ok((Admission::from(admission).checked()?, self.store.data_mut().take_draft()))
     }
 
     /// Begins a call without entries.
@@ -206,12 +218,17 @@ impl Borrowed<'_> {
         mut self,
         call: &Call,
         entries: EntryAccess,
+        http: HttpPhase,
         unfinished: Option<&mut Option<Box<CallEntries>>>,
     ) -> Result<Outcome, Fault> {
         let Call { member, assigns, room, usage, callback } = call;
         let instance = &mut *self.instance;
         instance.store.data_mut().record.open(usage.clone(), callback.given());
         instance.begin_with(entries, Subject::Member(Arc::clone(member)), Some(member.topic.clone()), WRITABLE);
+        // A member that has ended must not wait.
+        if !matches!(callback, Callback::Terminate(_)) {
+            instance.store.data_mut().http = http;
+        }
         let (topic, room) = (member.topic.as_str(), room.as_deref());
         let membership = Membership { id: member.id, topic, assigns, room };
         let (store, channel) = (&mut instance.store, instance.exports.channel()?);

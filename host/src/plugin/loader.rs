@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::backtrace::fault_of;
@@ -17,7 +18,7 @@ use super::pool::{Pool, PoolLimits};
 use super::script::{Script, SharedScript, evaluation_failure, is_build};
 use super::{Anatomy, Cache, Digest, Engine, Kind, Tools, WasmPlugin, compiler, wasi};
 use crate::contract::limits::keys;
-use crate::contract::{CallLimits, Surroundings, limit_key};
+use crate::contract::{CallLimits, Http, Surroundings, limit_key};
 use crate::routes::{NamedGatekeeper, Probation, Route, RouteSpec, Takes};
 use crate::store::Store;
 
@@ -35,6 +36,8 @@ pub struct Loader {
     pub surroundings: Arc<dyn Surroundings>,
     /// The store in which plugins keep data.
     pub store: Store,
+    /// The requests by HTTP that plugins may ask for.
+    pub http: Arc<Http>,
 }
 
 /// A loaded plugin that has not been published yet.
@@ -203,8 +206,9 @@ impl Loader {
 
     fn context(&self, origin: &Arc<Origin>, own: Grants, script: Option<SharedScript>) -> Arc<GuestContext> {
         let (limits, surroundings) = (Arc::clone(&self.call_limits), Arc::clone(&self.surroundings));
-        let (origin, store) = (Arc::clone(origin), self.store.clone());
-        Arc::new(GuestContext { origin, own, limits, surroundings, store, script })
+        let (origin, store, http) = (Arc::clone(origin), self.store.clone(), Arc::clone(&self.http));
+        let (access, waiting) = (http.access(&origin.name), Semaphore::new(self.pool_limits.waiting()));
+        Arc::new(GuestContext { origin, own, limits, surroundings, store, http, access, waiting, script })
     }
 
     /// Links the component, and finds its exports. Their types must match the contract.

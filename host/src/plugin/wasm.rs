@@ -6,12 +6,12 @@ use bytes::Bytes;
 
 use super::Engine;
 use super::again::CallOf;
-use super::guest::EntryAccess;
+use super::guest::{EntryAccess, HttpPhase};
 use super::pool::{Borrowed, Pool};
 use super::within::Within;
 use crate::contract::{
-    Admission, Behaviour, Call, CallFuture, CallLimits, Decision, Fault, Gatekeeper, Outcome, Passing, Request,
-    TopicCall, Upgrade,
+    Admission, Behaviour, Call, CallFuture, CallInput, CallLimits, Decision, Fault, Gatekeeper, HttpAnswers, Outcome,
+    Passing, Request, TopicCall, Upgrade,
 };
 use crate::entries::EntryInput;
 
@@ -33,6 +33,14 @@ impl WasmPlugin {
         EntryAccess::Unused { input: input.clone(), has_upgrade: self.pool.upgrades_entries() }
     }
 
+    /// What a run of a call may ask for by HTTP. A plugin without a grant has no journal.
+    pub(super) fn http(&self, answers: &HttpAnswers) -> HttpPhase {
+        if !self.pool.has_http() {
+            return HttpPhase::Closed;
+        }
+        HttpPhase::Open { journal: answers.journal(), place: 0 }
+    }
+
     /// Runs a call on an instance, within the call's wall time. If the future is dropped before it ends, the instance
     /// is dropped too.
     fn run<'a, T: Send + 'a, F>(&'a self, call: impl FnOnce(Borrowed<'a>) -> F + Send + 'a) -> CallFuture<'a, T>
@@ -47,31 +55,49 @@ impl WasmPlugin {
     }
 }
 
+impl WasmPlugin {
+    /// Asks a gatekeeper that may wait for answers by HTTP. If what it has read of the store has changed meanwhile, it decides
+    /// again, with the same answers. The caller limits the time.
+    async fn connect_until_current(&self, mut borrowed: Borrowed<'_>, request: Request) -> Result<Admission, Fault> {
+        let answers = HttpAnswers::default();
+        loop {
+            let result = borrowed.instance.connect(request.clone(), self.http(&answers)).await;
+            let (admission, draft) = borrowed.settle(result)?;
+            if draft.is_none_or(|draft| self.pool.is_current(&draft)) {
+                return Ok(admission);
+            }
+            borrowed = self.pool.take().await?;
+        }
+    }
+}
+
 impl Behaviour for WasmPlugin {
-    fn call<'a>(&'a self, call: &'a Call, entries: Option<&'a EntryInput>) -> CallFuture<'a, Outcome> {
-        let Some(entries) = entries else {
-            return self.run(move |borrowed| borrowed.call(call, EntryAccess::Closed, None));
+    fn call<'a>(&'a self, call: &'a Call, input: CallInput<'a>) -> CallFuture<'a, Outcome> {
+        let http = self.http(input.http);
+        let Some(entries) = input.entries else {
+            return self.run(move |borrowed| borrowed.call(call, EntryAccess::Closed, http, None));
         };
         let entries = self.access(entries);
         self.run(move |borrowed| async move {
             let mut unfinished = None;
-            let result = borrowed.call(call, entries, Some(&mut unfinished)).await;
+            let result = borrowed.call(call, entries, http, Some(&mut unfinished)).await;
             match unfinished {
                 None => result,
-                Some(entries) => Box::pin(self.call_again(CallOf::Member(call), entries)).await,
+                Some(entries) => Box::pin(self.call_again(CallOf::Member(call), input.http, entries)).await,
             }
         })
     }
 
-    fn call_topic<'a>(&'a self, call: &'a TopicCall, entries: Option<&'a EntryInput>) -> CallFuture<'a, Outcome> {
-        let entries = entries.map_or(EntryAccess::Closed, |entries| self.access(entries));
+    fn call_topic<'a>(&'a self, call: &'a TopicCall, input: CallInput<'a>) -> CallFuture<'a, Outcome> {
+        let http = self.http(input.http);
+        let entries = input.entries.map_or(EntryAccess::Closed, |entries| self.access(entries));
         self.run(move |mut borrowed: Borrowed<'_>| async move {
-            let result = borrowed.instance.call_topic(call, entries).await;
+            let result = borrowed.instance.call_topic(call, entries, http).await;
             let unfinished = borrowed.instance.guest_mut().take_unfinished();
             let result = borrowed.settle(result);
             match unfinished {
                 None => result,
-                Some(entries) => Box::pin(self.call_again(CallOf::Topic(call), entries)).await,
+                Some(entries) => Box::pin(self.call_again(CallOf::Topic(call), input.http, entries)).await,
             }
         })
     }
@@ -96,10 +122,13 @@ impl Behaviour for WasmPlugin {
 
 impl Gatekeeper for WasmPlugin {
     fn connect(&self, request: Request) -> CallFuture<'_, Admission> {
-        self.run(move |mut borrowed: Borrowed<'_>| async move {
-            let result = borrowed.instance.connect(request).await;
-            borrowed.settle(result)
-        })
+        if !self.pool.has_http() {
+            return self.run(move |mut borrowed: Borrowed<'_>| async move {
+                let result = borrowed.instance.connect(request, HttpPhase::Closed).await;
+                borrowed.settle(result).map(|(admission, _)| admission)
+            });
+        }
+        self.run(move |borrowed| async move { self.connect_until_current(borrowed, request).await })
     }
 
     fn origin(&self) -> (&str, u32) {

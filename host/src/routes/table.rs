@@ -220,16 +220,16 @@ mod tests {
     use super::*;
     use bytes::Bytes;
 
-    use crate::contract::{Call, CallFuture, Decision, EntryInput, Fault, Outcome, Passing, TopicCall, Upgrade};
+    use crate::contract::{Call, CallFuture, CallInput, Decision, Fault, Outcome, Passing, TopicCall, Upgrade};
 
     struct Nothing;
 
     impl Behaviour for Nothing {
-        fn call<'a>(&'a self, _: &'a Call, _: Option<&'a EntryInput>) -> CallFuture<'a, Outcome> {
+        fn call<'a>(&'a self, _: &'a Call, _: CallInput<'a>) -> CallFuture<'a, Outcome> {
             Box::pin(async { Err(Fault::failed("this test makes no calls")) })
         }
 
-        fn call_topic<'a>(&'a self, _: &'a TopicCall, _: Option<&'a EntryInput>) -> CallFuture<'a, Outcome> {
+        fn call_topic<'a>(&'a self, _: &'a TopicCall, _: CallInput<'a>) -> CallFuture<'a, Outcome> {
             Box::pin(async { Err(Fault::failed("this test makes no calls")) })
         }
 

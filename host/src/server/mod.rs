@@ -15,7 +15,10 @@ mod vital;
 
 pub use api_key::{api_key_file, made_api_key};
 pub use check::{Checked, check};
-pub use config::{ApiTable, AuthName, Config, JwtTable, LogFormat, MountTable, PluginTable, TokenTable, TransportName};
+pub use config::{
+    ApiTable, AuthName, Config, HttpGrant, HttpGrantTable, JwtTable, LogFormat, MountTable, PluginTable, TokenTable,
+    TransportName,
+};
 pub use findings::Finding;
 pub use host::{Host, loader};
 pub use limits::Limits;

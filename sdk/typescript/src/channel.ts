@@ -80,7 +80,7 @@ export interface Channel<S extends object, R extends object> {
   join?(params: any, socket: Socket<S, R>): Answer;
   /** Messages of the client, by event. Returns the response, or nothing. */
   on?: Record<string, (payload: any, socket: Socket<S, R>) => Answer>;
-  /** Messages that no client sent: timers, other topics, answers. */
+  /** Messages that no client sent: timers, other topics, answers of other topics and by HTTP. */
   info?: Record<string, (payload: any, socket: Socket<S, R>, message: { source: string; topic: string }) => Answer>;
   /** Messages to the topic, by event. Returns the answer. */
   message?: Record<string, (payload: any, topic: Topic<R>) => Answer>;

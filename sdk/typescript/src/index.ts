@@ -8,6 +8,8 @@ import { onlyInCallbacks } from "./phase.ts";
 
 export { channel, drop, handOver, plugin, refuse, stop } from "./channel.ts";
 export type { Answer, Channel, Recipient, Tick } from "./channel.ts";
+export { http, HttpFailure, HttpResponse } from "./http.ts";
+export type { HttpOptions, HttpRequest } from "./http.ts";
 export { entries, store } from "./stored.ts";
 export type { Range } from "./stored.ts";
 export { Socket, Topic } from "./topic.ts";

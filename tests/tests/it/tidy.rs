@@ -9,12 +9,14 @@ const FILE_LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 80;
 
 /// The checked folders. Generated files aren't checked.
-const FOLDERS: [&str; 10] = [
+const FOLDERS: [&str; 12] = [
     "host/src",
     "host/tests",
     "kit/src",
     "guest/src",
     "guest/tests",
+    "outbound/src",
+    "outbound/tests",
     "semantics/src",
     "world/src",
     "xtask/src",
@@ -32,7 +34,8 @@ const RETIRED: [&str; 52] = [
 ];
 
 /// The folders in which these names are retired. Types that come from the contract keep the contract's names.
-const RETIRED_IN: [&str; 6] = ["host/src", "kit/src", "guest/src/testing", "semantics/src", "world/src", "xtask/src"];
+const RETIRED_IN: [&str; 7] =
+    ["host/src", "kit/src", "guest/src/testing", "outbound/src", "semantics/src", "world/src", "xtask/src"];
 
 /// Names that are retired in all folders.
 const RETIRED_EVERYWHERE: [&str; 19] = [

@@ -7,7 +7,9 @@ use bytes::Bytes;
 
 use super::fault_log::{Failed, FaultLine};
 use super::saved::{EntriesOfCall, Saved};
-use crate::contract::{Answer, Call, CallFuture, Effect, Fault, Member, Outcome, Part, TopicCall, Upgrade};
+use crate::contract::{
+    Answer, Call, CallFuture, CallInput, Effect, Fault, HttpAnswers, Member, Outcome, Part, TopicCall, Upgrade,
+};
 use crate::entries::{EntryInput, PendingEntries, TopicEntries};
 use crate::protocol::Topic;
 use crate::routes::Route;
@@ -31,6 +33,8 @@ pub(in crate::channel) struct StateSnapshot {
     pub(in crate::channel) entries: Option<Arc<TopicEntries>>,
     /// Whether a call sees the entries as they were at the topic's rollback point.
     pub(in crate::channel) is_before: bool,
+    /// The answers by HTTP that the runs of the call have got so far.
+    pub(in crate::channel) http: HttpAnswers,
 }
 
 /// The result of a call: the parts of its outcome, and the states to commit in place of those of the outcome. It is moved
@@ -112,7 +116,7 @@ async fn evaluate(route: &Route, call: &mut PluginCall, states: &StateSnapshot) 
         keeps_old: route.trial().is_some_and(|(probation, _)| probation.can_roll_back()),
         is_before: states.is_before,
     });
-    let outcome = call.run(route, entries.as_ref()).await?;
+    let outcome = call.run(route, CallInput { entries: entries.as_ref(), http: &states.http }).await?;
     route.spec.check_room(outcome.room.is_some(), &outcome.effects)?;
     let Outcome { assigns: new_assigns, room: new_room, entries: pending, draft, effects, answer } = outcome;
     let (assigns, is_commit) = assigns.or_new(new_assigns);
@@ -184,10 +188,10 @@ impl PluginCall {
     }
 
     /// Runs it on one generation.
-    fn run<'a>(&'a self, route: &'a Route, entries: Option<&'a EntryInput>) -> CallFuture<'a, Outcome> {
+    fn run<'a>(&'a self, route: &'a Route, input: CallInput<'a>) -> CallFuture<'a, Outcome> {
         match self {
-            Self::Member(call) => route.behaviour.call(call, entries),
-            Self::Topic(call) => route.behaviour.call_topic(call, entries),
+            Self::Member(call) => route.behaviour.call(call, input),
+            Self::Topic(call) => route.behaviour.call_topic(call, input),
         }
     }
 
@@ -229,7 +233,8 @@ impl StateSnapshot {
             Some(saved) => saved.for_build(route, part).map(Some),
         };
         let (assigns, room) = (former(&self.assigns, Part::Assigns)?, former(&self.room, Part::Room)?);
-        Some(Self { assigns, room, entries: self.entries.clone(), is_before: true })
+        // A clone shares the answers: if the failed call has got some, the journal exists.
+        Some(Self { assigns, room, entries: self.entries.clone(), is_before: true, http: self.http.clone() })
     }
 
     fn is_untouched(&self) -> bool {

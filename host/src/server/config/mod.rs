@@ -1,5 +1,6 @@
 //! The configuration file `bennu.toml`. Flags of the command line take precedence over it.
 
+mod http;
 mod json;
 mod mount;
 
@@ -22,6 +23,7 @@ use crate::protocol::Pattern;
 use crate::routes::ProbationTerms;
 use crate::store::Owner;
 
+pub use http::{HttpGrant, HttpGrantTable};
 pub use mount::{AuthName, JwtTable, MountTable, TokenTable, TransportName};
 
 /// The format of the log.
@@ -45,6 +47,10 @@ pub struct PluginTable {
     pub publish: Vec<String>,
     /// Patterns of further topics that the plugin may subscribe to and read about.
     pub read: Vec<String>,
+    /// The URLs that the plugin may ask for by HTTP, such as `https://api.example.com/v1/*`.
+    pub http: Vec<HttpGrant>,
+    /// Headers with secrets that the host adds to the plugin's requests, by the origin of the server.
+    pub http_headers: BTreeMap<String, BTreeMap<String, SecretSource>>,
     /// The name under which the plugin's data is stored. Default: the plugin's name. With this key, the name of the plugin's
     /// file may change, for example with its version.
     pub store: Option<String>,
@@ -224,6 +230,7 @@ impl Config {
             patterns(name, "publish", &table.publish)?;
             patterns(name, "read", &table.read)?;
             table.json(name)?;
+            table.check_http(name)?;
         }
         self.check_stores()
     }
