@@ -43,7 +43,7 @@ impl Channel for Asker {
         Ok(Decision::Pass)
     }
 
-    fn handle_tick(_topic: &mut Topic<u32>, _tick: Tick) -> Ticked {
+    fn handle_tick(_topic: &mut Topic<u32>, _tick: &Tick) -> Ticked {
         http::get(URL).map(drop).map_err(|failure| Error::Failed(failure.to_string()))
     }
 

@@ -1,9 +1,11 @@
 //! The one trait between the channel logic of the host and the code that runs callbacks.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-use super::{Call, Decision, Fault, HttpAnswers, Outcome, Passing, TopicCall, Upgrade};
+use super::{Call, Decision, Fault, HttpJournal, Outcome, Passing, TopicCall, Upgrade};
 use crate::entries::EntryInput;
 
 /// The future of a running call.
@@ -14,8 +16,8 @@ pub type CallFuture<'a, T> = BoxFuture<'a, Result<T, Fault>>;
 pub struct CallInput<'a> {
     /// The entries of the topic, if the plugin uses entries and the topic has them.
     pub entries: Option<&'a EntryInput>,
-    /// The answers by HTTP that earlier runs of the same call have got.
-    pub http: &'a HttpAnswers,
+    /// The answers by HTTP that earlier runs of the same call have got, if the plugin may ask for some.
+    pub http: Option<&'a Arc<HttpJournal>>,
 }
 
 /// The code that runs callbacks: a wasm plugin, or a scripted behaviour in tests.

@@ -1,7 +1,7 @@
 //! Requests by HTTP that plugins ask for: who may ask for what, and the client that sends them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bennu_outbound::{Access, Answer, Checked, Client, Failure, OutboundCounts, OutboundLimits, Refused, Request};
@@ -185,21 +185,9 @@ fn not_sent(detail: &str) -> HttpFailure {
 }
 
 /// The answers that a call has got, for its later runs: a call runs again after a conflict in the store, after an upgrade of
-/// entries, and on the previous build during a probation. A call without requests needs no memory for it.
-#[derive(Clone, Debug, Default)]
-pub struct HttpAnswers(OnceLock<Arc<HttpJournal>>);
-
-/// The requests of a call in the order of their first runs, each with its result.
+/// entries, and on the previous build during a probation. It has the requests in their order, each with its result.
 #[derive(Debug, Default)]
 pub struct HttpJournal(Mutex<Vec<(HttpRequest, HttpResult)>>);
-
-impl HttpAnswers {
-    /// Returns the journal. All runs of the call share it.
-    #[must_use]
-    pub fn journal(&self) -> Arc<HttpJournal> {
-        Arc::clone(self.0.get_or_init(Arc::default))
-    }
-}
 
 impl HttpJournal {
     /// Returns the result that an earlier run got for this request at this place in the call.
@@ -234,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_run_gets_the_answers_of_the_runs_before_it_as_long_as_it_asks_the_same() {
-        let journal = HttpAnswers::default().journal();
+        let journal = HttpJournal::default();
         journal.note(0, request("a"), response(1));
         journal.note(1, request("b"), response(2));
         assert_eq!(journal.find(0, &request("a")), Some(response(1)));

@@ -23,7 +23,7 @@ pub use bennu_semantics::{
     Source, Stop, Tick, TimerId, TopicCall, TopicCallback, Upgrade, http_payload, limit_key, limits, one_line,
 };
 pub use connect::{Admission, Gatekeeper, Headers, Identity, Request, Uri};
-pub use http::{Http, HttpAnswers, HttpClient, HttpJournal, HttpLimits, MemberRequest};
+pub use http::{Http, HttpClient, HttpJournal, HttpLimits, MemberRequest};
 pub use member::{Call, Member, SocketFacts};
 pub use outcome::Outcome;
 pub use plain::plain;

@@ -4,11 +4,12 @@
 //! that needs it. A second instance could: but if as many calls need one as there are instances, all of them would wait for
 //! ever. So the call is ended, which is no fault. It has had no effect yet.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::guest::EntryAccess;
+use super::guest::{EntryAccess, HttpPhase};
 use super::wasm::WasmPlugin;
-use crate::contract::{Call, Fault, HttpAnswers, Outcome, TopicCall};
+use crate::contract::{Call, Fault, HttpJournal, Outcome, TopicCall};
 use crate::entries::{CallEntries, StaleEntries, StaleEntry};
 use crate::protocol::Topic;
 
@@ -28,17 +29,18 @@ impl WasmPlugin {
     pub(super) async fn call_again(
         &self,
         call: CallOf<'_>,
-        http: &HttpAnswers,
+        http: Option<&Arc<HttpJournal>>,
         mut entries: Box<CallEntries>,
     ) -> Result<Outcome, Fault> {
         loop {
             self.upgrade_entries(call.topic(), &mut entries).await?;
             let (access, mut unfinished) = (EntryAccess::Used(entries), None);
-            let (mut borrowed, http) = (self.pool.take().await?, self.http(http));
+            let mut borrowed = self.pool.take().await?;
+            borrowed.instance.guest_mut().open_http(HttpPhase::of(http));
             let result = match call {
-                CallOf::Member(call) => borrowed.call(call, access, http, Some(&mut unfinished)).await,
+                CallOf::Member(call) => borrowed.call(call, access, Some(&mut unfinished)).await,
                 CallOf::Topic(call) => {
-                    let result = borrowed.instance.call_topic(call, access, http).await;
+                    let result = borrowed.instance.call_topic(call, access).await;
                     unfinished = borrowed.instance.guest_mut().take_unfinished();
                     borrowed.settle(result)
                 }

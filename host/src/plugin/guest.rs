@@ -89,6 +89,13 @@ pub(super) enum HttpPhase {
     Open { journal: Arc<HttpJournal>, place: usize },
 }
 
+impl HttpPhase {
+    /// The begin of a run of a call with this journal.
+    pub(super) fn of(journal: Option<&Arc<HttpJournal>>) -> Self {
+        journal.map_or(Self::Closed, |journal| Self::Open { journal: Arc::clone(journal), place: 0 })
+    }
+}
+
 /// The subject of a call.
 pub(super) enum Subject {
     /// No member: `describe`, `upgrade`, `handle-out` and all callbacks of a topic.
@@ -106,6 +113,8 @@ pub(super) struct Guest {
     pub(super) storage: Storage,
     pub(super) entries: EntryAccess,
     pub(super) http: HttpPhase,
+    /// The phase of the next call. It isn't an argument of the call, because the future of each call would be larger.
+    next_http: HttpPhase,
     /// The topic of the call, for the log.
     pub(super) topic: Option<Topic>,
     pub(super) log_lines: usize,
@@ -152,6 +161,7 @@ impl Guest {
             storage: Storage::Closed,
             entries: EntryAccess::Closed,
             http: HttpPhase::Closed,
+            next_http: HttpPhase::Closed,
             topic: None,
             log_lines: 0,
             evaluation: None,
@@ -230,12 +240,17 @@ impl Guest {
             EntryAccess::Used(used) => used.topic().with_published(|all| self.record.set_published(all)),
         }
         self.entries = entries;
-        self.http = HttpPhase::Closed;
+        self.http = std::mem::take(&mut self.next_http);
         self.topic = topic;
         self.log_lines = 0;
         self.has_waited = false;
         self.memory_refused = false;
         self.epochs_left = epochs(self.context.limits.cpu);
+    }
+
+    /// Allows the next call to wait for answers by HTTP, or not.
+    pub(super) fn open_http(&mut self, http: HttpPhase) {
+        self.next_http = http;
     }
 
     /// Prepares for the evaluation of the instance's script.

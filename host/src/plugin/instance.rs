@@ -94,16 +94,10 @@ impl Instance {
     }
 
     /// Runs a callback of a topic, and checks the outcome against the limits.
-    pub(super) async fn call_topic(
-        &mut self,
-        call: &TopicCall,
-        entries: EntryAccess,
-        http: HttpPhase,
-    ) -> Result<Outcome> {
+    pub(super) async fn call_topic(&mut self, call: &TopicCall, entries: EntryAccess) -> Result<Outcome> {
         let TopicCall { topic, room, callback } = call;
         self.store.data_mut().record.open_with(Capability::Topic, callback.given());
         self.begin_with(entries, Subject::Nobody, Some(topic.clone()), WRITABLE);
-        self.store.data_mut().http = http;
         let (store, name, room) = (&mut self.store, topic.as_str(), room.as_deref());
         let called = match callback {
             TopicCallback::Message { event, payload } => {
@@ -164,14 +158,9 @@ impl Instance {
     }
 
     /// Asks a gatekeeper for a decision about a request. Also returns what the call has read of the store.
-    pub(super) async fn connect(
-        &mut self,
-        request: Request,
-        http: HttpPhase,
-    ) -> Result<(Admission, Option<Box<Draft>>)> {
+    pub(super) async fn connect(&mut self, request: Request) -> Result<(Admission, Option<Box<Draft>>)> {
         self.store.data_mut().record.open_with(Capability::Reads, None);
         self.begin(Subject::Request(Arc::new(request)), None, READABLE);
-        self.store.data_mut().http = http;
         let admission = self.exports.connect()?.call_connect(&mut self.store).await?.map_err(Fault::failed)?;
         Ok((Admission::from(admission).checked()?, self.store.data_mut().take_draft()))
     }
@@ -218,7 +207,6 @@ impl Borrowed<'_> {
         mut self,
         call: &Call,
         entries: EntryAccess,
-        http: HttpPhase,
         unfinished: Option<&mut Option<Box<CallEntries>>>,
     ) -> Result<Outcome, Fault> {
         let Call { member, assigns, room, usage, callback } = call;
@@ -226,8 +214,8 @@ impl Borrowed<'_> {
         instance.store.data_mut().record.open(usage.clone(), callback.given());
         instance.begin_with(entries, Subject::Member(Arc::clone(member)), Some(member.topic.clone()), WRITABLE);
         // A member that has ended must not wait.
-        if !matches!(callback, Callback::Terminate(_)) {
-            instance.store.data_mut().http = http;
+        if matches!(callback, Callback::Terminate(_)) {
+            instance.store.data_mut().http = HttpPhase::Closed;
         }
         let (topic, room) = (member.topic.as_str(), room.as_deref());
         let membership = Membership { id: member.id, topic, assigns, room };

@@ -193,9 +193,9 @@ impl Loader {
             Kind::Plugin => self.describe(&mut instance, prepared.has_handle_out()).await?,
             Kind::Gatekeeper => Vec::new(),
         };
-        let takes = prepared.takes(&anatomy);
         let own = routes.iter().map(|route| route.pattern.clone()).collect();
         let context = self.context(&origin, own, script);
+        let takes = prepared.takes(&anatomy, !context.access.is_empty());
         // The instance occupies a place that the first call may need.
         drop(instance);
         let (capacity, ticker) = (Arc::clone(&self.engine.capacity), Arc::clone(&self.engine.ticker));

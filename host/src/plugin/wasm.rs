@@ -10,8 +10,8 @@ use super::guest::{EntryAccess, HttpPhase};
 use super::pool::{Borrowed, Pool};
 use super::within::Within;
 use crate::contract::{
-    Admission, Behaviour, Call, CallFuture, CallInput, CallLimits, Decision, Fault, Gatekeeper, HttpAnswers, Outcome,
-    Passing, Request, TopicCall, Upgrade,
+    Admission, Behaviour, Call, CallFuture, CallInput, CallLimits, Decision, Fault, Gatekeeper, Outcome, Passing,
+    Request, TopicCall, Upgrade,
 };
 use crate::entries::EntryInput;
 
@@ -33,14 +33,6 @@ impl WasmPlugin {
         EntryAccess::Unused { input: input.clone(), has_upgrade: self.pool.upgrades_entries() }
     }
 
-    /// What a run of a call may ask for by HTTP. A plugin without a grant has no journal.
-    pub(super) fn http(&self, answers: &HttpAnswers) -> HttpPhase {
-        if !self.pool.has_http() {
-            return HttpPhase::Closed;
-        }
-        HttpPhase::Open { journal: answers.journal(), place: 0 }
-    }
-
     /// Runs a call on an instance, within the call's wall time. If the future is dropped before it ends, the instance
     /// is dropped too.
     fn run<'a, T: Send + 'a, F>(&'a self, call: impl FnOnce(Borrowed<'a>) -> F + Send + 'a) -> CallFuture<'a, T>
@@ -59,9 +51,10 @@ impl WasmPlugin {
     /// Asks a gatekeeper that may wait for answers by HTTP. If what it has read of the store has changed meanwhile, it decides
     /// again, with the same answers. The caller limits the time.
     async fn connect_until_current(&self, mut borrowed: Borrowed<'_>, request: Request) -> Result<Admission, Fault> {
-        let answers = HttpAnswers::default();
+        let answers = Arc::default();
         loop {
-            let result = borrowed.instance.connect(request.clone(), self.http(&answers)).await;
+            borrowed.instance.guest_mut().open_http(HttpPhase::of(Some(&answers)));
+            let result = borrowed.instance.connect(request.clone()).await;
             let (admission, draft) = borrowed.settle(result)?;
             if draft.is_none_or(|draft| self.pool.is_current(&draft)) {
                 return Ok(admission);
@@ -73,14 +66,18 @@ impl WasmPlugin {
 
 impl Behaviour for WasmPlugin {
     fn call<'a>(&'a self, call: &'a Call, input: CallInput<'a>) -> CallFuture<'a, Outcome> {
-        let http = self.http(input.http);
+        let http = HttpPhase::of(input.http);
         let Some(entries) = input.entries else {
-            return self.run(move |borrowed| borrowed.call(call, EntryAccess::Closed, http, None));
+            return self.run(move |mut borrowed| {
+                borrowed.instance.guest_mut().open_http(http);
+                borrowed.call(call, EntryAccess::Closed, None)
+            });
         };
         let entries = self.access(entries);
-        self.run(move |borrowed| async move {
+        self.run(move |mut borrowed| async move {
+            borrowed.instance.guest_mut().open_http(http);
             let mut unfinished = None;
-            let result = borrowed.call(call, entries, http, Some(&mut unfinished)).await;
+            let result = borrowed.call(call, entries, Some(&mut unfinished)).await;
             match unfinished {
                 None => result,
                 Some(entries) => Box::pin(self.call_again(CallOf::Member(call), input.http, entries)).await,
@@ -89,10 +86,11 @@ impl Behaviour for WasmPlugin {
     }
 
     fn call_topic<'a>(&'a self, call: &'a TopicCall, input: CallInput<'a>) -> CallFuture<'a, Outcome> {
-        let http = self.http(input.http);
+        let http = HttpPhase::of(input.http);
         let entries = input.entries.map_or(EntryAccess::Closed, |entries| self.access(entries));
         self.run(move |mut borrowed: Borrowed<'_>| async move {
-            let result = borrowed.instance.call_topic(call, entries, http).await;
+            borrowed.instance.guest_mut().open_http(http);
+            let result = borrowed.instance.call_topic(call, entries).await;
             let unfinished = borrowed.instance.guest_mut().take_unfinished();
             let result = borrowed.settle(result);
             match unfinished {
@@ -124,7 +122,7 @@ impl Gatekeeper for WasmPlugin {
     fn connect(&self, request: Request) -> CallFuture<'_, Admission> {
         if !self.pool.has_http() {
             return self.run(move |mut borrowed: Borrowed<'_>| async move {
-                let result = borrowed.instance.connect(request, HttpPhase::Closed).await;
+                let result = borrowed.instance.connect(request).await;
                 borrowed.settle(result).map(|(admission, _)| admission)
             });
         }
