@@ -112,6 +112,8 @@ mod upgrade;
 mod guides {
     #[doc = include_str!("../../README.md")]
     mod readme {}
+    #[doc = include_str!("../../docs/history.md")]
+    mod history {}
     #[doc = include_str!("../../docs/http.md")]
     mod http {}
     #[doc = include_str!("../../docs/phoenix.md")]

@@ -48,7 +48,7 @@ pub use follows::Follows;
 pub use http::{HttpFailure, HttpRequest, HttpResponse, HttpResult, HttpTable, http_payload};
 pub use json::{read_object, read_value};
 pub use limits::{CallLimits, limit_key};
-pub use manifest::{ManifestError, OnFault, RoomKind, RouteSpec, Turns};
+pub use manifest::{HistorySpec, ManifestError, OnFault, RoomKind, RouteSpec, Turns};
 pub use name::{NAME_BYTES_MAX, Pattern, PatternError, REF_BYTES_MAX, Topic};
 pub use payload::{Payload, PayloadError};
 pub use presence_window::{MergeableDiff, Offer, PresenceWindow};

@@ -7,7 +7,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::guest::{EntryAccess, HttpPhase};
+use super::guest::EntryAccess;
+use super::http_phase::HttpPhase;
 use super::wasm::WasmPlugin;
 use crate::contract::{Call, Fault, HttpJournal, Outcome, TopicCall};
 use crate::entries::{CallEntries, StaleEntries, StaleEntry};

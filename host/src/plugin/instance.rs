@@ -9,7 +9,8 @@ use super::backtrace::with_diagnostics;
 use super::bindings::bennu::channel::types::{Membership, Route};
 use super::capacity::CapacityPermit;
 use super::exports::{Exports, Prepared};
-use super::guest::{EntryAccess, Guest, HttpPhase, Storage, Subject};
+use super::guest::{EntryAccess, Guest, Storage, Subject};
+use super::http_phase::HttpPhase;
 use super::pool::Borrowed;
 use super::script;
 use crate::contract::{

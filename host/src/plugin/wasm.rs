@@ -6,27 +6,28 @@ use bytes::Bytes;
 
 use super::Engine;
 use super::again::CallOf;
-use super::guest::{EntryAccess, HttpPhase};
+use super::guest::EntryAccess;
+use super::http_phase::HttpPhase;
 use super::pool::{Borrowed, Pool};
 use super::within::Within;
 use crate::contract::{
-    Admission, Behaviour, Call, CallFuture, CallInput, CallLimits, Decision, Fault, Gatekeeper, Outcome, Passing,
+    Admission, Behaviour, Call, CallFuture, CallInput, Decision, Fault, Gatekeeper, HttpJournal, Outcome, Passing,
     Request, TopicCall, Upgrade,
 };
 use crate::entries::EntryInput;
+use crate::store::Draft;
 
 /// One generation of a plugin. It is dropped with the last call that runs on it.
 pub struct WasmPlugin {
     pub(super) pool: Pool,
-    limits: Arc<CallLimits>,
     /// Its ticker thread interrupts the guests. The thread must run for as long as a guest may run, even after the
     /// loader is dropped.
     engine: Engine,
 }
 
 impl WasmPlugin {
-    pub(super) fn new(pool: Pool, limits: Arc<CallLimits>, engine: Engine) -> Self {
-        Self { pool, limits, engine }
+    pub(super) fn new(pool: Pool, engine: Engine) -> Self {
+        Self { pool, engine }
     }
 
     fn access(&self, input: &EntryInput) -> EntryAccess {
@@ -39,28 +40,54 @@ impl WasmPlugin {
     where
         F: Future<Output = Result<T, Fault>> + Send + 'a,
     {
-        let (limit, signal) = (self.limits.wall, self.engine.ticker.signal());
+        let signal = self.engine.ticker.signal();
         match self.pool.take_idle() {
-            Some(borrowed) => Box::pin(Within::new(limit, signal, call(borrowed))),
-            None => Box::pin(Within::new(limit, signal, async move { call(self.pool.take().await?).await })),
+            Some(borrowed) => Box::pin(Within::new(signal, &self.pool, call(borrowed))),
+            None => Box::pin(Within::new(signal, &self.pool, async move { call(self.pool.take().await?).await })),
         }
     }
 }
 
+/// What a gatekeeper has decided, and what it has read of the store, if that may have changed while it waited.
+pub(super) type Decided = (Admission, Option<Box<Draft>>);
+
+/// The calls of a gatekeeper. `answers` has those by HTTP that earlier runs of the same call have got.
 impl WasmPlugin {
+    /// Asks a gatekeeper once.
+    pub(super) fn decide(&self, request: Request, answers: Arc<HttpJournal>) -> CallFuture<'_, Decided> {
+        self.run(move |borrowed| self.decide_on(borrowed, request, answers))
+    }
+
+    async fn decide_on(
+        &self,
+        mut borrowed: Borrowed<'_>,
+        request: Request,
+        answers: Arc<HttpJournal>,
+    ) -> Result<Decided, Fault> {
+        let has_http = self.pool.has_http();
+        if has_http {
+            borrowed.instance.guest_mut().open_http(HttpPhase::of(Some(&answers)));
+        }
+        let result = borrowed.instance.connect(request).await;
+        borrowed.settle(result).map(|(admission, draft)| (admission, draft.filter(|_| has_http)))
+    }
+
     /// Asks a gatekeeper that may wait for answers by HTTP. If what it has read of the store has changed meanwhile, it decides
     /// again, with the same answers. The caller limits the time.
     async fn connect_until_current(&self, mut borrowed: Borrowed<'_>, request: Request) -> Result<Admission, Fault> {
         let answers = Arc::default();
         loop {
-            borrowed.instance.guest_mut().open_http(HttpPhase::of(Some(&answers)));
-            let result = borrowed.instance.connect(request.clone()).await;
-            let (admission, draft) = borrowed.settle(result)?;
-            if draft.is_none_or(|draft| self.pool.is_current(&draft)) {
+            let (admission, draft) = self.decide_on(borrowed, request.clone(), Arc::clone(&answers)).await?;
+            if draft.is_none_or(|draft| self.is_current(&draft)) {
                 return Ok(admission);
             }
             borrowed = self.pool.take().await?;
         }
+    }
+
+    /// Returns whether the store still has what a call has read.
+    pub(super) fn is_current(&self, draft: &Draft) -> bool {
+        self.pool.is_current(draft)
     }
 }
 

@@ -16,12 +16,13 @@ use super::api_key::{api_key_file, own_api_key};
 use super::data;
 use super::findings::{Finding, findings};
 use super::mounts::{mounts, tokens};
+use super::overview::Overview;
 use super::surroundings::HostSurroundings;
 use super::vital::{Ended, Vital};
 use super::{Config, Limits, MountTable, log_lines_lost};
 use crate::api::{self, Access, Api};
 use crate::channel::Node;
-use crate::contract::{Http, Surroundings};
+use crate::contract::{CallLimits, Http, Surroundings};
 use crate::entries::EntriesNode;
 use crate::plugin::{Builds, Cache, Control, Engine, Kinds, Library, LibraryOptions, Loader, PluginStatuses};
 use crate::protocol::CloseCode;
@@ -57,6 +58,9 @@ pub struct Host {
     sockets: Arc<Sockets>,
     library: Library,
     files: Option<StaticFiles>,
+    /// Routes that a command has added.
+    further: Router,
+    statuses: Arc<PluginStatuses>,
     limits: Limits,
     /// Watches the threads, which have already started. [`Host::serve`] adds the tasks.
     vital: Vital,
@@ -83,8 +87,12 @@ pub fn loader(
             Cache::open(&directory).inspect_err(|error| tracing::warn!("compiled plugins aren't kept: {error:#}")).ok()
         }),
     };
-    let engine = Engine::new(&call_limits, instances)?;
-    Ok(Loader { engine, cache, call_limits, pool_limits: config.limits.pool(), surroundings, store, http })
+    // Address space is reserved for the largest memory that a plugin may have.
+    let own = config.plugins.values().filter_map(|table| table.memory_bytes);
+    let memory_bytes = own.fold(call_limits.memory_bytes, usize::max);
+    let engine = Engine::new(&CallLimits { memory_bytes, ..(*call_limits).clone() }, instances)?;
+    let (pool_limits, repeats_calls) = (config.limits.pool(), config.repeats_calls);
+    Ok(Loader { engine, cache, call_limits, pool_limits, surroundings, store, http, repeats_calls })
 }
 
 impl Host {
@@ -112,6 +120,7 @@ impl Host {
         let http = http(config)?;
         let (limits, pace) = (config.limits.node(), config.limits.pace());
         let node = Node::with_http(Arc::clone(&routes), limits, pace, store.clone(), entries, Arc::clone(&http));
+        node.pubsub.histories.set_limits(config.limits.history());
         let tokens = tokens(config)?;
         let surroundings = HostSurroundings::new(&node).with_tokens(tokens.clone());
         let loader = loader(config, Arc::new(surroundings), store, http, config.limits.instances)?;
@@ -133,7 +142,7 @@ impl Host {
             Some(access) => api::router(Api {
                 node: Arc::clone(&node),
                 sockets: Arc::clone(&sockets),
-                statuses,
+                statuses: Arc::clone(&statuses),
                 control: library.control(),
                 started: Instant::now(),
                 access,
@@ -157,10 +166,30 @@ impl Host {
             sockets,
             library,
             files,
+            further: Router::new(),
+            statuses,
             limits,
             vital,
             failure,
         })
+    }
+
+    /// Adds routes, at the address at which clients connect. They take precedence over static files.
+    pub fn add_routes(&mut self, routes: Router) {
+        self.further = std::mem::take(&mut self.further).merge(routes);
+    }
+
+    /// Inserts HTML at the end of every served page.
+    pub fn insert_into_pages(&mut self, html: &'static str) {
+        if let Some(files) = &mut self.files {
+            files.inserted = Some(html);
+        }
+    }
+
+    /// Returns a handle that answers questions about the plugins and their members.
+    #[must_use]
+    pub fn overview(&self) -> Overview {
+        Overview::new(Arc::clone(&self.node), Arc::clone(&self.statuses))
     }
 
     /// Returns the handle that sends commands to the plugin library.
@@ -203,6 +232,8 @@ impl Host {
             sockets,
             library,
             files,
+            further,
+            statuses: _statuses,
             limits,
             mut vital,
             failure,
@@ -212,6 +243,8 @@ impl Host {
         let mut loading = Vital::default();
         loading.spawn("the task that loads plugins", library.watch());
         vital.spawn("the task that ends members without a plugin", sweep(Arc::clone(&node)));
+        let histories = Arc::clone(&node.pubsub).keep_sweeping_histories();
+        vital.spawn("the task that drops old broadcasts", histories);
         // A separate task, so that `sweep` doesn't have to wait for any number of stored rooms.
         let rooms = Arc::clone(&node);
         vital.spawn("the task that settles stored rooms", async move { rooms.keep_stored_rooms_settled().await });
@@ -220,7 +253,7 @@ impl Host {
             let listening = listen(listener, api, API_CONNECTIONS_MAX, tally);
             vital.spawn("the task that accepts connections to the API", listening);
         }
-        let (router, tally) = (router(mounts, api, files), Arc::clone(&sockets.tally));
+        let (router, tally) = (router(mounts, api.merge(further), files), Arc::clone(&sockets.tally));
         vital.spawn("the task that accepts connections", listen(listener, router, limits.sockets(), tally));
         let outcome = tokio::select! {
             () = stop => Ok(()),
@@ -236,6 +269,7 @@ impl Host {
         }
         // Ends the tasks that accept connections and sweep topics.
         drop(vital);
+        node.pubsub.events.close();
         ending.notify_one();
         let (began, stop) = (Instant::now(), limits.stop());
         let ended = within(stop.mul_f64(STOP_FOR_CHANNELS), async {
@@ -274,7 +308,7 @@ fn http(config: &Config) -> Result<Arc<Http>> {
 pub(super) fn files(config: &Config) -> Result<Option<StaticFiles>> {
     let files = config.static_directory.as_ref().map(|directory| {
         std::fs::read_dir(directory)
-            .map(|_| StaticFiles(directory.clone()))
+            .map(|_| StaticFiles::new(directory.clone()))
             .with_context(|| format!("looking for static files in {}", directory.display()))
     });
     files.transpose()

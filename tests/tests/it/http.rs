@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
-use bennu_tests::{Loading, Setup, TestClient, TestHost, eventually};
+use bennu_tests::{Loading, Setup, TestClient, TestHost, TestProject, eventually};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use crate::documents;
+use crate::projects::LIMITS;
 
 /// A backend: it answers each request with its number, its path and its body, as soon as the test lets it.
 struct Backend {
@@ -393,4 +394,55 @@ async fn a_gatekeeper_asks_the_applications_backend() -> Result<()> {
     ensure!(backend.requests().len() == 3);
     host.stop().await?;
     Ok(())
+}
+
+const ASKING_GATE: &str = r#"import { config, gatekeeper, http, store } from "bennu";
+
+export default gatekeeper(() => {
+  const seen = store.get("seen") ?? null;
+  const answer = http.get(config<{ url: string }>().url).text();
+  return { user: answer, claims: { seen, after: store.get("seen") ?? null } };
+});
+"#;
+
+const ASKING: &str = r#"import { channel, config, http, plugin, store } from "bennu";
+
+const ask = () => http.get(config<{ url: string }>().url).text();
+
+export default plugin({ "asks:*": channel({
+  join: (_: unknown, socket) => ({ user: socket.user, answer: ask() }),
+  on: {
+    count() {
+      const count = (store.get<number>("count") ?? 0) + 1, answers = [ask(), ask()];
+      store.put("count", count);
+      return { count, answers };
+    },
+  },
+}) });
+"#;
+
+/// `bennu dev` runs each call on two instances. The second run gets the answers of the first one, so both do the same, and the
+/// backend gets each request once.
+#[tokio::test]
+async fn a_call_that_is_run_twice_asks_once() -> Result<()> {
+    let backend = Backend::open().await?;
+    let plugin = |name: &str| {
+        let (url, grant) = (backend.url(&format!("/{name}")), backend.url("/*"));
+        format!("[plugins.{name}]\nconfig = {{ url = \"{url}\" }}\nhttp = [\"{grant}\"]\n")
+    };
+    let config = format!("load = [\"plugins\"]\n{LIMITS}\n{}{}", plugin("gate"), plugin("asks"));
+    let files = [("bennu.toml", &*config), ("plugins/gate.ts", ASKING_GATE), ("plugins/asks.ts", ASKING)];
+    let project = TestProject::new(&files)?;
+    let host = project.dev(&[]).await?;
+    for name in ["gate: generation 1 in ", "asks: generation 1 in "] {
+        host.log().find(0, name, |line| line.text.contains(name)).await?;
+    }
+    let mut client = host.connect().await?;
+    let joined = client.join("asks:1", &json!({})).await?;
+    ensure!(joined == json!({ "user": "1 /gate", "answer": "2 /asks" }), "{joined}");
+    let counted = client.call("asks:1", "count", &json!({})).await?;
+    ensure!(counted == json!({ "count": 1, "answers": ["3 /asks", "4 /asks"] }), "{counted}");
+    let requests = backend.requests();
+    ensure!(requests.len() == 4, "{requests:?}");
+    client.close().await
 }

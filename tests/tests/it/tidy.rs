@@ -9,10 +9,9 @@ const FILE_LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 80;
 
 /// The checked folders. Generated files aren't checked.
-const FOLDERS: [&str; 12] = [
+const FOLDERS: [&str; 11] = [
     "host/src",
     "host/tests",
-    "kit/src",
     "guest/src",
     "guest/tests",
     "outbound/src",
@@ -34,8 +33,8 @@ const RETIRED: [&str; 52] = [
 ];
 
 /// The folders in which these names are retired. Types that come from the contract keep the contract's names.
-const RETIRED_IN: [&str; 7] =
-    ["host/src", "kit/src", "guest/src/testing", "outbound/src", "semantics/src", "world/src", "xtask/src"];
+const RETIRED_IN: [&str; 6] =
+    ["host/src", "guest/src/testing", "outbound/src", "semantics/src", "world/src", "xtask/src"];
 
 /// Names that are retired in all folders.
 const RETIRED_EVERYWHERE: [&str; 19] = [

@@ -16,6 +16,7 @@ mod join;
 mod mailbox;
 mod members;
 mod posting;
+mod recovery;
 mod seat;
 mod timers;
 mod topic_subscription;

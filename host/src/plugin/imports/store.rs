@@ -5,6 +5,7 @@ use wasmtime::Result;
 
 use super::super::bindings::bennu::channel::store::{self, Entry, Order};
 use super::super::guest::{Guest, Storage};
+use super::super::repeat;
 use super::waited;
 use crate::contract::{Fault, FaultKind};
 use crate::store::{Direction, Draft, ReadError, Scan};
@@ -20,7 +21,8 @@ impl Guest {
             return Err(Fault::read_only());
         }
         let context = &self.context;
-        Ok(draft.get_or_insert_with(|| Box::new(context.store.begin(&context.origin.owner))))
+        let begin = || context.store.begin(&context.origin.owner);
+        Ok(draft.get_or_insert_with(|| Box::new(if context.repeats_calls { repeat::draft(begin) } else { begin() })))
     }
 }
 

@@ -1,8 +1,10 @@
 //! The configuration file `bennu.toml`. Flags of the command line take precedence over it.
 
+mod build;
 mod http;
 mod json;
 mod mount;
+mod plugin;
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZero;
@@ -19,12 +21,13 @@ use super::nearest::nearest;
 use crate::auth::{Secret, SecretSource};
 use crate::contract::plain;
 use crate::plugin::{PluginSettings, Settings, Source};
-use crate::protocol::Pattern;
 use crate::routes::ProbationTerms;
 use crate::store::Owner;
 
+pub use build::{BuildTable, LanguageName};
 pub use http::{HttpGrant, HttpGrantTable};
 pub use mount::{AuthName, JwtTable, MountTable, TokenTable, TransportName};
+pub use plugin::PluginTable;
 
 /// The format of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -35,27 +38,6 @@ pub enum LogFormat {
     Human,
     /// A JSON object on each line.
     Json,
-}
-
-/// One plugin's table, `plugins.NAME`.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct PluginTable {
-    /// The plugin's own configuration, which the plugin reads as JSON.
-    pub config: toml::Table,
-    /// Patterns of further topics that the plugin may publish and send to, and of socket ids that it may disconnect.
-    pub publish: Vec<String>,
-    /// Patterns of further topics that the plugin may subscribe to and read about.
-    pub read: Vec<String>,
-    /// The URLs that the plugin may ask for by HTTP, such as `https://api.example.com/v1/*`.
-    pub http: Vec<HttpGrant>,
-    /// Headers with secrets that the host adds to the plugin's requests, by the origin of the server.
-    pub http_headers: BTreeMap<String, BTreeMap<String, SecretSource>>,
-    /// The name under which the plugin's data is stored. Default: the plugin's name. With this key, the name of the plugin's
-    /// file may change, for example with its version.
-    pub store: Option<String>,
-    /// The maximum number of bytes that the plugin may store. Default: `limits.store_bytes_per_plugin`.
-    pub store_bytes: Option<u64>,
 }
 
 /// The table `api`.
@@ -142,6 +124,12 @@ pub struct Config {
     pub mounts: BTreeMap<String, MountTable>,
     /// Configuration and permissions of single plugins, by name.
     pub plugins: HashMap<String, PluginTable>,
+    /// The plugins that `bennu build` makes, by name.
+    pub build: BTreeMap<String, BuildTable>,
+    /// Whether each call is [run twice](crate::plugin::Loader::repeats_calls), to find plugins that keep state in their
+    /// instances. It isn't a key of the file: the commands that develop and test plugins set it.
+    #[serde(skip)]
+    pub repeats_calls: bool,
     /// The directory of the file. Paths are relative to it.
     #[serde(skip)]
     pub beside: PathBuf,
@@ -164,6 +152,8 @@ impl Default for Config {
             limits: Limits::default(),
             mounts: BTreeMap::new(),
             plugins: HashMap::new(),
+            build: BTreeMap::new(),
+            repeats_calls: false,
             beside: PathBuf::new(),
         }
     }
@@ -227,11 +217,9 @@ impl Config {
             mount.check(path, &self.limits)?;
         }
         for (name, table) in &self.plugins {
-            patterns(name, "publish", &table.publish)?;
-            patterns(name, "read", &table.read)?;
-            table.json(name)?;
-            table.check_http(name)?;
+            table.check(name, &self.limits)?;
         }
+        self.build.iter().try_for_each(|(name, table)| table.check(name))?;
         self.check_stores()
     }
 
@@ -284,23 +272,9 @@ impl Config {
     /// # Errors
     /// Returns an error if a pattern is invalid, or if a plugin's configuration can't be converted to JSON.
     pub fn settings(&self) -> Result<Settings> {
-        let settings = |(name, table): (&String, &PluginTable)| {
-            let configuration = table.json(name)?;
-            let (publish, read) = (patterns(name, "publish", &table.publish)?, patterns(name, "read", &table.read)?);
-            let store_bytes = table.store_bytes.unwrap_or(self.limits.store_bytes_per_plugin);
-            let (configuration, publish, read) = (configuration.into(), publish.into(), read.into());
-            let store = table.store.clone();
-            Ok((name.clone(), PluginSettings { configuration, publish, read, store, store_bytes }))
-        };
+        let settings = |(name, table): (&String, &PluginTable)| Ok((name.clone(), table.settings(name, &self.limits)?));
         let others = PluginSettings { store_bytes: self.limits.store_bytes_per_plugin, ..PluginSettings::default() };
         Ok(Settings { named: self.plugins.iter().map(settings).collect::<Result<_>>()?, others })
-    }
-}
-
-impl PluginTable {
-    /// Returns the configuration that the plugin reads, as JSON. `name` is the plugin's name, for errors.
-    fn json(&self, name: &str) -> Result<String> {
-        Ok(json::json(&self.config, &format!("plugins.{name}.config"))?.to_string())
     }
 }
 
@@ -317,16 +291,10 @@ fn explained(error: &toml::de::Error) -> String {
     format!("{}{meant}", text.trim_end())
 }
 
-fn patterns(name: &str, key: &str, texts: &[String]) -> Result<Vec<Pattern>> {
-    let parse = |text: &String| {
-        Pattern::parse(text).map_err(|error| anyhow!("`plugins.{name}.{key}` has the pattern `{text}`: {error}"))
-    };
-    texts.iter().map(parse).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::Pattern;
 
     fn refusal(text: &str) -> String {
         Config::parse(text).err().map_or_else(String::new, |error| format!("{error:#}"))
@@ -373,6 +341,14 @@ mod tests {
             ("[plugins.chat]\npublish = [\"a*b\"]", "plugins.chat.publish"),
             ("[plugins.chat]\nread = [\"\"]", "plugins.chat.read"),
             ("[plugins.chat]\nstore = \"\"", "plugins.chat.store"),
+            ("[plugins.chat]\ncall_cpu_ms = 0", "`plugins.chat.call_cpu_ms` is 0; it must be at least 1"),
+            ("[plugins.chat]\ninit_cpu_ms = 0", "`plugins.chat.init_cpu_ms` is 0; it must be at least 1"),
+            ("[plugins.chat]\nmemory_bytes = 1000", "`plugins.chat.memory_bytes` is 1000; it must be from 65536"),
+            ("[plugins.chat]\ninstances = 0", "`plugins.chat.instances` is 0; it must be from 1 to 4096"),
+            (
+                "[limits]\ninstances = 8\n[plugins.chat]\ninstances = 9",
+                "from 1 to 8, the instances of all plugins together",
+            ),
             (
                 "[plugins.a]\nstore = \"x\"\n[plugins.b]\nstore = \"x\"",
                 "`plugins.a.store` and `plugins.b.store` are both `x`",
@@ -385,6 +361,7 @@ mod tests {
             ("[mounts.\"/socket/\"]", "`/socket`"),
             ("wire_threads = 257", "`wire_threads` is 257; it must be at most 256"),
             ("[mounts.\"/socket\"]\ncompress = 1", "compress"),
+            ("[mounts.\"/socket\"]\nserializer = \"json\"", "`phoenix` or `supabase`"),
             ("[mounts.\"/socket\"]\ncheck_origin = \"maybe\"", "\"conn\""),
             ("[mounts.\"/socket\"]\nauth = \"none\"\ngatekeeper = \"gate\"", "mounts.\"/socket\".gatekeeper"),
             ("[mounts.\"/socket\"]\njwt = {}", "one of `secret`"),
@@ -393,6 +370,11 @@ mod tests {
             ("[limits]\nroom_byte = 1", "did you mean `room_bytes`?"),
             ("[plugins.chat]\nconfg = {}", "did you mean `config`?"),
             ("log_format = \"jsno\"", "did you mean `json`?"),
+            ("[build.a]\nlang = \"rusty\"", "did you mean `rust`?"),
+            ("[build.a]\ncommand = \"make\"", "`build.a.command` needs `build.a.output`"),
+            ("[build.a]\noutput = \"a.wasm\"", "`build.a.output` needs `build.a.command`"),
+            ("[build.a]\ncommand = \"make\"\noutput = \"a.o\"", "ends in .wasm, .js or .ts"),
+            ("[build.\"a/b\"]", "letters, digits"),
             ("[plugins.chat.config]\na = [1, nan]", "`plugins.chat.config.a[1]` is NaN"),
         ];
         for (text, expected) in cases {

@@ -20,10 +20,10 @@ const LEVELS: [(&str, LevelFilter); 6] = [
 const HOST: &str = "bennu";
 
 /// The target of lines that plugins log.
-const GUEST: &str = "guest";
+pub(super) const GUEST: &str = "guest";
 
 /// The modules of the host that are targets.
-const MODULES: [&str; 18] = [
+const MODULES: [&str; 20] = [
     "api",
     "auth",
     "channel",
@@ -31,8 +31,10 @@ const MODULES: [&str; 18] = [
     "contract",
     "entries",
     "files",
+    "kit",
     "plugin",
     "presence",
+    "project",
     "protocol",
     "pubsub",
     "routes",
