@@ -18,6 +18,8 @@ pub enum Source {
     Topic,
     /// It is the reply of another topic's `handle_message` to a `send`.
     Answer,
+    /// It is the answer to a request by HTTP.
+    Http,
 }
 
 impl Source {
@@ -29,6 +31,7 @@ impl Source {
             Self::Intercept => "intercept",
             Self::Topic => "topic",
             Self::Answer => "answer",
+            Self::Http => "http",
         }
     }
 }

@@ -18,6 +18,7 @@ mod effect;
 pub mod entries;
 mod fault;
 mod follows;
+mod http;
 mod json;
 pub mod limits;
 mod manifest;
@@ -44,6 +45,7 @@ pub use call::{
 pub use effect::{Effect, TimerId};
 pub use fault::{DETAIL_BYTES_MAX, Fault, FaultKind, one_line};
 pub use follows::Follows;
+pub use http::{HttpFailure, HttpRequest, HttpResponse, HttpResult, HttpTable, http_payload};
 pub use json::{read_object, read_value};
 pub use limits::{CallLimits, limit_key};
 pub use manifest::{HistorySpec, ManifestError, OnFault, RoomKind, RouteSpec, Turns};

@@ -8,6 +8,12 @@ from public import Public
 OK = Reply()
 
 
+def shown(answer):
+    """An answer by HTTP for a client."""
+    names = ("failure",) if "failure" in answer else ("status", "body")
+    return {name: answer[name] for name in names}
+
+
 class Naughty(WithEntries):
     route = {"intercepts": ["secret"]}
 
@@ -18,6 +24,8 @@ class Naughty(WithEntries):
             call.broadcast("refused", {})
             raise Refuse({"reason": "nobody may join here"})
         call.assigns = {"mood": optional(call, "mood") or "pass", "timer": None, "ballast": ""}
+        if optional(call, "http_get"):
+            call.push("asked", self.http_get(call, call.payload["http_get"]))
         return {"member": call.member}
 
     def handle_in(self, call):
@@ -206,6 +214,30 @@ class Naughty(WithEntries):
         call.put(call.payload["key"], count)
         return Reply({"count": count})
 
+    # HTTP.
+
+    @staticmethod
+    def http_get(call, wanted):
+        times = wanted.pop("times", 1)
+        for _ in range(times):
+            answer = call.ask("http_get", **wanted)
+        return shown(answer)
+
+    def on_http_get(self, call):
+        return Reply(self.http_get(call, call.payload))
+
+    def on_http_count(self, call):
+        count = (call.get(field(call, "key")) or 0) + 1
+        answer = call.ask("http_get", url=field(call, "url"))
+        if "failure" in answer:
+            raise Refuse({"reason": "unavailable"})
+        call.put(call.payload["key"], count)
+        return Reply({"count": count, "body": answer["body"]})
+
+    def on_http_send(self, call):
+        call.ask("http_request", key="http_answer", **call.payload)
+        return OK
+
     def on_store_own(self, call):
         key = field(call, "key")
         read = [call.get(key)]
@@ -240,6 +272,8 @@ class Naughty(WithEntries):
     # Callbacks without a client's message.
 
     def handle_info(self, call):
+        if call["source"] == "http":
+            return call.push(call.event, shown(call.payload))
         heard = {"topic": "heard", "answer": "answered"}.get(call["source"])
         if heard:
             call.push(heard, {"topic": call["from"], "event": call.event, "payload": call.payload})
@@ -279,6 +313,8 @@ class Naughty(WithEntries):
             raise Fail("asked to fail in handle_message")
         if call.event == "put":
             return self.on_store_put(call)
+        if call.event == "http_get":
+            return self.on_http_get(call)
         return None if call.event == "quiet" else super().handle_message(call)
 
     def handle_out(self, call):

@@ -1,8 +1,9 @@
 //! The host's side of one call: the values that the callback can read, and the record of its effects.
 
-use bennu_semantics::limits::LISTED_MAX;
+use bennu_semantics::limits::{LISTED_MAX, keys};
 use bennu_semantics::{
-    CallLimits, Capability, Decision, Effect, Fault, MemberUsage, Payload, Record, TimerId, one_line,
+    CallLimits, Capability, Decision, Effect, Fault, HttpRequest, HttpResult, MemberUsage, Payload, Record, TimerId,
+    limit_key, one_line,
 };
 
 use crate::entries::CallEntries;
@@ -39,6 +40,8 @@ pub struct CallContext {
     /// Its view of the topic's entries. `None` if it has none.
     entries: Option<CallEntries>,
     lines: Vec<(Level, String)>,
+    /// The number of requests for whose answers it has waited. `None` if it may not wait.
+    gets: Option<usize>,
 }
 
 /// The result of a call, apart from the value that its callback returned.
@@ -67,14 +70,14 @@ impl Default for CallContext {
 impl CallContext {
     /// For a callback of a member that has `usage` at the host. `given` is the payload of its input.
     pub(crate) fn of_member(host: HostFacts, socket: SocketFacts, usage: MemberUsage, given: Option<&Payload>) -> Self {
-        let mut context = Self { socket: Some(socket), may_write: true, ..Self::reading(host) };
+        let mut context = Self { socket: Some(socket), may_write: true, gets: Some(0), ..Self::reading(host) };
         context.record.open(usage, given);
         context
     }
 
     /// For a callback of a topic.
     pub(crate) fn of_topic(host: HostFacts, given: Option<&Payload>) -> Self {
-        let mut context = Self { may_write: true, ..Self::reading(host) };
+        let mut context = Self { may_write: true, gets: Some(0), ..Self::reading(host) };
         context.record.open_with(Capability::Topic, given);
         context
     }
@@ -86,7 +89,29 @@ impl CallContext {
         let mut record = Record::new(limits.clone());
         record.open_with(Capability::Reads, None);
         let draft = Some(Draft::of(&host.stored));
-        Self { host, socket: None, limits, record, draft, may_write: false, entries: None, lines: Vec::new() }
+        Self {
+            host,
+            socket: None,
+            limits,
+            record,
+            draft,
+            may_write: false,
+            entries: None,
+            lines: Vec::new(),
+            gets: None,
+        }
+    }
+
+    /// For a gatekeeper's `connect`.
+    #[must_use]
+    pub fn connecting(host: HostFacts) -> Self {
+        Self { gets: Some(0), ..Self::reading(host) }
+    }
+
+    /// A call that may not wait for answers by HTTP: a `terminate`.
+    #[must_use]
+    pub(crate) fn without_http(self) -> Self {
+        Self { gets: None, ..self }
     }
 
     /// For an upgrade, which may not use the store.
@@ -198,6 +223,29 @@ impl CallContext {
         let own_id = self.socket.as_ref().and_then(|socket| socket.socket_id.as_deref());
         self.host.check_reach(|reach| reach.check(&effect, own_id))?;
         self.record.ask(effect)
+    }
+}
+
+/// `interface http`, except its effect.
+impl CallContext {
+    /// Waits for the answer to a request.
+    ///
+    /// # Errors
+    /// See [`log`](Self::log).
+    pub fn http_get(&mut self, request: &HttpRequest) -> Result<HttpResult, Fault> {
+        request.check_reads()?;
+        let most = self.limits.http_gets;
+        match &mut self.gets {
+            None => Err(Fault::no_http()),
+            Some(gets) if *gets >= most => {
+                let key = limit_key(keys::HTTP_GETS_PER_CALL, most);
+                Err(Fault::oversize(format!("a call waits for at most {most} answers by HTTP{key}")))
+            }
+            Some(gets) => {
+                *gets += 1;
+                Ok(self.host.http.answer(&request.method, &request.url))
+            }
+        }
     }
 }
 

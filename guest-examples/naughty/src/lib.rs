@@ -13,6 +13,7 @@
 //! - [`elsewhere`]: events that affect more than the member
 //! - [`storage`]: the store
 //! - [`entries`]: the entries of topics
+//! - [`http`]: requests by HTTP
 //! - [`moods`]: `handle_out` for the event `secret`
 //! - [`unruly`]: topics with a room, `unruly:*`
 //! - [`public`]: topics that publish entries, `public:*`
@@ -30,6 +31,7 @@ mod elsewhere;
 mod entries;
 mod faults;
 mod forgiving;
+mod http;
 mod lasting;
 mod moods;
 mod public;
@@ -63,6 +65,9 @@ impl Channel for Naughty {
     fn join(socket: &mut Socket, params: Payload) -> Join<Self> {
         faults::on_join(socket)?;
         let mood: Option<Mood> = params.field("mood")?;
+        if let Some(request) = params.field::<Option<Value>>("http_get")? {
+            socket.push("asked", http::get(&request.into_payload())?);
+        }
         socket.respond(json!({ "member": socket.member_id() }));
         Ok(Naughty { mood: mood.unwrap_or_default(), count: 0, timer: None, ballast: String::new() })
     }
@@ -82,6 +87,7 @@ impl Channel for Naughty {
                 let handled = self.effect(socket, event, &payload);
                 let handled = handled.or_else(|| self.elsewhere(socket, event, &payload));
                 let handled = handled.or_else(|| self.storage(event, &payload));
+                let handled = handled.or_else(|| self.http(socket, event, &payload));
                 let handled = handled.or_else(|| entries::event(event, &payload));
                 let handled = handled.or_else(|| self.fault(socket, event, &payload));
                 handled.unwrap_or_else(|| unknown_event(event))
@@ -91,6 +97,10 @@ impl Channel for Naughty {
 
     fn handle_info(&mut self, socket: &mut Socket, message: Message) -> Handled {
         if self.heard(socket, &message) {
+            return no_reply();
+        }
+        if let Some(answer) = bennu_guest::http::answer(&message) {
+            socket.push(&message.event, http::shown(answer));
             return no_reply();
         }
         self.message(socket, &message)

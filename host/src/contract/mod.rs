@@ -6,6 +6,7 @@
 
 mod behaviour;
 mod connect;
+mod http;
 mod member;
 mod outcome;
 // The SDK's own file, so that a client gets the same texts from the host as from a plugin.
@@ -14,14 +15,15 @@ mod plain;
 mod surroundings;
 
 pub use crate::entries::{EntryInput, TopicEntries};
-pub use behaviour::{Behaviour, CallFuture};
+pub use behaviour::{Behaviour, CallFuture, CallInput};
 pub use bennu_semantics::{
     Answer, CallLimits, Callback, Capability, DETAIL_BYTES_MAX, Decision, Departure, Effect, Ending, Fault, FaultKind,
-    Follows, MemberUsage, Message, Need, Part, Passing, PendingSeatChanges, Published, PublishedState, Reach,
-    Recipient, Record, Reply, SeatChange, SeatRequest, Seats, Source, Stop, Tick, TimerId, TopicCall, TopicCallback,
-    Upgrade, limit_key, limits, one_line,
+    Follows, HttpFailure, HttpRequest, HttpResponse, HttpResult, HttpTable, MemberUsage, Message, Need, Part, Passing,
+    PendingSeatChanges, Published, PublishedState, Reach, Recipient, Record, Reply, SeatChange, SeatRequest, Seats,
+    Source, Stop, Tick, TimerId, TopicCall, TopicCallback, Upgrade, http_payload, limit_key, limits, one_line,
 };
 pub use connect::{Admission, Gatekeeper, Headers, Identity, Request, Uri};
+pub use http::{Http, HttpClient, HttpJournal, HttpLimits, MemberRequest};
 pub use member::{Call, Member, SocketFacts};
 pub use outcome::Outcome;
 pub use plain::plain;

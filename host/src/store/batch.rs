@@ -109,7 +109,7 @@ impl<'a> Batch<'a> {
 
 /// Whether another commit changed a key that the draft has read, since the draft began.
 pub(super) fn has_conflict(draft: &Draft, recent: &Recent) -> bool {
-    recent.has_overtaken(&draft.footprint, draft.seen.revision)
+    recent.has_overtaken(&draft.footprint, draft.since)
 }
 
 impl CommitError {

@@ -67,7 +67,7 @@ pub(super) struct PendingCommit {
 impl Shared {
     /// Whether no key that the draft has read was changed since the draft began.
     pub(super) fn is_current(&self, draft: &Draft) -> bool {
-        draft.seen.revision == self.seen.load().revision || !has_conflict(draft, &self.recent())
+        draft.since == self.seen.load().revision || !has_conflict(draft, &self.recent())
     }
 
     /// No change can panic half-way, so a poisoned lock is still valid.

@@ -35,12 +35,26 @@ pub(super) struct Seen {
 pub struct Draft {
     pub(super) owner: Owner,
     pub(super) seen: Arc<Seen>,
+    /// The revision of the first read. A conflict is a write after it to a key that was read. It is older than that of `seen` if
+    /// the draft was paused.
+    pub(super) since: Revision,
     limits: StoreLimits,
     /// By the engine's keys.
     pub(super) writes: Writes,
     /// The number of writes to the plugin's own keys, and their bytes. The writes of the host to rooms aren't counted.
     own: (usize, usize),
     pub(super) footprint: Footprint,
+}
+
+/// A draft without a snapshot, while its call waits for something that may take long: the engine keeps all that a snapshot shows.
+/// [`Store::resume`](super::Store::resume) continues it.
+pub struct PausedDraft {
+    owner: Owner,
+    since: Revision,
+    limits: StoreLimits,
+    writes: Writes,
+    own: (usize, usize),
+    footprint: Footprint,
 }
 
 /// The most former states of rooms that are read at once.
@@ -96,7 +110,15 @@ impl Seen {
 
 impl Draft {
     pub(super) fn new(owner: Owner, seen: Arc<Seen>, limits: StoreLimits) -> Self {
-        Self { owner, seen, limits, writes: Writes::new(), own: (0, 0), footprint: Footprint::default() }
+        let since = seen.revision;
+        Self { owner, seen, since, limits, writes: Writes::new(), own: (0, 0), footprint: Footprint::default() }
+    }
+
+    /// Releases the snapshot. What was read stays in the footprint, so the commit checks it.
+    #[must_use]
+    pub fn pause(self) -> PausedDraft {
+        let Self { owner, seen: _, since, limits, writes, own, footprint } = self;
+        PausedDraft { owner, since, limits, writes, own, footprint }
     }
 
     /// Returns a draft without writes that sees the store as this one does.
@@ -287,6 +309,16 @@ impl Draft {
         let written = self.writes.iter().map(|(key, value)| ENTRY + key.len() + value.as_ref().map_or(0, Bytes::len));
         let read = self.footprint.spans().map(|(from, until)| ENTRY + from.len() + until.len());
         size_of::<Self>() + written.sum::<usize>() + read.sum::<usize>()
+    }
+}
+
+impl PausedDraft {
+    /// Continues on a new snapshot. If nothing was read before, the draft begins anew with its writes. Otherwise a later read
+    /// counts as if it had been made with the earlier ones: a key that has changed in between is a conflict.
+    pub(super) fn resume(self, seen: Arc<Seen>) -> Draft {
+        let Self { owner, since, limits, writes, own, footprint } = self;
+        let since = if footprint.is_empty() { seen.revision } else { since };
+        Draft { owner, seen, since, limits, writes, own, footprint }
     }
 }
 

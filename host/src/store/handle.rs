@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use super::batch::CommitError;
 use super::committer::{Committer, Order, PendingCommit, Shared};
 use super::directory;
-use super::draft::{Draft, Revision, Seen};
+use super::draft::{Draft, PausedDraft, Revision, Seen};
 use super::engine::{Direction, Engine, EngineError, ScanLimit, Writes};
 use super::health::{Trouble, now_ms};
 use super::ids::{Ids, LEASE_MS};
@@ -109,6 +109,12 @@ impl Store {
     #[must_use]
     pub fn begin(&self, owner: &Owner) -> Draft {
         Draft::new(owner.clone(), self.shared.seen.load_full(), self.shared.limits)
+    }
+
+    /// Continues a draft that was paused, over all that is committed by now.
+    #[must_use]
+    pub fn resume(&self, paused: PausedDraft) -> Draft {
+        paused.resume(self.shared.seen.load_full())
     }
 
     /// Whether no key that a call has read was changed since the call began.

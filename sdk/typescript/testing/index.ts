@@ -28,6 +28,9 @@ export interface HostOptions {
   now?: number;
 }
 
+/** The answer to requests by HTTP: a response, whose status is 200 if nothing else is given, or the kind of a failure, such as `timeout`. */
+export type HttpAnswer = { status?: number; headers?: Record<string, string>; json?: unknown; body?: string } | { failure: string };
+
 /** A fault of a callback. */
 export interface Fault {
   kind: string;
@@ -76,6 +79,14 @@ export class Stage {
   /** Another program sends a message to a topic, for its `message`. Returns the answer, if there is one. */
   send(topic: string, event: string, payload: unknown = {}): { status: string; payload: any } | null {
     return this.#kit.do("send", { topic, event, payload });
+  }
+
+  /** Each request by HTTP with this method and URL gets this answer, and any other one is `unreachable`. Nothing is sent. */
+  http(method: string, url: string, answer: HttpAnswer): void {
+    if ("failure" in answer) return this.#kit.do("http", { method, url, failure: answer.failure });
+    const { status, headers = {}, json, body } = answer;
+    const all = json === undefined ? headers : { "content-type": "application/json", ...headers };
+    this.#kit.do("http", { method, url, status, headers: Object.entries(all), body: json === undefined ? body : JSON.stringify(json) });
   }
 
   /** A tick of the test's choice. */

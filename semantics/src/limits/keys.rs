@@ -31,6 +31,10 @@ pub const PRESENCE_BYTES: &str = "presence_bytes";
 pub const SUBSCRIPTIONS_PER_MEMBER: &str = "subscriptions_per_member";
 /// Sets [`CallLimits::log_lines`].
 pub const LOG_LINES_PER_CALL: &str = "log_lines_per_call";
+/// Sets [`CallLimits::http_gets`].
+pub const HTTP_GETS_PER_CALL: &str = "http_gets_per_call";
+/// Sets the bytes of a request's body.
+pub const HTTP_SENT_BYTES: &str = "http_sent_bytes";
 /// Sets [`StoreLimits::key_bytes`].
 pub const STORE_KEY_BYTES: &str = "store_key_bytes";
 /// Sets [`StoreLimits::value_bytes`].
@@ -62,7 +66,7 @@ pub const PUBLISHED_BYTES: &str = "published_bytes";
 pub const FOLLOWS_PER_MEMBER: &str = "follows_per_member";
 
 /// The keys that the host's configuration has, for a test of the host.
-pub const ALL: [&str; 28] = [
+pub const ALL: [&str; 30] = [
     CALL_CPU_MS,
     INIT_CPU_MS,
     CALL_WALL_MS,
@@ -77,6 +81,8 @@ pub const ALL: [&str; 28] = [
     PRESENCE_BYTES,
     SUBSCRIPTIONS_PER_MEMBER,
     LOG_LINES_PER_CALL,
+    HTTP_GETS_PER_CALL,
+    HTTP_SENT_BYTES,
     STORE_KEY_BYTES,
     STORE_VALUE_BYTES,
     STORE_WRITES_PER_CALL,

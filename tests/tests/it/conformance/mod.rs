@@ -27,7 +27,7 @@ const VARIANT: &str = "variants/naughty-entries";
 
 /// How many scripts each stage skips, according to the scripts.
 const SKIPPED: [(&str, usize); 6] =
-    [("native", 1), ("compiled", 0), ("lines", 1), ("node", 1), ("engine", 2), ("host", 1)];
+    [("native", 1), ("compiled", 0), ("lines", 1), ("node", 1), ("engine", 2), ("host", 2)];
 
 /// The number of hosts that play scripts at the same time.
 const AT_ONCE: usize = 4;
@@ -158,7 +158,7 @@ fn the_kit_of_typescript_plays_every_script() -> Result<()> {
     let testing = workspace.join("sdk/typescript/testing");
     let lines = |file: &str| anyhow::Ok(std::fs::read_to_string(testing.join(file))?.lines().count());
     let client = lines("kit.ts")? + lines("contract.ts")? + lines("wire.mjs")?;
-    ensure!(client <= 320, "the client of `bennu kit` has at most 320 lines");
+    ensure!(client <= 340, "the client of `bennu kit` has at most 340 lines");
     let config = Config::read(&folder()?.join("bennu.toml"))?;
     let granted = config.plugins.get(PLUGIN).context("the plugin is configured")?;
     let granted = json!({ "config": granted.config, "publish": granted.publish, "read": granted.read });
