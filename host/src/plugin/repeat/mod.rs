@@ -5,7 +5,8 @@
 //!
 //! The first run is on an instance that has served the calls before, and its outcome is committed. The second run is on a new
 //! instance, which has served nobody. Both runs read the same: the time, random numbers, ids, members, presences, answers by
-//! HTTP, which only the first run asks for, and the store as it was. So whatever differs in the outcomes comes from what the first instance has kept.
+//! HTTP, which only the first run asks for, and the store as it was. So whatever differs in the outcomes comes from what the
+//! first instance has kept.
 
 mod difference;
 mod recorded;
