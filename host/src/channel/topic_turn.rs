@@ -13,7 +13,9 @@ use super::room::{
     Delivered, MessageJob, Sender, TopicEvent, TopicJob, TopicTurns, Undelivered, catch_up_entries, change_ended_seat,
     end, persist, persist_room, publish_entries, set_tick, take_tick,
 };
-use super::turn::{Evaluated, Failed, FaultLine, Job, Persisted, PluginCall, RetryDeadline, StateSnapshot, invoke};
+use super::turn::{
+    Evaluated, Failed, FaultLine, Job, Persisted, PluginCall, RetryDeadline, StateSnapshot, TurnGate, invoke,
+};
 use crate::contract::{Answer, Fault, Reply, SeatChange, Tick, TopicCall, TopicCallback};
 use crate::protocol::{Payload, Topic};
 use crate::pubsub::Pressure;
@@ -26,6 +28,10 @@ impl<S: Sender> Job for MessageJob<S> {
 
     fn pressure(&self) -> &Arc<Pressure> {
         &self.topic.services().pubsub.pressure
+    }
+
+    fn gate(&self) -> &Arc<TurnGate> {
+        &self.topic.services().gate
     }
 
     fn begin(&mut self) -> Option<BoxFuture<'static, ()>> {
@@ -51,6 +57,10 @@ impl Job for TopicJob {
 
     fn pressure(&self) -> &Arc<Pressure> {
         &self.topic.services().pubsub.pressure
+    }
+
+    fn gate(&self) -> &Arc<TurnGate> {
+        &self.topic.services().gate
     }
 
     fn begin(&mut self) -> Option<BoxFuture<'static, ()>> {

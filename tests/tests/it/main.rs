@@ -52,6 +52,7 @@ mod restarts;
 mod rooms;
 mod script_instances;
 mod scripts;
+mod service_manager;
 mod source_lines;
 mod stopped;
 mod storage;
