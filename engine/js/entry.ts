@@ -16,4 +16,4 @@ async function evaluated() {
   }
 }
 
-export const { channel, handleOut, handleMessage, handleTick, handleSeat, upgrade, upgradeEntry } = await evaluated();
+export const { channel, handleOut, handleMessage, handleTopicInfo, handleTick, handleSeat, upgrade, upgradeEntry } = await evaluated();

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use bennu::channel::{Delivered, Node};
 use bennu::contract::{Identity, system_now_ms};
 use bennu::entries::EntriesNode;
+use bennu::jobs::{Dispatcher, NowMs, tell_starts};
 use bennu::plugin::{Digest, Loaded, Loader, build_of};
 use bennu::protocol::{Payload, Topic};
 use bennu::pubsub::{Broadcast, Except};
@@ -101,8 +102,14 @@ impl StageSetup {
         let store = Store::in_memory(config.limits.store())?;
         let entries = EntriesNode::with_cache(config.limits.entries(), config.limits.entries_cache());
         let node = Node::new(routes, config.limits.node(), config.limits.pace(), store.clone(), entries);
-        let surroundings =
-            HostSurroundings::new(&node).with_tokens(tokens(&config)?).with_clock(clock(&runtime, began_ms));
+        let clock: NowMs = Arc::new(clock(&runtime, began_ms));
+        // Schedules, cron lines and starts, by the clock of the stage.
+        runtime.spawn(Dispatcher::new(Arc::clone(&node), Arc::clone(&clock), config.cron_lines()?).run());
+        runtime.spawn(tell_starts(Arc::clone(&node)));
+        let surroundings = HostSurroundings::new(&node).with_tokens(tokens(&config)?).with_clock({
+            let clock = Arc::clone(&clock);
+            move || clock()
+        });
         let loader = loader(&config, Arc::new(surroundings), store, INSTANCES)?;
         let (sockets, limits, outbox_limits) = (Arc::default(), config.limits.socket(), config.limits.outbox());
         let endpoint = Endpoint { node, sockets, limits, outbox_limits };

@@ -50,6 +50,7 @@ declare module "bennu:channel/store@0.1.0" {
     limit: number,
   ): { key: Uint8Array; value: Uint8Array }[];
   export function put(key: Uint8Array, value: Uint8Array): void;
+  export function putExpiring(key: Uint8Array, value: Uint8Array, milliseconds: number): void;
   function remove(key: Uint8Array): void;
   export { remove as delete };
 }
@@ -88,6 +89,14 @@ declare module "bennu:channel/droppable@0.1.0" {
   export function broadcastDroppable(key: string, event: string, payload: Packed): void;
   export function broadcastFromDroppable(key: string, event: string, payload: Packed): void;
   export function publishDroppable(topic: string, key: string, event: string, payload: Packed): void;
+}
+
+declare module "bennu:channel/schedule@0.1.0" {
+  export function schedule(topic: string, atMs: number, key: string, event: string, payload: Packed): void;
+  export function cancelSchedule(topic: string, key: string): void;
+  export function get(topic: string, key: string): number | null;
+  export function due(): number | null;
+  export function key(): string | null;
 }
 
 declare module "bennu:engine/script@0.1.0" {

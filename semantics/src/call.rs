@@ -18,6 +18,12 @@ pub enum Source {
     Topic,
     /// It is the reply of another topic's `handle_message` to a `send`.
     Answer,
+    /// A plugin has scheduled it for this time.
+    Schedule,
+    /// A line of the configuration has this time.
+    Cron,
+    /// A generation of the plugin began to serve.
+    Start,
 }
 
 impl Source {
@@ -29,6 +35,9 @@ impl Source {
             Self::Intercept => "intercept",
             Self::Topic => "topic",
             Self::Answer => "answer",
+            Self::Schedule => "schedule",
+            Self::Cron => "cron",
+            Self::Start => "start",
         }
     }
 }
@@ -165,6 +174,8 @@ pub enum TopicCallback {
         /// Its payload.
         payload: Payload,
     },
+    /// `handle-topic-info`.
+    Info(TopicInfo),
     /// `handle-tick`.
     Tick(Tick),
     /// `handle-seat`.
@@ -174,6 +185,24 @@ pub enum TopicCallback {
         /// The change of the seat.
         change: SeatChange,
     },
+}
+
+/// A message that no client and no other topic sent.
+#[derive(Clone, Debug)]
+pub struct TopicInfo {
+    /// The message. Its topic is the topic of the call.
+    pub message: Message,
+    /// The schedule that it comes from.
+    pub fired: Option<Fired>,
+}
+
+/// A schedule that fires, or a time of a cron line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fired {
+    /// When it was due, in milliseconds since 1970.
+    pub due_ms: u64,
+    /// Its key. `None` for a cron line.
+    pub key: Option<Box<str>>,
 }
 
 /// A change of a seat.
@@ -206,6 +235,7 @@ impl TopicCallback {
     pub fn given(&self) -> Option<&Payload> {
         match self {
             Self::Message { payload, .. } => Some(payload),
+            Self::Info(info) => Some(&info.message.payload),
             Self::Tick(_) | Self::Seat { .. } => None,
         }
     }
@@ -215,6 +245,7 @@ impl TopicCallback {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Message { .. } => "handle_message",
+            Self::Info(_) => "handle_topic_info",
             Self::Tick(_) => "handle_tick",
             Self::Seat { .. } => "handle_seat",
         }
@@ -225,6 +256,7 @@ impl TopicCallback {
     pub fn event(&self) -> Option<&str> {
         match self {
             Self::Message { event, .. } => Some(event),
+            Self::Info(info) => Some(&info.message.event),
             Self::Tick(_) | Self::Seat { .. } => None,
         }
     }
@@ -234,7 +266,16 @@ impl TopicCallback {
     pub fn seat(&self) -> Option<&str> {
         match self {
             Self::Seat { name, .. } => Some(name),
-            Self::Message { .. } | Self::Tick(_) => None,
+            Self::Message { .. } | Self::Info(_) | Self::Tick(_) => None,
+        }
+    }
+
+    /// The schedule that it comes from, if it is `handle-topic-info`.
+    #[must_use]
+    pub fn fired(&self) -> Option<&Fired> {
+        match self {
+            Self::Info(info) => info.fired.as_ref(),
+            Self::Message { .. } | Self::Tick(_) | Self::Seat { .. } => None,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytestring::ByteString;
 use serde::{Deserialize, Deserializer};
 
+use crate::jobs::Schedule;
 use crate::limits::keys;
 use crate::record::{Record, check_name};
 use crate::rule::Rule;
@@ -105,6 +106,15 @@ pub enum Effect {
         /// Its payload: any JSON value, or bytes.
         #[serde(default)]
         payload: Payload,
+    },
+    /// Schedules a message to a topic's `handle_topic_info`. It is in a box, because it would make every effect larger.
+    Schedule(Box<Schedule>),
+    /// Cancels such a schedule.
+    CancelSchedule {
+        /// The topic.
+        topic: Topic,
+        /// The key.
+        key: Box<str>,
     },
     /// Subscribes the member to the broadcasts of another topic.
     Subscribe {
@@ -237,6 +247,14 @@ impl Effect {
                 let grant = Grant::Reach("sending to", topic.as_str());
                 Rule::new(Topic, topic.as_str().len() + bytes).need(Need::Message(topic, bytes)).grant(grant)
             }
+            Self::Schedule(schedule) => {
+                let Schedule { topic, key, event, payload, .. } = &**schedule;
+                let bytes = topic.as_str().len() + key.len() + event.len() + payload.len();
+                Rule::new(Topic, bytes).grant(Grant::Schedule(topic.as_str()))
+            }
+            Self::CancelSchedule { topic, key } => {
+                Rule::new(Topic, topic.as_str().len() + key.len()).grant(Grant::Schedule(topic.as_str()))
+            }
             Self::Subscribe { topic } => Rule::new(Member, topic.as_str().len()).grant(Grant::Read(topic.as_str())),
             Self::Unsubscribe { topic } => Rule::new(Member, topic.as_str().len()),
             Self::Disconnect { socket_id } => Rule::new(Topic, socket_id.len()).grant(Grant::Disconnect(socket_id)),
@@ -297,6 +315,12 @@ impl Effect {
                 check_name("a topic", topic.as_str())?;
                 record.check_own(event, payload)?;
             }
+            Self::Schedule(schedule) => {
+                let Schedule { topic, key, event, payload, .. } = &**schedule;
+                check_schedule(topic, key)?;
+                record.check_own(event, payload)?;
+            }
+            Self::CancelSchedule { topic, key } => check_schedule(topic, key)?,
             Self::Subscribe { topic } => {
                 check_name("a topic", topic.as_str())?;
                 record.usage.subscribe(topic, &record.limits)?;
@@ -369,6 +393,15 @@ impl Effect {
 fn publishing(topic: &Topic, bytes: usize) -> Rule<'_> {
     let grant = Grant::Reach("publishing to", topic.as_str());
     Rule::new(Capability::Topic, topic.as_str().len() + bytes).need(Need::Audience(topic)).grant(grant)
+}
+
+/// Checks the names of a schedule.
+///
+/// # Errors
+/// Fault: oversize.
+pub fn check_schedule(topic: &Topic, key: &str) -> Result<(), Fault> {
+    check_name("a topic", topic.as_str())?;
+    check_name("the key of a schedule", key)
 }
 
 fn check_droppable_key(key: &str) -> Result<(), Fault> {

@@ -12,6 +12,7 @@
 //! - [`effects`]: events with valid effects
 //! - [`elsewhere`]: events that affect more than the member
 //! - [`storage`]: the store
+//! - [`timed`]: schedules, and what the host tells a topic
 //! - [`entries`]: the entries of topics
 //! - [`moods`]: `handle_out` for the event `secret`
 //! - [`unruly`]: topics with a room, `unruly:*`
@@ -36,6 +37,7 @@ mod public;
 mod storage;
 #[cfg(test)]
 mod tests;
+mod timed;
 mod unruly;
 
 use forgiving::Forgiving;
@@ -83,6 +85,7 @@ impl Channel for Naughty {
                 let handled = handled.or_else(|| self.elsewhere(socket, event, &payload));
                 let handled = handled.or_else(|| self.storage(event, &payload));
                 let handled = handled.or_else(|| entries::event(event, &payload));
+                let handled = handled.or_else(|| timed::event(socket.topic(), event, &payload));
                 let handled = handled.or_else(|| self.fault(socket, event, &payload));
                 handled.unwrap_or_else(|| unknown_event(event))
             }
@@ -97,7 +100,14 @@ impl Channel for Naughty {
     }
 
     fn handle_message(topic: &mut Topic, event: &str, payload: Payload) -> Handled {
+        if let Some(handled) = timed::event(topic.name(), event, &payload) {
+            return handled;
+        }
         elsewhere::on_message(topic, event, payload)
+    }
+
+    fn handle_topic_info(topic: &mut Topic, message: Message) -> Told {
+        timed::told(topic, message)
     }
 
     fn handle_out(&self, recipient: &Recipient, _event: &str, payload: &Payload) -> Decided {

@@ -87,6 +87,7 @@ impl Callbacks for NativeRoutes {
             TopicCallback::Message { event, payload } => {
                 (route.handle_message)(topic, &event, payload.into(), room).map(CallOutcome::from)
             }
+            TopicCallback::Info(info) => (route.handle_topic_info)(topic, info.message.into(), room).map(of_room),
             TopicCallback::Tick(tick) => (route.handle_tick)(topic, &tick.into(), room).map(of_room),
             TopicCallback::Seat { name, change } => (route.handle_seat)(topic, &name, change.into(), room).map(of_room),
         })

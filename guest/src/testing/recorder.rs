@@ -174,6 +174,11 @@ pub(crate) mod store {
     }
 
     #[track_caller]
+    pub(crate) fn put_expiring(key: &[u8], value: &[u8], milliseconds: u64) {
+        ask(|context| context.put_expiring(key, value, milliseconds));
+    }
+
+    #[track_caller]
     pub(crate) fn delete(key: &[u8]) {
         ask(|context| context.delete(key));
     }
@@ -225,6 +230,26 @@ pub(crate) mod entries {
     #[track_caller]
     pub(crate) fn delete_range(start: Option<&[u8]>, end: Option<&[u8]>, limit: u32) -> u32 {
         ask(|context| context.entries_delete_range(start, end, limit))
+    }
+}
+
+/// The functions of `interface schedule` that read.
+pub(crate) mod schedule {
+    use super::ask;
+
+    #[track_caller]
+    pub(crate) fn get(topic: &str, key: &str) -> Option<u64> {
+        ask(|context| context.schedule_due(topic, key))
+    }
+
+    #[track_caller]
+    pub(crate) fn due() -> Option<u64> {
+        ask(|context| Ok(context.fired_due()))
+    }
+
+    #[track_caller]
+    pub(crate) fn key() -> Option<String> {
+        ask(|context| Ok(context.fired_key().map(str::to_owned)))
     }
 }
 

@@ -8,10 +8,12 @@ use tokio::sync::oneshot;
 
 use super::member::{Channel, Connection, Intercepts, MemberEvent, members_of};
 use super::room::{
-    Delivered, RoomSize, Sender, TopicEvent, TopicMessage, Topics, Undelivered, largest_rooms, post_and_spawn,
-    post_message, settle_stored_rooms,
+    Delivered, DueJob, InfoCause, InfoJob, InfoOutcome, RoomSize, Sender, TopicEvent, TopicMessage, Topics,
+    Undelivered, largest_rooms, post_and_spawn, post_message, settle_stored_rooms,
 };
+use super::topic_info::route_of;
 use super::turn::Services;
+use crate::contract::jobs::JobId;
 use crate::contract::limits::NodeLimits;
 use crate::contract::{Fault, Person, system_now_ms};
 use crate::entries::{EntriesNode, EntryUsage};
@@ -129,6 +131,39 @@ impl Node {
         post_message(&self.topics, TopicMessage { topic: Topic::new(topic), event, payload, sender });
         // The answer is lost only if the turn panics. The turn logs the panic.
         delivered.await.unwrap_or_else(|_| Err(Undelivered::Fault(Fault::failed("a fault of the host"))))
+    }
+
+    /// Whether the plugin of a job serves its topic, and takes such messages.
+    #[must_use]
+    pub fn serves(&self, id: &JobId) -> bool {
+        route_of(&self.topics.services, id).is_some()
+    }
+
+    /// Gives a job that is due to its topic. The topic's turns get jobs in the order of these calls. The future waits for the
+    /// result.
+    pub fn run_job(&self, due: DueJob) -> impl Future<Output = InfoOutcome> + Send + use<> {
+        let topic = due.id.topic.clone();
+        let is_served = self.serves(&due.id);
+        // A topic that nobody serves needs no turn.
+        let telling = is_served.then(|| self.tell(&topic, InfoCause::Job(due)));
+        async move {
+            match telling {
+                Some(telling) => telling.await,
+                None => InfoOutcome::Unserved,
+            }
+        }
+    }
+
+    /// Tells a topic that a generation of its plugin began to serve.
+    pub fn tell_start(&self, topic: &Topic) -> impl Future<Output = InfoOutcome> + Send + use<> {
+        self.tell(topic, InfoCause::Start)
+    }
+
+    fn tell(&self, topic: &Topic, told: InfoCause) -> impl Future<Output = InfoOutcome> + Send + use<> {
+        let (result, telling) = oneshot::channel();
+        post_and_spawn(&self.topics.of(topic), TopicEvent::Info(Box::new(InfoJob { told, result })));
+        // The result is lost only if the turn panics. The turn logs the panic.
+        async move { telling.await.unwrap_or(InfoOutcome::Failed) }
     }
 
     /// Ends the members whose plugin no longer serves their topic. If a probation has ended with a rollback, rolls states

@@ -17,9 +17,9 @@ pub use crate::entries::{EntryInput, TopicEntries};
 pub use behaviour::{Behaviour, CallFuture};
 pub use bennu_semantics::{
     Answer, CallLimits, Callback, Capability, DETAIL_BYTES_MAX, Decision, Departure, Effect, Ending, Fault, FaultKind,
-    Follows, MemberUsage, Message, Need, Part, Passing, PendingSeatChanges, Published, PublishedState, Reach,
+    Fired, Follows, MemberUsage, Message, Need, Part, Passing, PendingSeatChanges, Published, PublishedState, Reach,
     Recipient, Record, Reply, SeatChange, SeatRequest, Seats, Source, Stop, Tick, TimerId, TopicCall, TopicCallback,
-    Upgrade, limit_key, limits, one_line,
+    TopicInfo, Upgrade, jobs, limit_key, limits, one_line,
 };
 pub use connect::{Admission, Gatekeeper, Headers, Identity, Request, Uri};
 pub use member::{Call, Member, SocketFacts};

@@ -225,8 +225,20 @@ fn remedy(version: &Version) -> &'static str {
 const CONTRACT: &str = "bennu:channel/";
 
 /// The interfaces that this host provides to plugins and gatekeepers.
-const GIVEN: [&str; 11] =
-    ["droppable", "entries", "host", "member", "presence", "request", "socket", "store", "token", "topics", "types"];
+const GIVEN: [&str; 12] = [
+    "droppable",
+    "entries",
+    "host",
+    "member",
+    "presence",
+    "request",
+    "schedule",
+    "socket",
+    "store",
+    "token",
+    "topics",
+    "types",
+];
 
 /// Refuses a component with an import that this host doesn't provide, and names the interface. The linker's own
 /// message wouldn't tell the author that a newer host has the interface.

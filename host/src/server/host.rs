@@ -20,8 +20,9 @@ use super::vital::{Ended, Vital};
 use super::{Config, Limits, MountTable, log_lines_lost};
 use crate::api::{self, Access, Api};
 use crate::channel::Node;
-use crate::contract::Surroundings;
+use crate::contract::{Surroundings, system_now_ms};
 use crate::entries::EntriesNode;
+use crate::jobs::{Dispatcher, Jobs, NowMs, tell_starts};
 use crate::plugin::{Builds, Cache, Control, Engine, Kinds, Library, LibraryOptions, Loader, PluginStatuses};
 use crate::protocol::CloseCode;
 use crate::routes::{GatekeeperChoice, RouteTable};
@@ -57,6 +58,7 @@ pub struct Host {
     library: Library,
     files: Option<StaticFiles>,
     limits: Limits,
+    dispatcher: Dispatcher,
     /// Watches the threads, which have already started. [`Host::serve`] adds the tasks.
     vital: Vital,
     /// Names the vital task or thread that has ended, for the API. It is set at most once.
@@ -119,6 +121,8 @@ impl Host {
         let reactors = Reactors::start(config.wire_threads(), &node.pubsub.pressure).context("serving connections")?;
         vital.spawn("a thread that serves WebSocket connections", reactors.ended());
         let failure = Arc::<OnceLock<String>>::default();
+        let clock: NowMs = Arc::new(system_now_ms);
+        let dispatcher = Dispatcher::new(Arc::clone(&node), Arc::clone(&clock), config.cron_lines()?);
         let mounts = mounts(config, tokens.as_ref(), &node, &sockets, &reactors)?;
         let api = match access(config)? {
             Some(access) => api::router(Api {
@@ -126,6 +130,7 @@ impl Host {
                 sockets: Arc::clone(&sockets),
                 statuses,
                 control: library.control(),
+                jobs: Jobs::new(node.store.clone(), clock),
                 started: Instant::now(),
                 access,
                 failure: Arc::clone(&failure),
@@ -149,6 +154,7 @@ impl Host {
             library,
             files,
             limits,
+            dispatcher,
             vital,
             failure,
         })
@@ -195,6 +201,7 @@ impl Host {
             library,
             files,
             limits,
+            dispatcher,
             mut vital,
             failure,
         } = self;
@@ -206,6 +213,10 @@ impl Host {
         // A separate task, so that `sweep` doesn't have to wait for any number of stored rooms.
         let rooms = Arc::clone(&node);
         vital.spawn("the task that settles stored rooms", async move { rooms.keep_stored_rooms_settled().await });
+        vital.spawn("the task that gives jobs to their topics", dispatcher.run());
+        let store = node.store.clone();
+        vital.spawn("the task that removes expired keys", async move { store.keep_swept(system_now_ms).await });
+        vital.spawn("the task that tells topics of starts", tell_starts(Arc::clone(&node)));
         if let Some(listener) = api_listener {
             let (api, tally) = (std::mem::take(&mut api), Arc::clone(&sockets.tally));
             let listening = listen(listener, api, API_CONNECTIONS_MAX, tally);

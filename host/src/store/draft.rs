@@ -12,6 +12,8 @@ use super::metadata;
 use super::overlay;
 use super::scan::{Page, Scan};
 use super::space::{Kind, Owner};
+use super::sweep::expiry_name;
+use bennu_semantics::lifetime;
 use bennu_semantics::limits::{Oversize, StoreLimits};
 
 /// A version number of the store's content. It is 0 when the host starts, and grows with each batch.
@@ -35,12 +37,14 @@ pub(super) struct Seen {
 pub struct Draft {
     pub(super) owner: Owner,
     pub(super) seen: Arc<Seen>,
-    limits: StoreLimits,
+    pub(super) limits: StoreLimits,
     /// By the engine's keys.
     pub(super) writes: Writes,
     /// The number of writes to the plugin's own keys, and their bytes. The writes of the host to rooms aren't counted.
     own: (usize, usize),
     pub(super) footprint: Footprint,
+    /// The time by which the draft judges whether a key has expired, in milliseconds since 1970.
+    now_ms: u64,
 }
 
 /// The most former states of rooms that are read at once.
@@ -95,8 +99,8 @@ impl Seen {
 }
 
 impl Draft {
-    pub(super) fn new(owner: Owner, seen: Arc<Seen>, limits: StoreLimits) -> Self {
-        Self { owner, seen, limits, writes: Writes::new(), own: (0, 0), footprint: Footprint::default() }
+    pub(super) fn new(owner: Owner, seen: Arc<Seen>, limits: StoreLimits, now_ms: u64) -> Self {
+        Self { owner, seen, limits, writes: Writes::new(), own: (0, 0), footprint: Footprint::default(), now_ms }
     }
 
     /// Returns the plugin whose keys the draft reads and writes.
@@ -128,14 +132,33 @@ impl Draft {
     pub async fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
         self.limits.check_key(key)?;
         let place = self.owner.place(Kind::Keys, key);
-        self.value(&place).await
+        let stored = self.value(&place).await?;
+        Ok(stored.filter(|stored| !lifetime::is_expired(stored, self.now_ms)).map(|stored| lifetime::open(stored).0))
     }
 
-    /// Returns the rows of a range, in order, up to the limits of the scan and of the store. The page says what is left.
+    /// Returns the rows of a range, in order, up to the limits of the scan and of the store. The page says what is left. Keys that
+    /// have expired are left out.
     ///
     /// # Errors
     /// If a bound is longer than a key may be, or the engine fails.
     pub async fn scan(&mut self, scan: &Scan) -> Result<Page, ReadError> {
+        let mut page = self.scan_stored(scan).await?;
+        loop {
+            let found = page.rows.len();
+            page.rows.retain(|(_, stored)| !lifetime::is_expired(stored, self.now_ms));
+            // A reader takes an empty page for the end of the range.
+            match page.rest.take() {
+                Some(rest) if page.rows.is_empty() && found > 0 => page = self.scan_stored(&rest).await?,
+                rest => {
+                    page.rows.iter_mut().for_each(|(_, value)| *value = lifetime::open(std::mem::take(value)).0);
+                    return Ok(Page { rest, ..page });
+                }
+            }
+        }
+    }
+
+    /// The rows of a range with their stored values.
+    async fn scan_stored(&mut self, scan: &Scan) -> Result<Page, ReadError> {
         // One byte more than a key may have: the successor of the longest key is a valid bound.
         let limit = self.limits.key_bytes + 1;
         for bound in std::iter::once(&scan.from).chain(&scan.until) {
@@ -169,7 +192,25 @@ impl Draft {
     /// If the key is empty, if the key or the value is too long, or if the call writes too much.
     pub fn put(&mut self, key: &[u8], value: Bytes) -> Result<(), Oversize> {
         self.limits.check_value(&value)?;
-        self.write(key, Some(value))
+        self.write(key, Some(lifetime::plain(value)))
+    }
+
+    /// Sets the value of a key for a time in milliseconds.
+    ///
+    /// # Errors
+    /// See [`put`](Self::put).
+    pub fn put_expiring(&mut self, key: &[u8], value: &[u8], milliseconds: u64) -> Result<(), Oversize> {
+        self.limits.check_value(value)?;
+        self.put_stored(key, lifetime::seal(value, self.now_ms.saturating_add(milliseconds)))
+    }
+
+    /// Sets the stored form of a key's value, as it was exported.
+    pub(super) fn put_stored(&mut self, key: &[u8], stored: Bytes) -> Result<(), Oversize> {
+        if let (_, Some(expires_ms)) = lifetime::open(stored.clone()) {
+            let place = self.owner.place(Kind::Expiries, &expiry_name(expires_ms, key));
+            self.writes.insert(place, Some(Bytes::new()));
+        }
+        self.write(key, Some(stored))
     }
 
     /// Deletes a key, whether it is there or not.
@@ -240,7 +281,7 @@ impl Draft {
         Ok(())
     }
 
-    async fn value(&mut self, place: &Bytes) -> Result<Option<Bytes>, ReadError> {
+    pub(super) async fn value(&mut self, place: &Bytes) -> Result<Option<Bytes>, ReadError> {
         if let Some(written) = self.writes.get(place) {
             return Ok(written.clone());
         }
@@ -252,7 +293,13 @@ impl Draft {
     fn write(&mut self, key: &[u8], value: Option<Bytes>) -> Result<(), Oversize> {
         self.limits.check_key(key)?;
         let place = self.owner.place(Kind::Keys, key);
-        let size = |value: &Option<Bytes>| key.len() + value.as_ref().map_or(0, Bytes::len);
+        self.write_own(place, value)
+    }
+
+    /// Writes a row of the plugin, within the limits of a call's writes.
+    pub(super) fn write_own(&mut self, place: Bytes, value: Option<Bytes>) -> Result<(), Oversize> {
+        let name = place.len() - self.owner.prefix_len();
+        let size = |value: &Option<Bytes>| name + value.as_ref().map_or(0, Bytes::len);
         let (mut rows, mut bytes) = self.own;
         if let Some(before) = self.writes.get(&place) {
             (rows, bytes) = (rows - 1, bytes - size(before));

@@ -44,6 +44,16 @@ export interface Recipient<S> {
   state: S;
 }
 
+/** What the host tells a topic. */
+export interface TopicMessage {
+  /** `schedule`, `cron` or `start`. Later hosts may add sources. */
+  source: string;
+  /** When a schedule or a cron line was due, in milliseconds since 1970. */
+  due?: number;
+  /** The key of a schedule. */
+  key?: string;
+}
+
 /** One tick. */
 export interface Tick {
   number: number;
@@ -69,6 +79,8 @@ export interface Channel<S extends object, R extends object> {
   tickFaults?: number;
   /** Prefixes of entries that all members get. */
   publishes?: string[];
+  /** Topics whose `topicInfo` gets the event `start` each time a generation of the plugin begins to serve. */
+  startTopics?: string[];
   /** The version of the member's state, for `upgrade`. */
   version?: number;
   /** The version of the room, for `upgradeRoom`. */
@@ -84,6 +96,8 @@ export interface Channel<S extends object, R extends object> {
   info?: Record<string, (payload: any, socket: Socket<S, R>, message: { source: string; topic: string }) => Answer>;
   /** Messages to the topic, by event. Returns the answer. */
   message?: Record<string, (payload: any, topic: Topic<R>) => Answer>;
+  /** What the host itself tells the topic, by event: schedules, cron lines, and the start of a generation. */
+  topicInfo?: Record<string, (payload: any, topic: Topic<R>, message: TopicMessage) => void>;
   /** Events that each recipient may get differently: returns another payload, `drop`, `handOver`, or nothing to pass it on. */
   intercept?: Record<string, (payload: any, recipient: Recipient<S>) => object | symbol | void>;
   /** The topic's tick timer has fired. */

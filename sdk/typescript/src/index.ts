@@ -7,7 +7,8 @@ import * as hostTopics from "bennu:channel/topics@0.1.0";
 import { onlyInCallbacks } from "./phase.ts";
 
 export { channel, drop, handOver, plugin, refuse, stop } from "./channel.ts";
-export type { Answer, Channel, Recipient, Tick } from "./channel.ts";
+export type { Answer, Channel, Recipient, Tick, TopicMessage } from "./channel.ts";
+export { schedule } from "./schedule.ts";
 export { entries, store } from "./stored.ts";
 export type { Range } from "./stored.ts";
 export { Socket, Topic } from "./topic.ts";

@@ -10,7 +10,7 @@ use crate::imports;
 use crate::tidy::sources;
 
 /// Each top-level module with the modules that it may import. All modules are listed.
-const MODULES: [(&str, &[&str]); 18] = [
+const MODULES: [(&str, &[&str]); 19] = [
     ("files", &[]),
     ("protocol", &[]),
     ("timing", &[]),
@@ -23,9 +23,16 @@ const MODULES: [(&str, &[&str]); 18] = [
     ("routes", &["protocol", "contract", "store"]),
     ("plugin", &["files", "protocol", "contract", "routes", "store", "entries"]),
     ("channel", &["protocol", "contract", "presence", "pubsub", "routes", "store", "entries"]),
+    ("jobs", &["protocol", "contract", "store", "channel"]),
     ("socket", &["protocol", "contract", "routes", "channel", "pubsub"]),
     ("transport", &["protocol", "timing", "auth", "contract", "routes", "socket", "pubsub"]),
-    ("api", &["files", "protocol", "timing", "auth", "contract", "presence", "pubsub", "plugin", "channel", "socket"]),
+    (
+        "api",
+        &[
+            "files", "protocol", "timing", "auth", "contract", "presence", "pubsub", "plugin", "channel", "jobs",
+            "socket",
+        ],
+    ),
     (
         "server",
         &[
@@ -40,6 +47,7 @@ const MODULES: [(&str, &[&str]); 18] = [
             "routes",
             "plugin",
             "channel",
+            "jobs",
             "socket",
             "store",
             "entries",

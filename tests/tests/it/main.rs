@@ -44,6 +44,7 @@ mod reload;
 mod requests;
 mod restarts;
 mod rooms;
+mod schedules;
 mod scripts;
 mod stopped;
 mod storage;

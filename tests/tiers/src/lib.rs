@@ -137,7 +137,7 @@ struct Rounds {
 }
 
 /// All tests whose number of rounds depends on the tier.
-const ROUNDS: [Rounds; 17] = [
+const ROUNDS: [Rounds; 19] = [
     // Damaged input for readers of bytes that a client sends.
     Rounds { test: "protocol::noise", usual: 20_000, full: 2_000_000 },
     Rounds { test: "protocol::v2", usual: 20_000, full: 2_000_000 },
@@ -147,6 +147,7 @@ const ROUNDS: [Rounds; 17] = [
     // Random operations next to a simple model.
     Rounds { test: "entries::table", usual: 500, full: 20_000 },
     Rounds { test: "entries::calls", usual: 500, full: 20_000 },
+    Rounds { test: "jobs::agenda", usual: 500, full: 20_000 },
     Rounds { test: "pubsub::droppables", usual: 2_000, full: 100_000 },
     Rounds { test: "entries::journal", usual: 100, full: 5_000 },
     Rounds { test: "entries::published", usual: 40, full: 4_000 },
@@ -158,6 +159,7 @@ const ROUNDS: [Rounds; 17] = [
     Rounds { test: "store::kill", usual: 10, full: 50 },
     Rounds { test: "store::crash", usual: 20, full: 200 },
     Rounds { test: "store::log_faults", usual: 10, full: 5_000 },
+    Rounds { test: "schedules::kill", usual: 5, full: 50 },
     Rounds { test: "storage::kill", usual: 10, full: 50 },
 ];
 

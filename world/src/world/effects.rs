@@ -57,6 +57,8 @@ impl Resources {
             | Effect::BroadcastFromDroppable { .. }
             | Effect::PublishDroppable { .. }
             | Effect::Send { .. }
+            | Effect::Schedule(_)
+            | Effect::CancelSchedule { .. }
             | Effect::Disconnect { .. }
             | Effect::Reply { .. }
             | Effect::PublishState { .. }
@@ -131,6 +133,8 @@ impl<C: Callbacks> World<C> {
             }
             Effect::TakeSeat { name, grace_ms } => seat.take(name, Duration::from_millis(grace_ms.into())),
             Effect::LeaveSeat => seat.leave(),
+            // They are stored with the writes of the call.
+            Effect::Schedule(_) | Effect::CancelSchedule { .. } => {}
             // On the member's own resources.
             Effect::SendSelf { .. }
             | Effect::SendAfter { .. }

@@ -2,6 +2,7 @@
 
 mod effects;
 mod fanout;
+mod infos;
 mod presences;
 mod published;
 mod published_entries;

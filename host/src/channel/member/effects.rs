@@ -167,6 +167,8 @@ fn carry_out_one(effect: Effect, scope: &mut EffectScope<'_>, seat: &mut SeatReq
             // An unknown key isn't a fault.
             let _ = services.presence.update(&channel.member.topic, channel.member.id, &key, &meta);
         }),
+        // They are in the draft of the call.
+        Effect::Schedule(_) | Effect::CancelSchedule { .. } => {}
         effect @ (Effect::Follow { .. } | Effect::Unfollow { .. }) => {
             scope.state(|_, state| Follows::carry_out(&mut state.follows, &effect));
         }

@@ -6,6 +6,7 @@ mod catch_up;
 mod durable;
 mod idle;
 mod in_flight;
+mod info;
 mod job;
 mod largest;
 mod lifecycle;
@@ -25,6 +26,8 @@ mod topics;
 
 pub(super) use catch_up::catch_up_entries;
 pub(super) use durable::{needs_persisting, persist, persist_room};
+pub use info::{DueJob, InfoOutcome};
+pub(super) use info::{InfoCause, InfoJob};
 pub(super) use job::{TopicEvent, TopicJob, post_and_spawn};
 pub(super) use largest::largest_rooms;
 pub(super) use lifecycle::{end, is_over, open, settle};

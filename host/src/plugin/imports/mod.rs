@@ -7,6 +7,7 @@ mod effects;
 mod entries;
 mod reads;
 mod request;
+mod schedule;
 mod store;
 
 use std::future::poll_fn;

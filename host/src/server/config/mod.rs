@@ -6,6 +6,7 @@ mod mount;
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -17,8 +18,9 @@ use super::logging::check_filter;
 use super::nearest::nearest;
 use crate::auth::{Secret, SecretSource};
 use crate::contract::plain;
+use crate::jobs::CronLine;
 use crate::plugin::{PluginSettings, Settings, Source};
-use crate::protocol::Pattern;
+use crate::protocol::{NAME_BYTES_MAX, Pattern};
 use crate::routes::ProbationTerms;
 use crate::store::Owner;
 
@@ -48,9 +50,28 @@ pub struct PluginTable {
     /// The name under which the plugin's data is stored. Default: the plugin's name. With this key, the name of the plugin's
     /// file may change, for example with its version.
     pub store: Option<String>,
+    /// Times at which a topic of the plugin is told an event.
+    pub cron: Vec<CronTable>,
     /// The maximum number of bytes that the plugin may store. Default: `limits.store_bytes_per_plugin`.
     pub store_bytes: Option<u64>,
 }
+
+/// A table of `plugins.NAME.cron`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CronTable {
+    /// The topic. The plugin must serve it.
+    pub topic: String,
+    /// The event.
+    pub event: String,
+    /// The times, in five fields: minute, hour, day of month, month, day of week.
+    pub schedule: String,
+    /// The time zone. Default: UTC.
+    pub timezone: Option<String>,
+}
+
+/// The most tables of `plugins.NAME.cron`.
+const CRON_LINES_MAX: usize = 256;
 
 /// The table `api`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -224,6 +245,7 @@ impl Config {
             patterns(name, "publish", &table.publish)?;
             patterns(name, "read", &table.read)?;
             table.json(name)?;
+            table.cron_lines(name)?;
         }
         self.check_stores()
     }
@@ -290,7 +312,43 @@ impl Config {
     }
 }
 
+impl Config {
+    /// Returns the cron lines of all plugins, each with the name under which the data of its plugin is stored.
+    ///
+    /// # Errors
+    /// Returns an error if a line is invalid.
+    pub fn cron_lines(&self) -> Result<Vec<(Arc<str>, CronLine)>> {
+        let mut lines = Vec::new();
+        for (name, table) in &self.plugins {
+            let store: Arc<str> = table.store.as_deref().unwrap_or(name).into();
+            lines.extend(table.cron_lines(name)?.into_iter().map(|line| (Arc::clone(&store), line)));
+        }
+        Ok(lines)
+    }
+}
+
 impl PluginTable {
+    /// Reads the cron lines. `name` is the plugin's name, for errors.
+    fn cron_lines(&self, name: &str) -> Result<Vec<CronLine>> {
+        if self.cron.len() > CRON_LINES_MAX {
+            bail!("`plugins.{name}.cron` has {} tables; at most {CRON_LINES_MAX} are allowed", self.cron.len());
+        }
+        let mut lines: Vec<CronLine> = Vec::new();
+        for (at, CronTable { topic, event, schedule, timezone }) in self.cron.iter().enumerate() {
+            let place = || format!("`plugins.{name}.cron`, table {}", at + 1);
+            if topic.is_empty() || topic.len() > NAME_BYTES_MAX || event.len() > NAME_BYTES_MAX {
+                bail!("{}: a topic has 1 to {NAME_BYTES_MAX} bytes, and an event at most {NAME_BYTES_MAX}", place());
+            }
+            let line = CronLine::read(topic, event, schedule, timezone.as_deref()).with_context(place)?;
+            let job = line.job(&"".into());
+            if lines.iter().any(|other| other.job(&"".into()) == job) {
+                bail!("{}: an earlier table is the same", place());
+            }
+            lines.push(line);
+        }
+        Ok(lines)
+    }
+
     /// Returns the configuration that the plugin reads, as JSON. `name` is the plugin's name, for errors.
     fn json(&self, name: &str) -> Result<String> {
         Ok(json::json(&self.config, &format!("plugins.{name}.config"))?.to_string())
@@ -370,6 +428,11 @@ mod tests {
                 "[plugins.a]\nstore = \"x\"\n[plugins.b]\nstore = \"x\"",
                 "`plugins.a.store` and `plugins.b.store` are both `x`",
             ),
+            (
+                "[[plugins.a.cron]]\ntopic = \"t\"\nevent = \"e\"\nschedule = \"daily\"",
+                "`plugins.a.cron`, table 1: the schedule `daily`",
+            ),
+            ("[[plugins.a.cron]]\ntopic = \"t\"\nevent = \"e\"", "schedule"),
             ("listen = ", "line 1"),
             ("secret_key_base = \"hunter2hunter2hunter2\"", "secrets come from the environment or a file"),
             ("[mounts.\"/socket\"]\ntransport = []", "`transports`"),
