@@ -147,7 +147,7 @@ pub use gatekeeper::{Connect, Gatekeeper, Identity, Refused, Request};
 pub use host::{config, now_ms, random, unique_id};
 pub use output::{Binary, IntoPayload};
 pub use presence::{Presences, presence};
-pub use refs::{ReplyRef, TimerId};
+pub use refs::{AnswerRef, ReplyRef, TimerId};
 pub use reply::{
     Decided, Handled, Seated, Ticked, Told, no_reply, ok, reply, reply_error, reply_status, stop, stop_with_reply,
     unknown_event,
@@ -175,11 +175,11 @@ pub mod prelude {
     #[cfg(not(target_family = "wasm"))]
     pub use crate::testing;
     pub use crate::{
-        Answer, Binary, Channel, Connect, Decided, Decision, Ending, Error, Gatekeeper, Handled, Identity, IntoPayload,
-        Join, Message, Old, OldEntry, OnFault, Payload, Presences, Recipient, Refused, Reply, ReplyRef, Request,
-        RoomMap, SeatChange, Seated, Socket, Tick, Ticked, TimerId, Told, Topic, Turns, Upgraded, UpgradedEntry, Value,
-        as_it_is, channels, config, fail, gatekeeper, json, log, no_reply, now_ms, ok, random, refuse, reply,
-        reply_error, reply_status, schedule, stop, stop_with_reply, store, token, topics, unique_id, unknown_event,
-        upgraded,
+        Answer, AnswerRef, Binary, Channel, Connect, Decided, Decision, Ending, Error, Gatekeeper, Handled, Identity,
+        IntoPayload, Join, Message, Old, OldEntry, OnFault, Payload, Presences, Recipient, Refused, Reply, ReplyRef,
+        Request, RoomMap, SeatChange, Seated, Socket, Tick, Ticked, TimerId, Told, Topic, Turns, Upgraded,
+        UpgradedEntry, Value, as_it_is, channels, config, fail, gatekeeper, json, log, no_reply, now_ms, ok, random,
+        refuse, reply, reply_error, reply_status, schedule, stop, stop_with_reply, store, token, topics, unique_id,
+        unknown_event, upgraded,
     };
 }

@@ -24,6 +24,7 @@ declare module "bennu:channel/member@0.1.0" {
 declare module "bennu:channel/topics@0.1.0" {
   export function count(topic: string): number;
   export function members(topic: string, limit: number): { member: number; user: string | null; socketId: string | null }[];
+  export function answerRef(): string | null;
   export function under(prefix: string, after: string | undefined, limit: number): { name: string; members: number }[];
 }
 
@@ -76,6 +77,7 @@ declare module "bennu:channel/socket@0.1.0" {
   export function unsubscribe(topic: string): void;
   export function disconnect(socketId: string): void;
   export function reply(ref: string, reply: { status: string; payload: Packed }): void;
+  export function answer(ref: string, reply: { status: string; payload: Packed }): void;
   export function sendSelf(event: string, payload: Packed): void;
   export function sendAfter(milliseconds: number, event: string, payload: Packed): number;
   export function publishState(state: string): void;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use crate::{FaultKind, Payload, RouteSpec, Topic};
+use crate::{AnswerRef, FaultKind, Payload, RouteSpec, Topic};
 
 /// The origin of a message for `handle_info`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,6 +173,8 @@ pub enum TopicCallback {
         event: ByteString,
         /// Its payload.
         payload: Payload,
+        /// Names the message for a later answer, if somebody waits for its answer.
+        answer_ref: Option<AnswerRef>,
     },
     /// `handle-topic-info`.
     Info(TopicInfo),
@@ -267,6 +269,15 @@ impl TopicCallback {
         match self {
             Self::Seat { name, .. } => Some(name),
             Self::Message { .. } | Self::Info(_) | Self::Tick(_) => None,
+        }
+    }
+
+    /// The name of the message for a later answer, if it is `handle-message` and somebody waits for the answer.
+    #[must_use]
+    pub fn answer_ref(&self) -> Option<AnswerRef> {
+        match self {
+            Self::Message { answer_ref, .. } => *answer_ref,
+            Self::Info(_) | Self::Tick(_) | Self::Seat { .. } => None,
         }
     }
 

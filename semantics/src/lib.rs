@@ -14,6 +14,7 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod answer;
+mod answer_ref;
 mod call;
 mod effect;
 pub mod entries;
@@ -40,6 +41,7 @@ mod state_update;
 mod usage;
 
 pub use answer::{Answer, Decision, Reply, Stop};
+pub use answer_ref::AnswerRef;
 pub use call::{
     Callback, Ending, EntryUpgrade, Fired, Message, Part, Passing, Recipient, SeatChange, Source, Tick, TopicCall,
     TopicCallback, TopicInfo, Upgrade,

@@ -6,7 +6,8 @@ from entry_events import field
 
 class Timed(Channel):
     EVENTS = (
-        "schedule", "schedule_then_fail", "unschedule", "is_scheduled", "schedule_own", "schedule_elsewhere", "schedule_many"
+        "schedule", "schedule_then_fail", "unschedule", "is_scheduled", "schedule_own", "schedule_elsewhere", "schedule_many",
+        "wait_for_answer", "give_answer"
     )
 
     def schedule(self, call, key, ms, event="ring", payload=None, topic=None):
@@ -51,6 +52,16 @@ class Timed(Channel):
         for key in range(field(call, "count")):
             self.schedule(call, str(key), field(call, "ms"))
         return Reply()
+
+    def on_wait_for_answer(self, call):
+        call.put(f"waiting:{call.topic}", call.ask("answer_ref"))
+        call.broadcast("asked", {})
+
+    def on_give_answer(self, call):
+        waiting = call.get(f"waiting:{field(call, 'to')}")
+        if waiting is not None:
+            call.ask("answer", ref=waiting, payload=field(call, "value"))
+        return Reply({"was_waiting": waiting is not None})
 
     def handle_topic_info(self, call):
         key, given = call["key"], call.payload

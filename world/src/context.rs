@@ -3,7 +3,7 @@
 use bennu_semantics::jobs::{JobRow, Schedule};
 use bennu_semantics::limits::LISTED_MAX;
 use bennu_semantics::{
-    CallLimits, Capability, Decision, Effect, Fault, Fired, MemberUsage, Payload, Record, TimerId, Topic,
+    AnswerRef, CallLimits, Capability, Decision, Effect, Fault, Fired, MemberUsage, Payload, Record, TimerId, Topic,
     TopicCallback, one_line,
 };
 
@@ -41,6 +41,8 @@ pub struct CallContext {
     /// Its view of the topic's entries. `None` if it has none.
     entries: Option<CallEntries>,
     lines: Vec<(Level, String)>,
+    /// The topic message that the call is about, if somebody waits for its answer.
+    answer_ref: Option<AnswerRef>,
     /// The topic and the schedule that the call is about.
     fired: Option<(Topic, Fired)>,
 }
@@ -79,7 +81,8 @@ impl CallContext {
     /// For a callback of a topic.
     pub(crate) fn of_topic(host: HostFacts, topic: &Topic, callback: &TopicCallback) -> Self {
         let fired = callback.fired().map(|fired| (topic.clone(), fired.clone()));
-        let mut context = Self { may_write: true, fired, ..Self::reading(host) };
+        let answer_ref = callback.answer_ref();
+        let mut context = Self { may_write: true, answer_ref, fired, ..Self::reading(host) };
         context.record.open_with(Capability::Topic, callback.given());
         context
     }
@@ -100,6 +103,7 @@ impl CallContext {
             may_write: false,
             entries: None,
             lines: Vec::new(),
+            answer_ref: None,
             fired: None,
         }
     }
@@ -233,6 +237,18 @@ impl CallContext {
             Effect::CancelSchedule { topic, key } => draft.set_schedule(topic, key, None),
             _ => Ok(()),
         }
+    }
+}
+
+impl CallContext {
+    /// The name of the topic message that the call is about, for a later answer.
+    ///
+    /// # Errors
+    /// See [`log`](Self::log).
+    pub fn answer_ref(&mut self) -> Result<Option<String>, Fault> {
+        let Some(answer_ref) = self.answer_ref else { return Ok(None) };
+        self.record.ask(Effect::AnswerLater)?;
+        Ok(Some(answer_ref.to_string()))
     }
 }
 

@@ -80,6 +80,7 @@ impl Channel for Naughty {
                 socket.broadcast("shout", payload.object()?);
                 ok()
             }
+            "give_answer" => timed::give_answer(&payload, |to, reply| socket.answer(to, reply)),
             _ => {
                 let handled = self.effect(socket, event, &payload);
                 let handled = handled.or_else(|| self.elsewhere(socket, event, &payload));
@@ -100,7 +101,7 @@ impl Channel for Naughty {
     }
 
     fn handle_message(topic: &mut Topic, event: &str, payload: Payload) -> Handled {
-        if let Some(handled) = timed::event(topic.name(), event, &payload) {
+        if let Some(handled) = timed::message(topic, event, &payload) {
             return handled;
         }
         elsewhere::on_message(topic, event, payload)

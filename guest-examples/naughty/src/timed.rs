@@ -1,4 +1,4 @@
-//! Events about schedules, also as topic messages.
+//! Events about schedules and later answers, also as topic messages.
 //!
 //! | event | result |
 //! | --- | --- |
@@ -9,6 +9,8 @@
 //! | `schedule_elsewhere` | fault: failed, because another plugin's topic can't be scheduled for |
 //! | `schedule_many {"count", "ms"}` | that many schedules, with the keys `0`, `1` and so on |
 //! | `schedule_then_fail {"key", "ms"}` | schedules, and is then fault: failed |
+//! | `wait_for_answer`, as a topic message | keeps the reference to the message under `waiting:TOPIC`, and doesn't answer. Everyone gets `asked` |
+//! | `give_answer {"to", "value"}` | answers the message that waits in that topic |
 //!
 //! `handle_topic_info` adds one to the number under `rung:KEY` (or `rung:SOURCE` without a key), and everyone gets `rung
 //! {"source", "key", "event", "payload", "times"}`. With the event `fail_at_first {"ms"}` it fails until that long after its
@@ -31,6 +33,29 @@ pub(crate) fn event(topic: &str, event: &str, payload: &Payload) -> Option<Handl
         "schedule_many" => many(topic, payload),
         _ => return None,
     })
+}
+
+/// Handles the topic message if it is one of the above.
+pub(crate) fn message(topic: &mut Topic, event: &str, payload: &Payload) -> Option<Handled> {
+    if event == "give_answer" {
+        return Some(give_answer(payload, |to, reply| topic.answer(to, reply)));
+    }
+    if event != "wait_for_answer" {
+        return self::event(topic.name(), event, payload);
+    }
+    store::put(format!("waiting:{}", topic.name()), topic.answer_ref());
+    topic.broadcast("asked", json!({}));
+    Some(no_reply())
+}
+
+/// Answers the message that waits in a topic.
+pub(crate) fn give_answer(payload: &Payload, answer: impl FnOnce(&AnswerRef, Reply)) -> Handled {
+    let (to, value): (String, Value) = (payload.field("to")?, payload.field("value")?);
+    let waiting = store::get::<Option<AnswerRef>>(format!("waiting:{to}"))?.flatten();
+    if let Some(waiting) = &waiting {
+        answer(waiting, Reply::ok(value));
+    }
+    reply(json!({ "was_waiting": waiting.is_some() }))
 }
 
 /// The parameters of a schedule.

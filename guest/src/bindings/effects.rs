@@ -43,6 +43,10 @@ pub(crate) mod socket {
         ask_for(Effect::Reply { reply_ref: reply_ref.into(), reply: reply.into() });
     }
 
+    pub(crate) fn answer(answer_ref: &str, reply: &crate::Reply) {
+        ask_for(Effect::Answer { answer_ref: answer_ref.into(), reply: reply.into() });
+    }
+
     pub(crate) fn send_self(event: &str, payload: &crate::Payload) {
         ask_for(Effect::SendSelf { event: event.into(), payload: payload.into() });
     }

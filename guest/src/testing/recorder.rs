@@ -146,6 +146,11 @@ pub(crate) mod topics {
         ask(|context| context.members(topic, limit)).into_iter().map(Person::from).collect()
     }
 
+    #[track_caller]
+    pub(crate) fn answer_ref() -> Option<String> {
+        ask(bennu_world::CallContext::answer_ref)
+    }
+
     pub(crate) fn under(prefix: &str, after: Option<&str>, limit: u32) -> Vec<Topic> {
         let topics = ask(|context| context.topics(prefix, after, limit));
         topics.into_iter().map(|(name, members)| Topic { name, members }).collect()

@@ -186,6 +186,12 @@ impl Stage {
         Ok(act(&self.world, |world| world.send(topic, sent.into()))?.map(Into::into))
     }
 
+    /// Takes the answers to [`send`](Self::send) that came after it, in the order of the messages.
+    pub fn late_answers(&self) -> Vec<Reply> {
+        let answers = self.world.borrow_mut().take_late_answers();
+        answers.into_iter().map(Into::into).collect()
+    }
+
     /// Calls a topic's `handle_tick` with a tick of the test's choice. Ticks that a channel asked for run by themselves
     /// when the clock [advances](Stage::advance).
     ///

@@ -128,9 +128,24 @@ impl Node {
     /// If no plugin handles it, a limit is reached, or the callback fails.
     pub async fn send(&self, topic: &str, event: ByteString, payload: Payload) -> Delivered {
         let (sender, delivered) = oneshot::channel();
-        post_message(&self.topics, TopicMessage { topic: Topic::new(topic), event, payload, sender });
+        post_message(&self.topics, TopicMessage { topic: Topic::new(topic), event, payload, sender: AtOnce(sender) });
         // The answer is lost only if the turn panics. The turn logs the panic.
         delivered.await.unwrap_or_else(|_| Err(Undelivered::Fault(Fault::failed("a fault of the host"))))
+    }
+
+    /// The same, but `handle_message` may answer later, within `wait` after the message was sent. Returns none if no answer came
+    /// in time.
+    pub async fn send_and_wait(
+        &self,
+        topic: &str,
+        event: ByteString,
+        payload: Payload,
+        wait: Duration,
+    ) -> Option<Delivered> {
+        let (sender, delivered) = oneshot::channel();
+        post_message(&self.topics, TopicMessage { topic: Topic::new(topic), event, payload, sender });
+        let panicked = |_| Err(Undelivered::Fault(Fault::failed("a fault of the host")));
+        tokio::time::timeout(wait, delivered).await.ok().map(|delivered| delivered.unwrap_or_else(panicked))
     }
 
     /// Whether the plugin of a job serves its topic, and takes such messages.
@@ -226,10 +241,27 @@ impl Node {
     }
 }
 
-/// The sender is outside the channels, and waits for the answer.
+/// The sender is outside the channels, and waits also for a later answer.
 impl Sender for oneshot::Sender<Delivered> {
     fn answer(self, _: &Topic, _: ByteString, delivered: Delivered) {
         // The sender may have stopped waiting.
         drop(self.send(delivered));
+    }
+
+    fn is_waiting(&self) -> bool {
+        !self.is_closed()
+    }
+}
+
+/// A sender that waits only for the end of the callback.
+struct AtOnce(oneshot::Sender<Delivered>);
+
+impl Sender for AtOnce {
+    fn answer(self, topic: &Topic, event: ByteString, delivered: Delivered) {
+        self.0.answer(topic, event, delivered);
+    }
+
+    fn is_waiting(&self) -> bool {
+        false
     }
 }

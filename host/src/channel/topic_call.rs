@@ -7,9 +7,18 @@ use super::room::{DueJob, TopicTurns, persist, publish_entries};
 use super::turn::{
     Evaluated, Failed, FaultLine, Persisted, PluginCall, RetryDeadline, Services, StateSnapshot, invoke,
 };
-use crate::contract::{Answer, Fault, FaultKind, Reply, TopicCall, TopicCallback};
+use crate::contract::{Answer, Effect, Fault, FaultKind, Reply, TopicCall, TopicCallback};
 use crate::routes::Route;
 use crate::store::{ReadError, StoredJob};
+
+/// The result of a callback of a topic.
+#[derive(Debug, Default)]
+pub(super) struct TopicOutcome {
+    /// Its answer, if it has one.
+    pub(super) reply: Option<Reply>,
+    /// Whether it took the name of its message, for a later answer.
+    pub(super) is_answered_later: bool,
+}
 
 /// A job whose callback runs.
 pub(super) struct RunningJob<'a> {
@@ -30,15 +39,13 @@ impl RunningJob<'_> {
 }
 
 /// One callback of a topic, and its commit. `job` is the job that the callback is about: its row changes in the same commit.
-/// Returns the callback's answer, if it has one. The outer option is none if nothing was committed, because the job was changed
-/// meanwhile.
-#[allow(clippy::option_option, reason = "the outer option is about the commit, and the inner one about the answer")]
+/// Returns none if nothing was committed, because the job was changed meanwhile.
 pub(super) async fn topic_turn(
     topic: &Arc<TopicTurns>,
     route: &Arc<Route>,
     callback: TopicCallback,
     job: Option<&RunningJob<'_>>,
-) -> Result<Option<Option<Reply>>, Fault> {
+) -> Result<Option<TopicOutcome>, Fault> {
     open_room(topic, route).await?;
     settle_room(topic);
     let (room, entries) = (topic.saved_room(), topic.entries(route));
@@ -65,14 +72,16 @@ pub(super) async fn topic_turn(
     }
 }
 
-fn commit(topic: &Arc<TopicTurns>, evaluated: Evaluated) -> Option<Reply> {
+fn commit(topic: &Arc<TopicTurns>, evaluated: Evaluated) -> TopicOutcome {
     let Evaluated { room, entries, effects, answer, is_room_stored, .. } = evaluated;
     publish_entries(topic, topic.save(room, entries, is_room_stored));
+    let is_answered_later = effects.contains(&Effect::AnswerLater);
     carry_out(effects, EffectScope::of_topic(topic));
-    match answer {
+    let reply = match answer {
         Answer::Reply(reply) => Some(reply),
         Answer::None | Answer::Admit(_) | Answer::Refuse(_) | Answer::Stop(_) => None,
-    }
+    };
+    TopicOutcome { reply, is_answered_later }
 }
 
 /// Counts and logs a fault of one of the topic's callbacks.

@@ -8,13 +8,13 @@ use futures_util::future::BoxFuture;
 
 use super::member::{MemberEvent, after_turn, members_of, take};
 use super::room::{
-    Delivered, MessageJob, Sender, TopicEvent, TopicJob, TopicTurns, Undelivered, catch_up_entries, change_ended_seat,
-    end, persist_room, set_tick, take_tick,
+    MessageJob, Sender, TopicEvent, TopicJob, TopicTurns, Undelivered, catch_up_entries, change_ended_seat, end,
+    persist_room, set_tick, take_tick,
 };
-use super::topic_call::{log_fault, topic_turn};
+use super::topic_call::{TopicOutcome, log_fault, topic_turn};
 use super::topic_info::tell;
 use super::turn::{Failed, Job};
-use crate::contract::{Fault, SeatChange, Tick, TopicCallback};
+use crate::contract::{AnswerRef, Fault, SeatChange, Tick, TopicCallback};
 use crate::protocol::{Payload, Topic};
 use crate::pubsub::Pressure;
 
@@ -32,9 +32,19 @@ impl<S: Sender> Job for MessageJob<S> {
         let (sender, in_flight) = (self.sender.take()?, self.in_flight.take());
         let (topic, event, payload) = (Arc::clone(&self.topic), self.event.clone(), self.payload.clone());
         Some(Box::pin(async move {
-            let delivered = deliver(&topic, &event, payload).await;
-            sender.answer(&topic.name, event, delivered);
-            drop(in_flight);
+            if !sender.is_waiting() {
+                let delivered = deliver(&topic, &event, payload, None).await;
+                sender.answer(&topic.name, event, delivered.map(|turned| turned.reply));
+                drop(in_flight);
+                return;
+            }
+            // Before the callback, because its own effects may lead to the answer.
+            let answers = &topic.topics.answers;
+            let answer_ref = answers.begin(sender, &topic.name, &event, in_flight);
+            match deliver(&topic, &event, payload, Some(answer_ref)).await {
+                Ok(TopicOutcome { reply: None, is_answered_later: true }) => {}
+                delivered => answers.end(answer_ref, delivered.map(|turned| turned.reply)),
+            }
         }))
     }
 
@@ -94,15 +104,20 @@ async fn run(topic: Arc<TopicTurns>, event: TopicEvent) {
     }
 }
 
-async fn deliver(topic: &Arc<TopicTurns>, event: &ByteString, payload: Payload) -> Delivered {
+async fn deliver(
+    topic: &Arc<TopicTurns>,
+    event: &ByteString,
+    payload: Payload,
+    answer_ref: Option<AnswerRef>,
+) -> Result<TopicOutcome, Undelivered> {
     let route = topic.services().routes.find(topic.name.as_str()).ok_or(Undelivered::Unrouted)?;
     if !route.takes.messages {
         return Err(Undelivered::NotTaken(Arc::clone(&route.plugin)));
     }
-    let callback = TopicCallback::Message { event: event.clone(), payload };
+    let callback = TopicCallback::Message { event: event.clone(), payload, answer_ref };
     let failed = Failed { event: Some(event), ..Failed::in_callback(callback.name()) };
     let turned = topic_turn(topic, &route, callback, None).await;
-    turned.map(Option::flatten).map_err(|fault| {
+    turned.map(Option::unwrap_or_default).map_err(|fault| {
         log_fault(topic, &route, failed, &fault);
         Undelivered::Fault(fault)
     })

@@ -16,10 +16,10 @@ mod surroundings;
 pub use crate::entries::{EntryInput, TopicEntries};
 pub use behaviour::{Behaviour, CallFuture};
 pub use bennu_semantics::{
-    Answer, CallLimits, Callback, Capability, DETAIL_BYTES_MAX, Decision, Departure, Effect, Ending, Fault, FaultKind,
-    Fired, Follows, MemberUsage, Message, Need, Part, Passing, PendingSeatChanges, Published, PublishedState, Reach,
-    Recipient, Record, Reply, SeatChange, SeatRequest, Seats, Source, Stop, Tick, TimerId, TopicCall, TopicCallback,
-    TopicInfo, Upgrade, jobs, limit_key, limits, one_line,
+    Answer, AnswerRef, CallLimits, Callback, Capability, DETAIL_BYTES_MAX, Decision, Departure, Effect, Ending, Fault,
+    FaultKind, Fired, Follows, MemberUsage, Message, Need, Part, Passing, PendingSeatChanges, Published,
+    PublishedState, Reach, Recipient, Record, Reply, SeatChange, SeatRequest, Seats, Source, Stop, Tick, TimerId,
+    TopicCall, TopicCallback, TopicInfo, Upgrade, jobs, limit_key, limits, one_line,
 };
 pub use connect::{Admission, Gatekeeper, Headers, Identity, Request, Uri};
 pub use member::{Call, Member, SocketFacts};

@@ -11,7 +11,9 @@ use super::output::Output;
 use super::script::{Evaluation, SharedScript};
 use super::wasi::WasiState;
 use crate::contract::limits::keys;
-use crate::contract::{CallLimits, Fault, FaultKind, Fired, Member, Record, Request, Surroundings, limit_key};
+use crate::contract::{
+    AnswerRef, CallLimits, Fault, FaultKind, Fired, Member, Record, Request, Surroundings, limit_key,
+};
 use crate::entries::{CallEntries, EntryInput, PendingEntries};
 use crate::protocol::{Pattern, Topic};
 use crate::store::{Draft, Owner, Store};
@@ -75,6 +77,8 @@ pub(super) enum Subject {
     /// No member: `describe`, `upgrade`, `handle-out` and all callbacks of a topic.
     Nobody,
     Member(Arc<Member>),
+    /// A topic message that may be answered later: no member either.
+    Message(AnswerRef),
     /// A schedule that fires, or a time of a cron line: no member either.
     Fired(Fired),
     /// A request to connect, for a gatekeeper's `connect`.

@@ -96,11 +96,12 @@ impl Instance {
     pub(super) async fn call_topic(&mut self, call: &TopicCall, entries: EntryAccess) -> Result<Outcome> {
         let TopicCall { topic, room, callback } = call;
         self.store.data_mut().record.open_with(Capability::Topic, callback.given());
-        let subject = callback.fired().map_or(Subject::Nobody, |fired| Subject::Fired(fired.clone()));
+        let fired = callback.fired().map(|fired| Subject::Fired(fired.clone()));
+        let subject = fired.or(callback.answer_ref().map(Subject::Message)).unwrap_or(Subject::Nobody);
         self.begin_with(entries, subject, Some(topic.clone()), WRITABLE);
         let (store, name, room) = (&mut self.store, topic.as_str(), room.as_deref());
         let called = match callback {
-            TopicCallback::Message { event, payload } => {
+            TopicCallback::Message { event, payload, .. } => {
                 let export = self.exports.handle_message()?;
                 export.call_handle_message(store, name, event, payload.into(), room).await?.map(Outcome::from)
             }

@@ -193,6 +193,41 @@ async fn exports_carry_schedules_and_times_to_live() -> Result<()> {
     Ok(())
 }
 
+/// A caller of the API waits for an answer that comes after the callback, for as long as it says.
+#[tokio::test]
+async fn a_caller_of_the_api_waits_for_a_later_answer() -> Result<()> {
+    let host = TestHost::start(&["naughty"]).await?;
+    let mut client = join(&host).await?;
+    let ask = |wait_ms: Option<u64>| {
+        let mut body = json!({ "topic": "naughty:2", "event": "wait_for_answer" });
+        if let Some(wait_ms) = wait_ms {
+            body["wait_ms"] = wait_ms.into();
+        }
+        let host = &host;
+        async move { post(host, "/api/send", &body).await }
+    };
+    // Without `wait_ms`, nobody waits, so there is nothing to keep.
+    ensure!(ask(None).await? == (200, json!({ "reply": null })));
+    let give = json!({ "to": "naughty:2", "value": [1] });
+    ensure!(client.call(ASKED, "give_answer", &give).await? == json!({ "was_waiting": false }));
+    let answering = async {
+        eventually("the message waits", async || {
+            let given = client.call(ASKED, "give_answer", &give).await?;
+            Ok((given == json!({ "was_waiting": true })).then_some(()))
+        })
+        .await
+    };
+    let ((status, answer), ()) = tokio::try_join!(ask(Some(60_000)), answering)?;
+    ensure!(status == 200 && answer["reply"] == json!({ "status": "ok", "response": [1] }), "{answer}");
+    let (status, answer) = ask(Some(20)).await?;
+    ensure!(status == 504 && answer["error"]["code"] == "no_answer", "{answer}");
+    ensure!(ask(Some(300_001)).await?.0 == 400);
+    let broadcast = json!({ "topic": TOPIC, "event": "e", "wait_ms": 1 });
+    ensure!(post(&host, "/api/broadcast", &broadcast).await?.0 == 400);
+    host.stop().await?;
+    Ok(())
+}
+
 const SCRIPT: &str = r#"
 import { channel, plugin, schedule, store } from "bennu";
 
@@ -211,6 +246,12 @@ const room = channel({
     keep({ ms }) {
       store.putExpiring("kept", true, ms);
       return { kept: store.get("kept") ?? null, started: store.get("started") ?? null };
+    },
+  },
+  message: {
+    ask({ now }, topic) {
+      store.put("asked", topic.answerRef ?? null);
+      if (now) topic.answer(store.get("asked"), "at once");
     },
   },
   topicInfo: {
@@ -255,6 +296,9 @@ async fn a_script_has_schedules_starts_and_times_to_live() -> Result<()> {
         Ok((kept["started"][3] == 2).then_some(()))
     })
     .await?;
+    let ask = json!({ "topic": "timed:2", "event": "ask", "payload": { "now": true }, "wait_ms": 60000 });
+    let (_, answer) = post(&host, "/api/send", &ask).await?;
+    ensure!(answer["reply"] == json!({ "status": "ok", "response": "at once" }), "{answer}");
     host.stop().await?;
     Ok(())
 }

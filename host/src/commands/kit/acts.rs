@@ -36,6 +36,11 @@ pub(super) fn act(world: &mut World<Peer>, name: &str, fields: &mut Fields<'_>) 
             nothing()
         }
         "put" | "get" => store(world, name, fields),
+        "late_answers" => {
+            fields.end()?;
+            let answers: Vec<_> = world.take_late_answers().iter().map(written::reply).collect();
+            Ok(Ok(format!("[{}]", answers.join(","))))
+        }
         "schedules" => {
             fields.end()?;
             Ok(Ok(schedules(world)))

@@ -21,6 +21,10 @@ pub(super) fn answer(context: &mut CallContext, name: &str, fields: &mut Fields<
         "now" | "unique_id" | "random" | "configuration" | "log" | "socket" | "sign" | "verify" => {
             read(context, name, fields)
         }
+        "answer_ref" => {
+            fields.end()?;
+            Ok(context.answer_ref().map(|answer_ref| json!(answer_ref).to_string()))
+        }
         "schedule_due" => {
             let (topic, key): (String, String) = (fields.need("topic")?, fields.need("key")?);
             fields.end()?;

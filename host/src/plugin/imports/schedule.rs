@@ -57,14 +57,14 @@ impl schedule::Host for Guest {
     fn due(&mut self) -> Result<Option<u64>> {
         Ok(match &self.subject {
             Subject::Fired(fired) => Some(fired.due_ms),
-            Subject::Nobody | Subject::Member(_) | Subject::Request(_) => None,
+            Subject::Nobody | Subject::Member(_) | Subject::Message(_) | Subject::Request(_) => None,
         })
     }
 
     fn key(&mut self) -> Result<Option<String>> {
         Ok(match &self.subject {
             Subject::Fired(fired) => fired.key.as_deref().map(str::to_owned),
-            Subject::Nobody | Subject::Member(_) | Subject::Request(_) => None,
+            Subject::Nobody | Subject::Member(_) | Subject::Message(_) | Subject::Request(_) => None,
         })
     }
 }
