@@ -206,7 +206,9 @@ impl Draft {
 
     /// Sets the stored form of a key's value, as it was exported.
     pub(super) fn put_stored(&mut self, key: &[u8], stored: Bytes) -> Result<(), Oversize> {
-        if let (_, Some(expires_ms)) = lifetime::open(stored.clone()) {
+        let (value, expires_ms) = lifetime::open(stored.clone());
+        self.limits.check_value(&value)?;
+        if let Some(expires_ms) = expires_ms {
             let place = self.owner.place(Kind::Expiries, &expiry_name(expires_ms, key));
             self.writes.insert(place, Some(Bytes::new()));
         }

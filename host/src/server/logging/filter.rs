@@ -23,7 +23,7 @@ const HOST: &str = "bennu";
 const GUEST: &str = "guest";
 
 /// The modules of the host that are targets.
-const MODULES: [&str; 18] = [
+const MODULES: [&str; 19] = [
     "api",
     "auth",
     "channel",
@@ -31,6 +31,7 @@ const MODULES: [&str; 18] = [
     "contract",
     "entries",
     "files",
+    "jobs",
     "plugin",
     "presence",
     "protocol",
