@@ -123,10 +123,13 @@ export function useConnected(): boolean;
  * @param topic null joins nothing
  * @param params When they have other values, the channel is left and joined again. A function is called for each join. Without
  *   them, the component takes the channel as it is.
+ * @param options With `onMissed`, the channel gets the messages that it missed during a lost connection, before any new one. The
+ *   topic's route must keep a history. `onMissed` is called if the server no longer has all of them.
  */
 export function useChannel<T extends ChannelTypes = {}>(
   topic: string | null,
   params?: Get<T, "params", Record<string, any>> | (() => Get<T, "params", Record<string, any>>),
+  options?: { onMissed?: () => void },
 ): Channel<T>;
 
 /** Calls the last rendered `handler` for each event of this name. */

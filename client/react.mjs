@@ -73,18 +73,23 @@ function onConnection(socket, listener) {
   return () => socket.off(refs);
 }
 
-/** Joins a topic while the component is mounted. All components with the same topic share one channel. */
-export function useChannel(topic, params) {
+/**
+ * Joins a topic while the component is mounted. All components with the same topic share one channel. With `onMissed`, the
+ * channel gets what it missed during a lost connection, or `onMissed` is called.
+ */
+export function useChannel(topic, params, { onMissed } = {}) {
   const socket = useSocket();
   const shared = useMemo(() => (socket && topic ? sharedChannel(socket, topic) : null), [socket, topic]);
   const key = keyOf(params);
   const latest = useLatest(params);
+  const recovers = Boolean(onMissed);
+  const missed = useLatest(onMissed);
   useEffect(() => {
     if (!shared) return undefined;
     // A function is called for each join, as by phoenix.js.
     const given = typeof latest.current === "function" ? () => latest.current() : latest.current;
-    return shared.hold(given, key);
-  }, [shared, key]);
+    return shared.hold(given, key, recovers ? () => missed.current?.() : undefined);
+  }, [shared, key, recovers]);
   const none = topic ? JOINING : IDLE;
   const snapshot = useSyncExternalStore(shared?.onStatus ?? never, () => shared?.snapshot ?? none, () => none);
   return useMemo(() => {

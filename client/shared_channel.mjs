@@ -4,6 +4,7 @@
 // channel is joined while at least one of them holds it.
 
 import { NO_PRESENCES, PresenceList } from "./presence_list.mjs";
+import { recover } from "./recover.mjs";
 import { RoomState } from "./room_state.mjs";
 
 /** The states of a channel that isn't joined yet, and of one without a topic. */
@@ -39,12 +40,14 @@ export class PushError extends Error {
 class SharedChannel {
   #socket;
   #topic;
-  /** The components that use the channel: `{ params, key }` each. */
+  /** The components that use the channel: `{ params, key, onMissed }` each. */
   #holders = new Set();
   /** The channel of phoenix.js; null while there is none, and after the server has closed it. */
   #channel = null;
   /** The key of the parameters that the channel was joined with. */
   #openKey = undefined;
+  /** Whether the channel gets missed messages. */
+  #recovers = false;
   #room = null;
   #presence = null;
   #snapshot = JOINING;
@@ -81,9 +84,10 @@ class SharedChannel {
    * Begins to use the channel, and returns a function that ends this. The join comes in a microtask: when all components of one
    * commit have called this, and StrictMode has unmounted and mounted them again.
    */
-  hold(params, key) {
-    const holder = { params, key };
+  hold(params, key, onMissed) {
+    const holder = { params, key, onMissed };
     this.#holders.add(holder);
+    if (this.#channel) this.#recover();
     this.#soon ??= Promise.resolve().then(() => {
       this.#soon = null;
       this.#settle(true);
@@ -158,6 +162,8 @@ class SharedChannel {
     const channel = this.#socket.channel(this.#topic, holder?.params ?? {});
     this.#channel = channel;
     this.#openKey = holder?.key;
+    this.#recovers = false;
+    this.#recover();
     this.#room = new RoomState(channel, { onPatch: () => this.#notify("room") });
     this.#presence = new PresenceList(channel, () => this.#notify("presence"));
     for (const [event, entry] of this.#events) this.#bind(event, entry);
@@ -183,6 +189,17 @@ class SharedChannel {
       .join()
       .receive("ok", (response) => set("joined", response))
       .receive("error", (error) => set("refused", null, error));
+  }
+
+  /** Lets the channel get missed messages if a component wants it. In a channel that is joined, this begins with its next join. */
+  #recover() {
+    if (this.#recovers || ![...this.#holders].some(({ onMissed }) => onMissed)) return;
+    this.#recovers = true;
+    recover(this.#channel, {
+      onMissed: () => {
+        for (const { onMissed } of [...this.#holders]) onMissed?.();
+      },
+    });
   }
 
   /** Leaves the channel, if there is one, and forgets its state. */

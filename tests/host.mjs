@@ -1,13 +1,14 @@
 // Starts a real host for one test, with its own folder of plugins and a free port. The host ends with the test.
 
 import { execFile, spawn } from "node:child_process";
-import { copyFile, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { basename, dirname, extname, join, resolve } from "node:path";
 import { promisify } from "node:util";
 
 const root = resolve(import.meta.dirname, "..");
-const binary = process.env.BENNU_BIN ?? join(root, "target/debug/bennu");
+/** The executable `bennu`. */
+export const binary = process.env.BENNU_BIN ?? join(root, "target/debug/bennu");
 const guests = process.env.BENNU_GUESTS ?? join(root, "target/guests/quick");
 /** The cache of compiled plugins, which the tests in Rust use too. */
 const cache = resolve(guests, "../tests/cache");
@@ -17,8 +18,8 @@ export const pages = process.env.BENNU_PAGES ?? join(root, "target/pages");
 /** The limit of each wait in milliseconds. It is long, because tests run in parallel. Only a failed test waits so long. */
 const DEADLINE = 60_000;
 
-/** The built plugin `name`, such as `echo` or `variants/echo-v2`. */
-export const plugin = (name) => join(guests, `${name}.wasm`);
+/** The built plugin `name`, such as `echo`, `variants/echo-v2`, or `realtime.ts`. */
+export const plugin = (name) => join(guests, extname(name) ? name : `${name}.wasm`);
 
 /**
  * Starts a host with some plugins. `page` is the folder of its static page: the name of an example, or a path.
@@ -29,14 +30,50 @@ export const plugin = (name) => join(guests, `${name}.wasm`);
  */
 export async function startHost(test, { plugins = [], scripts = {}, page, config }) {
   const folder = await mkdtemp(join(tmpdir(), "bennu-"));
-  const host = new Host(folder, page && resolve(pages, page), config);
+  const command = ["serve", folder];
+  if (page) command.push("--static", resolve(pages, page));
+  if (config !== undefined) command.push("--config", join(folder, "bennu.toml"));
+  const host = hostIn(test, folder, command);
+  if (config !== undefined) await writeFile(join(folder, "bennu.toml"), config);
+  for (const file of plugins.map(plugin)) await copyFile(file, join(folder, basename(file)));
+  for (const [file, content] of Object.entries(scripts)) await writeFile(join(folder, file), content);
+  await host.start();
+  return host;
+}
+
+/**
+ * Starts `bennu dev` in a project with these files: each path with its content.
+ *
+ * @param {import("node:test").TestContext} test at whose end it ends
+ * @param {Record<string, string>} files
+ * @param {{modules?: string}} options `modules` is a folder of npm packages, which becomes the project's `node_modules`
+ */
+export async function startDev(test, files, { modules } = {}) {
+  const folder = await mkdtemp(join(tmpdir(), "bennu-project-"));
+  const host = hostIn(test, folder, ["dev"]);
+  for (const [path, content] of Object.entries(files)) {
+    await mkdir(dirname(join(folder, path)), { recursive: true });
+    await writeFile(join(folder, path), content);
+  }
+  if (modules) await symlink(modules, join(folder, "node_modules"));
+  await host.start();
+  return host;
+}
+
+/** A host that isn't started yet. At the end of the test it ends, and its folder is deleted. */
+function hostIn(test, folder, command) {
+  const host = new Host(folder, command);
   test.after(async () => {
     await host.stop();
     await rm(folder, { recursive: true });
   });
-  if (config !== undefined) await writeFile(join(folder, "bennu.toml"), config);
-  for (const name of plugins) await copyFile(plugin(name), join(folder, `${name}.wasm`));
-  for (const [file, content] of Object.entries(scripts)) await writeFile(join(folder, file), content);
+  return host;
+}
+
+/** Starts a host with the `bennu.toml` of a folder. */
+export async function serve(test, folder) {
+  const host = new Host(folder, ["serve", "--config", join(folder, "bennu.toml")]);
+  test.after(() => host.stop());
   await host.start();
   return host;
 }
@@ -63,18 +100,17 @@ export async function within(what, promise) {
 
 class Host {
   #folder;
-  #page;
-  #config;
+  /** The command that starts it. */
+  #command;
   #process;
   /** The port. A restart keeps it, because clients reconnect to the same address. */
   #port = 0;
   /** The host's log. */
   log = "";
 
-  constructor(folder, page, config) {
+  constructor(folder, command) {
     this.#folder = folder;
-    this.#page = page;
-    this.#config = config;
+    this.#command = command;
   }
 
   get url() {
@@ -86,9 +122,7 @@ class Host {
   }
 
   async start() {
-    const page = this.#page ? ["--static", this.#page] : [];
-    const config = this.#config === undefined ? [] : ["--config", join(this.#folder, "bennu.toml")];
-    const command = ["serve", this.#folder, "--listen", `127.0.0.1:${this.#port}`, ...page, ...config];
+    const command = [...this.#command, "--listen", `127.0.0.1:${this.#port}`];
     const env = { ...process.env, XDG_CACHE_HOME: cache };
     this.#process = spawn(binary, command, { cwd: this.#folder, env, stdio: ["ignore", "pipe", "pipe"] });
     this.#process.stderr.on("data", (text) => (this.log += text));
@@ -127,8 +161,13 @@ class Host {
 
   /** Calls the HTTP API with the host's API key, as `fetch` does. The path is for example `/api/topics`. */
   async api(path, options = {}) {
-    const key = (await readFile(join(this.#folder, "data", "api-key"), "utf8")).trim();
-    return fetch(this.url + path, { ...options, headers: { authorization: `Bearer ${key}`, ...options.headers } });
+    const authorization = `Bearer ${await this.apiKey()}`;
+    return fetch(this.url + path, { ...options, headers: { authorization, ...options.headers } });
+  }
+
+  /** Reads the API key that the host made. */
+  async apiKey() {
+    return (await readFile(join(this.#folder, "data", "api-key"), "utf8")).trim();
   }
 
   /** Replaces the plugin `name` by another build. As a build tool does, it renames a new file. */
@@ -136,9 +175,9 @@ class Host {
     await this.write(`${name}.wasm`, bytes);
   }
 
-  /** Writes a file into the folder of plugins, under another name first. */
+  /** Writes a file into the folder of plugins, or of the project, under another name first. */
   async write(file, content) {
-    const part = join(this.#folder, `${file}.part`);
+    const part = join(this.#folder, dirname(file), `.${basename(file)}.part`);
     await writeFile(part, content);
     await rename(part, join(this.#folder, file));
   }

@@ -101,6 +101,11 @@ pub(crate) fn guest(name: &str) -> PathBuf {
     guests().join(name).with_extension("wasm")
 }
 
+/// The file of the script that the benchmarks serve.
+pub(crate) fn script() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join("echo.ts")
+}
+
 /// Cargo's target directory, which also holds the built plugins.
 pub(crate) fn target() -> PathBuf {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");

@@ -15,6 +15,7 @@ mod process;
 mod rooms;
 mod rounds;
 mod scenario;
+mod scripts;
 mod server;
 mod statistics;
 mod storm;
@@ -53,6 +54,7 @@ enum Scenario {
     Presence(storm::Storm),
     Reload(reload::Reload),
     Rooms(rooms::Rooms),
+    Scripts(scripts::Scripts),
     Start(start::Start),
 }
 
@@ -72,6 +74,7 @@ fn main() -> Result<()> {
         Scenario::Presence(storm) => Runtime::new()?.block_on(storm.run()),
         Scenario::Reload(reload) => reload.run(),
         Scenario::Rooms(rooms) => Runtime::new()?.block_on(rooms.run()),
+        Scenario::Scripts(scripts) => Runtime::new()?.block_on(scripts.run()),
         Scenario::Start(start) => start.run(),
     }
 }

@@ -1,12 +1,14 @@
 // The first module of an instance: it evaluates the script, and exports the contract's callbacks.
 import "bennu:globals";
-import { callbacks, problemText } from "bennu/callbacks.ts";
+import { callbacks, gatekeeperCallbacks, problemText } from "bennu/callbacks.ts";
+import { Gatekeeper } from "bennu/gatekeeper.ts";
 import { phase } from "bennu/phase.ts";
 import { failed, offers } from "bennu:engine/script@0.1.0";
 
-async function evaluated() {
+async function evaluated(): Promise<any> {
   try {
-    const made = callbacks((await import("bennu:script")).default);
+    const given = (await import("bennu:script")).default;
+    const made = given instanceof Gatekeeper ? gatekeeperCallbacks(given) : callbacks(given);
     offers(made.offers);
     phase.isEvaluating = false;
     return made;
@@ -16,4 +18,4 @@ async function evaluated() {
   }
 }
 
-export const { channel, handleOut, handleMessage, handleTopicInfo, handleTick, handleSeat, upgrade, upgradeEntry } = await evaluated();
+export const { channel, handleOut, handleMessage, handleTopicInfo, handleTick, handleSeat, upgrade, upgradeEntry, connect } = await evaluated();

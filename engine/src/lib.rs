@@ -15,12 +15,14 @@ macro_rules! sdk {
 
 /// The modules that a script can import, and those that evaluate it: names and sources in TypeScript. The module `./x.ts` of the
 /// SDK has the name `bennu/x.ts`.
-pub const MODULES: [(&str, &str); 12] = [
+pub const MODULES: [(&str, &str); 14] = [
     ("bennu:entry", include_str!("../js/entry.ts")),
     ("bennu:globals", include_str!("../js/globals.ts")),
     ("bennu", sdk!("index.ts")),
     ("bennu/callbacks.ts", sdk!("callbacks.ts")),
     ("bennu/channel.ts", sdk!("channel.ts")),
+    ("bennu/gatekeeper.ts", sdk!("gatekeeper.ts")),
+    ("bennu/token.ts", sdk!("token.ts")),
     ("bennu/state.ts", sdk!("state.ts")),
     ("bennu/payload.ts", sdk!("payload.ts")),
     ("bennu/phase.ts", sdk!("phase.ts")),

@@ -15,7 +15,7 @@ use crate::{
 /// state together with the effects that the callback asked for on the [`Socket`]. If a callback fails, nothing is
 /// committed.
 ///
-/// A callback has 50 ms of CPU time (`call_cpu_ms`) and 5 s of total time (`call_wall_ms`). Exceeding one of them is a
+/// A callback has 500 ms of CPU time (`call_cpu_ms`) and 5 s of total time (`call_wall_ms`). Exceeding one of them is a
 /// fault `deadline`. The encoded struct has at most 16 KiB (`assigns_bytes`), and the encoded room at most 1 MiB
 /// (`room_bytes`). More is a fault `oversize`.
 ///
@@ -84,6 +84,15 @@ pub trait Channel: Sized + Serialize + DeserializeOwned {
     /// generation of the plugin begins to serve: after a load, a reload, a rollback and a restart of the host. At most 64, which
     /// the pattern matches.
     const START_TOPICS: &'static [&'static str] = &[];
+
+    /// The number of the topic's last broadcasts that the host keeps, at most 10,000. 0 means that it keeps none. A client
+    /// that joins again with the position of the last broadcast that it got gets those that it has missed, or is told
+    /// that it has missed some. See `docs/history.md`.
+    const HISTORY_COUNT: u32 = 0;
+
+    /// How long the host keeps these broadcasts: at most a day. `None` means the host's default, 5 minutes. Another value
+    /// needs a [`HISTORY_COUNT`](Channel::HISTORY_COUNT).
+    const HISTORY_AGE: Option<Duration> = None;
 
     /// A client asks to join a topic. `params` is the payload of its join. `Ok` admits the client, and
     /// [`refuse`](crate::refuse) refuses it. The `ok` reply contains `{}`, or the payload that was given to

@@ -112,6 +112,7 @@ mod upgrade;
 mod guides {
     #[doc = include_str!("../../README.md")]
     mod readme {}
+    #[doc = include_str!("../../docs/history.md")]
     #[doc = include_str!("../../docs/phoenix.md")]
     mod phoenix {}
     #[doc = include_str!("../../docs/plugins.md")]

@@ -25,6 +25,9 @@ pub(crate) type UpgradeEntry = fn(&str, &[u8], u32, Vec<u8>) -> Called<Vec<u8>>;
 /// The longest time that a room remains after its last member.
 const LINGER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// The longest time that a broadcast is kept.
+const HISTORY_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// A pattern and the callbacks of its channel. The callbacks are function pointers, so that channels of different types
 /// fit in one table.
 pub struct Route {
@@ -82,13 +85,15 @@ fn describe<C: Channel>(pattern: &str) -> types::Route {
     let linger = C::LINGER.map(|linger| setting("linger-ms", &linger.as_millis().to_string()));
     let publishes = C::PUBLISHES.iter().map(|prefix| setting("publishes", prefix));
     let start_topics = C::START_TOPICS.iter().map(|topic| setting("start-topics", topic));
+    let history_count = (C::HISTORY_COUNT > 0).then(|| setting("history-count", &C::HISTORY_COUNT.to_string()));
+    let history_age = C::HISTORY_AGE.map(|age| setting("history-ms", &age.as_millis().to_string()));
     let tick_faults = C::TICK_FAULTS.map(|most| setting("tick-faults", &most.to_string()));
     types::Route {
         pattern: pattern.into(),
         intercepts: C::INTERCEPTS.iter().map(|&event| event.into()).collect(),
         assigns_version: C::ASSIGNS_VERSION,
         room_version: C::ROOM_VERSION,
-        options: [turns, on_fault, room, entries_version, linger, tick_faults]
+        options: [turns, on_fault, room, entries_version, linger, tick_faults, history_count, history_age]
             .into_iter()
             .flatten()
             .chain(publishes)
@@ -119,6 +124,11 @@ const fn check_room<C: Channel>() {
     check_published(C::PUBLISHES);
     if let Some(linger) = C::LINGER {
         assert!(linger.as_millis() <= LINGER_MAX.as_millis(), "LINGER is at most a day");
+    }
+    assert!(C::HISTORY_COUNT <= 10_000, "HISTORY_COUNT is at most 10,000");
+    if let Some(age) = C::HISTORY_AGE {
+        assert!(C::HISTORY_COUNT > 0, "a channel without HISTORY_COUNT has no HISTORY_AGE");
+        assert!(age.as_millis() > 0 && age.as_millis() <= HISTORY_AGE_MAX.as_millis(), "HISTORY_AGE is 1 ms to a day");
     }
 }
 
@@ -219,6 +229,8 @@ mod tests {
         const DURABLE: bool = true;
         const LINGER: Option<Duration> = Some(Duration::from_secs(60));
         const TICK_FAULTS: Option<u32> = Some(0);
+        const HISTORY_COUNT: u32 = 50;
+        const HISTORY_AGE: Option<Duration> = Some(Duration::from_secs(1));
 
         fn join(_socket: &mut Socket<Vec<u32>>, _params: Payload) -> Join<Self> {
             Ok(Roomy)
@@ -277,7 +289,13 @@ mod tests {
         let expected = |options: &[(&str, &str)]| -> Vec<(String, String)> {
             options.iter().map(|&(name, value)| (name.into(), value.into())).collect()
         };
-        let roomy = expected(&[("room", "durable"), ("linger-ms", "60000"), ("tick-faults", "0")]);
+        let roomy = expected(&[
+            ("room", "durable"),
+            ("linger-ms", "60000"),
+            ("tick-faults", "0"),
+            ("history-count", "50"),
+            ("history-ms", "1000"),
+        ]);
         assert_eq!(options(Route::to::<Roomy>("table:*")), roomy);
         let keyed = [("room", "memory"), ("entries-version", "2"), ("publishes", "stroke/"), ("publishes", "hand/")];
         assert_eq!(options(Route::to::<Keyed>("keyed:*")), expected(&keyed));

@@ -9,6 +9,8 @@ declare module "bennu:channel/host@0.1.0" {
   export function random(): number;
   export function configuration(): string;
   export function log(level: string, message: string): void;
+  export function print(to: string, text: Uint8Array): void;
+  export function exit(status: number): void;
 }
 
 declare module "bennu:channel/member@0.1.0" {
@@ -26,6 +28,16 @@ declare module "bennu:channel/topics@0.1.0" {
   export function members(topic: string, limit: number): { member: number; user: string | null; socketId: string | null }[];
   export function answerRef(): string | null;
   export function under(prefix: string, after: string | undefined, limit: number): { name: string; members: number }[];
+}
+
+declare module "bennu:channel/request@0.1.0" {
+  export function mount(): string;
+  export function transport(): string;
+  export function params(): string;
+  export function headers(): [string, string][];
+  export function peer(): { ip: string; port: number };
+  export function uri(): { scheme: string; host: string; port: number; path: string; query: string };
+  export function authToken(): string | null;
 }
 
 declare module "bennu:channel/token@0.1.0" {
@@ -59,7 +71,9 @@ declare module "bennu:channel/store@0.1.0" {
 declare module "bennu:channel/entries@0.1.0" {
   export function get(key: Uint8Array): Uint8Array | null;
   export function scan(start: Uint8Array | undefined, end: Uint8Array | undefined, order: Order, limit: number): Uint8Array;
+  export function getMany(keys: Uint8Array): Uint8Array;
   export function put(key: Uint8Array, value: Uint8Array): void;
+  export function putMany(entries: Uint8Array): void;
   export function deleteRange(start: Uint8Array | undefined, end: Uint8Array | undefined, limit: number): number;
   export function follow(prefix: string): void;
   export function unfollow(prefix: string): void;
@@ -115,7 +129,5 @@ declare module "bennu:globals";
 
 declare function btoa(raw: string): string;
 declare function atob(text: string): string;
-declare function escape(text: string): string;
-declare function unescape(text: string): string;
-declare const console: Record<"debug" | "error" | "info" | "log" | "trace" | "warn", (...parts: unknown[]) => void>;
-declare function structuredClone<T>(value: T): T;
+
+

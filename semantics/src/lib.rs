@@ -51,7 +51,7 @@ pub use fault::{DETAIL_BYTES_MAX, Fault, FaultKind, one_line};
 pub use follows::Follows;
 pub use json::{read_object, read_value};
 pub use limits::{CallLimits, limit_key};
-pub use manifest::{ManifestError, OnFault, RoomKind, RouteSpec, Turns};
+pub use manifest::{HistorySpec, ManifestError, OnFault, RoomKind, RouteSpec, Turns};
 pub use name::{NAME_BYTES_MAX, Pattern, PatternError, REF_BYTES_MAX, Topic};
 pub use payload::{Payload, PayloadError};
 pub use presence_window::{MergeableDiff, Offer, PresenceWindow};

@@ -67,11 +67,23 @@ pub struct RouteSpec {
     pub start_topics: Vec<Topic>,
     /// The prefixes of the entries that its topics publish, in their order. No prefix begins with another one.
     pub publishes: Arc<[Box<str>]>,
+    /// The broadcasts that are kept for clients that join again. None if no broadcast is kept.
+    pub history: Option<HistorySpec>,
+}
+
+/// How many of a topic's broadcasts are kept, and how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistorySpec {
+    /// The most broadcasts of a topic. At least 1.
+    pub count: u32,
+    /// How long a broadcast is kept. At least 1 ms and at most 24 hours.
+    pub age: Duration,
 }
 
 /// The values of a route that doesn't set these options.
 const LINGER: Duration = Duration::from_secs(10);
 const TICK_FAULTS: u32 = 10;
+const HISTORY_AGE: Duration = Duration::from_secs(5 * 60);
 
 /// The most topics that are told when a generation begins to serve.
 const START_TOPICS_MAX: usize = 64;
@@ -82,8 +94,12 @@ const PUBLISHES_MAX: usize = 16;
 /// The maximum of `linger-ms`.
 const LINGER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// The maxima of `history-count` and `history-ms`.
+const HISTORY_COUNT_MAX: u32 = 10_000;
+const HISTORY_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// The options of a route, each with its allowed values.
-const OPTIONS: [(&str, &str); 8] = [
+const OPTIONS: [(&str, &str); 10] = [
     ("turns", "`member` and `topic`"),
     ("on-fault", "`end` and `keep`"),
     ("room", "`none`, `memory` and `durable`"),
@@ -92,6 +108,8 @@ const OPTIONS: [(&str, &str); 8] = [
     ("tick-faults", "0 (never) to 4294967295"),
     ("start-topics", "at most 64 topics, each once, which the pattern matches"),
     ("publishes", "at most 16 prefixes of 1 to 255 bytes, of which none begins with another one"),
+    ("history-count", "0 (no history) to 10000"),
+    ("history-ms", "1 to 86400000 (a day)"),
 ];
 
 /// The most routes of a plugin, and the most events that one route may intercept.
@@ -121,6 +139,8 @@ pub enum ManifestError {
     NoHandleOut(Pattern),
     /// A route publishes entries, but its topics have no room.
     PublishesWithoutRoom(Pattern),
+    /// A route says how long broadcasts are kept, but not how many.
+    HistoryWithoutCount(Pattern),
 }
 
 impl fmt::Display for ManifestError {
@@ -157,6 +177,9 @@ impl fmt::Display for ManifestError {
             }
             Self::PublishesWithoutRoom(pattern) => {
                 write!(f, "route `{pattern}` sets `publishes`, but its topics have no room; set `room` too")
+            }
+            Self::HistoryWithoutCount(pattern) => {
+                write!(f, "route `{pattern}` sets `history-ms`, but keeps no broadcasts; set `history-count` too")
             }
         }
     }
@@ -195,6 +218,7 @@ impl RouteSpec {
             tick_faults: TICK_FAULTS,
             start_topics: Vec::new(),
             publishes: Arc::default(),
+            history: None,
         };
         for (name, value) in options {
             if !OPTIONS.iter().any(|(known, _)| known == name) {
@@ -204,6 +228,11 @@ impl RouteSpec {
                 return Err(ManifestError::BadOption(route.pattern, name.clone(), value.clone()));
             }
         }
+        route.history = match route.history {
+            Some(HistorySpec { count: 0, .. }) if options.iter().any(|(name, _)| name == "history-count") => None,
+            Some(HistorySpec { count: 0, .. }) => return Err(ManifestError::HistoryWithoutCount(route.pattern)),
+            history => history,
+        };
         if route.has_room() {
             route.turns = Turns::Topic;
         } else if !route.publishes.is_empty() {
@@ -236,9 +265,22 @@ impl RouteSpec {
                 self.start_topics.push(is_allowed.then(|| Topic::new(topic))?);
             }
             ("publishes", prefix) => self.publishes = self.publishing(prefix)?,
+            ("history-count", value) => {
+                let count = value.parse().ok().filter(|count| *count <= HISTORY_COUNT_MAX)?;
+                self.history_mut().count = count;
+            }
+            ("history-ms", value) => {
+                let age = Duration::from_millis(value.parse().ok()?);
+                self.history_mut().age = (!age.is_zero() && age <= HISTORY_AGE_MAX).then_some(age)?;
+            }
             _ => return None,
         }
         Some(())
+    }
+
+    /// The history, for the options that set its parts in any order. Until its count is set, it has the count 0.
+    fn history_mut(&mut self) -> &mut HistorySpec {
+        self.history.get_or_insert(HistorySpec { count: 0, age: HISTORY_AGE })
     }
 
     /// The published prefixes with one more. Returns `None` if it isn't allowed.
@@ -342,6 +384,27 @@ mod tests {
         assert_eq!(read("a", &[("entries-version", "4294967295")]).map(|route| route.entries_version), Ok(u32::MAX));
         assert!(matches!(read("a", &[("entries-version", "4294967296")]), Err(ManifestError::BadOption(..))));
         assert!(matches!(read("a", &[("speed", "high")]), Err(ManifestError::UnknownOption(..))));
+    }
+
+    #[test]
+    fn a_history_has_a_count_and_an_age() {
+        let history = |options: &[(&str, &str)]| read("a", options).map(|route| route.history);
+        let kept = |count, seconds| Ok(Some(HistorySpec { count, age: Duration::from_secs(seconds) }));
+        assert_eq!(history(&[]), Ok(None));
+        assert_eq!(history(&[("history-count", "100")]), kept(100, 300));
+        // The order of the options doesn't matter.
+        assert_eq!(history(&[("history-ms", "1000"), ("history-count", "10000")]), kept(10_000, 1));
+        assert_eq!(history(&[("history-count", "0")]), Ok(None));
+        assert_eq!(history(&[("history-ms", "1000"), ("history-count", "0")]), Ok(None));
+        assert!(matches!(history(&[("history-ms", "1000")]), Err(ManifestError::HistoryWithoutCount(_))));
+        for refused in
+            [("history-count", "10001"), ("history-count", "-1"), ("history-ms", "0"), ("history-ms", "86400001")]
+        {
+            assert!(
+                matches!(history(&[("history-count", "1"), refused]), Err(ManifestError::BadOption(..))),
+                "{refused:?}"
+            );
+        }
     }
 
     #[test]

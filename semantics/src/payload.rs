@@ -104,6 +104,15 @@ impl Payload {
         self.len() == 0
     }
 
+    /// Returns a copy to keep. A payload from a message may be a slice, and would keep the whole message in memory.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        match self {
+            Self::Json(text) => Self::Json(text.to_string().into()),
+            Self::Binary(bytes) => Self::Binary(bytes.to_vec().into()),
+        }
+    }
+
     /// Checks that a JSON payload is one JSON value.
     ///
     /// # Errors

@@ -104,6 +104,34 @@ test("after a lost connection a page gets the missed messages and changes, each 
   assert.deepEqual(ada.troubles, []);
 });
 
+test("missed messages come from the host's memory, once and in order, and from the plugin if the host has lost them", async (t) => {
+  const { open, host } = await start(t);
+  const [ada, bo] = [await open(), await open()];
+  await enter(ada, "Ada");
+  await enter(bo, "Bo");
+  const connection = await wire(bo);
+  await room(bo, "lobby");
+  await say(ada, "one");
+  await shows(bo, ["one"]);
+  for (const [round, text] of ["two", "three", "four"].entries()) {
+    await connection.cut();
+    await say(ada, text);
+    await say(ada, `${text} again`);
+    await connection.restore();
+    await shows(bo, ["one", "two", "two again", "three", "three again", "four", "four again"].slice(0, 3 + 2 * round));
+  }
+  const { recovered, missed } = (await (await host.api("/api/inspect")).json()).history;
+  assert.ok(recovered >= 3 && missed === 0, `${recovered} recovered, ${missed} missed`);
+
+  await connection.cut();
+  await say(ada, "five");
+  await host.stop();
+  await host.start();
+  await connection.restore();
+  await shows(bo, ["one", "two", "two again", "three", "three again", "four", "four again", "five"]);
+  assert.ok((await (await host.api("/api/inspect")).json()).history.missed >= 1);
+});
+
 test("a message whose reply was lost appears once", async (t) => {
   const { open } = await start(t);
   const [ada, bo] = [await open(), await open()];

@@ -68,9 +68,10 @@ test("the types refuse wrong payloads", () => checkTypes(folder));
 
 test("the package has its modules, types and licence, and declares what it exports", async () => {
   const names = (await packed()).files.map(({ path }) => path).sort();
-  const expected = ["LICENSE", "README.md", "package.json", "presence_list.mjs", "react.d.mts", "react.mjs"];
-  assert.deepEqual(names, [...expected, "room_state.d.mts", "room_state.mjs", "shared_channel.mjs"]);
-  for (const module of ["room_state", "react"]) {
+  const expected = ["LICENSE", "README.md", "index.d.mts", "index.mjs", "package.json", "presence_list.mjs"];
+  const modules = ["react.d.mts", "react.mjs", "recover.d.mts", "recover.mjs", "room_state.d.mts", "room_state.mjs"];
+  assert.deepEqual(names, [...expected, ...modules, "shared_channel.mjs"]);
+  for (const module of ["room_state", "react", "recover"]) {
     const text = (suffix) => readFile(`${folder}/node_modules/bennu-client/${module}${suffix}`, "utf8");
     const declared = [...(await text(".d.mts")).matchAll(/^export (?:function|class) (\w+)/gm)].map(([, name]) => name);
     const source = await text(".mjs");

@@ -10,7 +10,7 @@ import { checkTypes } from "../types.mjs";
 import { connect, join } from "./client.mjs";
 
 const sdk = fileURLToPath(new URL("../../sdk/typescript", import.meta.url));
-const chat = await readFile(new URL("../../sdk/typescript/examples/chat.ts", import.meta.url), "utf8");
+const chat = await readFile(new URL("../../templates/files/chat/chat.ts", import.meta.url), "utf8");
 
 test("the types of the SDK, of its example and of the engine fit together", () => checkTypes(sdk));
 
@@ -24,7 +24,7 @@ test("the chat of the documentation serves the official client", async (t) => {
   const sent = await alice.push("new_msg", { body: "hi ü 🐬" });
   assert.deepEqual(sent, { status: "ok", response: {} });
   for (const client of [alice, bob]) assert.deepEqual(await client.next("new_msg"), { user: "alice", body: "hi ü 🐬" });
-  assert.deepEqual(await alice.push("wink"), { status: "error", response: { reason: "unknown event wink" } });
+  assert.deepEqual(await alice.push("wink"), { status: "error", response: { reason: 'unknown event "wink"' } });
   await assert.rejects(join(connect(t, host), "room:lobby"), /user: expected a string/);
 
   await bob.leave();
@@ -49,7 +49,7 @@ test("a saved script answers with the old state, and a broken one is taken back 
   await until("the refusal or the fault is in the log", async () => {
     const { status } = await alice.push("new_msg", { body: "three" });
     assert.equal(status, "ok", "the build on probation is backed by the one before");
-    return host.log.includes("TypeError: not a function; in new_msg (chat.ts:18:");
+    return host.log.includes("TypeError: not a function; in new_msg (chat.ts:19:");
   });
   assert.equal(alice.joins, 1, "nobody had to join again");
 });
@@ -58,6 +58,6 @@ test("a script with a mistake is refused with its place, and the running build c
   const host = await startHost(t, { scripts: { "chat.ts": chat } });
   const alice = await join(connect(t, host), "room:lobby", { user: "alice" });
   await host.write("chat.ts", chat.replace("return {};", "return {;"));
-  await until("the log has the place", () => host.log.includes("chat.ts:18:17: "));
+  await until("the log has the place", () => host.log.includes("chat.ts:19:17: "));
   assert.equal((await alice.push("new_msg", { body: "hi" })).status, "ok");
 });

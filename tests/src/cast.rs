@@ -1,6 +1,6 @@
 //! Plays scripts with several named clients of one host.
 //!
-//! The language is the one of `bennu test`: see `bennu_kit`. An operator's actions use the command line. A client that
+//! The language is the one of `bennu test`: see `bennu::kit`. An operator's actions use the command line. A client that
 //! connects as a user connects to the mount `/user` with a token. For that, the host's configuration needs a
 //! `secret_key_base` and this mount. Only `bennu test` supports claims and connect parameters.
 
@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 
 use crate::command::Ended;
 use crate::{Log, Received, TestClient, TestHost, bennu_with, eventually};
-use bennu_kit::{Act, LineContext, ScriptLine, Words, pattern};
+use bennu::kit::{Act, LineContext, ScriptLine, Words, pattern};
 
-/// Plays a script with new clients. `bennu_kit` describes the language.
+/// Plays a script with new clients. `bennu::kit` describes the language.
 ///
 /// # Errors
 /// If a line fails. The error has the line, the expected frame and the frame that arrived.

@@ -43,7 +43,7 @@ pub fn compile_once(component: &[u8]) -> Result<()> {
 ///
 /// # Errors
 /// If the binary can't be run.
-pub(crate) fn compile_engine_for(file: &str) -> Result<()> {
+pub fn compile_engine_for(file: &str) -> Result<()> {
     static IS_COMPILED: Mutex<bool> = Mutex::new(false);
     if !file.ends_with(".ts") && !file.ends_with(".js") {
         return Ok(());

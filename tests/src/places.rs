@@ -28,8 +28,7 @@ pub fn target() -> Result<PathBuf> {
     Ok(workspace()?.join(folder))
 }
 
-/// The binary `bennu`, with `bennu-kit` in the same directory: the file that `BENNU_BIN` names, or else one that is built
-/// here, once.
+/// The binary `bennu`: the file that `BENNU_BIN` names, or else one that is built here, once.
 ///
 /// # Errors
 /// If the named file doesn't exist, or the binaries can't be built.
@@ -45,7 +44,7 @@ fn find_or_build() -> Result<PathBuf> {
         return match named.is_file() {
             true => Ok(named),
             false => {
-                let build = "cargo build -p bennu -p bennu-kit";
+                let build = "cargo build -p bennu";
                 bail!("BENNU_BIN names {}, which is no file; build it with `{build}`", named.display())
             }
         };
@@ -53,12 +52,10 @@ fn find_or_build() -> Result<PathBuf> {
     // Cargo doesn't build the binaries of other packages for a test. An outdated binary would be worse than no binary.
     let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let mut build = Command::new(cargo);
-    build
-        .args(["build", "--quiet", "--package", "bennu", "--package", "bennu-kit", "--bins"])
-        .current_dir(workspace()?);
-    let built = build.status().context("starting cargo to build `bennu` and `bennu-kit`")?;
+    build.args(["build", "--quiet", "--package", "bennu", "--bins"]).current_dir(workspace()?);
+    let built = build.status().context("starting cargo to build `bennu`")?;
     if !built.success() {
-        bail!("`bennu` and `bennu-kit` can't be built: see cargo's messages above");
+        bail!("`bennu` can't be built: see cargo's messages above");
     }
     Ok(target()?.join("debug").join("bennu"))
 }
@@ -94,6 +91,18 @@ fn guest_path(name: &str) -> Result<PathBuf> {
         None => target()?.join("guests").join("quick"),
     };
     Ok(guests.join(name).with_extension("wasm"))
+}
+
+/// The variables with which cargo compiles to WebAssembly, if its own compiler can't. `cargo xtask test` sets the variables that they
+/// are taken from.
+#[must_use]
+pub fn wasm_compiler() -> Vec<(&'static str, String)> {
+    const VARIABLES: [(&str, &str); 3] = [
+        ("RUSTC", "BENNU_WASM_RUSTC"),
+        ("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", "BENNU_WASM_LINKER"),
+        ("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", "BENNU_WASM_RUSTFLAGS"),
+    ];
+    VARIABLES.into_iter().filter_map(|(name, from)| Some((name, env::var(from).ok()?))).collect()
 }
 
 /// The user's cache directory of commands under test, for `XDG_CACHE_HOME`. All tests share it, so that each plugin is compiled

@@ -156,7 +156,7 @@ impl Setup {
             fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))?;
         }
         let cache = self.cache.map_or_else(places::compiled, Ok)?;
-        let config = format!("cache = {cache:?}\n{}\n", with_call_time(self.config));
+        let config = format!("cache = {cache:?}\n{}\n", self.config);
         fs::write(home.path().join("bennu.toml"), config)?;
         let mut command = match self.address_space {
             Some(mebibytes) => limited(mebibytes)?,
@@ -175,17 +175,6 @@ impl Setup {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         Ok((command, Arc::new(home)))
-    }
-}
-
-/// Sets `limits.call_cpu_ms` in a configuration without it. A debug build is several times slower than the release build that
-/// the default of 50 ms is for, so that a large legal call exceeds 50 ms on a busy machine.
-fn with_call_time(config: String) -> String {
-    const LINES: &str = "[limits]\ncall_cpu_ms = 500";
-    match config {
-        config if config.contains("call_cpu_ms") => config,
-        config if config.contains("[limits]") => config.replacen("[limits]", LINES, 1),
-        config => format!("{config}\n{LINES}"),
     }
 }
 

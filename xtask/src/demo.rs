@@ -20,7 +20,7 @@ use crate::toolchain::Toolchain;
 use crate::{guests, page, places, process};
 
 /// The examples that the demo shows.
-const PROGRAMS: [&str; 4] = ["chat", "notifications", "game", "board"];
+const PROGRAMS: [&str; 6] = ["chat", "notifications", "game", "board", "yjs", "realtime"];
 
 /// The users that the start page has links for.
 const PEOPLE: [&str; 3] = ["ada", "bo", "cleo"];
@@ -112,7 +112,7 @@ fn free_port(address: SocketAddr) -> Result<SocketAddr> {
 
 /// The examples' plugins.
 fn plugins() -> impl Iterator<Item = PathBuf> {
-    PROGRAMS.iter().map(|name| places::guests().join(name).with_extension("wasm"))
+    PROGRAMS.iter().map(|name| guests::built(name))
 }
 
 /// Reads the demo's secret, or creates it at the first run.

@@ -1,6 +1,6 @@
-//! Builds the plugins in `guest-examples/` to components.
+//! Builds the plugins in `guest-examples/` to components, and copies those that are scripts.
 //!
-//! Cargo compiles all plugins together to core modules. Each module is then wrapped as a component. A component replaces
+//! Cargo compiles all plugins in Rust together to core modules. Each module is then wrapped as a component. A component replaces
 //! the existing file only if it is different, and by a rename. So a host that watches the file never sees a partly
 //! written plugin.
 
@@ -109,16 +109,24 @@ pub(crate) fn build_for_tests(toolchain: &Toolchain, cargo: Cargo) -> Result<()>
 }
 
 fn build_to(to: &Path, profile: Profile, toolchain: &Toolchain, names: &[&str], cargo: Cargo) -> Result<()> {
+    let (scripts, crates): (Vec<&str>, Vec<&str>) = names.iter().partition(|name| script(name).is_file());
     let work = work();
-    let mut command = toolchain.cargo_build(&places::guest_sources(), profile.name());
-    command.args(names.iter().map(|name| format!("--package={name}")));
-    command.args((cargo == Cargo::IsQuiet).then_some("--quiet"));
-    process::run(command.env("CARGO_TARGET_DIR", &work))?;
+    if !crates.is_empty() {
+        let mut command = toolchain.cargo_build(&places::guest_sources(), profile.name());
+        command.args(crates.iter().map(|name| format!("--package={name}")));
+        command.args((cargo == Cargo::IsQuiet).then_some("--quiet"));
+        process::run(command.env("CARGO_TARGET_DIR", &work))?;
+    }
     let width = names.iter().map(|name| name.len()).max().unwrap_or_default();
-    for name in names {
-        let put = wrap(&module(&work, profile, name), &to.join(name).with_extension("wasm"))?;
+    let tell = |name: &str, put: &Put| {
         let news = if put.changed { paint("32", "new") } else { paint("2", "unchanged") };
         note(&format!("{name:width$} {:>7.1} KB  {news}", put.bytes as f64 / 1000.0));
+    };
+    for name in crates {
+        tell(name, &wrap(&module(&work, profile, name), &to.join(name).with_extension("wasm"))?);
+    }
+    for name in scripts {
+        tell(name, &copy(&script(name), &to.join(name).with_extension("ts"))?);
     }
     Ok(())
 }
@@ -174,18 +182,29 @@ fn work() -> PathBuf {
     places::target().join("guest-build")
 }
 
-/// The names of the plugins. Each folder with a crate is a plugin, and the crate has the folder's name.
+/// The file of the built plugin `name`.
+pub(crate) fn built(name: &str) -> PathBuf {
+    places::guests().join(name).with_extension(if script(name).is_file() { "ts" } else { "wasm" })
+}
+
+/// The source of the plugin `name`, if it is a script.
+fn script(name: &str) -> PathBuf {
+    places::guest_sources().join(name).join(name).with_extension("ts")
+}
+
+/// The names of the plugins. Each folder with a crate or a script is a plugin, and both have the folder's name.
 fn names() -> Result<Vec<String>> {
     let sources = places::guest_sources();
     let mut names = Vec::new();
     for folder in fs::read_dir(&sources).with_context(|| format!("cannot read {}", sources.display()))? {
         let folder = folder?;
-        if folder.path().join("Cargo.toml").is_file() {
-            names.push(folder.file_name().to_string_lossy().into_owned());
+        let name = folder.file_name().to_string_lossy().into_owned();
+        if folder.path().join("Cargo.toml").is_file() || script(&name).is_file() {
+            names.push(name);
         }
     }
     if names.is_empty() {
-        bail!("{} contains no crate", sources.display());
+        bail!("{} contains no plugin", sources.display());
     }
     names.sort();
     Ok(names)
@@ -197,7 +216,7 @@ fn module(work: &Path, profile: Profile, name: &str) -> PathBuf {
     work.join(TARGET).join(profile.name()).join(file)
 }
 
-/// The result of [`wrap`]: the component's size, and whether the file was replaced.
+/// The result of [`wrap`] and [`copy`]: the file's size, and whether the file was replaced.
 struct Put {
     bytes: usize,
     changed: bool,
@@ -210,11 +229,26 @@ fn wrap(module: &Path, place: &Path) -> Result<Put> {
         .module(&core)
         .and_then(|encoder| encoder.validate(true).encode())
         .with_context(|| format!("cannot make a component of {}", module.display()))?;
-    let changed = fs::read(place).ok().as_ref() != Some(&component);
-    if changed {
-        replace(place, &component)?;
+    put(place, &component)
+}
+
+/// Copies a script to `place`. A component of the same name, which an earlier source has left, would be served instead.
+fn copy(script: &Path, place: &Path) -> Result<Put> {
+    let source = fs::read(script).with_context(|| format!("cannot read {}", script.display()))?;
+    let component = place.with_extension("wasm");
+    if component.is_file() {
+        fs::remove_file(&component).with_context(|| format!("cannot remove {}", component.display()))?;
     }
-    Ok(Put { bytes: component.len(), changed })
+    put(place, &source)
+}
+
+/// Writes a file, unless it has these bytes.
+fn put(place: &Path, bytes: &[u8]) -> Result<Put> {
+    let changed = fs::read(place).ok().as_deref() != Some(bytes);
+    if changed {
+        replace(place, bytes)?;
+    }
+    Ok(Put { bytes: bytes.len(), changed })
 }
 
 fn read_module(module: &Path) -> Result<Vec<u8>> {

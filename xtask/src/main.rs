@@ -12,6 +12,7 @@ mod demo;
 mod guests;
 mod lints;
 mod node;
+mod package;
 mod page;
 mod places;
 mod process;
@@ -53,6 +54,8 @@ enum Command {
     Bench(bench::Options),
     /// Build the host and the hot path benchmark of an older revision, for comparison
     Baseline(baseline::Options),
+    /// Make the packages that carry the executable, for npm and PyPI, in target/packages/
+    Package(package::Options),
     /// Count the instructions of each hot path with Callgrind
     Instructions(baseline::Instructions),
     /// Generate guest/src/bindings/ from wit/, and assemble the host's adapter for WASI
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         Command::Test(options) => test::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Baseline(options) => baseline::run(&options),
+        Command::Package(options) => package::run(&options),
         Command::Instructions(options) => baseline::instructions(&options),
         Command::Bindings { check } => bindings(check),
     };

@@ -39,15 +39,24 @@ pub(crate) fn install(folder: &Path) -> Result<()> {
     if fs::read(&installed).is_ok_and(|last| last == lock) {
         return Ok(());
     }
-    let npm = if cfg!(windows) { process::on_path("npm.cmd") } else { process::on_path("npm") };
-    let npm =
-        npm.context("npm isn't on PATH. Node from https://nodejs.org includes it; on Debian, install the package npm")?;
     let what = format!(
         "installing npm packages in {}",
         folder.strip_prefix(crate::places::root()).unwrap_or(folder).display()
     );
-    process::run_quietly(&what, Command::new(npm).args(["ci", "--no-audit", "--no-fund"]).current_dir(folder))?;
+    process::run_quietly(&what, Command::new(npm()?).args(["ci", "--no-audit", "--no-fund"]).current_dir(folder))?;
     fs::write(&installed, lock).with_context(|| format!("cannot write {}", installed.display()))
+}
+
+/// Runs a script of the `package.json` in `folder`, with further arguments. `what` says what the script does.
+pub(crate) fn run_script(what: &str, folder: &Path, script: &str, arguments: &[&str]) -> Result<()> {
+    let mut command = Command::new(npm()?);
+    command.args(["run", "--silent", script, "--"]).args(arguments).current_dir(folder);
+    process::run_quietly(what, &mut command)
+}
+
+fn npm() -> Result<PathBuf> {
+    let npm = if cfg!(windows) { process::on_path("npm.cmd") } else { process::on_path("npm") };
+    npm.context("npm isn't on PATH. Node from https://nodejs.org includes it; on Debian, install the package npm")
 }
 
 /// Parses the major and minor version: 20 and 1 for `v20.1.2`.

@@ -1,13 +1,15 @@
-//! The examples' pages: the files of their `page` folders, the official Phoenix client from npm, and our own module for
-//! published states.
+//! The examples' pages: the files of their `page` folders, the official Phoenix client from npm, and our own modules for
+//! published states and missed messages.
 //!
 //! The pages are copied to one folder, which the host serves unchanged. The start page is at its top, and each example's
-//! page is in a subfolder with the example's name. No bundler changes the files.
+//! page is in a subfolder with the example's name. No bundler changes the files, except those of a page whose `package.json`
+//! has a script `bundle`: its npm packages consist of many files.
 
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use serde_json::Value;
 
 use crate::{node, places};
 
@@ -17,8 +19,8 @@ const START: &str = "demo";
 /// The path of the Phoenix client in its npm package, as a module for browsers.
 const CLIENT: &str = "node_modules/phoenix/priv/static/phoenix.mjs";
 
-/// The module that follows a published state. Pages import it by this name.
-const ROOM_STATE: &str = "room_state.mjs";
+/// The modules of the npm package that a page may import, by these names: published states, and missed messages.
+const MODULES: [&str; 2] = ["room_state.mjs", "recover.mjs"];
 
 /// The files that only npm needs. They are not copied.
 const FOR_NPM: [&str; 4] = ["package.json", "package-lock.json", ".npmrc", "node_modules"];
@@ -50,23 +52,41 @@ fn put(source: &Path, place: &Path) -> Result<()> {
     fs::create_dir_all(place).with_context(|| format!("cannot make {}", place.display()))?;
     if source.join("package.json").is_file() {
         node::install(source)?;
-        copy(&source.join(CLIENT), &place.join("phoenix.mjs"))?;
+        if !bundles(source)? {
+            copy(&source.join(CLIENT), &place.join("phoenix.mjs"))?;
+        }
     }
+    let is_bundled = bundles(source)?;
     for file in fs::read_dir(source).with_context(|| format!("cannot read {}", source.display()))? {
         let file = file?;
-        if file.path().extension().is_some_and(|extension| extension == "js") && uses_room_state(&file.path())? {
-            copy(&places::root().join("client").join(ROOM_STATE), &place.join(ROOM_STATE))?;
+        if file.path().extension().is_some_and(|extension| extension == "js") {
+            let script = file.path();
+            let text = fs::read_to_string(&script).with_context(|| format!("cannot read {}", script.display()))?;
+            for module in MODULES.iter().filter(|module| text.contains(**module)) {
+                copy(&places::root().join("client").join(module), &place.join(module))?;
+            }
         }
-        if !FOR_NPM.iter().any(|other| file.file_name() == *other) {
+        let is_in_bundle = is_bundled && file.path().extension().is_some_and(|extension| extension == "js");
+        if !is_in_bundle && !FOR_NPM.iter().any(|other| file.file_name() == *other) {
             copy(&file.path(), &place.join(file.file_name()))?;
         }
+    }
+    if is_bundled {
+        let folder = place.to_str().context("the path of the pages isn't UTF-8")?;
+        node::run_script("bundling the script of a page", source, "bundle", &[&format!("--outdir={folder}")])?;
     }
     Ok(())
 }
 
-fn uses_room_state(script: &Path) -> Result<bool> {
-    let text = fs::read_to_string(script).with_context(|| format!("cannot read {}", script.display()))?;
-    Ok(text.contains(ROOM_STATE))
+/// Whether the package of a page has a script `bundle`.
+fn bundles(source: &Path) -> Result<bool> {
+    let file = source.join("package.json");
+    if !file.is_file() {
+        return Ok(false);
+    }
+    let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let package: Value = serde_json::from_str(&text).with_context(|| format!("cannot parse {}", file.display()))?;
+    Ok(package["scripts"]["bundle"].is_string())
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {

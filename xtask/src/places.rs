@@ -53,6 +53,11 @@ pub(crate) fn peers() -> PathBuf {
     target().join("peers")
 }
 
+/// The packages that carry the executable.
+pub(crate) fn packages() -> PathBuf {
+    target().join("packages")
+}
+
 /// The assembled pages.
 pub(crate) fn pages() -> PathBuf {
     target().join("pages")

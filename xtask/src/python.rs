@@ -22,12 +22,31 @@ pub(crate) fn environment(folder: &Path, requirements: &Path) -> Result<()> {
     if fs::read(&installed).is_ok_and(|last| last == wanted) {
         return Ok(());
     }
-    let what = "creating a virtual environment for Python";
-    process::run_quietly(what, Command::new(find()?).args(["-m", "venv", "--clear"]).arg(folder))?;
-    let mut pip = Command::new(interpreter(folder));
-    pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--requirement"]).arg(requirements);
+    create(folder)?;
+    let mut pip = pip_of(folder);
+    pip.args(["install", "--requirement"]).arg(requirements);
     process::run_quietly("installing packages for Python", &mut pip)?;
     fs::write(&installed, wanted).with_context(|| format!("cannot write {}", installed.display()))
+}
+
+/// A command for the `pip` of the virtual environment `folder`, which is created if it doesn't exist.
+pub(crate) fn pip(folder: &Path) -> Result<Command> {
+    if !interpreter(folder).is_file() {
+        create(folder)?;
+    }
+    Ok(pip_of(folder))
+}
+
+fn pip_of(folder: &Path) -> Command {
+    let mut pip = Command::new(interpreter(folder));
+    pip.args(["-m", "pip", "--disable-pip-version-check"]);
+    pip
+}
+
+/// Creates an empty virtual environment in place of what was there.
+fn create(folder: &Path) -> Result<()> {
+    let what = "creating a virtual environment for Python";
+    process::run_quietly(what, Command::new(find()?).args(["-m", "venv", "--clear"]).arg(folder))
 }
 
 /// Finds a Python that can make virtual environments, or installs it.

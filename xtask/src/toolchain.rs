@@ -5,6 +5,7 @@
 //! the user's cache ([`sysroot`]).
 
 use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -74,12 +75,30 @@ impl Toolchain {
         command.args(["build", "--profile", profile, "--target", TARGET]);
         // A developer's flags are meant for the host, and would override the flags below.
         command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
-        if let Self::Built { rustc, linker, sysroot } = self {
-            command.env("RUSTC", rustc);
-            command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
-            command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", format!("--sysroot={}", sysroot.display()));
-        }
+        command.envs(self.variables().map(|(name, _, value)| (name, value)));
         command
+    }
+
+    /// The variables with which cargo compiles guests: each variable of cargo, the variable from which a test takes it, and the
+    /// value. With cargo's own variables, the tests themselves would be compiled by this compiler.
+    pub(crate) fn variables(&self) -> impl Iterator<Item = (&'static str, &'static str, OsString)> + use<> {
+        let variables = match self {
+            Self::Plain => None,
+            Self::Built { rustc, linker, sysroot } => {
+                let mut flags = OsString::from("--sysroot=");
+                flags.push(sysroot);
+                Some([
+                    ("RUSTC", "BENNU_WASM_RUSTC", rustc.clone().into_os_string()),
+                    (
+                        "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER",
+                        "BENNU_WASM_LINKER",
+                        linker.clone().into_os_string(),
+                    ),
+                    ("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", "BENNU_WASM_RUSTFLAGS", flags),
+                ])
+            }
+        };
+        variables.into_iter().flatten()
     }
 
     fn build(rustc: PathBuf) -> Result<Self> {

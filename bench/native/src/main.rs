@@ -12,6 +12,7 @@ use axum::Router;
 use bennu::auth::Origins;
 use bennu::channel::{Node, NodeLimits};
 use bennu::presence::Pace;
+use bennu::protocol::Dialect;
 use bennu::pubsub::OutboxLimits;
 use bennu::routes::{Route, RouteSpec, RouteTable, Routes, Takes};
 use bennu::socket::{Endpoint, SocketLimits, Sockets};
@@ -37,6 +38,7 @@ async fn main() -> Result<()> {
         longpoll: false,
         origins: Origins::Any,
         subprotocols: Vec::new(),
+        dialect: Dialect::Phoenix,
         compress: false,
         auth_token: false,
         authenticator: Authenticator::Open,

@@ -33,6 +33,7 @@ pub(super) fn of(name: ScenarioName, quick: bool, servers: &Servers) -> Vec<Comp
             vec![
                 all(servers, "Echo: 50 sockets", &echo),
                 among(&servers.ours, "Echo: 50 sockets, the payload parsed and rewritten", &parse(seconds)),
+                among(&servers.languages, "Echo: the same in Rust and in TypeScript", &parse(seconds)),
             ]
         }
         ScenarioName::Native => vec![

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::host::target;
+use crate::host::{script, target};
 use crate::load::Dialect;
 use crate::target::{Hosted, Target};
 
@@ -36,6 +36,8 @@ pub(super) struct Servers {
     pub(super) ours: Vec<(String, ServerKind)>,
     /// The floor, the host, and a host whose channel is native code.
     pub(super) native: Vec<(String, ServerKind)>,
+    /// A host whose channel is in Rust, and one whose channel is in TypeScript.
+    pub(super) languages: Vec<(String, ServerKind)>,
     pub(super) host: ServerKind,
 }
 
@@ -46,6 +48,8 @@ impl Servers {
         let program = target().join("release/bennu-native");
         let native = ServerKind::Program { program, argument: None, dialect: Dialect::Phoenix };
         let native = [ours.clone(), vec![("native".to_owned(), native)]].concat();
+        let typescript = ServerKind::Host(Hosted { plugins: vec![script()], ..hosted.clone() });
+        let languages = vec![("Rust".to_owned(), host.clone()), ("TypeScript".to_owned(), typescript)];
         let mut all = ours.clone();
         for (name, program) in beside {
             let program = ServerKind::Program { program: program.clone(), argument: None, dialect: Dialect::Phoenix };
@@ -54,7 +58,7 @@ impl Servers {
         if peers {
             all.extend(self::peers());
         }
-        Self { all, ours, native, host }
+        Self { all, ours, native, languages, host }
     }
 
     /// Two builds of the host, the old one first.
@@ -62,7 +66,7 @@ impl Servers {
         let host = ServerKind::Host(new.clone());
         let old = ServerKind::Host(Hosted { host: old.to_owned(), ..new.clone() });
         let builds = vec![("old".to_owned(), old), ("new".to_owned(), host.clone())];
-        Self { all: builds.clone(), ours: builds, native: Vec::new(), host }
+        Self { all: builds.clone(), ours: builds, native: Vec::new(), languages: Vec::new(), host }
     }
 }
 

@@ -8,6 +8,7 @@
 // `changed(room)`.
 
 import { Presence } from "./phoenix.mjs";
+import { recover } from "./recover.mjs";
 
 /** A user counts as typing for this time after the last `typing` event. */
 const TYPING_FADES = 5_000;
@@ -39,6 +40,10 @@ export class Room {
     this.lines = [];
     /** The latest message or change that this room has received. */
     this.known = "";
+    /** Whether all messages are here that were broadcast before the connection was lost. */
+    this.isCurrent = false;
+    /** Whether missed messages are arriving now, which are shown together. */
+    this.isCatchingUp = false;
     /** Whether there are messages older than the first one here, and whether they are being requested. */
     this.more = false;
     this.asking = false;
@@ -181,12 +186,13 @@ export class Room {
   // --- the channel ---
 
   #open(socket, { user, key }) {
-    // Called at each join, so that a join after a lost connection sends the current `known`.
-    const channel = socket.channel(`room:${this.name}`, () => ({ user, key, since: this.known }));
+    // Called at each join. After a lost connection, the host sends what was broadcast meanwhile, so `known` isn't needed.
+    const channel = socket.channel(`room:${this.name}`, () => ({ user, key, ...(this.isCurrent ? {} : { known: this.known }) }));
+    recover(channel, { onMissed: () => this.#catchUp(), onRecovered: () => this.#caughtUp() });
     channel.on("new_msg", (message) => {
       this.#fade(message.user);
-      this.#take(message, true);
-      this.watcher.changed(this);
+      this.#take(message, !this.isCatchingUp);
+      this.#draw();
     });
     channel.on("edited", (change) => this.#changed(change));
     channel.on("deleted", (change) => this.#changed({ ...change, body: "", deleted: true }));
@@ -211,21 +217,44 @@ export class Room {
   }
 
   /** A join has succeeded: the first one, or an automatic one after a lost connection or a plugin's fault. */
-  #welcome({ author, messages, more, anew }) {
+  #welcome({ author, ...news }) {
     this.author = author;
     this.asking = false;
     if (this.state === "rejoining") this.#note("Back again", true);
+    this.state = "joined";
+    if (news.messages) this.#learn(news);
+    else this.isCatchingUp = true;
+    for (const message of this.pending) if (message.state !== "failed") this.#deliver(message);
+  }
+
+  /** The host no longer has all that was broadcast while the connection was lost. So the plugin is asked for what it has stored. */
+  #catchUp() {
+    // If the connection is lost before the answer, the next join asks.
+    this.isCurrent = false;
+    this.channel.push("missed", { known: this.known }).receive("ok", (news) => this.#learn(news));
+  }
+
+  /** Takes the messages that we didn't know. */
+  #learn({ messages, more, anew }) {
     if (anew) {
       this.lines = this.lines.filter((line) => line.kind === "note");
       this.more = more;
     }
     for (const message of messages) this.#take(message);
+    this.isCurrent = true;
+    this.#caughtUp();
+  }
+
+  #draw() {
+    if (!this.isCatchingUp) this.watcher.changed(this);
+  }
+
+  #caughtUp() {
+    this.isCatchingUp = false;
     // On the first visit no message is new.
     if (this.read === undefined) this.see();
     if (this.unread > 0) this.divider = this.read;
-    this.state = "joined";
     this.watcher.caughtUp(this);
-    for (const message of this.pending) if (message.state !== "failed") this.#deliver(message);
   }
 
   #watchPeople(presence) {
@@ -305,7 +334,7 @@ export class Room {
     this.#know(change.change);
     const line = this.find(id);
     if (line) Object.assign(line, change);
-    this.watcher.changed(this);
+    this.#draw();
   }
 
   #know(id) {

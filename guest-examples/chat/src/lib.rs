@@ -4,8 +4,10 @@
 //!
 //! - `key`: a secret that the client makes once and keeps. With it, the client is the author of its messages. A client
 //!   with the same name and the same key may edit and delete them.
-//! - `since`: the last id or `change` that the client knows, or `""`. With it, the client gets the messages that it
+//! - `known`: the last id or `change` that the client knows, or `""`. With it, the client gets the messages that it
 //!   doesn't know.
+//! - `since`: the client gets what was broadcast while its connection was lost, as docs/history.md says. It needs no
+//!   `known` then, unless the host tells it that something is missing: then it asks with `missed`.
 //!
 //! The join is refused with a `reason` if the name doesn't have 1 to 32 characters, if the key doesn't have 16 to 64
 //! letters and digits, or if the room's name has other characters than letters, digits, `-` and `_`. The reply to the
@@ -14,11 +16,11 @@
 //! | field | |
 //! | --- | --- |
 //! | `author` | for a client with a key: the author's id in its messages |
-//! | `messages` | with `since`: the messages that were sent or changed after it, or the last 50 (see below) |
+//! | `messages` | with `known`: the messages that were sent or changed after it, or the last 50 (see below) |
 //! | `anew` | whether these are the last 50, so that the client must drop all messages that it knew |
 //! | `more` | whether there are older messages than the last 50 |
 //!
-//! The client gets the last 50 messages if `since` is `""`, or if more than 200 were sent or changed after it.
+//! The client gets the last 50 messages if `known` is `""`, or if more than 200 were sent or changed after it.
 //!
 //! | the client sends | what it does | reply |
 //! | --- | --- | --- |
@@ -26,6 +28,7 @@
 //! | `edit {"id", "body"}` | changes the text of its own message | `ok` |
 //! | `delete {"id"}` | deletes the text of its own message | `ok` |
 //! | `older {"before": "ID"}` | asks for the 50 messages before a message | `ok {"messages": [..], "more": true}` |
+//! | `missed {"known": "ID"}` | asks for the messages that it doesn't know | `ok`, with the last three fields above |
 //! | `typing {"typing": true}` | tells the others that this user is typing, or has stopped typing | none |
 //!
 //! A client with a key may add a `nonce` of its own to a `new_msg`. If the client sends the message again after a lost
@@ -75,14 +78,15 @@ impl Channel for Chat {
     // Ids are stored in the order in which they are created. So a client that knows an id has missed no message with a
     // smaller id.
     const TURNS: Turns = Turns::Topic;
+    const HISTORY_COUNT: u32 = 200;
 
     fn join(socket: &mut Socket, params: Payload) -> Join<Self> {
         check_room(socket.topic())?;
         let user = user_name(params.field("user")?)?;
         let key = params.field::<Option<String>>("key")?;
         let author = key.map(|key| author(&user, &key)).transpose()?;
-        let since = params.field::<Option<String>>("since")?;
-        let news = since.map(|id| History::of(socket.topic()).since(&id)).transpose()?;
+        let known = params.field::<Option<String>>("known")?;
+        let news = known.map(|id| History::of(socket.topic()).since(&id)).transpose()?;
         socket.respond(json!(Welcome { author: author.as_deref(), news }));
         socket.push_presence();
         socket.track(&user, json!({ "online_at": now_ms() }));
@@ -97,6 +101,10 @@ impl Channel for Chat {
             "older" => {
                 let before: String = payload.field("before")?;
                 reply(json!(History::of(socket.topic()).page(Some(&before))?))
+            }
+            "missed" => {
+                let known: String = payload.field("known")?;
+                reply(json!(History::of(socket.topic()).since(&known)?))
             }
             "typing" => self.is_typing(socket, payload.field("typing")?),
             _ => unknown_event(event),
@@ -171,7 +179,8 @@ impl Chat {
     }
 
     fn is_typing(&self, socket: &mut Socket, typing: bool) -> Handled {
-        socket.broadcast_from("typing", json!({ "user": self.user, "typing": typing }));
+        // Only the last one counts, so it isn't kept for clients that join again.
+        socket.broadcast_from_droppable(&self.user, "typing", json!({ "user": self.user, "typing": typing }));
         no_reply()
     }
 }

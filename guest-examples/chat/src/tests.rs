@@ -72,7 +72,7 @@ fn stage() -> Stage {
 }
 
 fn enter(stage: &Stage, user: &str, key: &str, since: &str) -> Actor {
-    stage.join("room:lobby", json!({ "user": user, "key": key, "since": since })).expect("everyone may join")
+    stage.join("room:lobby", json!({ "user": user, "key": key, "known": since })).expect("everyone may join")
 }
 
 /// Sends a message, and returns its id.
@@ -99,7 +99,7 @@ impl Known {
 
 /// Returns the response to a join of a client that knows everything up to an id.
 fn read(stage: &Stage, since: &str) -> Known {
-    let reader = stage.join("room:lobby", json!({ "user": "reader", "since": since })).unwrap();
+    let reader = stage.join("room:lobby", json!({ "user": "reader", "known": since })).unwrap();
     reader.response().parse().unwrap()
 }
 
@@ -261,7 +261,7 @@ fn rooms_with_a_common_prefix_are_separate() {
     let stage = stage();
     say(&stage, &mut enter(&stage, "alice", ADAS, ""), "hi");
     for room in ["room:lob", "room:lobby-2"] {
-        let other = stage.join(room, json!({ "user": "bob", "since": "" })).unwrap();
+        let other = stage.join(room, json!({ "user": "bob", "known": "" })).unwrap();
         assert_eq!(other.response().field::<Vec<Value>>("messages").unwrap(), [json!(null); 0]);
     }
 }
@@ -280,7 +280,7 @@ fn invalid_ids_and_keys_are_answered() {
         assert_eq!(alice.push(event, payload).reply(), ("error", json!({ "reason": reason })));
     }
     for (params, reason) in [
-        (json!({ "user": "alice", "since": endless }), "an id has at most 20 characters"),
+        (json!({ "user": "alice", "known": endless }), "an id has at most 20 characters"),
         (json!({ "user": "alice", "key": "short" }), "a key has 16 to 64 letters and digits"),
         (json!({ "user": "alice", "key": "not a key, by far" }), "a key has 16 to 64 letters and digits"),
     ] {

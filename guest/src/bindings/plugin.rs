@@ -618,6 +618,9 @@ pub mod bennu {
             }
         }
         /// The types of the contract.
+        ///
+        /// No `u64` that the host gives is larger than 2^53 - 1, except the result of `random`. So languages in which numbers are floating-point
+        /// numbers of 64 bits, such as JavaScript, represent each of them exactly.
         #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
         pub mod types {
             #[used]
@@ -696,6 +699,10 @@ pub mod bennu {
                 ///   each time a generation of the plugin begins to serve. The option can be set several times, for at most 64 topics.
                 /// - `tick-faults`: after this number of faults of `handle-tick` in a row, the topic's members end with
                 ///   `phx_error`, and a `memory` room ends. The default is 10. 0 means never.
+                /// - `history-count`: how many of the topic's last broadcasts the host keeps, at most 10000. The default is 0. A
+                ///   client that joins again with `since` in its params gets the ones that it has missed.
+                /// - `history-ms`: how long they are kept, in milliseconds, at most a day. The default is 300000. It needs
+                ///   `history-count`.
                 pub options: _rt::Vec<Setting>,
             }
             impl ::core::fmt::Debug for Route {

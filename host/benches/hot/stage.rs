@@ -17,7 +17,7 @@ use bennu::channel::{Node, NodeLimits};
 use bennu::contract::{
     Behaviour, Call, Callback, Identity, Member, MemberUsage, NoHost, Outcome, Passing, Recipient, SocketFacts,
 };
-use bennu::plugin::{Cache, Digest, Engine, Loader, Origin, PoolLimits};
+use bennu::plugin::{Cache, Digest, Engine, Loader, Origin, PluginLimits, PoolLimits};
 use bennu::presence::Pace;
 use bennu::protocol::{Frame, Incoming, Message, Outbound, Payload, Ref, Serializer, Topic};
 use bennu::pubsub::{Broadcast, DropKey, Except, OutboxLimits};
@@ -84,6 +84,7 @@ impl Stage {
             pool_limits: PoolLimits { instances: 4, calls_per_instance: u32::MAX },
             surroundings: Arc::new(NoHost),
             store,
+            repeats_calls: false,
         };
         let origin = Arc::new(Origin {
             name: "echo".into(),
@@ -92,6 +93,8 @@ impl Stage {
             publish: [].into(),
             read: [].into(),
             owner: Owner::new("echo", QUOTA_BYTES)?,
+            limits: PluginLimits::default(),
+            usage: Arc::default(),
         });
         let loaded = runtime.block_on(loader.load(component.clone(), Digest::of(&component), origin))?;
         let room = &[("room".into(), "memory".into())];
@@ -211,7 +214,14 @@ impl Stage {
 
     fn broadcast(&self, topic: Topic, payload: Payload, droppable: Option<DropKey>) {
         let except = Except::Nobody;
-        self.endpoint.node.pubsub.broadcast(Broadcast { topic, event: "shout".into(), payload, except, droppable });
+        self.endpoint.node.pubsub.broadcast(Broadcast {
+            topic,
+            event: "shout".into(),
+            payload,
+            except,
+            droppable,
+            number: None,
+        });
     }
 }
 

@@ -42,6 +42,7 @@ pub(super) async fn inspect(State(api): State<Arc<Api>>) -> Json<Value> {
             "replaced": droppable.replaced(),
             "dropped": droppable.dropped(),
         },
+        "history": history(&api),
         "log_lines_lost": (api.log_lines_lost)(),
         "failure": api.failure.get(),
         "refused": counts(&api, true),
@@ -60,6 +61,18 @@ pub(super) async fn inspect(State(api): State<Arc<Api>>) -> Json<Value> {
         "entries": entries(&api),
         "largest_rooms": api.node.largest_rooms(ROOMS_SHOWN).await.iter().map(room).collect::<Vec<_>>(),
     }))
+}
+
+/// Returns the memory of the broadcasts that are kept for clients that join again, and the counts of such joins.
+fn history(api: &Api) -> Value {
+    let histories = &api.node.pubsub.histories;
+    json!({
+        "topics": histories.topics(),
+        "broadcasts": histories.stored(),
+        "bytes": histories.bytes(),
+        "recovered": histories.recovered(),
+        "missed": histories.missed(),
+    })
 }
 
 /// Returns the numbers about the log of the store.

@@ -184,7 +184,7 @@ impl Api {
             }
             key => key.map(|key| DropKey::of(&topic, &event.event, key)),
         };
-        Ok(Broadcast { topic, event: event.event.into(), payload, except, droppable })
+        Ok(Broadcast { topic, event: event.event.into(), payload, except, droppable, number: None })
     }
 }
 
@@ -272,11 +272,11 @@ mod tests {
         let (serializer, member) = (Serializer::V2, Arc::new(()));
         pubsub.subscribe(
             &topic,
-            &Subscriber { id: 1, serializer, deflates: false, outbox: Arc::clone(&outbox), member },
+            &Subscriber { id: 1, serializer, deflates: false, has_numbers: false, outbox: Arc::clone(&outbox), member },
             None,
         );
         let (payload, except) = (Payload::EMPTY, Except::Nobody);
-        let broadcast = Broadcast { topic, event: "e".into(), payload, except, droppable: None };
+        let broadcast = Broadcast { topic, event: "e".into(), payload, except, droppable: None, number: None };
         pubsub.pressure.raise();
         let sending = Arc::clone(&pubsub);
         let sent = tokio::spawn(async move { send_all(&sending, vec![broadcast; 3], |_| 1).await });

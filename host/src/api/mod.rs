@@ -5,6 +5,7 @@
 mod access;
 mod body;
 mod error;
+mod events;
 mod inspect;
 mod messages;
 mod plugins;
@@ -59,6 +60,7 @@ pub fn router(api: Api) -> Router {
         .route("/api/broadcast", post(messages::broadcast))
         .route("/api/send", post(messages::send))
         .route("/api/disconnect", post(messages::disconnect))
+        .route("/api/events", get(events::events))
         .route("/api/topics", get(topics::list))
         .route("/api/topics/{topic}", get(topics::one))
         .route("/api/topics/{topic}/presence", get(topics::presence))

@@ -1,5 +1,6 @@
 //! The channels of a host, for the rest of the host.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use crate::contract::{Fault, Person, system_now_ms};
 use crate::entries::{EntriesNode, EntryUsage};
 use crate::presence::{Pace, Presence};
 use crate::protocol::{Payload, Ref, Topic};
-use crate::pubsub::PubSub;
+use crate::pubsub::{MemberInfo, PubSub};
 use crate::routes::RouteTable;
 use crate::store::Store;
 
@@ -56,6 +57,7 @@ impl Node {
     ) -> Arc<Self> {
         let pubsub = Arc::new(PubSub::new());
         pubsub.set_interceptor(Arc::new(Intercepts::new(Arc::clone(&routes))));
+        pubsub.events.set_describe(described);
         let presence = Arc::new(Presence::new(&pubsub, NAME, system_now_ms(), pace));
         let services = Services::new(
             Arc::clone(&routes),
@@ -239,6 +241,12 @@ impl Node {
             }
         }
     }
+}
+
+/// A member, as programs outside see it.
+fn described(member: &Arc<dyn Any + Send + Sync>) -> Option<MemberInfo> {
+    let Person { member, user, socket_id } = member.downcast_ref::<Channel>()?.person();
+    Some(MemberInfo { member, user, socket_id })
 }
 
 /// The sender is outside the channels, and waits also for a later answer.

@@ -1,16 +1,15 @@
 //! `bennu check`.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow};
-use bennu::contract::NoHost;
-use bennu::plugin::{Digest, Loaded, build_of};
-use bennu::routes::{OnFault, RoomKind, RouteSpec, Turns};
-use bennu::server::{Config, loader, start_logging};
-use bennu::store::{Store, StoreLimits};
+use anyhow::{Context, Result};
+use bennu::plugin::Loaded;
+use bennu::routes::{HistorySpec, OnFault, RoomKind, RouteSpec, Turns};
+use bennu::server::{Config, start_logging};
 use bennu::terminal::shown;
 use clap::Args;
+
+use super::building::Checker;
 
 /// Describe a component, and say whether a host would serve it.
 #[derive(Args)]
@@ -28,15 +27,8 @@ impl Check {
     pub(super) async fn run(self) -> Result<()> {
         let config = self.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
         start_logging("warn", config.log_format)?;
-        let bytes = std::fs::read(&self.file).with_context(|| format!("reading {}", self.file.display()))?;
-        let name = self.file.file_stem().unwrap_or_default().to_string_lossy();
-        let origin = config.settings()?.origin(&name, 1);
-        let origin = origin.map_err(|error| anyhow!("{} can't be served: {error:#}", self.file.display()))?;
-        let bytes = build_of(&self.file, bytes);
-        let digest = Digest::of(&bytes);
-        let store = Store::in_memory(StoreLimits::default())?;
-        let loaded = loader(&config, Arc::new(NoHost), store, 1)?.load(bytes.into(), digest, Arc::new(origin)).await;
-        let loaded = loaded.map_err(|error| anyhow!("{} can't be served: {error:#}", self.file.display()))?;
+        let content = std::fs::read(&self.file).with_context(|| format!("reading {}", self.file.display()))?;
+        let loaded = Checker::new(&config)?.load(&self.file, content).await?;
         show(&self.file, &loaded);
         Ok(())
     }
@@ -70,6 +62,9 @@ fn describe(route: &RouteSpec) -> String {
         RoomKind::None => {}
         RoomKind::Memory => line += &format!(", a room that lingers for {:?}", route.linger),
         RoomKind::Durable => line += ", a durable room",
+    }
+    if let Some(HistorySpec { count, age }) = route.history {
+        line += &format!(", a history of {count} broadcasts for {age:?}");
     }
     for (state, version) in [("assigns", route.assigns_version), ("room", route.room_version)] {
         if version > 0 {

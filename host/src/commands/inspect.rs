@@ -56,6 +56,7 @@ fn show(found: &Value) {
         show_counts(what, &found[key]);
     }
     show_compression(&found["compression"]);
+    show_history(&found["history"]);
     for (name, plugin) in found["plugins"].as_object().into_iter().flatten() {
         plugins::show(name, plugin);
     }
@@ -97,6 +98,19 @@ fn show_store(store: &Value) {
     for data in store["unclaimed"].as_array().into_iter().flatten() {
         let name = shown::name(data["store"].as_str().unwrap_or_default());
         out_line!("stored data belongs to no plugin: `{name}` ({} bytes)", data["bytes"]);
+    }
+}
+
+/// Prints how many broadcasts are kept for clients that join again, if a topic has a history. A host of an earlier version
+/// has no such counts.
+fn show_history(found: &Value) {
+    let number = |key: &str| found[key].as_u64().unwrap_or_default();
+    if number("topics") > 0 || number("recovered") + number("missed") > 0 {
+        let (topics, broadcasts, bytes) = (number("topics"), number("broadcasts"), number("bytes"));
+        let (recovered, missed) = (number("recovered"), number("missed"));
+        out_line!(
+            "history: {topics} topics, {broadcasts} broadcasts, {bytes} bytes; {recovered} recovered, {missed} missed"
+        );
     }
 }
 

@@ -12,11 +12,16 @@ macro_rules! error_line {
 
 mod address;
 mod ask;
+mod build;
+mod building;
 mod check;
+mod dev;
+mod hosting;
 mod inspect;
 mod key;
 mod kit;
 mod messages;
+mod new;
 mod plugins;
 mod schedules;
 mod serve;
@@ -25,6 +30,9 @@ mod store;
 mod test;
 mod token;
 mod topics;
+mod types;
+mod wit;
+mod written;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -43,6 +51,7 @@ pub(crate) struct Command {
 }
 
 const EXAMPLES: &str = "Examples:
+  bennu new my-app                       begin a project: a channel, its tests, and a page
   bennu serve plugins                    serve all plugins of the directory at ws://127.0.0.1:4000/socket
   bennu serve chat.wasm --static public  serve one plugin, and static pages
   bennu check chat.wasm                  describe a plugin, and say whether a host would serve it
@@ -55,7 +64,10 @@ A running host loads a plugin's file when it changes, and joined channels contin
 
 #[derive(Subcommand)]
 enum What {
+    New(new::New),
     Serve(serve::Serve),
+    Dev(dev::Dev),
+    Build(build::Build),
     Check(check::Check),
     Inspect(inspect::Inspect),
     Plugins(plugins::Plugins),
@@ -69,12 +81,17 @@ enum What {
     Test(test::Test),
     Kit(kit::Kit),
     Token(token::Token),
+    Types(types::Types),
+    Wit(wit::Wit),
 }
 
 impl Command {
     pub(crate) fn run(self) -> Result<()> {
         match self.what {
+            What::New(new) => new.run(),
             What::Serve(serve) => block_on(serve.run()),
+            What::Dev(dev) => block_on(dev.run()),
+            What::Build(build) => block_on(build.run()),
             What::Check(check) => block_on(check.run()),
             What::Inspect(inspect) => inspect.run(),
             What::Plugins(plugins) => plugins.run(),
@@ -88,6 +105,8 @@ impl Command {
             What::Test(test) => test.run(),
             What::Kit(kit) => kit.run(),
             What::Token(token) => token.run(),
+            What::Types(types) => types.run(),
+            What::Wit(wit) => wit.run(),
         }
     }
 }
@@ -100,7 +119,7 @@ fn path_or_nothing() -> impl TypedValueParser<Value = PathBuf> {
 /// How long the runtime waits for blocking tasks at the end, so that none of them can keep the process alive.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
-fn block_on(command: impl Future<Output = Result<()>>) -> Result<()> {
+fn block_on<T>(command: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
     let done = runtime.block_on(command);
     runtime.shutdown_timeout(LAST_WAIT);

@@ -80,6 +80,9 @@ pub(super) fn show(name: &str, plugin: &Value) {
         out_line!("  in {}", shown::name(language));
     }
     show_standing(plugin);
+    if is_served {
+        show_usage(&plugin["usage"]);
+    }
     if let Some(taken_back) = plugin["taken_back"].as_object() {
         let (generation, faults) = (&taken_back["generation"], &taken_back["faults"]);
         let commits = &taken_back["commits_given_up"];
@@ -108,6 +111,22 @@ pub(super) fn show(name: &str, plugin: &Value) {
         if plugin[flag] == true {
             out_line!("  {text}");
         }
+    }
+}
+
+/// Prints what a plugin uses. A host of an earlier version doesn't say so.
+fn show_usage(usage: &Value) {
+    let number = |key: &str| usage[key].as_u64().unwrap_or_default();
+    if number("calls") + number("instances") > 0 {
+        out_line!(
+            "  {} calls, {} ms of CPU time, {} faults; {} instances ({} idle) with {:.1} MiB",
+            number("calls"),
+            number("cpu_ms"),
+            number("faults"),
+            number("instances"),
+            number("instances_idle"),
+            number("memory_bytes") as f64 / f64::from(1 << 20)
+        );
     }
 }
 

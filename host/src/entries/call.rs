@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use bennu_semantics::Fault;
 use bennu_semantics::entries::{
-    EntryChanges, EntryDeletion, EntryList, EntryScan, EntryTable, Order, Overlay, PublishedChange,
+    ChangeKind, EntryChanges, EntryDeletion, EntryList, EntryScan, EntryTable, Order, Overlay, PublishedChange,
 };
+use bytes::Bytes;
 
 use super::node::Reservation;
 use super::rollback::RollbackGivenUp;
@@ -174,6 +175,12 @@ impl PendingEntries {
     pub fn apply(self, is_stored: bool, probation: Option<u64>) -> AppliedEntries {
         let Self { topic, changes, reserved } = self;
         topic.apply(changes, reserved, is_stored, probation)
+    }
+
+    /// Returns the entries that the call has written or deleted, in the order of their keys.
+    pub(crate) fn writes(&self) -> Vec<(Bytes, Option<Bytes>)> {
+        let changes = self.changes.iter().filter(|change| matches!(change.kind, ChangeKind::Put | ChangeKind::Delete));
+        changes.map(|change| (Bytes::copy_from_slice(change.key), change.new.map(Bytes::copy_from_slice))).collect()
     }
 
     pub(super) fn changes(&self) -> &EntryChanges {

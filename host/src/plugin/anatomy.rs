@@ -72,9 +72,12 @@ impl Anatomy {
         Ok(Self { imports, exports, kind: Kind::Plugin, version: SPOKEN })
     }
 
-    /// Returns this anatomy with only those optional exports that are in `offers`.
+    /// Returns this anatomy with only those exports that are in `offers`. A script that offers `connect` is a gatekeeper, and any other
+    /// one is a plugin.
     pub(super) fn offering(mut self, offers: &[String]) -> Self {
-        let is_offered = |name: &str| name == "channel" || offers.iter().any(|offer| offer == name);
+        let is_gatekeeper = offers.iter().any(|offer| offer == "connect");
+        self.kind = if is_gatekeeper { Kind::Gatekeeper } else { Kind::Plugin };
+        let is_offered = |name: &str| (name == "channel" && !is_gatekeeper) || offers.iter().any(|offer| offer == name);
         self.exports.retain(|name| {
             let name = name.strip_prefix(CONTRACT).and_then(|name| name.split('@').next());
             name.is_some_and(is_offered)
@@ -111,7 +114,7 @@ fn has_interface(names: &BTreeSet<String>, name: &str) -> bool {
 /// gatekeeper's file is damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Likeness {
-    /// The bytes contain the name of a gatekeeper's export.
+    /// The bytes contain the name of a gatekeeper's export, or are a script that names the SDK's function for gatekeepers.
     Gatekeeper,
     /// The bytes can't be read as a component, so they may have been a gatekeeper or anything else.
     Unknown,
@@ -122,11 +125,17 @@ pub(super) enum Likeness {
 impl Likeness {
     /// Classifies bytes that can't be loaded.
     pub(super) fn of(bytes: &[u8]) -> Self {
+        if is_build(bytes) {
+            // A script that can't be evaluated may have any content. A gatekeeper calls this function of the SDK.
+            let name = b"gatekeeper";
+            let is_named = bytes.windows(name.len()).any(|window| window == name);
+            return if is_named { Self::Gatekeeper } else { Self::Other };
+        }
         let name = CONNECT.as_bytes();
         if bytes.windows(name.len() + 1).any(|window| window.starts_with(name) && window.ends_with(b"@")) {
             return Self::Gatekeeper;
         }
-        let is_known = is_build(bytes) || is_typed_module(bytes) || Outside::read(bytes).is_ok();
+        let is_known = is_typed_module(bytes) || Outside::read(bytes).is_ok();
         if is_known { Self::Other } else { Self::Unknown }
     }
 }

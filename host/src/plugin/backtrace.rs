@@ -5,7 +5,8 @@ use std::fmt;
 use wasmtime::{Error, Trap, WasmBacktrace};
 
 use super::guest::CallDiagnostics;
-use crate::contract::{Fault, FaultKind, limit_key, limits};
+use super::source_lines::{Place, SourceLines};
+use crate::contract::{Fault, FaultKind};
 
 /// The maximum number of frames in the text of a fault.
 const FRAMES_MAX: usize = 8;
@@ -31,29 +32,28 @@ pub(super) fn with_diagnostics(error: Error, diagnostics: CallDiagnostics) -> Er
 
 /// Makes a fault from the error of a call and the call's diagnostics.
 pub(super) fn fault_of(error: &Error, diagnostics: CallDiagnostics) -> Fault {
-    let CallDiagnostics { memory_refused, panic, mut printed } = diagnostics;
+    let CallDiagnostics { memory_refused, panic, mut printed, lines } = diagnostics;
+    let lines = lines.as_deref();
     if let Some(PrintedAtStart(text)) = error.downcast_ref() {
         printed = Some(text.clone());
     }
     if let Some(fault) = error.downcast_ref::<Fault>() {
-        return Fault::new(fault.kind, with_frames(with_printed(fault.detail.clone(), printed), error));
+        return Fault::new(fault.kind, with_frames(with_printed(fault.detail.clone(), printed), error, lines));
     }
     // If a trap follows a panic, the panic message says more.
     let mut reason = panic.unwrap_or_else(|| error.root_cause().to_string());
-    if let Some(most) = memory_refused {
-        reason = format!(
-            "it requested more memory than it may have{}: {reason}",
-            limit_key(limits::keys::MEMORY_BYTES, most)
-        );
+    let is_refused_memory = memory_refused.is_some();
+    if let Some(key) = memory_refused {
+        reason = format!("it requested more memory than it may have{key}: {reason}");
     }
     let kind = match error.downcast_ref::<Trap>() {
-        _ if memory_refused.is_some() => FaultKind::Memory,
+        _ if is_refused_memory => FaultKind::Memory,
         Some(_) => FaultKind::Trap,
         // An error without a trap comes from the canonical ABI: the guest returned too much data, or invalid data.
         None if reason.contains("fuel") => FaultKind::Oversize,
         None => FaultKind::Failed,
     };
-    Fault::new(kind, with_frames(with_printed(reason, printed), error))
+    Fault::new(kind, with_frames(with_printed(reason, printed), error, lines))
 }
 
 /// Adds what the call has printed last. Many languages print an uncaught exception, and then trap.
@@ -65,18 +65,33 @@ fn with_printed(mut detail: String, printed: Option<String>) -> String {
     detail
 }
 
-fn with_frames(mut detail: String, error: &Error) -> String {
+/// Adds the guest's functions. With debug information, each has its place in the source.
+fn with_frames(mut detail: String, error: &Error, lines: Option<&SourceLines>) -> String {
     let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return detail };
-    let named = backtrace.frames().iter().filter_map(|frame| {
-        let name = frame.func_name()?;
-        Some(wasmtime_name(name))
+    let mut reader = lines.map(SourceLines::reader);
+    let named = backtrace.frames().iter().flat_map(|frame| {
+        let places = frame.module_offset().and_then(|at| Some(reader.as_mut()?.places(at))).unwrap_or_default();
+        functions(frame.func_name(), places)
     });
-    let named: Vec<String> = named.filter(|name| !is_machinery(name)).take(FRAMES_MAX).collect();
+    let named: Vec<String> = named.take(FRAMES_MAX).collect();
     if !named.is_empty() {
         detail.push_str("; in ");
         detail.push_str(&named.join(", called by "));
     }
     detail
+}
+
+/// Returns the functions of one frame that aren't the language's own, the innermost first.
+fn functions(name: Option<&str>, places: Vec<Place>) -> Vec<String> {
+    let whole = Place { function: name.map(str::to_owned), at: None };
+    let places = if places.is_empty() { vec![whole] } else { places };
+    let functions = places.into_iter().filter_map(|Place { function, at }| {
+        let Some(name) = function.or_else(|| name.map(str::to_owned)) else { return at };
+        let name = wasmtime_name(&name);
+        let is_own = !is_machinery(&name);
+        is_own.then(|| at.map_or_else(|| name.clone(), |at| format!("{name} ({at})")))
+    });
+    functions.collect()
 }
 
 fn wasmtime_name(name: &str) -> String {
@@ -100,5 +115,22 @@ mod tests {
         assert_eq!(wasmtime_name("handle-in"), "handle-in");
         assert!(is_machinery("core::panicking::panic_fmt"));
         assert!(!is_machinery("chat::Chat::join"));
+    }
+
+    #[test]
+    fn the_functions_of_a_frame_have_places_and_no_machinery() {
+        let place = |function: Option<&str>, at: Option<&str>| Place {
+            function: function.map(str::to_owned),
+            at: at.map(str::to_owned),
+        };
+        let places = vec![
+            place(Some("_ZN4core6option6unwrap17h0123456789abcdefE"), Some("src/option.rs:9")),
+            place(Some("_ZN4chat4Chat4join17h0123456789abcdefE"), Some("src/lib.rs:12")),
+            place(None, Some("src/lib.rs:3")),
+        ];
+        assert_eq!(functions(Some("outer"), places), ["chat::Chat::join (src/lib.rs:12)", "outer (src/lib.rs:3)"]);
+        assert_eq!(functions(Some("join"), Vec::new()), ["join"]);
+        assert_eq!(functions(None, Vec::new()), Vec::<String>::new());
+        assert_eq!(functions(Some("core::fmt::write"), Vec::new()), Vec::<String>::new());
     }
 }

@@ -34,6 +34,8 @@ pub struct Builds {
     directory: Option<PathBuf>,
     rejected: BTreeMap<String, Rejection>,
     history: History,
+    /// While changes of records are held back: whether there are any.
+    held: Option<bool>,
 }
 
 /// A function that reads a kept component from the disk.
@@ -60,7 +62,7 @@ impl Builds {
         let loss =
             "no build counts as proved until it has answered a call, and no rollback to an earlier build is possible";
         let history = files::read_json(&directory.join(HISTORY), loss)?.unwrap_or_default();
-        Ok(Self { directory: Some(directory.to_owned()), rejected, history })
+        Ok(Self { directory: Some(directory.to_owned()), rejected, history, held: None })
     }
 
     /// Returns the rejection of this build of a plugin, if it was rolled back automatically.
@@ -91,14 +93,29 @@ impl Builds {
         &self.history
     }
 
-    /// Changes the record of a plugin. The change is on the disk when this returns, unless writing has failed; the
-    /// log then says so.
+    /// Changes the record of a plugin. The change is on the disk when this returns, unless writing has failed, which the
+    /// log then says, or changes are [held](Self::hold) back.
     pub(super) fn update(&mut self, plugin: &str, change: impl FnOnce(&mut Record)) {
         let before = self.record(plugin);
         let mut record = before.clone();
         change(&mut record);
         if record != before {
             self.history.insert(plugin.to_owned(), record);
+            match &mut self.held {
+                Some(is_changed) => *is_changed = true,
+                None => self.write(HISTORY, &self.history),
+            }
+        }
+    }
+
+    /// Holds changes of records back until [`release`](Self::release), which writes them together.
+    pub(super) fn hold(&mut self) {
+        self.held.get_or_insert(false);
+    }
+
+    /// Writes the changes since [`hold`](Self::hold).
+    pub(super) fn release(&mut self) {
+        if self.held.take() == Some(true) {
             self.write(HISTORY, &self.history);
         }
     }

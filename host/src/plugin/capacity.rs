@@ -90,20 +90,11 @@ impl Capacity {
             // From here on no notification is missed. The following attempt sees every place that was freed before.
             freed.as_mut().enable();
             let releases = self.releases.load(Ordering::SeqCst);
-            let mut making = Making::new(self);
-            let error = match Instance::new(prepared, Guest::new(Arc::clone(context))).await {
-                Ok(instance) => {
-                    let instance = instance.at(self.place());
-                    making.frees = false;
-                    return Ok(instance);
-                }
+            let error = match self.try_instance(prepared, context).await {
+                Ok(instance) => return Ok(instance),
                 Err(error) if lacks_place(&error) => error,
                 Err(error) => return Err(error),
             };
-            // The failed attempt occupied no place, so it must not wake other calls: waiting calls would wake each
-            // other forever.
-            making.frees = false;
-            drop(making);
             if self.give_up_one() {
                 continue;
             }
@@ -118,6 +109,20 @@ impl Capacity {
                 freed.await;
             }
         }
+    }
+
+    /// Creates an instance if there is a place for it.
+    pub(super) async fn try_instance(
+        self: &Arc<Self>,
+        prepared: &Prepared,
+        context: &Arc<GuestContext>,
+    ) -> Result<Instance> {
+        let mut making = Making::new(self);
+        let made = Instance::new(prepared, Guest::new(Arc::clone(context))).await.map(|made| made.at(self.place()));
+        // An attempt that failed for want of a place occupied none, so it must not wake other calls: waiting calls would
+        // wake each other forever.
+        making.frees = made.as_ref().is_err_and(|error| !lacks_place(error));
+        made
     }
 
     /// Returns whether there is no instance. `making` is read first: a new instance is counted in `places` before it

@@ -1,6 +1,7 @@
 //! Compiles components, each in threads of its own with low priority, so that a reload doesn't slow channels down.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use wasmtime::component::Component;
 
 use super::cache::Cache;
 use super::functions::FunctionCache;
+use super::source_lines::SourceLines;
 use super::{Anatomy, Digest, Engine, Tools, core_module};
 
 /// The name of a compiling thread.
@@ -18,6 +20,7 @@ const THREAD: &str = "bennu-compile";
 const THREADS_MAX: usize = 8;
 
 /// The `nice` value of a compiling thread.
+#[cfg(target_os = "linux")]
 const NICENESS: i32 = 10;
 
 /// A component's anatomy and compiled form, and whether the compiled form was in the cache.
@@ -26,6 +29,8 @@ pub(super) struct Compiled {
     pub(super) tools: Tools,
     pub(super) component: Component,
     pub(super) was_cached: bool,
+    /// The component's debug information, if it has any.
+    pub(super) lines: Option<Arc<SourceLines>>,
 }
 
 /// Wraps a core module, reads the anatomy, and finds or makes the compiled form, in a separate thread. The thread drops
@@ -55,7 +60,7 @@ pub(super) async fn compile_engine(
     in_thread(move || {
         let anatomy = Anatomy::of_engine(bytes)?;
         let (component, was_cached) = component_of(&engine, cache.as_ref(), &digest, bytes)?;
-        Ok(Compiled { anatomy, tools: Tools::read(bytes), component, was_cached })
+        Ok(Compiled { anatomy, tools: Tools::read(bytes), component, was_cached, lines: None })
     })
     .await
 }
@@ -77,8 +82,9 @@ pub(super) async fn in_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T
 fn find_or_compile(engine: &Engine, cache: Option<&Cache>, digest: &Digest, bytes: &[u8]) -> Result<Compiled> {
     let component = core_module::to_component(bytes)?;
     let (anatomy, tools) = (Anatomy::read(&component)?, Tools::read(bytes));
+    let lines = SourceLines::read(&component).map(Arc::new);
     let (component, was_cached) = component_of(engine, cache, digest, &component)?;
-    Ok(Compiled { anatomy, tools, component, was_cached })
+    Ok(Compiled { anatomy, tools, component, was_cached, lines })
 }
 
 /// Finds or makes the compiled form of a component. Also returns whether it was in the cache.
@@ -144,9 +150,14 @@ fn refusal(error: &wasmtime::Error) -> anyhow::Error {
 }
 
 /// Lowers the priority of this thread. On Linux, each thread has its own priority.
+#[cfg(target_os = "linux")]
 fn give_way() {
     let thread = rustix::thread::gettid();
     if let Err(error) = rustix::process::setpriority_process(Some(thread), NICENESS) {
         tracing::debug!("the priority of a compiling thread could not be lowered: {error}");
     }
 }
+
+/// Other systems have only the priority of a process, which must not be lowered.
+#[cfg(not(target_os = "linux"))]
+fn give_way() {}

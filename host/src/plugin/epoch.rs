@@ -2,10 +2,10 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{JoinHandle, Thread};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use wasmtime::EngineWeak;
@@ -32,6 +32,8 @@ pub(super) struct EpochSignal {
     /// Whether the thread is parked until the next call.
     is_parked: AtomicBool,
     has_ended: AtomicBool,
+    /// The length of the last epoch in nanoseconds. A busy machine makes epochs longer.
+    last_ns: AtomicU64,
     thread: OnceLock<Thread>,
 }
 
@@ -62,6 +64,11 @@ impl EpochSignal {
         .await
     }
 
+    /// Returns the length of the last epoch, in nanoseconds: as long as a guest has run that its end interrupts, on average.
+    pub(super) fn last_ns(&self) -> u64 {
+        self.last_ns.load(Ordering::Relaxed)
+    }
+
     fn wake(&self) {
         if let Some(thread) = self.thread.get() {
             thread.unpark();
@@ -69,14 +76,20 @@ impl EpochSignal {
     }
 
     fn run(&self, engine: &EngineWeak) {
-        let mut quiet = 0;
+        let (mut quiet, mut began) = (0, Instant::now());
         while !self.has_ended.load(Ordering::SeqCst) {
             if quiet < QUIET_EPOCHS {
                 std::thread::park_timeout(EPOCH);
             } else {
                 self.wait_for_calls();
                 quiet = 0;
+                // No guest has run while the thread was parked.
+                began = Instant::now();
             }
+            let now = Instant::now();
+            let last_ns = u64::try_from(now.duration_since(began).as_nanos()).unwrap_or(u64::MAX);
+            self.last_ns.store(last_ns, Ordering::Relaxed);
+            began = now;
             let Some(engine) = engine.upgrade() else { return };
             engine.increment_epoch();
             quiet = if self.is_armed.swap(false, Ordering::SeqCst) { 0 } else { quiet + 1 };

@@ -412,4 +412,31 @@ mod tests {
         assert_eq!(left.len(), PACKS_MAX);
         assert!(first.exists() && found(&directory, 1).is_none());
     }
+
+    /// Compiles a module with these functions. Returns how many functions had to be compiled.
+    fn compiled(directory: &Path, functions: &str) -> usize {
+        let cache = std::sync::Arc::<FunctionCache>::default();
+        let mut config = wasmtime::Config::new();
+        config.enable_incremental_compilation(std::sync::Arc::clone(&cache) as _).expect("a cache");
+        let engine = wasmtime::Engine::new(&config).expect("an engine");
+        let module = wat::parse_str(format!("(module (memory 1) {functions})")).expect("a module");
+        let _using = cache.begin(packs(directory));
+        wasmtime::Module::from_binary(&engine, &module).expect("a valid module");
+        cache.fresh().functions.len()
+    }
+
+    /// The key doesn't depend on the place of a function, nor on those of the functions that it calls.
+    #[test]
+    fn a_function_that_moves_within_its_module_is_found() {
+        let home = tempfile::tempdir().expect("a directory");
+        let two =
+            "(func $add (export \"add\") (param i32 i32) (result i32) (i32.add (local.get 0) (i32.load (local.get 1))))
+                   (func (export \"twice\") (param i32) (result i32) (call $add (local.get 0) (i32.const 7)))";
+        let new = "(func (export \"new\") (param i32) (result i32) (i32.mul (local.get 0) (i32.const 9)))";
+        let first = compiled(home.path(), two);
+        assert!(first >= 2, "{first}");
+        assert_eq!(compiled(home.path(), two), 0);
+        let one = compiled(home.path(), &format!("{new} {two}"));
+        assert!(one <= first / 2, "{one} of {first}");
+    }
 }

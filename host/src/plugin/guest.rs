@@ -1,19 +1,21 @@
 //! The host's data for one instance: the subject of its call, and the resources and effects of that call.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use wasmtime::{ResourceLimiter, Result};
 
+use super::PluginLimits;
 use super::bindings::bennu::channel::host::Level;
-use super::epoch::EPOCH;
+use super::epoch::{EPOCH, EpochSignal};
 use super::output::Output;
 use super::script::{Evaluation, SharedScript};
+use super::source_lines::SourceLines;
+use super::usage::{GenerationUsage, PluginUsage};
 use super::wasi::WasiState;
 use crate::contract::limits::keys;
-use crate::contract::{
-    AnswerRef, CallLimits, Fault, FaultKind, Fired, Member, Record, Request, Surroundings, limit_key,
-};
+use crate::contract::{AnswerRef, CallLimits, Fault, FaultKind, Fired, Member, Record, Request, Surroundings};
 use crate::entries::{CallEntries, EntryInput, PendingEntries};
 use crate::protocol::{Pattern, Topic};
 use crate::store::{Draft, Owner, Store};
@@ -36,6 +38,10 @@ pub struct Origin {
     pub read: Grants,
     /// The owner of the plugin's data in the store.
     pub owner: Owner,
+    /// The plugin's own limits.
+    pub limits: PluginLimits,
+    /// What the plugin uses.
+    pub usage: Arc<PluginUsage>,
 }
 
 /// The data that all instances of one generation share.
@@ -48,6 +54,14 @@ pub(super) struct GuestContext {
     pub(super) store: Store,
     /// The script that each new instance evaluates, if the plugin is one.
     pub(super) script: Option<SharedScript>,
+    /// The places of the plugin's functions, if its component has them.
+    pub(super) lines: Option<Arc<SourceLines>>,
+    /// Whether each call is run twice. Then both runs read the same.
+    pub(super) repeats_calls: bool,
+    /// What the instances use.
+    pub(super) usage: Arc<GenerationUsage>,
+    /// Says how long the last epoch was.
+    pub(super) epochs: Arc<EpochSignal>,
 }
 
 /// The access of a call to its plugin's storage.
@@ -114,12 +128,14 @@ pub(super) struct Guest {
 /// Diagnostics of a failed call.
 #[derive(Default)]
 pub(super) struct CallDiagnostics {
-    /// The memory limit of the instance in bytes, if the instance was refused more memory during the call.
-    pub(super) memory_refused: Option<usize>,
+    /// The key and the value of the memory limit, if the instance was refused more memory during the call.
+    pub(super) memory_refused: Option<String>,
     /// The guest's panic message.
     pub(super) panic: Option<String>,
     /// The end of what the call has printed.
     pub(super) printed: Option<String>,
+    /// The places of the guest's functions.
+    pub(super) lines: Option<Arc<SourceLines>>,
 }
 
 /// The start of the line with which the Rust SDK logs a panic.
@@ -128,9 +144,17 @@ const PANIC: &str = "panicked";
 /// The maximum number of elements in all tables of an instance.
 const TABLE_ELEMENTS_MAX: usize = 1 << 20;
 
+impl GuestContext {
+    /// Returns the key that sets a limit of the plugin, with its value: the end of an error text.
+    fn limit_key(&self, key: &str, limit: impl fmt::Display) -> String {
+        self.origin.limits.key(&self.origin.name, key, limit)
+    }
+}
+
 impl Guest {
     pub(super) fn new(context: Arc<GuestContext>) -> Self {
         let record = Record::new((*context.limits).clone());
+        context.usage.begin_instance();
         Self {
             context,
             record,
@@ -200,9 +224,10 @@ impl Guest {
 
     /// Takes the diagnostics of a failed call, for its fault.
     pub(super) fn take_diagnostics(&mut self) -> CallDiagnostics {
-        let most = self.context.limits.memory_bytes;
-        let printed = self.end_output();
-        CallDiagnostics { printed, memory_refused: self.memory_refused.then_some(most), panic: self.panic.take() }
+        let memory_refused =
+            self.memory_refused.then(|| self.context.limit_key(keys::MEMORY_BYTES, self.context.limits.memory_bytes));
+        let (printed, panic, lines) = (self.end_output(), self.panic.take(), self.context.lines.clone());
+        CallDiagnostics { printed, memory_refused, panic, lines }
     }
 
     /// Prepares for a call about `topic`.
@@ -289,6 +314,7 @@ impl Guest {
         if std::mem::take(&mut self.has_waited) {
             return Ok(());
         }
+        self.context.usage.add_cpu(self.context.epochs.last_ns());
         self.epochs_left = self.epochs_left.saturating_sub(1);
         if self.epochs_left == 0 {
             let limits = &self.context.limits;
@@ -297,7 +323,7 @@ impl Guest {
                 None => ("the call", limits.cpu, keys::CALL_CPU_MS),
             };
             let limit = limit.as_millis();
-            let key = limit_key(key, limit);
+            let key = self.context.limit_key(key, limit);
             let detail = format!("{what} ran for more than {limit} ms of CPU time{key}");
             return Err(Fault::new(FaultKind::Deadline, detail));
         }
@@ -316,10 +342,12 @@ fn epochs(cpu: Duration) -> u64 {
     u64::try_from(epochs).unwrap_or(u64::MAX).saturating_add(1)
 }
 
-/// A cancelled call has no fault that would contain the panic message, so the message is logged here.
+/// A cancelled call has no fault that would contain the panic message, so the message is logged here. The instance is no
+/// longer counted.
 impl Drop for Guest {
     fn drop(&mut self) {
         self.log_rest();
+        self.context.usage.end_instance(self.memory_bytes);
     }
 }
 
@@ -331,6 +359,7 @@ impl ResourceLimiter for Guest {
             self.memory_refused = true;
             return Ok(false);
         }
+        self.context.usage.grow(total - self.memory_bytes);
         self.memory_bytes = total;
         Ok(true)
     }
@@ -377,6 +406,8 @@ mod tests {
             publish: none(),
             read: none(),
             owner: Owner::new("p", QUOTA_BYTES).expect("a name"),
+            limits: PluginLimits::default(),
+            usage: Arc::default(),
         };
         let store = Store::in_memory(StoreLimits::default()).expect("memory");
         let (limits, surroundings) = (Arc::default(), Arc::new(NoHost));
@@ -387,6 +418,10 @@ mod tests {
             surroundings,
             store,
             script: None,
+            lines: None,
+            repeats_calls: false,
+            usage: Arc::default(),
+            epochs: Arc::default(),
         }))
     }
 

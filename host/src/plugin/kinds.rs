@@ -56,9 +56,10 @@ impl Kinds {
         self.known.iter().filter(|(_, kind)| **kind == Kind::Gatekeeper).map(|(name, _)| &**name)
     }
 
-    /// Records the kind of a plugin that serves now.
-    pub(super) fn remember(&mut self, name: &str, kind: Kind) {
-        if self.known.insert(name.to_owned(), kind) != Some(kind) {
+    /// Records the kinds of plugins that serve now.
+    pub(super) fn remember<'a>(&mut self, kinds: impl Iterator<Item = (&'a str, Kind)>) {
+        let changed = kinds.filter(|(name, kind)| self.known.insert((*name).to_owned(), *kind) != Some(*kind)).count();
+        if changed > 0 {
             self.write();
         }
     }
@@ -104,8 +105,7 @@ mod tests {
     fn the_kind_of_a_plugin_is_known_at_the_next_start_until_it_is_forgotten() -> Result<()> {
         let home = tempfile::tempdir()?;
         let mut kinds = Kinds::open(&home.path().join("builds"))?;
-        kinds.remember("gate", Kind::Gatekeeper);
-        kinds.remember("chat", Kind::Plugin);
+        kinds.remember([("gate", Kind::Gatekeeper), ("chat", Kind::Plugin)].into_iter());
         let mut kinds = Kinds::open(&home.path().join("builds"))?;
         assert_eq!(kinds.gatekeepers().collect::<Vec<_>>(), ["gate"]);
         assert_eq!((kinds.of("chat"), kinds.of("echo")), (Some(Kind::Plugin), None));
@@ -119,7 +119,7 @@ mod tests {
         let home = tempfile::tempdir()?;
         let mut kinds = Kinds::open(home.path())?;
         for (name, kind) in [("gate-1", Kind::Gatekeeper), ("chat-1", Kind::Plugin), ("chat-2", Kind::Plugin)] {
-            kinds.remember(name, kind);
+            kinds.remember([(name, kind)].into_iter());
         }
         kinds.prune(|name| name == "chat-2");
         let kinds = Kinds::open(home.path())?;

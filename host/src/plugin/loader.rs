@@ -14,10 +14,13 @@ use super::exports::{Misshapen, Prepared};
 use super::guest::{CallDiagnostics, Grants, GuestContext, Origin};
 use super::instance::Instance;
 use super::pool::{Pool, PoolLimits};
+use super::repeat::{RecordedSurroundings, RepeatedPlugin};
 use super::script::{Script, SharedScript, evaluation_failure, is_build};
+use super::source_lines::SourceLines;
+use super::usage::GenerationUsage;
 use super::{Anatomy, Cache, Digest, Engine, Kind, Tools, WasmPlugin, compiler, wasi};
 use crate::contract::limits::keys;
-use crate::contract::{CallLimits, Surroundings, limit_key};
+use crate::contract::{Behaviour, CallLimits, Gatekeeper, Surroundings, limit_key};
 use crate::routes::{NamedGatekeeper, Probation, Route, RouteSpec, Takes};
 use crate::store::Store;
 
@@ -35,6 +38,9 @@ pub struct Loader {
     pub surroundings: Arc<dyn Surroundings>,
     /// The store in which plugins keep data.
     pub store: Store,
+    /// Whether each call is run twice, on two instances. If the outcomes differ, the call is a fault that says what differs:
+    /// the plugin keeps state in its instances, or isn't deterministic.
+    pub repeats_calls: bool,
 }
 
 /// A loaded plugin that has not been published yet.
@@ -55,7 +61,8 @@ pub struct Loaded {
     pub was_cached: bool,
     takes: Takes,
     origin: Arc<Origin>,
-    plugin: Arc<WasmPlugin>,
+    behaviour: Arc<dyn Behaviour>,
+    gatekeeper: Arc<dyn Gatekeeper>,
 }
 
 impl Loaded {
@@ -82,7 +89,7 @@ impl Loaded {
             generation: self.origin.generation,
             takes: self.takes,
             owner: self.origin.owner.clone(),
-            behaviour: Arc::clone(&self.plugin) as _,
+            behaviour: Arc::clone(&self.behaviour),
             probation,
         }
     }
@@ -102,7 +109,7 @@ impl Loaded {
     /// Returns the plugin's name and this generation as a gatekeeper, if it is one.
     #[must_use]
     pub fn gatekeeper(&self) -> Option<(Arc<str>, NamedGatekeeper)> {
-        let gatekeeper = || (Arc::clone(&self.origin.name), NamedGatekeeper::Present(Arc::clone(&self.plugin) as _));
+        let gatekeeper = || (Arc::clone(&self.origin.name), NamedGatekeeper::Present(Arc::clone(&self.gatekeeper)));
         (self.anatomy.kind == Kind::Gatekeeper).then(gatekeeper)
     }
 }
@@ -117,8 +124,22 @@ struct Parts {
     digest: Digest,
     compiling: Duration,
     was_cached: bool,
+    generation: Generation,
+}
+
+/// What all instances of a generation share.
+struct Generation {
     origin: Arc<Origin>,
     script: Option<SharedScript>,
+    lines: Option<Arc<SourceLines>>,
+    usage: Arc<GenerationUsage>,
+}
+
+impl Generation {
+    fn new(origin: Arc<Origin>, script: Option<SharedScript>, lines: Option<Arc<SourceLines>>) -> Self {
+        let usage = origin.usage.begin_generation();
+        Self { origin, script, lines, usage }
+    }
 }
 
 impl Loader {
@@ -147,10 +168,10 @@ impl Loader {
         let compiled = compiler::compile(self.engine.clone(), self.cache.clone(), digest, bytes, held).await?;
         let (anatomy, compiling) = (compiled.anatomy, started.elapsed());
         let prepared = self.prepare(&anatomy, &compiled.component)?;
-        let instance = self.instantiate(&prepared, &origin, None).await?;
-        let (was_cached, tools, script) = (compiled.was_cached, compiled.tools, None);
-        self.finish(Parts { anatomy, tools, prepared, instance, size, digest, compiling, was_cached, origin, script })
-            .await
+        let generation = Generation::new(origin, None, compiled.lines);
+        let instance = self.instantiate(&prepared, self.context(&generation, Grants::default())).await?;
+        let (was_cached, tools) = (compiled.was_cached, compiled.tools);
+        self.finish(Parts { anatomy, tools, prepared, instance, size, digest, compiling, was_cached, generation }).await
     }
 
     /// Loads a script: checks its source, evaluates it in an instance of the engine, and calls `describe`.
@@ -171,40 +192,69 @@ impl Loader {
         let engine = self.engine.scripts.get(&self.engine, self.cache.as_ref()).await?;
         let compiling = started.elapsed();
         let whole = Prepared::new(engine.component.clone(), &engine.anatomy)?;
-        let mut instance = self.instantiate(&whole, &origin, Some(&script)).await?;
+        let generation = Generation::new(origin, Some(Arc::clone(&script)), None);
+        let mut instance = self.instantiate(&whole, self.context(&generation, Grants::default())).await?;
         for warning in script.warnings() {
-            tracing::warn!(plugin = &*origin.name, "{warning}");
+            tracing::warn!(plugin = &*generation.origin.name, "{warning}");
         }
         let anatomy = engine.anatomy.clone().offering(&std::mem::take(&mut instance.offers));
         let prepared = Prepared::new(engine.component.clone(), &anatomy)?;
-        let (was_cached, tools, script) = (engine.was_cached, script.tools(), Some(script));
-        self.finish(Parts { anatomy, tools, prepared, instance, size, digest, compiling, was_cached, origin, script })
-            .await
+        let (was_cached, tools) = (engine.was_cached, script.tools());
+        self.finish(Parts { anatomy, tools, prepared, instance, size, digest, compiling, was_cached, generation }).await
     }
 
     /// Calls `describe`, and makes the plugin.
     async fn finish(&self, parts: Parts) -> Result<Loaded> {
-        let Parts { anatomy, tools, prepared, mut instance, size, digest, compiling, was_cached, origin, script } =
-            parts;
+        let Parts { anatomy, tools, prepared, mut instance, size, digest, compiling, was_cached, generation } = parts;
         let routes = match anatomy.kind {
             Kind::Plugin => self.describe(&mut instance, prepared.has_handle_out()).await?,
             Kind::Gatekeeper => Vec::new(),
         };
         let takes = prepared.takes(&anatomy);
         let own = routes.iter().map(|route| route.pattern.clone()).collect();
-        let context = self.context(&origin, own, script);
-        // The instance occupies a place that the first call may need.
-        drop(instance);
-        let (capacity, ticker) = (Arc::clone(&self.engine.capacity), Arc::clone(&self.engine.ticker));
-        let pool = Pool::new(prepared, context, self.pool_limits, capacity, ticker);
-        let plugin = Arc::new(WasmPlugin::new(pool, Arc::clone(&self.call_limits), self.engine.clone()));
-        Ok(Loaded { anatomy, tools, routes, size, digest, compiling, was_cached, takes, origin, plugin })
+        let context = self.context(&generation, own);
+        let Generation { origin, script, .. } = generation;
+        let pool_limits = origin.limits.of_pool(self.pool_limits);
+        let served = self.plugin(&prepared, &context, pool_limits);
+        if script.is_some() {
+            // The first call doesn't have to evaluate the script again.
+            served.pool.adopt(instance);
+        } else {
+            // The instance occupies a place that the first call may need.
+            drop(instance);
+        }
+        let (behaviour, gatekeeper): (Arc<dyn Behaviour>, Arc<dyn Gatekeeper>) = if self.repeats_calls {
+            let fresh = self.plugin(&prepared, &context, PoolLimits { calls_per_instance: 1, ..pool_limits });
+            let plugin = Arc::new(RepeatedPlugin { served, fresh });
+            (Arc::clone(&plugin) as _, plugin)
+        } else {
+            let plugin = Arc::new(served);
+            (Arc::clone(&plugin) as _, plugin)
+        };
+        Ok(Loaded { anatomy, tools, routes, size, digest, compiling, was_cached, takes, origin, behaviour, gatekeeper })
     }
 
-    fn context(&self, origin: &Arc<Origin>, own: Grants, script: Option<SharedScript>) -> Arc<GuestContext> {
-        let (limits, surroundings) = (Arc::clone(&self.call_limits), Arc::clone(&self.surroundings));
-        let (origin, store) = (Arc::clone(origin), self.store.clone());
-        Arc::new(GuestContext { origin, own, limits, surroundings, store, script })
+    fn plugin(&self, prepared: &Prepared, context: &Arc<GuestContext>, limits: PoolLimits) -> WasmPlugin {
+        let (capacity, ticker) = (Arc::clone(&self.engine.capacity), Arc::clone(&self.engine.ticker));
+        let pool = Pool::new(prepared.clone(), Arc::clone(context), limits, capacity, ticker);
+        WasmPlugin::new(pool, self.engine.clone())
+    }
+
+    fn context(&self, generation: &Generation, own: Grants) -> Arc<GuestContext> {
+        let Generation { origin, script, lines, usage } = generation;
+        let (repeats_calls, surroundings) = (self.repeats_calls, Arc::clone(&self.surroundings));
+        Arc::new(GuestContext {
+            own,
+            limits: origin.limits.of_calls(&self.call_limits),
+            surroundings: if repeats_calls { Arc::new(RecordedSurroundings(surroundings)) } else { surroundings },
+            store: self.store.clone(),
+            script: script.clone(),
+            lines: lines.clone(),
+            repeats_calls,
+            usage: Arc::clone(usage),
+            epochs: Arc::clone(self.engine.ticker.signal()),
+            origin: Arc::clone(origin),
+        })
     }
 
     /// Links the component, and finds its exports. Their types must match the contract.
@@ -227,19 +277,13 @@ impl Loader {
         format!("{step} took more than {most} ms{}", limit_key(keys::CALL_WALL_MS, most))
     }
 
-    async fn instantiate(
-        &self,
-        prepared: &Prepared,
-        origin: &Arc<Origin>,
-        script: Option<&SharedScript>,
-    ) -> Result<Instance> {
-        let context = self.context(origin, Grants::default(), script.cloned());
+    async fn instantiate(&self, prepared: &Prepared, context: Arc<GuestContext>) -> Result<Instance> {
         let making = self.engine.capacity.instance(prepared, &context);
         let instance = timeout(self.call_limits.wall, self.engine.ticker.signal().keep(making)).await;
         let instance = instance.with_context(|| self.too_long("instantiating it"))?;
         instance.map_err(|error| match error.downcast::<Misshapen>() {
             Ok(misshapen) => anyhow!(misshapen),
-            Err(error) => match script {
+            Err(error) => match &context.script {
                 Some(script) => anyhow!("its evaluation failed: {}", evaluation_failure(script, &error)),
                 None => anyhow!("it could not be instantiated: {}", fault_of(&error, CallDiagnostics::default())),
             },

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::backtrace::fault_of;
@@ -12,6 +14,8 @@ use super::epoch::EpochTicker;
 use super::exports::Prepared;
 use super::guest::{CallDiagnostics, GuestContext, Origin};
 use super::instance::Instance;
+use super::repeat::outside;
+use super::usage::GenerationUsage;
 use crate::contract::Fault;
 
 /// The number of instances of a plugin, and how long each is used.
@@ -37,8 +41,12 @@ const GROWN_SHARE: usize = 4;
 pub(super) struct Pool {
     prepared: Prepared,
     context: Arc<GuestContext>,
+    pub(super) usage: Arc<GenerationUsage>,
+    /// Whether an unused instance is kept ready. It isn't if calls are run twice: their first runs should all be on the same
+    /// instance.
+    has_spare: bool,
     limits: PoolLimits,
-    free: Semaphore,
+    free: Arc<Semaphore>,
     /// The unused instances. If another plugin needs a place, one of them may be evicted.
     idle: Arc<Idle>,
     capacity: Arc<Capacity>,
@@ -47,6 +55,10 @@ pub(super) struct Pool {
     /// Whether a spare instance is being made.
     is_sparing: Arc<AtomicBool>,
 }
+
+/// The number of unused instances up to which a spare one is added to them. With one unused instance, each call that follows
+/// on another takes it, and none makes a further spare.
+const SPARE_BELOW: usize = 2;
 
 /// An instance taken from the pool. Dropping it drops the instance; only [`Borrowed::settle`] returns the instance to
 /// the pool.
@@ -64,30 +76,63 @@ impl Pool {
         capacity: Arc<Capacity>,
         ticker: Arc<EpochTicker>,
     ) -> Self {
-        let (free, idle) = (Semaphore::new(limits.instances), Arc::default());
+        let (free, idle) = (Arc::new(Semaphore::new(limits.instances)), Arc::default());
         capacity.share(&idle);
-        Self { prepared, context, limits, free, idle, capacity, ticker, is_sparing: Arc::default() }
+        context.usage.set_idle(&idle);
+        let usage = Arc::clone(&context.usage);
+        let has_spare = context.script.is_some() && !context.repeats_calls;
+        Self { prepared, context, usage, has_spare, limits, free, idle, capacity, ticker, is_sparing: Arc::default() }
     }
 
-    /// After a fault of a script, makes an unused instance in a task. A new instance has to evaluate the script, and the next
-    /// call should not wait for that.
+    /// Makes an unused instance of a script in a task. A new instance has to evaluate the script, and the next call should
+    /// not wait for that.
     fn make_spare(&self) {
-        if self.context.script.is_none() || self.is_sparing.swap(true, Ordering::AcqRel) {
+        if self.usage.instances() >= self.limits.instances || self.capacity.is_wanted() {
+            return;
+        }
+        // While the spare is made, it counts as a call that has an instance. So there is never one too many.
+        let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() else { return };
+        if self.is_sparing.swap(true, Ordering::AcqRel) {
             return;
         }
         let (prepared, context, wall) = (self.prepared.clone(), Arc::clone(&self.context), self.context.limits.wall);
         let (capacity, ticker) = (Arc::clone(&self.capacity), Arc::clone(&self.ticker));
         let (idle, is_sparing) = (Arc::downgrade(&self.idle), Arc::clone(&self.is_sparing));
         tokio::spawn(async move {
-            let making = capacity.instance(&prepared, &context);
+            let making = capacity.try_instance(&prepared, &context);
             let made = timeout(wall, ticker.signal().keep(making)).await;
             is_sparing.store(false, Ordering::Release);
             let (Ok(Ok(instance)), Some(idle)) = (made, idle.upgrade()) else { return };
             let mut idle = idle.lock();
-            if idle.is_empty() && !capacity.is_wanted() {
+            if idle.len() < SPARE_BELOW && !capacity.is_wanted() {
                 idle.push(Box::new(instance));
             }
+            drop(idle);
+            // A call that waits for the permit takes the spare.
+            drop(permit);
         });
+    }
+
+    /// Counts a call that has failed, and replaces its instance.
+    fn count_failed(&self) {
+        let idle = self.idle.lock();
+        self.usage.count_call();
+        let is_last = idle.is_empty();
+        drop(idle);
+        if is_last && self.has_spare {
+            self.make_spare();
+        }
+    }
+
+    /// Adds an instance of a script that the load has made and evaluated.
+    pub(super) fn adopt(&self, mut instance: Instance) {
+        instance.guest_mut().context = Arc::clone(&self.context);
+        self.idle.lock().push(Box::new(instance));
+    }
+
+    /// The wall time of a call.
+    pub(super) fn wall(&self) -> Duration {
+        self.context.limits.wall
     }
 
     /// Returns the plugin that the instances belong to.
@@ -108,7 +153,7 @@ impl Pool {
     /// Takes an unused instance, if there is one and no other call waits for an instance.
     pub(super) fn take_idle(&self) -> Option<Borrowed<'_>> {
         let permit = self.free.try_acquire().ok()?;
-        let instance = self.idle.lock().pop()?;
+        let instance = self.pop_idle()?;
         Some(Borrowed { instance, pool: self, _permit: permit })
     }
 
@@ -117,8 +162,7 @@ impl Pool {
         // Nothing closes this semaphore. If that ever changes, the call fails with a fault that says so.
         let closed = |_| Fault::failed("a fault of the host: the pool of instances is closed");
         let permit = self.free.acquire().await.map_err(closed)?;
-        let idle = self.idle.lock().pop();
-        let instance = match idle {
+        let instance = match self.pop_idle() {
             Some(instance) => instance,
             // Boxed, because few calls create an instance, and the common future should stay small.
             None => Box::pin(self.instantiate()).await?,
@@ -126,13 +170,42 @@ impl Pool {
         Ok(Borrowed { instance, pool: self, _permit: permit })
     }
 
+    fn pop_idle(&self) -> Option<Box<Instance>> {
+        let mut idle = self.idle.lock();
+        let instance = idle.pop();
+        let is_last = idle.is_empty();
+        drop(idle);
+        if is_last && self.has_spare {
+            self.make_spare();
+        }
+        instance
+    }
+
+    /// Creates an instance. The evaluation of a script takes milliseconds, so it runs in a task: this call may be polled on
+    /// a thread that serves connections.
     async fn instantiate(&self) -> Result<Box<Instance>, Fault> {
-        let made = self.capacity.instance(&self.prepared, &self.context).await;
+        let making = making(Arc::clone(&self.capacity), self.prepared.clone(), Arc::clone(&self.context));
+        let made = if self.context.script.is_some() {
+            let ticker = Arc::clone(&self.ticker);
+            // Dropping the set ends the task, so a call whose wall time is over leaves none behind.
+            let mut task = JoinSet::new();
+            task.spawn(async move { ticker.signal().keep(making).await });
+            let ended = task.join_next().await.transpose();
+            let ended = ended.map_err(|error| Fault::failed(format!("a fault of the host: {error}")))?;
+            ended.ok_or_else(|| Fault::failed("a fault of the host: there is no task"))?
+        } else {
+            outside(making).await
+        };
         made.map(Box::new).map_err(|error| {
             let fault = fault_of(&error, CallDiagnostics::default());
             Fault::new(fault.kind, format!("the plugin could not be instantiated: {}", fault.detail))
         })
     }
+}
+
+/// Creates an instance. Waits if there is no place for it.
+async fn making(capacity: Arc<Capacity>, prepared: Prepared, context: Arc<GuestContext>) -> wasmtime::Result<Instance> {
+    capacity.instance(&prepared, &context).await
 }
 
 impl Borrowed<'_> {
@@ -142,18 +215,20 @@ impl Borrowed<'_> {
         match result {
             Ok(value) => {
                 instance.guest_mut().log_rest();
-                if !instance.has_grown(GROWN_SHARE) && instance.calls < pool.limits.calls_per_instance {
-                    // `is_wanted` must be read under this lock: see `Capacity::is_wanted`.
-                    let mut idle = pool.idle.lock();
-                    if !pool.capacity.is_wanted() {
-                        idle.push(instance);
-                    }
+                let is_reused = !instance.has_grown(GROWN_SHARE) && instance.calls < pool.limits.calls_per_instance;
+                // `is_wanted` must be read under this lock: see `Capacity::is_wanted`.
+                let mut idle = pool.idle.lock();
+                pool.usage.count_call();
+                if is_reused && !pool.capacity.is_wanted() {
+                    idle.push(instance);
                 }
                 Ok(value)
             }
             Err(error) => {
-                pool.make_spare();
-                Err(fault_of(&error, instance.guest_mut().take_diagnostics()))
+                let fault = fault_of(&error, instance.guest_mut().take_diagnostics());
+                drop(instance);
+                pool.count_failed();
+                Err(fault)
             }
         }
     }

@@ -56,6 +56,13 @@ impl Source {
         matches!(self, Self::Directory(_)) && self.files().is_empty()
     }
 
+    /// Returns the plugins that exist now: each name with its file.
+    #[must_use]
+    pub fn plugins(&self) -> Vec<(String, PathBuf)> {
+        let named = |file: PathBuf| Some((name_of(&file)?.to_owned(), file));
+        self.files().into_iter().filter_map(named).collect()
+    }
+
     /// Returns the files of the plugins that exist now.
     fn files(&self) -> Vec<PathBuf> {
         match self {
@@ -74,7 +81,8 @@ impl Source {
 
 /// Returns a plugin's name, which is the stem of its file. Hidden files aren't plugins, because editors and copy
 /// tools create such files.
-pub(super) fn name_of(path: &Path) -> Option<&str> {
+#[must_use]
+pub fn name_of(path: &Path) -> Option<&str> {
     let is_plugin = path.extension().is_some_and(|extension| extension == "wasm") || is_script(path);
     path.file_stem().and_then(|stem| stem.to_str()).filter(|stem| is_plugin && !stem.starts_with('.'))
 }

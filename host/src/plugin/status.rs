@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
-use super::Tools;
+use super::{PluginUsage, Tools};
 use crate::routes::Probation;
 
 /// The status of one plugin, for operators.
@@ -49,6 +49,13 @@ pub struct PluginStatus {
     pub probation: Option<OnProbation>,
     /// The build that was last rolled back automatically, if any.
     pub taken_back: Option<RolledBack>,
+    /// What the plugin uses.
+    #[serde(serialize_with = "shared")]
+    pub usage: Arc<PluginUsage>,
+}
+
+fn shared<S: Serializer>(usage: &Arc<PluginUsage>, serializer: S) -> Result<S::Ok, S::Error> {
+    usage.serialize(serializer)
 }
 
 /// The phase of a build: unproved, on probation, or passed.
@@ -127,6 +134,11 @@ impl PluginStatuses {
 
     pub(super) fn update(&self, name: &str, change: impl FnOnce(&mut PluginStatus)) {
         change(self.lock().entry(name.to_owned()).or_default());
+    }
+
+    /// Returns what a plugin uses.
+    pub(super) fn usage(&self, name: &str) -> Arc<PluginUsage> {
+        Arc::clone(&self.lock().entry(name.to_owned()).or_default().usage)
     }
 
     /// Returns the status of one plugin.

@@ -1,7 +1,5 @@
 //! A plugin as a [`Behaviour`] or a [`Gatekeeper`].
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 
 use super::Engine;
@@ -10,23 +8,21 @@ use super::guest::EntryAccess;
 use super::pool::{Borrowed, Pool};
 use super::within::Within;
 use crate::contract::{
-    Admission, Behaviour, Call, CallFuture, CallLimits, Decision, Fault, Gatekeeper, Outcome, Passing, Request,
-    TopicCall, Upgrade,
+    Admission, Behaviour, Call, CallFuture, Decision, Fault, Gatekeeper, Outcome, Passing, Request, TopicCall, Upgrade,
 };
 use crate::entries::EntryInput;
 
 /// One generation of a plugin. It is dropped with the last call that runs on it.
 pub struct WasmPlugin {
     pub(super) pool: Pool,
-    limits: Arc<CallLimits>,
     /// Its ticker thread interrupts the guests. The thread must run for as long as a guest may run, even after the
     /// loader is dropped.
     engine: Engine,
 }
 
 impl WasmPlugin {
-    pub(super) fn new(pool: Pool, limits: Arc<CallLimits>, engine: Engine) -> Self {
-        Self { pool, limits, engine }
+    pub(super) fn new(pool: Pool, engine: Engine) -> Self {
+        Self { pool, engine }
     }
 
     fn access(&self, input: &EntryInput) -> EntryAccess {
@@ -39,10 +35,10 @@ impl WasmPlugin {
     where
         F: Future<Output = Result<T, Fault>> + Send + 'a,
     {
-        let (limit, signal) = (self.limits.wall, self.engine.ticker.signal());
+        let signal = self.engine.ticker.signal();
         match self.pool.take_idle() {
-            Some(borrowed) => Box::pin(Within::new(limit, signal, call(borrowed))),
-            None => Box::pin(Within::new(limit, signal, async move { call(self.pool.take().await?).await })),
+            Some(borrowed) => Box::pin(Within::new(signal, &self.pool, call(borrowed))),
+            None => Box::pin(Within::new(signal, &self.pool, async move { call(self.pool.take().await?).await })),
         }
     }
 }

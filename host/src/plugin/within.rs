@@ -2,31 +2,32 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 
 use super::epoch::EpochSignal;
+use super::pool::Pool;
 use crate::contract::{Fault, FaultKind, limit_key, limits};
 
 pin_project! {
-    /// Work that must end within `limit`. Most calls end at their first poll, so the timer is created only when a
-    /// call first waits: a timer would cost such a call more than the locks of its turn. Until it first waits, a
-    /// guest runs for at most one epoch.
+    /// A call that must end within the wall time of its plugin. Most calls end at their first poll, so the timer is
+    /// created only when a call first waits: a timer would cost such a call more than the locks of its turn. Until it
+    /// first waits, a guest runs for at most one epoch.
     pub(super) struct Within<'a, F> {
         #[pin]
         work: F,
         // Armed before each poll, so that epochs pass while the guest runs.
         signal: &'a EpochSignal,
-        limit: Duration,
+        // The limit and the counts of the plugin. Only a pointer to them, because each call allocates this future.
+        pool: &'a Pool,
         timer: Option<Pin<Box<Sleep>>>,
     }
 }
 
 impl<'a, F> Within<'a, F> {
-    pub(super) fn new(limit: Duration, signal: &'a EpochSignal, work: F) -> Self {
-        Self { work, signal, limit, timer: None }
+    pub(super) fn new(signal: &'a EpochSignal, pool: &'a Pool, work: F) -> Self {
+        Self { work, signal, pool, timer: None }
     }
 }
 
@@ -37,11 +38,15 @@ impl<T, F: Future<Output = Result<T, Fault>>> Future for Within<'_, F> {
         let this = self.project();
         this.signal.arm();
         if let Poll::Ready(done) = this.work.poll(context) {
+            if done.is_err() {
+                this.pool.usage.count_fault();
+            }
             return Poll::Ready(done);
         }
-        let limit = *this.limit;
+        let limit = this.pool.wall();
         let timer = this.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
         ready!(timer.as_mut().poll(context));
+        this.pool.usage.count_too_long();
         let limit = limit.as_millis();
         let key = limit_key(limits::keys::CALL_WALL_MS, limit);
         Poll::Ready(Err(Fault::new(FaultKind::Deadline, format!("the call took more than {limit} ms{key}"))))

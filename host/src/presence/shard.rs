@@ -6,11 +6,8 @@ use tokio::time::Instant;
 
 use super::window::Windows;
 use super::{Change, Diff, Diffs, Offer, Pace, PresenceError, Replica, State};
-use crate::protocol::{Payload, Topic};
+use crate::protocol::{Payload, Topic, event};
 use crate::pubsub::{Broadcast, Except, PubSub};
-
-/// The event that carries a diff.
-const DIFF_EVENT: &str = "presence_diff";
 
 pub(super) struct Shard {
     pubsub: Arc<PubSub>,
@@ -70,10 +67,11 @@ impl Shard {
     fn broadcast(&self, topic: Topic, diff: &Diff) {
         self.pubsub.broadcast(Broadcast {
             topic,
-            event: DIFF_EVENT.into(),
+            event: event::PRESENCE_DIFF.into(),
             payload: diff.payload(),
             except: Except::Nobody,
             droppable: None,
+            number: None,
         });
     }
 

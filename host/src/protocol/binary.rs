@@ -21,15 +21,11 @@ pub(super) fn decode(frame: &Bytes) -> Result<Message, Malformed> {
         return Err(Malformed("a binary frame must have a header of 5 bytes".into()));
     };
     if kind != PUSH {
-        return Err(Malformed(format!("a client may send only binary frames of kind 0, not {kind}")));
+        let hint = if kind == 3 { "; for Supabase's clients, set the mount's `serializer = \"supabase\"`" } else { "" };
+        return Err(Malformed(format!("a client may send only binary frames of kind 0, not {kind}{hint}")));
     }
     let mut rest = frame.slice(5..);
-    let mut field = |length: u8| -> Result<ByteString, Malformed> {
-        if rest.len() < usize::from(length) {
-            return Err(Malformed("a binary frame ends within its fields".into()));
-        }
-        rest.split_to(length.into()).try_into().map_err(|_| Malformed("a field is not UTF-8".into()))
-    };
+    let mut field = |length| take_field(&mut rest, length);
     Ok(Message {
         join_ref: Ref::from_text(&field(join_ref)?),
         reference: Ref::from_text(&field(reference)?),
@@ -37,6 +33,14 @@ pub(super) fn decode(frame: &Bytes) -> Result<Message, Malformed> {
         event: field(event)?,
         payload: Payload::Binary(rest),
     })
+}
+
+/// Takes a field of this size from the start of the rest of a frame.
+pub(super) fn take_field(rest: &mut Bytes, length: u8) -> Result<ByteString, Malformed> {
+    if rest.len() < usize::from(length) {
+        return Err(Malformed("a binary frame ends within its fields".into()));
+    }
+    rest.split_to(length.into()).try_into().map_err(|_| Malformed("a field is not UTF-8".into()))
 }
 
 pub(super) fn encode_reply(join_ref: &Ref, reference: &Ref, to: To<'_>, status: &str, bytes: &Bytes) -> Option<Frame> {

@@ -1,5 +1,7 @@
 //! Messages from clients, and messages to clients.
 
+use std::num::NonZeroU64;
+
 use bytestring::ByteString;
 
 use super::{Payload, Ref};
@@ -20,6 +22,10 @@ pub mod event {
     pub const HEARTBEAT: &str = "heartbeat";
     /// The topic of heartbeats.
     pub const HEARTBEAT_TOPIC: &str = "phoenix";
+    /// A change of the presences of a topic.
+    pub const PRESENCE_DIFF: &str = "presence_diff";
+    /// The position of a client in the history of a topic.
+    pub const HISTORY: &str = "history";
 }
 
 /// The topic field of a message.
@@ -65,6 +71,12 @@ pub struct Message {
     pub payload: Payload,
 }
 
+/// Returns the JSON of the ref that carries a number of a history. A ref of a client never looks like it, because
+/// clients count from 1.
+pub(super) fn number_ref(number: NonZeroU64) -> String {
+    format!("\"h{number}\"")
+}
+
 /// A message to a client.
 #[derive(Clone, Copy, Debug)]
 pub enum Outbound<'a> {
@@ -94,6 +106,19 @@ pub enum Outbound<'a> {
     },
     /// An event for all subscribers of a topic.
     Broadcast {
+        /// The topic.
+        topic: &'a str,
+        /// The event.
+        event: &'a str,
+        /// The payload.
+        payload: &'a Payload,
+    },
+    /// An event with a number in its topic's history, for all subscribers or for one.
+    Numbered {
+        /// The channel's join ref for one subscriber, or null for all.
+        join_ref: &'a Ref,
+        /// The number. Text frames have it as their ref, such as `h17`. Binary frames have no place for it.
+        number: NonZeroU64,
         /// The topic.
         topic: &'a str,
         /// The event.

@@ -12,6 +12,7 @@ mod message;
 mod noise;
 mod reference;
 mod serializer;
+mod supabase;
 mod v1;
 mod v2;
 
@@ -23,4 +24,4 @@ pub use deflate::Count as DeflateCount;
 pub use frame::{Frame, Incoming};
 pub use message::{Addressee, Message, Outbound, To, event};
 pub use reference::Ref;
-pub use serializer::{Malformed, Serializer};
+pub use serializer::{Dialect, Malformed, Serializer};

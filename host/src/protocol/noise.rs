@@ -5,10 +5,10 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use serde::de::IgnoredAny;
 
-use super::{Frame, Incoming, Message, Outbound, Payload, Serializer};
+use super::{Addressee, Frame, Incoming, Message, Outbound, Payload, Serializer};
 
 /// Valid frames of clients.
-const GOOD: [&[u8]; 7] = [
+const GOOD: [&[u8]; 9] = [
     br#"["1","2","room:a","phx_join",{"a":[1,null,true],"b":"\u00e9\ud83d\ude00"}]"#,
     br#"[null,{"a":1},"room:\u0061\"\\","event",[[[]]],"more"]"#,
     br#"[1.5e3,-0,"phoenix","heartbeat",{}]"#,
@@ -16,6 +16,8 @@ const GOOD: [&[u8]; 7] = [
     br#"{"ref":1,"payload":"x","event":"\n","topic":"room:\\"}"#,
     b"\0\x01\x01\x06\x0412room:aecho\xff\0",
     b"\0\0\0\x06\0room:a",
+    b"\x03\x01\x01\x0a\x03\x0a\x0112realtime:acur{\"id\":[1]}{\"a\":[1,null,true],\"b\":\"\xc3\xa9\"}",
+    b"\x03\x01\x01\x0a\x03\x02\x0012realtime:acur{}\xff\0",
 ];
 
 /// The bytes that damage JSON in more ways than others.
@@ -34,6 +36,23 @@ fn damaged(noise: &mut Noise) -> Vec<u8> {
         }
     }
     bytes
+}
+
+/// Checks the frame by which other clients of Supabase get the message: they can read all of it.
+fn broadcast(message: &Message, bytes: &[u8]) {
+    let Message { to: Addressee::Topic(topic), event, payload, .. } = message else { return };
+    let Some(frame) = Serializer::Supabase.encode(Outbound::Broadcast { topic, event, payload }) else { return };
+    if frame.as_text().is_some() || frame.message()[0] != 4 {
+        return;
+    }
+    let [_, topic, event, metadata, encoding, rest @ ..] = frame.message() else { panic!("{bytes:?}") };
+    let (fields, payload) = rest.split_at(usize::from(*topic) + usize::from(*event) + usize::from(*metadata));
+    let (names, metadata) = fields.split_at(usize::from(*topic) + usize::from(*event));
+    assert!(std::str::from_utf8(names).is_ok(), "{bytes:?}");
+    for json in [(*encoding == 1).then_some(payload), (!metadata.is_empty()).then_some(metadata)].into_iter().flatten()
+    {
+        assert!(serde_json::from_slice::<IgnoredAny>(json).is_ok(), "{bytes:?}");
+    }
 }
 
 fn answered(serializer: Serializer, message: &Message, bytes: &[u8]) {
@@ -60,8 +79,9 @@ fn every_frame_that_can_be_read_can_be_answered() {
         let bytes = damaged(&mut noise);
         let text = std::str::from_utf8(&bytes).ok().map(|text| Incoming::Text(ByteString::from(text)));
         for incoming in text.into_iter().chain([Incoming::Binary(Bytes::copy_from_slice(&bytes))]) {
-            for serializer in [Serializer::V1, Serializer::V2] {
+            for serializer in [Serializer::V1, Serializer::V2, Serializer::Supabase] {
                 if let Ok(message) = serializer.decode(&incoming) {
+                    broadcast(&message, &bytes);
                     answered(serializer, &message, &bytes);
                     read += 1;
                 }

@@ -6,6 +6,7 @@ use bytestring::ByteString;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::message::number_ref;
 use super::v2::push_string;
 use super::{Addressee, Frame, Malformed, Message, Outbound, Payload, Ref, To, event};
 
@@ -59,6 +60,9 @@ pub(super) fn encode(message: Outbound<'_>) -> Option<Frame> {
         }
         Outbound::Push { topic, event, payload, .. } | Outbound::Broadcast { topic, event, payload } => {
             object(event, json(payload)?, "null", To::Topic(topic))
+        }
+        Outbound::Numbered { number, topic, event, payload, .. } => {
+            object(event, json(payload)?, &number_ref(number), To::Topic(topic))
         }
         Outbound::Close { topic, .. } => object(event::CLOSE, "{}", "null", To::Topic(topic)),
         Outbound::Error { topic, .. } => {

@@ -5,6 +5,7 @@ use std::ops::Range;
 use bennu_semantics::scan::{NotJson, Scanner};
 use bytestring::ByteString;
 
+use super::message::number_ref;
 use super::{Addressee, Frame, Malformed, Message, Outbound, Payload, Ref, To, binary, event};
 
 pub(super) fn decode(text: &ByteString) -> Result<Message, Malformed> {
@@ -70,6 +71,11 @@ pub(super) fn encode(message: Outbound<'_>) -> Option<Frame> {
             Payload::Json(json) => Some(event_frame(("null", "null"), topic, event, json)),
             Payload::Binary(bytes) => binary::encode_broadcast(topic, event, bytes),
         },
+        Outbound::Numbered { join_ref, number, topic, event, payload } => match payload {
+            Payload::Json(json) => Some(event_frame((join_ref.json(), &number_ref(number)), topic, event, json)),
+            Payload::Binary(bytes) if join_ref.is_null() => binary::encode_broadcast(topic, event, bytes),
+            Payload::Binary(bytes) => binary::encode_push(join_ref, topic, event, bytes),
+        },
         Outbound::Close { join_ref, topic } => {
             Some(event_frame((join_ref.json(), join_ref.json()), topic, event::CLOSE, "{}"))
         }
@@ -129,6 +135,8 @@ pub(super) fn push_string(text: &mut String, string: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU64;
+
     use bennu_test_tiers::Noise;
     use serde_json::value::RawValue;
 
@@ -195,6 +203,12 @@ mod tests {
             written(Outbound::Broadcast { topic: "room:a", event: "e", payload: &payload }),
             r#"[null,null,"room:a","e",{}]"#
         );
+        let null = Ref::NULL;
+        for (join_ref, expected) in [(&null, "null"), (&join_ref, r#""1""#)] {
+            let number = NonZeroU64::new(17).expect("not 0");
+            let numbered = Outbound::Numbered { join_ref, number, topic: "room:a", event: "e", payload: &payload };
+            assert_eq!(written(numbered), format!(r#"[{expected},"h17","room:a","e",{{}}]"#));
+        }
         assert_eq!(
             written(Outbound::Close { join_ref: &join_ref, topic: "room:a" }),
             r#"["1","1","room:a","phx_close",{}]"#

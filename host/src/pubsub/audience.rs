@@ -7,6 +7,7 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
+use std::num::NonZeroU64;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,12 +21,14 @@ use bennu_semantics::entries::{Shown, Views};
 use super::broadcast::Encoded;
 use super::droppables::Tally;
 use super::entries_update::{EntriesState, EntriesUpdate};
+use super::history::History;
 use super::placed::{Placed, Subscription};
 use super::state_update::{EncodedUpdate, messages};
 use super::{
-    Broadcast, BroadcastObserver, Deferred, DropKey, DroppableCounts, Outbox, StateUpdate, Subscriber, after_turn,
+    Broadcast, BroadcastObserver, Deferred, DropKey, DroppableCounts, Handling, Outbox, PubSub, Rejoin, StateUpdate,
+    Subscriber, after_turn,
 };
-use crate::protocol::{CloseCode, Frame};
+use crate::protocol::{CloseCode, Frame, Topic};
 
 /// The number of jobs after which the drain yields to other tasks.
 const JOBS_AT_ONCE: u64 = 16;
@@ -39,20 +42,26 @@ pub struct Audience {
     /// pushed its frames. So if [`Audience::send`] loads 0 (acquire), its frame comes after the frames of that job.
     waiting: AtomicUsize,
     /// The host's counts of droppable messages.
-    droppable: Arc<DroppableCounts>,
+    pub(super) droppable: Arc<DroppableCounts>,
 }
 
 #[derive(Default)]
 pub(super) struct Inner {
     pub(super) subscribers: Slab<Placed>,
+    /// The last broadcasts, if the route of the topic asks for a history. The audience isn't empty while it has one.
+    pub(super) history: Option<Box<History>>,
     /// The observers of broadcasts, each with the member number that [`Except`](super::Except) compares.
     observers: Slab<(u64, Arc<dyn BroadcastObserver>)>,
-    queue: VecDeque<(u64, Job)>,
+    pub(super) queue: VecDeque<(u64, Job)>,
     /// How many jobs have ever been queued.
     queued: u64,
     /// The number of the running job, while the queue is drained. A subscriber that was added after the job was queued
     /// doesn't get the job: the job is older than its join.
     pub(super) draining: Option<u64>,
+    /// The number of the broadcast that the running deferred job decides about, if its topic has a history.
+    running: Option<NonZeroU64>,
+    /// Whether a numbered broadcast was dropped, and the members that lack it must be told when the queue is empty.
+    pub(super) has_lost_numbered: bool,
     /// Whether a broadcast was dropped since the queue was last empty. The warning is logged once for that time.
     has_dropped: bool,
     /// Whether the last subscriber or observer has left. Nobody can be added then, and the registry removes this
@@ -66,7 +75,9 @@ pub(super) struct Inner {
 pub(super) enum Job {
     Broadcast(Broadcast),
     StateUpdate(StateUpdate),
-    Deferred(Deferred),
+    /// The position in the topic's history, for the clients that have asked for recovery.
+    Position(Broadcast),
+    Deferred(Option<NonZeroU64>, Deferred),
     Frame(Arc<Outbox>, Frame),
     /// The whole published state for the subscriber with this key, if that subscriber still has this outbox.
     WholeState(usize, Arc<Outbox>, StateUpdate),
@@ -78,6 +89,9 @@ pub(super) enum Job {
 impl Job {
     /// Handles a job that doesn't fit into the queue.
     fn refuse(self, inner: &mut Inner) {
+        if let Self::Broadcast(Broadcast { number: Some(_), .. }) | Self::Deferred(Some(_), _) = self {
+            inner.lose_numbered();
+        }
         if let Self::Frame(outbox, _) = self {
             outbox.close(CloseCode::SlowConsumer);
         } else if let Self::StateUpdate(_) | Self::EntriesUpdate(_) = self {
@@ -126,6 +140,12 @@ impl Audience {
         self.lock().present().map(|subscriber| Arc::clone(&subscriber.member)).collect()
     }
 
+    /// Returns the number of the broadcast that the running deferred job decides about, if the topic has a history.
+    #[must_use]
+    pub fn running_number(&self) -> Option<NonZeroU64> {
+        self.lock().running
+    }
+
     /// Whether so many more jobs fit into the queue. Always true while no job waits.
     #[must_use]
     pub fn has_room(&self, jobs: usize) -> bool {
@@ -135,18 +155,23 @@ impl Audience {
 
     /// Calls the observers at once, because only the members' copies wait for `handle_out`. Then delivers the
     /// broadcast, or queues it if other jobs wait. If `deferred` is given, it is queued instead of the broadcast. One
-    /// lock covers all of it, so observers and subscribers see the broadcasts in the same order.
-    pub(super) fn broadcast(self: &Arc<Self>, broadcast: Broadcast, deferred: Option<Deferred>) {
+    /// lock covers all of it, so observers and subscribers see the broadcasts in the same order, and their numbers have
+    /// this order too.
+    pub(super) fn broadcast(self: &Arc<Self>, mut broadcast: Broadcast, handling: Handling, pubsub: &PubSub) {
         // Declared before the lock guard, and so dropped after it: the drop of an owner may need this lock.
         let mut owners = Vec::new();
         let mut inner = self.lock();
+        if handling.history.is_some() || inner.history.is_some() {
+            self.record(&mut inner, &mut broadcast, handling.history, &pubsub.histories);
+        }
+        pubsub.events.broadcast(&broadcast);
         for (_, (id, observer)) in &inner.observers {
             if !broadcast.except.leaves_out(*id) {
                 owners.extend(observer.observe(&broadcast));
             }
         }
-        match deferred {
-            Some(deferred) => self.defer(&mut inner, deferred),
+        match handling.deferred {
+            Some(deferred) => self.defer(&mut inner, broadcast.number, deferred),
             None if inner.draining.is_some() => self.enqueue(&mut inner, Job::Broadcast(broadcast)),
             None => inner.deliver(&broadcast, &self.droppable),
         }
@@ -238,8 +263,8 @@ impl Audience {
     }
 
     /// Queues a future. Later jobs wait until it has ended.
-    fn defer(self: &Arc<Self>, inner: &mut Inner, deferred: Deferred) {
-        self.enqueue(inner, Job::Deferred(deferred));
+    pub(super) fn defer(self: &Arc<Self>, inner: &mut Inner, number: Option<NonZeroU64>, deferred: Deferred) {
+        self.enqueue(inner, Job::Deferred(number, deferred));
         if inner.draining.is_none() {
             // The drain has begun, but runs no job yet: the first job has number 1.
             inner.draining = Some(0);
@@ -247,9 +272,15 @@ impl Audience {
         }
     }
 
-    /// Pushes `first` into the subscriber's outbox, then adds the subscriber. Returns its key, or `None` if the
-    /// audience is closed.
-    pub(super) fn add(&self, subscriber: Subscriber, first: Option<&Frame>) -> Option<usize> {
+    /// Pushes `first` into the subscriber's outbox, then what its client has missed, and adds the subscriber. Returns its
+    /// key, or `None` if the audience is closed.
+    pub(super) fn add(
+        self: &Arc<Self>,
+        (pubsub, topic): (&PubSub, &Topic),
+        subscriber: Subscriber,
+        first: Option<&Frame>,
+        rejoin: Option<&Rejoin<'_>>,
+    ) -> Option<usize> {
         let mut inner = self.lock();
         if inner.closed {
             return None;
@@ -257,16 +288,24 @@ impl Audience {
         if let Some(first) = first {
             subscriber.outbox.push(first.clone());
         }
+        if let Some(rejoin) = rejoin {
+            self.rejoin(&mut inner, topic, &subscriber, rejoin, &pubsub.histories);
+        }
+        pubsub.events.member(topic, &subscriber.member, true);
         let since = inner.queued;
         Some(inner.subscribers.insert(Placed { subscriber, since, shown: Shown::default() }))
     }
 
     /// Removes a subscriber. Returns whether the audience is empty, and therefore closed now.
-    pub(super) fn remove(&self, key: usize) -> bool {
+    pub(super) fn remove(&self, (pubsub, topic): (&PubSub, &Topic), key: usize) -> bool {
         let mut inner = self.lock();
         let removed = inner.subscribers.try_remove(key);
         if let (Some(placed), Some(views)) = (&removed, &mut inner.views) {
             views.leave(key as u64, placed.shown.view());
+        }
+        if let Some(placed) = &removed {
+            inner.leave_history(placed.subscriber.id);
+            pubsub.events.member(topic, &placed.subscriber.member, false);
         }
         let closed = inner.close_if_empty();
         drop(inner);
@@ -305,7 +344,8 @@ impl Audience {
         match job {
             Job::Broadcast(broadcast) => self.lock().deliver(&broadcast, &self.droppable),
             Job::StateUpdate(update) => self.lock().update_state(&update),
-            Job::Deferred(deferred) => deferred.await,
+            Job::Position(position) => self.lock().deliver_position(&position),
+            Job::Deferred(_, deferred) => deferred.await,
             Job::Frame(outbox, frame) => outbox.push(frame),
             Job::WholeState(key, outbox, state) => self.lock().send_whole_state(key, &outbox, &state),
             Job::EntriesUpdate(update) => {
@@ -320,12 +360,15 @@ impl Audience {
     fn next_job(&self) -> Option<Job> {
         let mut inner = self.lock();
         let Some((number, job)) = inner.queue.pop_front() else {
+            inner.tell_lost();
             inner.draining = None;
+            inner.running = None;
             inner.has_dropped = false;
             inner.queue = VecDeque::new();
             return None;
         };
         inner.draining = Some(number);
+        inner.running = if let Job::Deferred(number, _) = &job { *number } else { None };
         Some(job)
     }
 
@@ -336,8 +379,8 @@ impl Audience {
 }
 
 impl Inner {
-    fn close_if_empty(&mut self) -> bool {
-        self.closed = self.subscribers.is_empty() && self.observers.is_empty();
+    pub(super) fn close_if_empty(&mut self) -> bool {
+        self.closed = self.subscribers.is_empty() && self.observers.is_empty() && self.history.is_none();
         self.closed
     }
 
@@ -348,9 +391,12 @@ impl Inner {
     }
 
     /// Encodes a broadcast once for each serializer and pushes it to the subscribers. This is the hot loop of the host.
-    fn deliver(&self, broadcast: &Broadcast, counts: &Arc<DroppableCounts>) {
+    pub(super) fn deliver(&mut self, broadcast: &Broadcast, counts: &Arc<DroppableCounts>) {
         if let Some(key) = broadcast.droppable {
             return self.deliver_droppable(broadcast, key, counts);
+        }
+        if let Some(number) = broadcast.number {
+            return self.deliver_numbered(broadcast, number);
         }
         let mut encoded = Encoded::new(broadcast);
         for subscriber in self.present() {

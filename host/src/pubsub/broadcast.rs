@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use bytestring::ByteString;
 
 use super::DropKey;
-use crate::protocol::{DeflateCount, Frame, Outbound, Payload, Serializer, Topic};
+use crate::protocol::{DeflateCount, Frame, Outbound, Payload, Ref, Serializer, Topic};
 
 /// A broadcast, before it is encoded.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub struct Broadcast {
     pub except: Except,
     /// For a droppable message: its key. A slow client gets only the last message with this key.
     pub droppable: Option<DropKey>,
+    /// Its number in the topic's history. The audience sets it, if the topic has a history.
+    pub number: Option<NonZeroU64>,
 }
 
 /// The members that don't get a broadcast.
@@ -74,6 +77,22 @@ impl<'a> Encoded<'a> {
         Self { broadcast, plain, deflated }
     }
 
+    /// The broadcast.
+    #[must_use]
+    pub fn broadcast(&self) -> &Broadcast {
+        &self.broadcast
+    }
+
+    /// The bytes of its event and its payload.
+    pub(super) fn payload_bytes(&self) -> usize {
+        self.broadcast.event.len() + self.broadcast.payload.len()
+    }
+
+    /// The bytes of the frames that were made.
+    pub(super) fn frame_bytes(&self) -> usize {
+        self.plain.iter().chain(&self.deflated).flatten().flatten().map(Frame::len).sum()
+    }
+
     /// Returns the frame, compressed if the subscriber `deflates` and the compression is worth it. Returns `None` if the
     /// serializer can't carry the message: version 1 has no binary payloads.
     pub fn frame(&mut self, serializer: Serializer, deflates: bool) -> Option<&Frame> {
@@ -84,8 +103,12 @@ impl<'a> Encoded<'a> {
         let broadcast = &self.broadcast;
         self.plain[serializer.index()]
             .get_or_insert_with(|| {
-                let Broadcast { topic, event, payload, .. } = &**broadcast;
-                serializer.encode(Outbound::Broadcast { topic: topic.as_str(), event, payload })
+                let Broadcast { topic, event, payload, number, .. } = &**broadcast;
+                let (topic, join_ref) = (topic.as_str(), &Ref::NULL);
+                serializer.encode(match *number {
+                    None => Outbound::Broadcast { topic, event, payload },
+                    Some(number) => Outbound::Numbered { join_ref, number, topic, event, payload },
+                })
             })
             .as_ref()
     }

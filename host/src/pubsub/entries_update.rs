@@ -314,5 +314,6 @@ fn diff(topic: &Topic, number: u64, patch: &str) -> Encoded<'static> {
         payload: Payload::Json(format!("{{\"n\":{number},\"patch\":{patch}}}").into()),
         except: Except::Nobody,
         droppable: None,
+        number: None,
     })
 }

@@ -9,14 +9,20 @@ mod audience;
 mod broadcast;
 mod droppables;
 mod entries_update;
+mod event_log;
+mod histories;
+mod history;
 mod names;
 mod outbox;
 mod placed;
 mod pressure;
 mod queue;
 mod queued_frames;
+mod recovery;
 mod state_frames;
 mod state_update;
+#[cfg(test)]
+mod tests;
 
 use std::any::Any;
 use std::collections::BTreeSet;
@@ -24,6 +30,7 @@ use std::ops::Bound;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
+use bennu_semantics::HistorySpec;
 use dashmap::DashMap;
 
 use crate::protocol::{Frame, Serializer, Topic};
@@ -33,10 +40,17 @@ pub use audience::Audience;
 pub use broadcast::{Broadcast, Encoded, Except};
 pub use droppables::{DropKey, DroppableCounts, Pushed};
 pub use entries_update::{CaughtUp, EntriesState, EntriesUpdate, Wanted};
+pub use event_log::{
+    DescribeMember, EventLog, EventReader, MemberInfo, PATTERNS_MAX, READERS_MAX, ReadEvent, TooManyReaders,
+    TopicEvent, TopicEventKind,
+};
+pub use histories::{Histories, HistoryLimits};
+pub use history::{ClientKey, Epoch, Position};
 pub use names::Named;
 pub use outbox::{Outbox, OutboxLimits, OutboxWaker, Taken};
 pub use placed::{Subscription, TopicSubscriptionHandle};
 pub use pressure::{HELD_BACK_MAX, Pressure};
+pub use recovery::{RecoveringMember, Rejoin, binary_number_frame, position_payload};
 pub use state_frames::StateFrames;
 pub use state_update::StateUpdate;
 
@@ -49,6 +63,8 @@ pub struct Subscriber {
     pub serializer: Serializer,
     /// Whether its client takes compressed frames.
     pub deflates: bool,
+    /// Whether its client gets the numbers of broadcasts in the topic's history.
+    pub has_numbers: bool,
     /// The outbox that its frames are pushed into.
     pub outbox: Arc<Outbox>,
     /// A value of the subscriber's owner, which [`Audience::members`] returns. This module doesn't look into it.
@@ -67,14 +83,23 @@ pub trait BroadcastObserver: Send + Sync {
 /// A future that decides about a broadcast, and delivers it.
 pub type Deferred = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Can take over a broadcast, in place of its normal delivery.
-pub trait Interceptor: Send + Sync {
-    /// Returns a future that handles the broadcast, or `None` for its normal delivery. The future runs in the
-    /// broadcast's place in the topic's order. Later broadcasts wait for its end.
-    fn intercept(&self, broadcast: &Broadcast, audience: &Arc<Audience>) -> Option<Deferred>;
+/// What happens to a broadcast.
+#[derive(Default)]
+pub struct Handling {
+    /// Handles the broadcast, in place of its normal delivery. The future runs in the broadcast's place in the topic's
+    /// order. Later broadcasts wait for its end.
+    pub deferred: Option<Deferred>,
+    /// The history that the topic keeps.
+    pub history: Option<HistorySpec>,
 }
 
-/// The registry of topics. It contains each topic that has a subscriber or an observer.
+/// Says what happens to broadcasts.
+pub trait Interceptor: Send + Sync {
+    /// Returns what happens to a broadcast.
+    fn intercept(&self, broadcast: &Broadcast, audience: &Arc<Audience>) -> Handling;
+}
+
+/// The registry of topics. It contains each topic that has a subscriber, an observer or a history.
 #[derive(Default)]
 pub struct PubSub {
     topics: DashMap<Topic, Arc<Audience>>,
@@ -86,6 +111,10 @@ pub struct PubSub {
     pub pressure: Arc<Pressure>,
     /// The counts of droppable messages.
     pub droppable: Arc<DroppableCounts>,
+    /// The histories of the topics.
+    pub histories: Arc<Histories>,
+    /// The events that programs outside read.
+    pub events: Arc<EventLog>,
     interceptor: OnceLock<Arc<dyn Interceptor>>,
 }
 
@@ -107,10 +136,10 @@ impl PubSub {
         if &*broadcast.event == names::DISCONNECT {
             self.disconnect(broadcast.topic.as_str());
         }
-        let Some(audience) = self.audience(broadcast.topic.as_str()) else { return };
+        let Some(audience) = self.audience(broadcast.topic.as_str()) else { return self.events.broadcast(&broadcast) };
         let interceptor = self.interceptor.get();
-        let deferred = interceptor.and_then(|interceptor| interceptor.intercept(&broadcast, &audience));
-        audience.broadcast(broadcast, deferred);
+        let handling = interceptor.map(|interceptor| interceptor.intercept(&broadcast, &audience));
+        audience.broadcast(broadcast, handling.unwrap_or_default(), self);
     }
 
     /// Delivers a change of a topic's published state to all current subscribers. Returns whether a subscriber may
@@ -125,7 +154,7 @@ impl PubSub {
         self.audience(update.topic.as_str()).is_some_and(|audience| audience.update_entries(update))
     }
 
-    /// Returns the audience of a topic, if the topic has a subscriber or an observer.
+    /// Returns the audience of a topic, if the topic has a subscriber, an observer or a history.
     #[must_use]
     pub fn audience(&self, topic: &str) -> Option<Arc<Audience>> {
         self.topics.get(topic).map(|audience| Arc::clone(&audience))
@@ -140,9 +169,21 @@ impl PubSub {
     /// Adds a subscriber to a topic, and pushes `first` into its outbox under the same lock. No broadcast comes before
     /// `first`. The subscriber gets every broadcast that is made after its client received `first`.
     pub fn subscribe(&self, topic: &Topic, subscriber: &Subscriber, first: Option<&Frame>) -> Subscription {
+        self.subscribe_again(topic, subscriber, first, None)
+    }
+
+    /// The same for a topic with a history. The client gets what it has missed after `first`, and before any broadcast that
+    /// is made from now on.
+    pub fn subscribe_again(
+        &self,
+        topic: &Topic,
+        subscriber: &Subscriber,
+        first: Option<&Frame>,
+        rejoin: Option<&Rejoin<'_>>,
+    ) -> Subscription {
         loop {
             let audience = self.enter(topic);
-            if let Some(key) = audience.add(subscriber.clone(), first) {
+            if let Some(key) = audience.add((self, topic), subscriber.clone(), first, rejoin) {
                 return Subscription { topic: topic.clone(), audience, key };
             }
             // The last subscriber left in the meantime, and this audience is closed. Remove it, so that the next
@@ -153,7 +194,7 @@ impl PubSub {
 
     /// Removes a subscriber.
     pub fn unsubscribe(&self, subscription: &Subscription) {
-        if subscription.audience.remove(subscription.key) {
+        if subscription.audience.remove((self, &subscription.topic), subscription.key) {
             self.forget(&subscription.topic, &subscription.audience);
         }
     }
@@ -223,7 +264,7 @@ impl PubSub {
         names.take_while(|topic| topic.as_str().starts_with(prefix)).take(limit).cloned().collect()
     }
 
-    /// Returns the number of topics that have a subscriber or an observer.
+    /// Returns the number of topics that have a subscriber, an observer or a history.
     #[must_use]
     pub fn topic_count(&self) -> usize {
         self.topics.len()
@@ -246,204 +287,5 @@ impl PubSub {
             }
             is_it
         });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use super::*;
-    use crate::protocol::{CloseCode, DeflateCount, Payload};
-
-    fn subscriber(id: u64, serializer: Serializer) -> (Subscriber, Arc<Outbox>) {
-        let outbox = Arc::new(Outbox::new(OutboxLimits::default()));
-        (Subscriber { id, serializer, deflates: false, outbox: Arc::clone(&outbox), member: Arc::new(()) }, outbox)
-    }
-
-    fn hello(topic: &Topic, except: Except) -> Broadcast {
-        Broadcast { topic: topic.clone(), event: "hello".into(), payload: Payload::EMPTY, except, droppable: None }
-    }
-
-    #[test]
-    fn a_broadcast_is_encoded_once_for_each_serializer_and_skips_its_sender() {
-        let pubsub = PubSub::new();
-        let topic = Topic::new("room:a");
-        let (alice, alices) = subscriber(1, Serializer::V2);
-        let (bob, bobs) = subscriber(2, Serializer::V2);
-        let (old, olds) = subscriber(3, Serializer::V1);
-        for each in [alice, bob, old] {
-            pubsub.subscribe(&topic, &each, None);
-        }
-        pubsub.broadcast(hello(&topic, Except::Member(1)));
-        assert_eq!(alices.take_all(), []);
-        assert_eq!(bobs.take_all(), [Frame::text(r#"[null,null,"room:a","hello",{}]"#)]);
-        let v1 = r#"{"event":"hello","payload":{},"ref":null,"topic":"room:a"}"#;
-        assert_eq!(olds.take_all(), [Frame::text(v1)]);
-    }
-
-    #[test]
-    fn a_broadcast_is_compressed_once_for_all_that_take_it() {
-        let (pubsub, topic) = (PubSub::new(), Topic::new("room:a"));
-        let outboxes = [1, 2, 3, 4].map(|id| {
-            let (subscriber, outbox) = subscriber(id, Serializer::V2);
-            pubsub.subscribe(&topic, &Subscriber { deflates: id > 2, ..subscriber }, None);
-            outbox
-        });
-        let long = Payload::Json(format!("{{\"text\":\"{}\"}}", "hello ".repeat(100)).into());
-        let saved = DeflateCount::BytesSaved.get();
-        pubsub.broadcast(Broadcast { payload: long, ..hello(&topic, Except::Nobody) });
-        let [one, two, three, four] = outboxes.each_ref().map(|outbox| outbox.take_all().remove(0));
-        assert!(one.is_same(&two) && three.is_same(&four) && one.as_text().is_some());
-        assert_eq!(one.deflated().as_ref(), Some(&three));
-        assert!(DeflateCount::BytesSaved.get() - saved >= 2 * (one.len() - three.len()) as u64, "two have it");
-        pubsub.broadcast(hello(&topic, Except::Nobody));
-        let [one, .., four] = outboxes.map(|outbox| outbox.take_all().remove(0));
-        assert!(one.is_same(&four), "it is too short");
-    }
-
-    /// Each joined topic of each client has this memory.
-    #[test]
-    fn a_subscriber_is_small() {
-        assert_eq!(size_of::<Subscriber>(), 5 * size_of::<usize>());
-    }
-
-    #[test]
-    fn a_topic_is_removed_with_its_last_subscriber() {
-        let pubsub = PubSub::new();
-        let topic = Topic::new("room:a");
-        let (alice, _outbox) = subscriber(1, Serializer::V2);
-        let first = pubsub.subscribe(&topic, &alice, None);
-        pubsub.unsubscribe(&first);
-        assert_eq!(pubsub.topic_count(), 0);
-        pubsub.subscribe(&topic, &alice, None);
-        pubsub.unsubscribe(&first);
-        assert_eq!(pubsub.topics(), [(topic, 1)]);
-    }
-
-    #[derive(Default)]
-    struct Counter(AtomicUsize);
-
-    impl BroadcastObserver for Counter {
-        fn observe(&self, _: &Broadcast) -> Option<Arc<dyn Any + Send + Sync>> {
-            self.0.fetch_add(1, Ordering::Relaxed);
-            None
-        }
-    }
-
-    #[test]
-    fn an_observer_is_called_for_a_topic_without_members() {
-        let pubsub = Arc::new(PubSub::new());
-        let (topic, counter) = (Topic::new("news"), Arc::new(Counter::default()));
-        let observer: Arc<dyn BroadcastObserver> = counter.clone();
-        let handle = pubsub.subscribe_observer(&topic, 1, &observer);
-        pubsub.broadcast(hello(&topic, Except::Nobody));
-        pubsub.broadcast(hello(&topic, Except::Member(1)));
-        assert_eq!((pubsub.topics(), pubsub.topic_count()), (vec![], 1));
-        drop(handle);
-        pubsub.broadcast(hello(&topic, Except::Nobody));
-        assert_eq!((counter.0.load(Ordering::Relaxed), pubsub.topic_count()), (1, 0));
-    }
-
-    /// Records the events of the broadcasts.
-    #[derive(Default)]
-    struct ObservedEvents(std::sync::Mutex<Vec<String>>);
-
-    impl BroadcastObserver for ObservedEvents {
-        fn observe(&self, broadcast: &Broadcast) -> Option<Arc<dyn Any + Send + Sync>> {
-            self.0.lock().expect("no panic").push(broadcast.event.to_string());
-            None
-        }
-    }
-
-    #[test]
-    fn observers_and_subscribers_get_broadcasts_in_the_same_order() {
-        const EACH: usize = 400;
-        let pubsub = Arc::new(PubSub::new());
-        let (topic, heard) = (Topic::new("news"), Arc::new(ObservedEvents::default()));
-        let observer: Arc<dyn BroadcastObserver> = heard.clone();
-        let _hearing = pubsub.subscribe_observer(&topic, 1, &observer);
-        let (alice, outbox) = subscriber(2, Serializer::V2);
-        pubsub.subscribe(&topic, &alice, None);
-        std::thread::scope(|scope| {
-            for name in ["a", "b"] {
-                let (pubsub, topic) = (&pubsub, &topic);
-                scope.spawn(move || {
-                    for number in 0..EACH {
-                        pubsub.broadcast(Broadcast {
-                            event: format!("{name}{number}").into(),
-                            ..hello(topic, Except::Nobody)
-                        });
-                    }
-                });
-            }
-        });
-        let got = outbox.take_all();
-        let heard = heard.0.lock().expect("no panic");
-        assert_eq!((got.len(), heard.len()), (2 * EACH, 2 * EACH));
-        for (frame, event) in got.iter().zip(&*heard) {
-            assert_eq!(frame.as_text(), Some(&*format!("[null,null,\"news\",\"{event}\",{{}}]")));
-        }
-    }
-
-    /// An observer that drops its owner at the first broadcast, and is removed with the owner.
-    #[derive(Default)]
-    struct Last(std::sync::Mutex<Option<Arc<TopicSubscriptionHandle>>>);
-
-    impl BroadcastObserver for Last {
-        fn observe(&self, _: &Broadcast) -> Option<Arc<dyn Any + Send + Sync>> {
-            self.0.lock().expect("no panic").take().map(|owner| owner as _)
-        }
-    }
-
-    #[test]
-    fn an_observer_may_hold_the_last_reference_to_its_owner() {
-        let pubsub = Arc::new(PubSub::new());
-        let (topic, last) = (Topic::new("news"), Arc::new(Last::default()));
-        let observer: Arc<dyn BroadcastObserver> = last.clone();
-        *last.0.lock().expect("no panic") = Some(Arc::new(pubsub.subscribe_observer(&topic, 1, &observer)));
-        let (said, heard) = std::sync::mpsc::channel();
-        // On another thread, because a failure is a deadlock of the thread with itself.
-        let broadcasting = Arc::clone(&pubsub);
-        std::thread::spawn(move || {
-            broadcasting.broadcast(hello(&topic, Except::Nobody));
-            said.send(()).unwrap_or_default();
-        });
-        assert_eq!(heard.recv_timeout(std::time::Duration::from_secs(60)), Ok(()));
-        assert_eq!(pubsub.topic_count(), 0);
-    }
-
-    #[test]
-    fn topics_are_listed_in_order_and_in_pages() {
-        let pubsub = Arc::new(PubSub::new());
-        let (alice, _outbox) = subscriber(1, Serializer::V2);
-        let names = ["room:c", "room:a", "room", "roon", "room:b"];
-        let subscriptions: Vec<_> =
-            names.iter().map(|name| pubsub.subscribe(&Topic::new(name), &alice, None)).collect();
-        let observer: Arc<dyn BroadcastObserver> = Arc::new(Counter::default());
-        let _hearing = pubsub.subscribe_observer(&Topic::new("room:aa"), 1, &observer);
-        let under = |after, limit| -> Vec<String> {
-            pubsub.topics_under("room:", after, limit).iter().map(|(topic, _)| topic.to_string()).collect()
-        };
-        assert_eq!(under(None, 10), ["room:a", "room:b", "room:c"]);
-        assert_eq!(under(None, 2), ["room:a", "room:b"]);
-        assert_eq!(under(Some("room:b"), 2), ["room:c"]);
-        assert_eq!(under(Some("a"), 1), ["room:a"]);
-        subscriptions.iter().for_each(|subscription| pubsub.unsubscribe(subscription));
-        assert_eq!(under(None, 10), [""; 0]);
-    }
-
-    #[test]
-    fn disconnect_on_an_id_closes_its_sockets() {
-        let pubsub = PubSub::new();
-        let outbox = Arc::new(Outbox::new(OutboxLimits::default()));
-        let _named = pubsub.name("user:1", &outbox);
-        let about =
-            |event: &'static str| Broadcast { event: event.into(), ..hello(&Topic::new("user:1"), Except::Nobody) };
-        pubsub.broadcast(about("other"));
-        let closing = || outbox.closing();
-        assert_eq!(closing(), None);
-        pubsub.broadcast(about("disconnect"));
-        assert_eq!(closing(), Some(CloseCode::GoingAway));
     }
 }

@@ -93,9 +93,48 @@ impl Outbox {
     /// and starts to close as a slow consumer.
     pub fn push(&self, frame: Frame) {
         let mut inner = self.lock();
-        if inner.closing.is_some() {
-            return;
+        if inner.closing.is_none() {
+            self.push_locked(&mut inner, frame);
+            self.notify(inner);
         }
+    }
+
+    /// Queues two frames with nothing between them, by the rules of [`push`](Self::push).
+    pub fn push_both(&self, first: Frame, second: Frame) {
+        let mut inner = self.lock();
+        if inner.closing.is_none() {
+            self.push_locked(&mut inner, first);
+            if inner.closing.is_none() {
+                self.push_locked(&mut inner, second);
+            }
+            self.notify(inner);
+        }
+    }
+
+    /// Queues frames that a client has missed, or none of them if the outbox is closing or would be more than half full.
+    /// Returns whether they were queued.
+    pub fn push_missed(&self, frames: Vec<Frame>) -> bool {
+        let mut inner = self.lock();
+        let bytes = frames.iter().map(Frame::len).sum();
+        if inner.closing.is_some() || !inner.frames.has_room_for_missed(self.limits, frames.len(), bytes) {
+            return false;
+        }
+        if !frames.is_empty() {
+            frames.into_iter().for_each(|frame| self.push_locked(&mut inner, frame));
+            self.notify(inner);
+        }
+        true
+    }
+
+    /// Whether [`push_missed`](Self::push_missed) would queue so many frames with so many bytes now.
+    pub fn has_room_for_missed(&self, frames: usize, bytes: usize) -> bool {
+        let inner = self.lock();
+        inner.closing.is_none() && inner.frames.has_room_for_missed(self.limits, frames, bytes)
+    }
+
+    /// Queues a frame, while the outbox isn't closing.
+    #[inline]
+    fn push_locked(&self, inner: &mut Inner, frame: Frame) {
         inner.frames.make_room(self.limits, frame.len());
         if inner.frames.is_full(self.limits, frame.len()) {
             inner.frames = QueuedFrames::default();
@@ -113,7 +152,6 @@ impl Outbox {
                 waker.request_flush(*number);
             }
         }
-        self.notify(inner);
     }
 
     /// Queues a frame that may be left out. Refuses it if the outbox is closing, is more than a quarter full, or would

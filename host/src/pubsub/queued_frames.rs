@@ -50,6 +50,12 @@ impl QueuedFrames {
         is_quarter(limits, self.plain.len(), self.plain_bytes())
     }
 
+    /// See [`Outbox::has_room_for_missed`](super::Outbox::has_room_for_missed).
+    pub(super) fn has_room_for_missed(&self, limits: OutboxLimits, frames: usize, bytes: usize) -> bool {
+        let fits = |used: usize, more: usize, limit: usize| more == 0 || used.saturating_add(more) <= limit / 2;
+        fits(self.plain.len(), frames, limits.frames) && fits(self.plain_bytes(), bytes, limits.bytes)
+    }
+
     /// See [`Outbox::push_all_if_short`](super::Outbox::push_all_if_short).
     pub(super) fn push_all_if_short(&mut self, limits: OutboxLimits, frames: &[Frame]) -> bool {
         let (plain, more) = (self.plain_bytes(), frames.iter().map(Frame::len).sum());

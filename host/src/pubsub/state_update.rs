@@ -22,6 +22,7 @@ pub(super) fn messages(update: &StateUpdate) -> (Broadcast, Option<Broadcast>) {
         payload,
         except: Except::Nobody,
         droppable: None,
+        number: None,
     };
     (broadcast(update.all()), update.changed().map(broadcast))
 }

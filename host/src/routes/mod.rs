@@ -7,7 +7,7 @@ mod gatekeepers;
 mod probation;
 mod table;
 
-pub use bennu_semantics::{ManifestError, OnFault, RoomKind, RouteSpec, Turns};
+pub use bennu_semantics::{HistorySpec, ManifestError, OnFault, RoomKind, RouteSpec, Turns};
 pub use gatekeepers::{GatekeeperChoice, Gatekeepers, NamedGatekeeper};
 pub use probation::{Probation, ProbationResult, ProbationTerms};
 pub use table::{Conflict, Route, RouteTable, Routes, Takes};

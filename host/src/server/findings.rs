@@ -184,6 +184,14 @@ fn of_the_rest(config: &Config) -> Vec<Finding> {
     for (name, _) in tables.into_iter().filter(|(_, table)| table.store_bytes == Some(0)) {
         found.push(Finding::remark(format!("`plugins.{name}.store_bytes` is 0, so `{name}` can't store anything")));
     }
+    for (name, table) in config.plugins.iter().collect::<BTreeMap<_, _>>() {
+        let (cpu, wall) = (table.call_cpu_ms, config.limits.call_wall_ms);
+        if let Some(cpu) = cpu.filter(|cpu| *cpu > wall) {
+            found.push(Finding::remark(format!(
+                "`plugins.{name}.call_cpu_ms` is {cpu} and `limits.call_wall_ms` is {wall}, so the first is never reached"
+            )));
+        }
+    }
     if !config.api.enabled && (config.api.listen.is_some() || config.api.key.is_some()) {
         found.push(Finding::remark("`api.enabled` is false, so the other keys of `[api]` have no effect".into()));
     }

@@ -15,12 +15,13 @@ use super::api_key::{api_key_file, own_api_key};
 use super::data;
 use super::findings::{Finding, findings};
 use super::mounts::{mounts, tokens};
+use super::overview::Overview;
 use super::surroundings::HostSurroundings;
 use super::vital::{Ended, Vital};
 use super::{Config, Limits, MountTable, log_lines_lost};
 use crate::api::{self, Access, Api};
 use crate::channel::Node;
-use crate::contract::{Surroundings, system_now_ms};
+use crate::contract::{CallLimits, Surroundings, system_now_ms};
 use crate::entries::EntriesNode;
 use crate::jobs::{Dispatcher, Jobs, NowMs, tell_starts};
 use crate::plugin::{Builds, Cache, Control, Engine, Kinds, Library, LibraryOptions, Loader, PluginStatuses};
@@ -57,6 +58,9 @@ pub struct Host {
     sockets: Arc<Sockets>,
     library: Library,
     files: Option<StaticFiles>,
+    /// Routes that a command has added.
+    further: Router,
+    statuses: Arc<PluginStatuses>,
     limits: Limits,
     dispatcher: Dispatcher,
     /// Watches the threads, which have already started. [`Host::serve`] adds the tasks.
@@ -78,8 +82,12 @@ pub fn loader(config: &Config, surroundings: Arc<dyn Surroundings>, store: Store
             Cache::open(&directory).inspect_err(|error| tracing::warn!("compiled plugins aren't kept: {error:#}")).ok()
         }),
     };
-    let engine = Engine::new(&call_limits, instances)?;
-    Ok(Loader { engine, cache, call_limits, pool_limits: config.limits.pool(), surroundings, store })
+    // Address space is reserved for the largest memory that a plugin may have.
+    let own = config.plugins.values().filter_map(|table| table.memory_bytes);
+    let memory_bytes = own.fold(call_limits.memory_bytes, usize::max);
+    let engine = Engine::new(&CallLimits { memory_bytes, ..(*call_limits).clone() }, instances)?;
+    let (pool_limits, repeats_calls) = (config.limits.pool(), config.repeats_calls);
+    Ok(Loader { engine, cache, call_limits, pool_limits, surroundings, store, repeats_calls })
 }
 
 impl Host {
@@ -105,6 +113,7 @@ impl Host {
         let entries = EntriesNode::with_cache(config.limits.entries(), config.limits.entries_cache());
         vital.spawn("the task that evicts entries", Arc::clone(&entries).keep_within_limit());
         let node = Node::new(Arc::clone(&routes), config.limits.node(), config.limits.pace(), store.clone(), entries);
+        node.pubsub.histories.set_limits(config.limits.history());
         let tokens = tokens(config)?;
         let surroundings = HostSurroundings::new(&node).with_tokens(tokens.clone());
         let loader = loader(config, Arc::new(surroundings), store, config.limits.instances)?;
@@ -128,7 +137,7 @@ impl Host {
             Some(access) => api::router(Api {
                 node: Arc::clone(&node),
                 sockets: Arc::clone(&sockets),
-                statuses,
+                statuses: Arc::clone(&statuses),
                 control: library.control(),
                 jobs: Jobs::new(node.store.clone(), clock),
                 started: Instant::now(),
@@ -153,11 +162,31 @@ impl Host {
             sockets,
             library,
             files,
+            further: Router::new(),
+            statuses,
             limits,
             dispatcher,
             vital,
             failure,
         })
+    }
+
+    /// Adds routes, at the address at which clients connect. They take precedence over static files.
+    pub fn add_routes(&mut self, routes: Router) {
+        self.further = std::mem::take(&mut self.further).merge(routes);
+    }
+
+    /// Inserts HTML at the end of every served page.
+    pub fn insert_into_pages(&mut self, html: &'static str) {
+        if let Some(files) = &mut self.files {
+            files.inserted = Some(html);
+        }
+    }
+
+    /// Returns a handle that answers questions about the plugins and their members.
+    #[must_use]
+    pub fn overview(&self) -> Overview {
+        Overview::new(Arc::clone(&self.node), Arc::clone(&self.statuses))
     }
 
     /// Returns the handle that sends commands to the plugin library.
@@ -200,6 +229,8 @@ impl Host {
             sockets,
             library,
             files,
+            further,
+            statuses: _statuses,
             limits,
             dispatcher,
             mut vital,
@@ -210,6 +241,8 @@ impl Host {
         let mut loading = Vital::default();
         loading.spawn("the task that loads plugins", library.watch());
         vital.spawn("the task that ends members without a plugin", sweep(Arc::clone(&node)));
+        let histories = Arc::clone(&node.pubsub).keep_sweeping_histories();
+        vital.spawn("the task that drops old broadcasts", histories);
         // A separate task, so that `sweep` doesn't have to wait for any number of stored rooms.
         let rooms = Arc::clone(&node);
         vital.spawn("the task that settles stored rooms", async move { rooms.keep_stored_rooms_settled().await });
@@ -222,7 +255,7 @@ impl Host {
             let listening = listen(listener, api, API_CONNECTIONS_MAX, tally);
             vital.spawn("the task that accepts connections to the API", listening);
         }
-        let (router, tally) = (router(mounts, api, files), Arc::clone(&sockets.tally));
+        let (router, tally) = (router(mounts, api.merge(further), files), Arc::clone(&sockets.tally));
         vital.spawn("the task that accepts connections", listen(listener, router, limits.sockets(), tally));
         let outcome = tokio::select! {
             () = stop => Ok(()),
@@ -238,6 +271,7 @@ impl Host {
         }
         // Ends the tasks that accept connections and sweep topics.
         drop(vital);
+        node.pubsub.events.close();
         ending.notify_one();
         let (began, stop) = (Instant::now(), limits.stop());
         let ended = within(stop.mul_f64(STOP_FOR_CHANNELS), async {
@@ -270,7 +304,7 @@ impl Host {
 pub(super) fn files(config: &Config) -> Result<Option<StaticFiles>> {
     let files = config.static_directory.as_ref().map(|directory| {
         std::fs::read_dir(directory)
-            .map(|_| StaticFiles(directory.clone()))
+            .map(|_| StaticFiles::new(directory.clone()))
             .with_context(|| format!("looking for static files in {}", directory.display()))
     });
     files.transpose()

@@ -12,7 +12,7 @@ use crate::contract::limits::{EntryLimits, JobLimits};
 use crate::entries::CacheLimits;
 use crate::plugin::{INSTANCES, PoolLimits};
 use crate::presence::Pace;
-use crate::pubsub::OutboxLimits;
+use crate::pubsub::{HistoryLimits, OutboxLimits};
 use crate::socket::SocketLimits;
 use crate::store::{QUOTA_BYTES, StoreLimits};
 use crate::transport::WireLimits;
@@ -57,7 +57,7 @@ pub struct Limits {
     pub instances_per_plugin: usize,
     /// Calls after which an instance is replaced. Default 100,000.
     pub calls_per_instance: u32,
-    /// Milliseconds of CPU time of one call. Past it: fault, deadline. Default 50.
+    /// Milliseconds of CPU time of one call. Past it: fault, deadline. Default 500.
     pub call_cpu_ms: u64,
     /// Milliseconds of CPU time of the evaluation of a script in a new instance. Past it: fault, deadline. Default 500.
     pub init_cpu_ms: u64,
@@ -134,6 +134,11 @@ pub struct Limits {
     pub presence_burst: u32,
     /// Milliseconds of that window; 0 turns merging off. Default 100.
     pub presence_window_ms: u64,
+    /// Bytes of the broadcasts that are kept for one topic, with 384 bytes more for each. Past it: the oldest are dropped.
+    /// Default 1 MiB.
+    pub history_bytes_per_topic: usize,
+    /// The same for all topics, with 1,024 bytes more for each topic. Past it: the oldest are dropped. Default 64 MiB.
+    pub history_bytes: usize,
     /// Further topics that one member subscribes to. Past it: fault, oversize. Default 64.
     pub subscriptions_per_member: usize,
     /// Lines that one call logs. Past it: fault, oversize. Default 256.
@@ -145,6 +150,7 @@ impl Default for Limits {
         let (call, pool, node) = (CallLimits::default(), PoolLimits::default(), NodeLimits::default());
         let (outbox, socket, pace) = (OutboxLimits::default(), SocketLimits::default(), Pace::default());
         let (store, cache) = (StoreLimits::default(), CacheLimits::default());
+        let history = HistoryLimits::default();
         Self {
             frame_bytes: 1 << 20,
             channels_per_socket: socket.channels,
@@ -196,6 +202,8 @@ impl Default for Limits {
             presence_bytes: call.presence_bytes,
             presence_burst: pace.burst,
             presence_window_ms: millis(pace.window),
+            history_bytes_per_topic: history.topic_bytes,
+            history_bytes: history.host_bytes,
             subscriptions_per_member: call.subscriptions,
             log_lines_per_call: call.log_lines,
         }
@@ -251,11 +259,7 @@ impl Limits {
         if self.instances > INSTANCES_MOST {
             bail!("`limits.instances` is {}; it must be at most {INSTANCES_MOST}", self.instances);
         }
-        let page = 64 << 10;
-        if self.memory_bytes < page || self.memory_bytes > 4 << 30 {
-            bail!("`limits.memory_bytes` is {}; it must be from 65536 (a page) to 4294967296", self.memory_bytes);
-        }
-        Ok(())
+        check_memory("limits.memory_bytes", self.memory_bytes)
     }
 
     pub(super) fn call(&self) -> Arc<CallLimits> {
@@ -343,6 +347,12 @@ impl Limits {
         Pace { burst: self.presence_burst, window: Duration::from_millis(self.presence_window_ms) }
     }
 
+    /// The limits of the broadcasts that are kept for clients that join again.
+    #[must_use]
+    pub fn history(&self) -> HistoryLimits {
+        HistoryLimits { topic_bytes: self.history_bytes_per_topic, host_bytes: self.history_bytes }
+    }
+
     /// The bounds of one outbox.
     #[must_use]
     pub fn outbox(&self) -> OutboxLimits {
@@ -372,6 +382,17 @@ impl Limits {
     pub(super) fn stop(&self) -> Duration {
         Duration::from_millis(self.stop_ms)
     }
+}
+
+/// Checks a limit of the memory of an instance.
+///
+/// # Errors
+/// Returns an error that names the key and the allowed range.
+pub(super) fn check_memory(key: &str, bytes: usize) -> Result<()> {
+    if !(64 << 10..=4 << 30).contains(&bytes) {
+        bail!("`{key}` is {bytes}; it must be from 65536 (a page) to 4294967296");
+    }
+    Ok(())
 }
 
 /// Raises the process's soft limit of open files to the hard limit, and returns how many sockets fit into it.

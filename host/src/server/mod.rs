@@ -10,17 +10,22 @@ mod limits;
 mod logging;
 mod mounts;
 mod nearest;
+mod overview;
 mod surroundings;
 mod vital;
 
 pub use api_key::{api_key_file, made_api_key};
 pub use check::{Checked, check};
-pub use config::{ApiTable, AuthName, Config, JwtTable, LogFormat, MountTable, PluginTable, TokenTable, TransportName};
+pub use config::{
+    ApiTable, AuthName, BuildTable, Config, JwtTable, LanguageName, LogFormat, MountTable, PluginTable, TokenTable,
+    TransportName,
+};
 pub use findings::Finding;
 pub use host::{Host, loader};
 pub use limits::Limits;
-pub use logging::{flush_log, log_lines_lost, start_logging, write_error_line};
+pub use logging::{LogEvent, flush_log, log_lines_lost, start_logging, start_logging_with, write_error_line};
 pub use mounts::tokens;
+pub use overview::Overview;
 pub use surroundings::HostSurroundings;
 pub use vital::Ended;
 

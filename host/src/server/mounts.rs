@@ -48,6 +48,7 @@ pub(super) fn mounts(
             longpoll: table.transports.contains(&TransportName::Longpoll),
             origins,
             subprotocols: table.subprotocols.clone(),
+            dialect: table.serializer,
             compress: table.compress,
             auth_token: table.auth_token,
             authenticator: authenticator(config, path, table, tokens)?,

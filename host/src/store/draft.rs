@@ -103,6 +103,17 @@ impl Draft {
         Self { owner, seen, limits, writes: Writes::new(), own: (0, 0), footprint: Footprint::default(), now_ms }
     }
 
+    /// Returns a draft without writes that sees the store as this one does.
+    pub(crate) fn begin_again(&self) -> Self {
+        Self::new(self.owner.clone(), Arc::clone(&self.seen), self.limits, self.now_ms)
+    }
+
+    /// Returns the writes of the call, in the order of their keys. A key without a value is deleted.
+    pub(crate) fn own_writes(&self) -> Vec<(Bytes, Option<Bytes>)> {
+        let writes = self.writes.iter();
+        writes.map(|(place, value)| (self.owner.name_of(place), value.clone())).collect()
+    }
+
     /// Returns the plugin whose keys the draft reads and writes.
     #[must_use]
     pub fn owner(&self) -> &Owner {

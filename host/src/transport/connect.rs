@@ -76,7 +76,8 @@ impl Mount {
             Some(Value::String(vsn)) => Some(vsn.as_str()),
             Some(_) => return Err(Rejection::forbidden(Reason::Version)),
         };
-        let serializer = Serializer::for_version(vsn).ok_or_else(|| Rejection::forbidden(Reason::Version))?;
+        let serializer =
+            Serializer::for_version(vsn, self.dialect).ok_or_else(|| Rejection::forbidden(Reason::Version))?;
         let connect_params: Box<str> = Value::Object(params.clone()).to_string().into();
         let request = Request {
             mount: self.path.as_str().into(),

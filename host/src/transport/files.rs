@@ -19,6 +19,7 @@ use axum::response::{IntoResponse, Response};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use tower_http::services::ServeFile;
 
+use super::pages;
 use super::request::AskedUri;
 use super::tags::Tags;
 
@@ -32,13 +33,18 @@ const WELL_KNOWN: &str = ".well-known";
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// A directory served at the root.
-pub struct StaticFiles(pub PathBuf);
+pub struct StaticFiles {
+    directory: PathBuf,
+    /// HTML that is inserted into each page; none on a host that serves the files as they are.
+    pub inserted: Option<&'static str>,
+}
 
 /// The service for a directory.
 #[derive(Clone)]
 pub(super) struct Files {
     root: Arc<Path>,
     tags: Arc<Tags>,
+    inserted: Option<&'static str>,
 }
 
 /// The result of looking up a path.
@@ -51,8 +57,14 @@ enum Found {
 }
 
 impl StaticFiles {
+    /// The files of a directory, as they are.
+    #[must_use]
+    pub fn new(directory: PathBuf) -> Self {
+        Self { directory, inserted: None }
+    }
+
     pub(super) fn service(self) -> Files {
-        Files { root: self.0.into(), tags: Arc::default() }
+        Files { root: self.directory.into(), tags: Arc::default(), inserted: self.inserted }
     }
 }
 
@@ -75,7 +87,10 @@ impl Files {
         let (files, is_directory) = (self.clone(), path.ends_with('/'));
         let found = tokio::task::spawn_blocking(move || files.find(&names, is_directory)).await;
         match found {
-            Ok(Ok(Found::File(path, tag))) => send(&path, &tag, parts).await,
+            Ok(Ok(Found::File(path, tag))) => match self.inserted.filter(|_| pages::is_page(&path)) {
+                Some(inserted) => pages::send(&path, inserted).await.unwrap_or_else(|error| failed(&error)),
+                None => send(&path, &tag, parts).await,
+            },
             Ok(Ok(Found::At(path))) => {
                 let query = parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
                 (StatusCode::TEMPORARY_REDIRECT, [(LOCATION, format!("{path}{query}"))]).into_response()

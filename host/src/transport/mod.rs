@@ -10,6 +10,7 @@ mod listen;
 mod longpoll;
 mod mount;
 mod nothing;
+mod pages;
 mod params;
 mod request;
 mod stream;

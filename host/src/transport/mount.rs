@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::auth::Origins;
+use crate::protocol::Dialect;
 use crate::socket::Endpoint;
 
 use super::Reactors;
@@ -35,6 +36,8 @@ pub struct Mount {
     pub origins: Origins,
     /// The supported subprotocols, the preferred one first.
     pub subprotocols: Vec<String>,
+    /// The clients that the mount is for.
+    pub dialect: Dialect,
     /// Whether clients may negotiate compression (permessage-deflate).
     pub compress: bool,
     /// Whether a token may come in a header instead of a connect parameter.

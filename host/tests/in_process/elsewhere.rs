@@ -95,7 +95,7 @@ fn read(frame: &str) -> Value {
 fn broadcast(topic: &str, event: &'static str) -> bennu::pubsub::Broadcast {
     let except = bennu::pubsub::Except::Nobody;
     let (topic, payload) = (Topic::new(topic), Payload::EMPTY);
-    bennu::pubsub::Broadcast { topic, event: event.into(), payload, except, droppable: None }
+    bennu::pubsub::Broadcast { topic, event: event.into(), payload, except, droppable: None, number: None }
 }
 
 #[tokio::test(start_paused = true)]

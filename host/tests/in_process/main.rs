@@ -8,6 +8,7 @@ mod elsewhere;
 mod entries;
 mod follower;
 mod formers;
+mod history;
 mod jobs;
 mod json;
 mod panics;

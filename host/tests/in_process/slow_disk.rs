@@ -11,6 +11,7 @@ use bennu::auth::Origins;
 use bennu::channel::NodeLimits;
 use bennu::contract::{Call, Callback, Fault, Outcome};
 use bennu::entries::{CallEntries, EntryInput};
+use bennu::protocol::Dialect;
 use bennu::pubsub::OutboxLimits;
 use bennu::socket::{Endpoint, SocketLimits, Sockets};
 use bennu::store::{LogLimits, Logged, Owner, QUOTA_BYTES, Store, StoreLimits};
@@ -138,6 +139,7 @@ async fn serve(disk: &SlowDisk) -> Result<u16> {
         longpoll: false,
         origins: Origins::default(),
         subprotocols: Vec::new(),
+        dialect: Dialect::Phoenix,
         compress: false,
         auth_token: false,
         authenticator: Authenticator::Open,

@@ -1,4 +1,5 @@
 // Payloads: JSON values, or bytes. What the host would refuse is refused here, where the error has the script's own line.
+import { encode } from "./text.ts";
 
 /** A payload as the contract has it. */
 export type Packed = { tag: "json"; val: string } | { tag: "binary"; val: Uint8Array };
@@ -13,7 +14,7 @@ export function pack(value: unknown): Packed {
 
 /** Packs the payload of an event to clients: a JSON object, or bytes. */
 export function packObject(event: string, value: unknown): Packed {
-  if (typeof event !== "string" || event.length > 255) throw new TypeError("an event is a string of at most 255 bytes");
+  name("an event", event);
   if (value instanceof Uint8Array) return { tag: "binary", val: value };
   return { tag: "json", val: objectText(`the payload of \`${event}\``, value) };
 }
@@ -32,6 +33,20 @@ export function unpack(payload: Packed): any {
   return payload.tag === "json" ? JSON.parse(payload.val) : payload.val;
 }
 
+/** The maximum length of an event, a topic, a key of a presence, and other names, in bytes. */
+const NAME_BYTES_MAX = 255;
+
+/** Checks a name that is an argument of an effect. */
+export function name(what: string, value: unknown): string {
+  text(what, value);
+  const { length } = value as string;
+  // A character has at most three bytes for each unit of its length.
+  if (length > NAME_BYTES_MAX || (length > NAME_BYTES_MAX / 3 && encode(value as string).length > NAME_BYTES_MAX)) {
+    throw new RangeError(`${what} has at most ${NAME_BYTES_MAX} bytes`);
+  }
+  return value as string;
+}
+
 /** Checks a text that is an argument of an effect. */
 export function text(what: string, value: unknown): string {
   if (typeof value !== "string") throw new TypeError(`${what} must be a string, and not ${typeof value}`);
@@ -41,5 +56,11 @@ export function text(what: string, value: unknown): string {
 /** Checks a number that is an argument of an effect. */
 export function count(what: string, value: unknown): number {
   if (!Number.isSafeInteger(value) || (value as number) < 0) throw new TypeError(`${what} must be a whole number, and not ${String(value)}`);
+  return value as number;
+}
+
+/** Checks a duration in milliseconds that is an argument of an effect. */
+export function duration(what: string, value: unknown, most: number): number {
+  if (count(what, value) > most) throw new RangeError(`${what} is at most ${most} ms`);
   return value as number;
 }

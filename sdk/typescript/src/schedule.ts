@@ -1,6 +1,6 @@
 import * as host from "bennu:channel/host@0.1.0";
 import * as hostSchedule from "bennu:channel/schedule@0.1.0";
-import { count, pack, text } from "./payload.ts";
+import { count, name, pack } from "./payload.ts";
 import { onlyInCallbacks } from "./phase.ts";
 
 /** Schedules: events that come to a topic's `topicInfo` later. They are stored, and survive a restart of the host. */
@@ -9,7 +9,7 @@ export const schedule = {
   at(topic: string, time: Date | number, key: string, event: string, payload: unknown = {}): void {
     onlyInCallbacks("schedule.at");
     const at = count("a time", time instanceof Date ? time.getTime() : time);
-    hostSchedule.schedule(text("a topic", topic), at, text("a key", key), text("an event", event), pack(payload));
+    hostSchedule.schedule(name("a topic", topic), at, name("a key", key), name("an event", event), pack(payload));
   },
   /** After a time in milliseconds. */
   after(topic: string, milliseconds: number, key: string, event: string, payload: unknown = {}): void {
@@ -19,12 +19,12 @@ export const schedule = {
   /** Cancels a schedule. If there is none, nothing happens. */
   cancel(topic: string, key: string): void {
     onlyInCallbacks("schedule.cancel");
-    hostSchedule.cancelSchedule(text("a topic", topic), text("a key", key));
+    hostSchedule.cancelSchedule(name("a topic", topic), name("a key", key));
   },
   /** When a schedule is due, in milliseconds since 1970, if there is one. */
   due(topic: string, key: string): number | undefined {
     onlyInCallbacks("schedule.due");
-    return number(hostSchedule.get(text("a topic", topic), text("a key", key)));
+    return number(hostSchedule.get(name("a topic", topic), name("a key", key)));
   },
 };
 

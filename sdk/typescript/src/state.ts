@@ -6,6 +6,7 @@ export class CallState<T> {
   #first: string;
   #before: string | undefined;
   #value: T | undefined;
+  #isCleared = false;
 
   /** `first` is the JSON of the state of a member or topic that has none. Its fields are also the defaults of an older state. */
   constructor(bytes: Uint8Array | null | undefined, first: string) {
@@ -23,15 +24,23 @@ export class CallState<T> {
   }
 
   set value(value: T) {
+    this.#isCleared = false;
     if (this.#bytes?.length && this.#before === undefined) this.#before = decode(this.#bytes);
     this.#value = value;
   }
 
-  /** The bytes of the new state, if it has changed. */
+  /** Deletes the state. The next callback gets the first one again. */
+  clear(): void {
+    this.#value = JSON.parse(this.#first);
+    this.#isCleared = true;
+  }
+
+  /** The bytes of the new state, if it has changed. No bytes delete it. */
   get changed(): Uint8Array | undefined {
     if (this.#value === undefined) return undefined;
     const after = JSON.stringify(this.#value);
     if (after === undefined) throw new TypeError("a state must be a JSON value");
+    if (this.#isCleared && after === this.#first) return new Uint8Array();
     return after === this.#before ? undefined : encode(after);
   }
 

@@ -3,8 +3,11 @@ import * as hostMember from "bennu:channel/member@0.1.0";
 import * as presence from "bennu:channel/presence@0.1.0";
 import * as effects from "bennu:channel/socket@0.1.0";
 import * as topics from "bennu:channel/topics@0.1.0";
-import { count, objectText, pack, packObject, text } from "./payload.ts";
+import { count, duration, name, objectText, pack, packObject, text } from "./payload.ts";
 import type { CallState } from "./state.ts";
+
+const DAY_MS = 24 * 60 * 60 * 1000;
+const U32_MAX = 2 ** 32 - 1;
 
 /** The presences of a topic, by key. */
 export type Presences = Record<string, { metas: Record<string, any>[] }>;
@@ -29,24 +32,43 @@ export class Topic<R = any> {
     this.#room.value = value;
   }
 
-  /** Sends an event to all members of the topic. */
+  /** Deletes the state that all members share, also a stored one. The next callback gets the first one again. */
+  clearRoom(): void {
+    this.#room.clear();
+  }
+
+  /** Sends an event to all members of the topic. A payload is an object, or bytes. */
   broadcast(event: string, payload: object = {}): void {
     effects.broadcast(event, packObject(event, payload));
   }
 
-  /** Sends an event of which a slow client needs only the latest with the same key, such as the position of a cursor. */
+  /**
+   * Sends an event of which a slow client needs only the latest with the same key, such as the position of a cursor. A client is never
+   * closed because of such events, and may miss some.
+   */
   broadcastDroppable(key: string, event: string, payload: object = {}): void {
-    droppable.broadcastDroppable(text("a key", key), event, packObject(event, payload));
+    droppable.broadcastDroppable(name("a key", key), event, packObject(event, payload));
   }
 
-  /** Sends an event to all members of another topic. */
+  /**
+   * Sends an event to all members of another topic. It must be a topic of this plugin, or be granted by `plugins.NAME.publish`;
+   * otherwise this is a fault.
+   */
   publish(topic: string, event: string, payload: object = {}): void {
-    effects.publish(text("a topic", topic), event, packObject(event, payload));
+    effects.publish(name("a topic", topic), event, packObject(event, payload));
   }
 
-  /** Sends a message to another topic, for its `message`. If that answers, this member's `info` gets the answer. */
+  /** Like `publish`, for an event of which a slow client needs only the latest with the same key. */
+  publishDroppable(topic: string, key: string, event: string, payload: object = {}): void {
+    droppable.publishDroppable(name("a topic", topic), name("a key", key), event, packObject(event, payload));
+  }
+
+  /**
+   * Sends a message to another topic, for its `message`. If that answers, this member's `info` gets the answer. The same topics as for
+   * `publish` are allowed. The topic doesn't need to have members.
+   */
   send(topic: string, event: string, payload: unknown = {}): void {
-    effects.send(text("a topic", topic), text("an event", event), pack(payload));
+    effects.send(name("a topic", topic), name("an event", event), pack(payload));
   }
 
   /**
@@ -59,22 +81,25 @@ export class Topic<R = any> {
 
   /** Answers an earlier message to a topic, whose `answerRef` was kept. If nobody waits any more, nothing happens. */
   answer(ref: string, response: unknown, status: string = "ok"): void {
-    effects.answer(text("a ref", ref), { status: text("a status", status), payload: pack(response) });
+    effects.answer(text("a ref", ref), { status: name("a status", status), payload: pack(response) });
   }
 
-  /** Closes every socket with this id. */
+  /** Closes every socket with this id. The member's own id is always allowed; other ids need a grant, as for `publish`. */
   disconnect(socketId: string): void {
-    effects.disconnect(text("a socket id", socketId));
+    effects.disconnect(name("a socket id", socketId));
   }
 
-  /** Shows a state of the topic to all members. They get it whole at first, and then only changes. */
+  /**
+   * Shows a state of the topic to all members, a JSON object. They get it whole at first (`room_state`), and then only changes
+   * (`room_diff`). A field that is null counts as absent. It needs a channel with a `room`.
+   */
   publishState(state: object): void {
     effects.publishState(objectText("a published state", state));
   }
 
-  /** Calls `tick` at this period, in milliseconds. 0 ends the ticks. */
+  /** Calls `tick` at this period, in milliseconds, at least 10. 0 ends the ticks. It needs a channel with a `room`. */
   tick(milliseconds: number): void {
-    effects.tick(count("a period", milliseconds));
+    effects.tick(duration("a period", milliseconds, U32_MAX));
   }
 
   /** The presences of this topic, without the effects of the running callback. */
@@ -90,9 +115,9 @@ export class Topic<R = any> {
 
 /** A member of a topic: one client's membership. */
 export class Socket<S = any, R = any> extends Topic<R> {
-  /** The member's number. */
+  /** The member's number. No other member has it while the host runs. */
   readonly id: number;
-  /** The ref of the client's message, for a later `reply`. */
+  /** The ref of the client's message, for a later `reply`. It can be kept in the state. Only a message with a ref has one. */
   readonly ref: string | undefined;
   #state: CallState<S>;
 
@@ -124,42 +149,51 @@ export class Socket<S = any, R = any> extends Topic<R> {
 
   /** Like `broadcastDroppable`, without this member. */
   broadcastFromDroppable(key: string, event: string, payload: object = {}): void {
-    droppable.broadcastFromDroppable(text("a key", key), event, packObject(event, payload));
+    droppable.broadcastFromDroppable(name("a key", key), event, packObject(event, payload));
   }
 
   /** Calls this member's `info` after the messages that wait in its queue. */
   sendSelf(event: string, payload: unknown = {}): void {
-    effects.sendSelf(text("an event", event), pack(payload));
+    effects.sendSelf(name("an event", event), pack(payload));
   }
 
-  /** Calls this member's `info` after a time in milliseconds. Returns the timer's number. */
+  /**
+   * Calls this member's `info` after a time in milliseconds, at least 10. Returns the timer's number. A member has at most 16 timers,
+   * which end with it.
+   */
   sendAfter(milliseconds: number, event: string, payload: unknown = {}): number {
-    return Number(effects.sendAfter(count("a time", milliseconds), text("an event", event), pack(payload)));
+    return Number(effects.sendAfter(count("a time", milliseconds), name("an event", event), pack(payload)));
   }
 
-  /** Cancels a timer. */
+  /** Cancels a timer. If it has fired, nothing happens. */
   cancel(timer: number): void {
     effects.cancel(count("a timer", timer));
   }
 
-  /** Gives this member's `info` the broadcasts of another topic. */
+  /**
+   * Gives this member's `info` the broadcasts of another topic, with the source `topic`. It must be a topic of this plugin, or be
+   * granted by `plugins.NAME.read`. A member subscribes to at most 64 topics.
+   */
   subscribe(topic: string): void {
-    effects.subscribe(text("a topic", topic));
+    effects.subscribe(name("a topic", topic));
   }
 
   /** Ends a subscription. */
   unsubscribe(topic: string): void {
-    effects.unsubscribe(text("a topic", topic));
+    effects.unsubscribe(name("a topic", topic));
   }
 
-  /** Answers an earlier message of this member, whose `socket.ref` was kept. */
+  /** Answers an earlier message of this member, whose `socket.ref` was kept. A message may be answered more than once. */
   reply(ref: string, response: unknown, status: string = "ok"): void {
-    effects.reply(text("a ref", ref), { status: text("a status", status), payload: pack(response) });
+    effects.reply(text("a ref", ref), { status: name("a status", status), payload: pack(response) });
   }
 
-  /** Puts this member on a seat of the topic. The host keeps it for a grace period if the connection drops. */
-  takeSeat(name: string, graceMs: number): void {
-    effects.takeSeat(text("a seat", name), count("a grace period", graceMs));
+  /**
+   * Puts this member on a seat of the topic, such as a user's name. A member has one seat. If its connection drops, the host keeps the
+   * seat for a grace period in milliseconds, at most a day. `seat` is told each change. It needs a channel with a `room`.
+   */
+  takeSeat(seat: string, graceMs: number): void {
+    effects.takeSeat(name("a seat", seat), duration("a grace period", graceMs, DAY_MS));
   }
 
   /** Gives up this member's seat. */
@@ -167,19 +201,22 @@ export class Socket<S = any, R = any> extends Topic<R> {
     effects.leaveSeat();
   }
 
-  /** Tracks this member's presence under a key. */
+  /**
+   * Tracks this member's presence under a key, with a meta of at most 4 KiB. A member has at most 16 presences, each under another key.
+   * They end with the member.
+   */
   track(key: string, meta: object = {}): void {
-    presence.track(text("a key", key), objectText("a meta", meta));
+    presence.track(name("a key", key), objectText("a meta", meta));
   }
 
-  /** Replaces the meta of this member under a key. */
+  /** Replaces the meta of this member under a key. If it isn't tracked under that key, this is a fault. */
   updatePresence(key: string, meta: object): void {
-    presence.update(text("a key", key), objectText("a meta", meta));
+    presence.update(name("a key", key), objectText("a meta", meta));
   }
 
   /** Ends this member's presence under a key. */
   untrack(key: string): void {
-    presence.untrack(text("a key", key));
+    presence.untrack(name("a key", key));
   }
 
   /** Sends all presences of the topic to this member's client, as `presence_state`. */
@@ -207,12 +244,17 @@ export class Socket<S = any, R = any> extends Topic<R> {
     return JSON.parse(hostMember.connectParams());
   }
 
+  /** The ref of the client's join, as JSON: for example `"1"` with its quotes, or `null`. */
+  get joinRef(): string {
+    return hostMember.joinRef();
+  }
+
   /** `websocket` or `longpoll`. */
   get transport(): string {
     return hostMember.transport();
   }
 
-  /** The request headers that start with `x-`. */
+  /** The request headers that start with `x-`, with names in lower case. */
   get xHeaders(): [string, string][] {
     return hostMember.xHeaders();
   }

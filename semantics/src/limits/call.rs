@@ -48,7 +48,7 @@ pub fn limit_key(name: &str, limit: impl fmt::Display) -> String {
 impl Default for CallLimits {
     fn default() -> Self {
         Self {
-            cpu: Duration::from_millis(50),
+            cpu: Duration::from_millis(500),
             init_cpu: Duration::from_millis(500),
             wall: Duration::from_secs(5),
             memory_bytes: 64 << 20,

@@ -1,6 +1,6 @@
 // What the types of bennu-client allow and refuse. An expected error that doesn't occur is an error of its own.
 
-import { RoomState } from "bennu-client";
+import { recover, RoomState } from "bennu-client";
 import { PushError, useChannel, useEvent, usePresence, useRoom, useRoomField, type Channel } from "bennu-client/react";
 import { Socket } from "phoenix";
 
@@ -18,6 +18,9 @@ export async function typed(): Promise<void> {
   const game: Channel<Game> = useChannel<Game>("game:1");
   useChannel<Chat>("room:lobby", () => ({ user: "ada" }));
   useChannel<Chat>(null);
+  useChannel<Chat>("room:lobby", { user: "ada" }, { onMissed: () => location.reload() });
+  // @ts-expect-error: no such option
+  useChannel<Chat>("room:lobby", { user: "ada" }, { onMiss: () => {} });
   // @ts-expect-error: a parameter of another type
   useChannel<Chat>("room:lobby", { user: 1 });
   // @ts-expect-error: a parameter is missing

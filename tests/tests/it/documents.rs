@@ -10,7 +10,7 @@ use bennu_tests::{bennu, places};
 use tempfile::TempDir;
 
 /// Every table of keys: the document, the heading of the table, and a configuration in which `KEY` stands for one key.
-const TABLES: [(&str, &str, &str); 8] = [
+const TABLES: [(&str, &str, &str); 9] = [
     ("configuration.md", "## The file", "KEY"),
     ("configuration.md", "## `[api]`", "[api]\nKEY"),
     ("configuration.md", "## `[reload]`", "[reload]\nKEY"),
@@ -18,6 +18,7 @@ const TABLES: [(&str, &str, &str); 8] = [
     ("configuration.md", "### `token`", "[mounts.\"/socket\".token]\nKEY\nsalt = \"s\""),
     ("configuration.md", "### `jwt`", "[mounts.\"/socket\".jwt]\nKEY\njwks = \"keys.json\""),
     ("configuration.md", "## `[plugins.NAME]`", "[plugins.chat]\nKEY"),
+    ("projects.md", "## `[build.NAME]`", "[build.chat]\nKEY"),
     ("limits.md", "# Limits", "[limits]\nKEY"),
 ];
 

@@ -28,7 +28,7 @@ const FILES: [&str; 6] = [
 const MATCHES: [&str; 3] =
     ["host/src/channel/member/effects.rs", "semantics/src/effect.rs", "world/src/world/effects.rs"];
 
-const FOLDERS: [&str; 7] = ["bench", "guest/src", "host/src", "kit/src", "semantics/src", "world/src", "xtask"];
+const FOLDERS: [&str; 6] = ["bench", "guest/src", "host/src", "semantics/src", "world/src", "xtask"];
 
 fn read(root: &Path, file: &str) -> Result<String> {
     Ok(code(&std::fs::read_to_string(root.join(file))?))

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use bennu::contract::Identity;
+use bennu::kit::{Join, Stage, StageSetup};
 use bennu::server::Config;
-use bennu_kit::{Join, Stage, StageSetup};
 use bennu_tests::places;
 use serde_json::json;
 

@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use bennu_tests::{bennu, eventually, places};
+use bennu_tests::{bennu, places};
 use rustix::process::{Pid, Signal, kill_process};
 
 const SCRIPT: &str = r#"
@@ -64,31 +64,33 @@ fn scripts_are_played_by_the_command() -> Result<()> {
 }
 
 #[test]
-fn the_help_and_the_exit_status_are_those_of_the_kit() -> Result<()> {
+fn the_help_has_the_language_and_missing_arguments_are_named() -> Result<()> {
     let home = tempfile::tempdir()?;
     let help = bennu(home.path(), &["test", "--help"])?;
     ensure!(help.code == Some(0) && help.errors.is_empty(), "{help:?}");
-    for words in ["Usage: bennu test [OPTIONS] <FILE.wasm> <SCRIPT>...", "BENNU_LOG", "clock + 5s"] {
+    for words in ["Usage: bennu test [OPTIONS] [PLUGIN] [SCRIPT]...", "BENNU_LOG", "clock + 5s"] {
         ensure!(help.output.contains(words), "{words} isn't in:\n{}", help.output);
     }
-    let incomplete = bennu(home.path(), &["test"])?;
-    ensure!(incomplete.code == Some(2) && incomplete.errors.contains("<FILE.wasm>"), "{incomplete:?}");
-    let general = bennu(home.path(), &["help", "test"])?;
-    ensure!(general.code == Some(0) && general.output.contains("bennu test --help"), "{general:?}");
+    let incomplete = bennu(home.path(), &["test", "chat.wasm"])?;
+    ensure!(
+        incomplete.code == Some(1) && incomplete.errors.contains("`bennu test chat.wasm SCRIPT`"),
+        "{incomplete:?}"
+    );
     Ok(())
 }
 
+/// The command needs no other file beside the binary.
 #[test]
-fn the_error_about_a_missing_kit_has_its_expected_path() -> Result<()> {
+fn the_binary_alone_plays_scripts() -> Result<()> {
     // A hard link must be in the same file system as its target, so the directory is in the target directory.
     let home = tempfile::tempdir_in(places::target()?)?;
     let alone = home.path().join("bennu");
     fs::hard_link(places::binary()?, &alone)?;
-    let ended = Command::new(&alone).args(["test", "--help"]).output()?;
-    let errors = String::from_utf8_lossy(&ended.stderr);
-    let place = home.path().join("bennu-kit").display().to_string();
-    ensure!(ended.status.code() == Some(1) && ended.stdout.is_empty(), "{ended:?}");
-    ensure!(errors.contains(&place) && errors.contains("doesn't exist"), "{errors}");
+    fs::write(home.path().join("a.script"), SCRIPT)?;
+    let mut command = Command::new(&alone);
+    command.arg("test").arg(places::guest_file("naughty")?).arg("a.script").current_dir(home.path());
+    let ended = command.env("XDG_CACHE_HOME", places::cache_home()?).env_remove("BENNU_LOG").output()?;
+    ensure!(ended.status.success() && ended.stdout == b"ok      a.script\n", "{ended:?}");
     Ok(())
 }
 
@@ -102,7 +104,7 @@ fn with_a_script_from_a_pipe() -> Result<Command> {
 }
 
 #[test]
-fn the_kit_inherits_the_standard_streams_of_the_command() -> Result<()> {
+fn a_script_may_come_from_a_pipe() -> Result<()> {
     let mut process = with_a_script_from_a_pipe()?.spawn()?;
     process.stdin.take().context("standard input")?.write_all(SCRIPT.as_bytes())?;
     let ended = process.wait_with_output()?;
@@ -110,18 +112,12 @@ fn the_kit_inherits_the_standard_streams_of_the_command() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-async fn a_signal_to_the_command_ends_the_kit() -> Result<()> {
-    // The kit waits for the rest of its script.
+#[test]
+fn a_signal_ends_the_command() -> Result<()> {
+    // The command waits for the rest of its script.
     let mut process = with_a_script_from_a_pipe()?.spawn()?;
-    let executable = format!("/proc/{}/exe", process.id());
-    eventually("the kit has replaced the command", async || {
-        let name = fs::read_link(&executable)?;
-        Ok(name.ends_with("bennu-kit").then_some(()))
-    })
-    .await?;
     kill_process(Pid::from_child(&process), Signal::TERM)?;
-    let status = eventually("the kit ends", async || Ok(process.try_wait()?)).await?;
+    let status = process.wait()?;
     ensure!(status.signal() == Some(Signal::TERM.as_raw()), "{status}");
     Ok(())
 }

@@ -10,7 +10,7 @@ use crate::imports;
 use crate::tidy::sources;
 
 /// Each top-level module with the modules that it may import. All modules are listed.
-const MODULES: [(&str, &[&str]); 19] = [
+const MODULES: [(&str, &[&str]); 21] = [
     ("files", &[]),
     ("protocol", &[]),
     ("timing", &[]),
@@ -55,6 +55,8 @@ const MODULES: [(&str, &[&str]); 19] = [
         ],
     ),
     ("terminal", &["contract", "server"]),
+    ("kit", &["protocol", "contract", "pubsub", "routes", "plugin", "channel", "socket", "server", "store", "entries"]),
+    ("project", &["plugin", "server"]),
     // The binary. It uses the library as the crate `bennu`.
     ("commands", &[]),
 ];

@@ -117,6 +117,20 @@ async fn replayed_transcripts_of_phoenix_differ_only_as_listed() -> Result<()> {
     replay_all(places::guest("reference")?, places::guest("reference-gate")?).await
 }
 
+/// The transcript of Supabase Realtime was not recorded. It was written from the sources of its server.
+#[tokio::test]
+async fn the_transcript_of_supabase_realtime_has_no_difference() -> Result<()> {
+    let root = places::workspace()?;
+    let text = std::fs::read_to_string(root.join("tests/transcripts/supabase-realtime.jsonl"))?;
+    let script = std::fs::read(root.join("guest-examples/realtime/realtime.ts"))?;
+    let setup = Setup::new()
+        .file("plugins/realtime.ts", script)
+        .config("[mounts.\"/realtime/v1\"]\nserializer = \"supabase\"\n");
+    let differ = replay_on_several_hosts(&setup, transcript::read(&text)?).await?;
+    ensure!(differ.is_empty(), "{differ:#?}");
+    Ok(())
+}
+
 /// Replays every transcript against a host with these builds of the reference channel and of its gatekeeper.
 pub(crate) async fn replay_all(reference_plugin: Vec<u8>, gatekeeper: Vec<u8>) -> Result<()> {
     let root = places::workspace()?;

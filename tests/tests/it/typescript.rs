@@ -12,7 +12,7 @@ async fn host(file: &str, source: &str) -> Result<TestHost> {
 }
 
 const COUNTER: &str = r#"
-import { channel, entries, plugin, refuse, stop, store, type Socket } from "bennu";
+import { channel, entries, plugin, refuse, reply, stop, store, topics, type Socket } from "bennu";
 
 interface Member { name: string; count: number }
 
@@ -52,6 +52,16 @@ export default plugin({
         const all = entries.list({ prefix: "a/", reverse: true });
         return { all, removed: entries.deleteRange({ prefix: "a/" }), left: entries.list() };
       },
+      raw(_: unknown) {
+        store.putBytes("raw", new Uint8Array([0, 255]));
+        entries.putBytes("raw", new Uint8Array([1]));
+        const lists = [store.listBytes({ prefix: "raw" }), entries.listBytes()].map((list) => list.map(([key, value]) => [key, ...value]));
+        const many = entries.getMany(["none", "many"].filter((key) => key !== "many" || !entries.putMany([["many", 7]])));
+        return { lists, one: [...store.getBytes("raw")!], none: entries.getBytes("none") ?? null, many: many.map((value) => value ?? null) };
+      },
+      look: () => ({ all: topics.presences("count:1"), one: topics.presence("count:1", "x"), count: topics.count("count:1") }),
+      busy: () => reply("busy", { later: true }),
+      last: () => stop("done", reply("gone", {})),
       later: ({ ms }: any, socket: Socket) => ({ timer: typeof socket.sendAfter(ms, "rang", { ms }) }),
       bye: () => stop("done", { bye: true }),
       nothing: () => {},
@@ -93,13 +103,19 @@ async fn a_channel_in_typescript_has_all_of_a_channels_callbacks() -> Result<()>
         alice < ok {"list": [["k", {"ü": "🐬"}], ["k2", [{"ü": "🐬"}]]], "one": {"ü": "🐬"}, "none": null}
         alice > entries
         alice < ok {"all": [["a/2", "two"], ["a/1", {"ü": 1}]], "removed": 2, "left": [["b", null]]}
+        alice > raw
+        alice < ok {"lists": [[["raw", 0, 255]], [["b", 110, 117, 108, 108], ["raw", 1]]], "one": [0, 255], "none": null, "many": [null, 7]}
+        alice > look
+        alice < ok {"all": {}, "one": [], "count": 2}
+        alice > busy
+        alice < reply busy {"later": true}
         alice > later {"ms": 20}
         alice < ok {"timer": "number"}
         alice < rang {"ms": 20, "source": "self"}
         alice > refused
         alice < error {"reason": "no"}
         alice > wink
-        alice < error {"reason": "unknown event wink"}
+        alice < error {"reason": "unknown event \"wink\""}
         alice > user
         alice < ok {"user": null, "transport": "websocket", "id": true}
         alice > sit
@@ -255,10 +271,13 @@ fn check_and_test_take_scripts() -> Result<()> {
 }
 
 #[test]
-fn the_documentation_shows_the_tested_example() -> Result<()> {
+fn the_documentation_shows_the_templates() -> Result<()> {
     let workspace = places::workspace()?;
-    let example = fs::read_to_string(workspace.join("sdk/typescript/examples/chat.ts"))?;
-    let page = fs::read_to_string(workspace.join("docs/typescript.md"))?;
-    ensure!(page.contains(&format!("```ts\n{example}```")), "docs/typescript.md shows another chat than {example}");
+    for (document, file) in [("typescript.md", "chat.ts"), ("testing.md", "chat.test.ts")] {
+        let template = fs::read_to_string(workspace.join("templates/files/chat").join(file))?;
+        let shown = template.replace("{{name}}", "chat");
+        let page = fs::read_to_string(workspace.join("docs").join(document))?;
+        ensure!(page.contains(&format!("```ts\n{shown}```")), "docs/{document} shows another {file} than {shown}");
+    }
     Ok(())
 }

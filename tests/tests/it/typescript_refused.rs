@@ -88,7 +88,7 @@ async fn a_script_with_a_mistake_is_refused_with_its_place() -> Result<()> {
 }
 
 /// The event, and a part of the fault's text.
-const FAULTS: [(&str, &str); 10] = [
+const FAULTS: [(&str, &str); 14] = [
     ("error", "TypeError: not a function; in helper (faulty.ts:4:"),
     ("thrown", "\"text\" was thrown"),
     ("endless", "the call ran for more than"),
@@ -99,6 +99,10 @@ const FAULTS: [(&str, &str); 10] = [
     ("array", "TypeError: the payload of `news` must be an object, and not an array; in array (faulty.ts:14:"),
     ("cycle", "TypeError: circular reference"),
     ("answer", "function is not a JSON value"),
+    ("long", "RangeError: an event has at most 255 bytes; in long (faulty.ts:18:"),
+    ("key", "TypeError: a key must be a string, and not number; in key (faulty.ts:19:"),
+    ("timer", "TypeError: a time must be a whole number, and not 1.5; in timer (faulty.ts:20:"),
+    ("grace", "RangeError: a grace period is at most 86400000 ms; in grace (faulty.ts:21:"),
 ];
 
 const FAULTY: &str = r#"import { channel, plugin, type Socket } from "bennu";
@@ -118,6 +122,10 @@ const faulty = channel({ onFault: "keep", state: { n: 0 }, on: {
   promise: async () => ({}),
   cycle: () => { const a: any = {}; a.a = a; return a; },
   answer: () => (() => 1),
+  long: (_: unknown, socket) => { socket.push("ü".repeat(128)); },
+  key: (_: unknown, socket) => { socket.track(1 as any); },
+  timer: (_: unknown, socket) => { socket.sendAfter(1.5, "late"); },
+  grace: (_: unknown, socket) => { socket.takeSeat("me", 1e9); },
   fine: (_: unknown, socket) => ({ n: ++socket.state.n }),
 } });
 

@@ -122,6 +122,15 @@ async fn the_commands_of_the_page_about_the_api_work() -> Result<()> {
 }
 
 #[tokio::test]
+async fn the_commands_of_the_page_about_projects_work() -> Result<()> {
+    let host = TestHost::start(&["echo"]).await?;
+    walk(&host, &read("projects.md")?).await?;
+    ensure!(host.home().join("my-app/plugins/my-app.ts").is_file());
+    host.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_commands_of_the_page_about_testing_work() -> Result<()> {
     let guests = ["chat", "naughty", "counter"];
     let host = TestHost::start(&guests).await?;

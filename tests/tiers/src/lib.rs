@@ -58,6 +58,8 @@ pub enum Suite {
     Clients,
     /// The example pages, and the hooks for React.
     Browser,
+    /// The packages that carry the executable.
+    Packages,
     /// The tests of the binary again, while other processes use all processors.
     Loaded,
     /// The documentation of every crate.
@@ -68,7 +70,7 @@ pub enum Suite {
 
 impl Suite {
     /// All suites, in the order in which they run. The first one also compiles the tests of the others.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Lint,
         Self::Guests,
         Self::Host,
@@ -76,14 +78,23 @@ impl Suite {
         Self::Phoenix,
         Self::Clients,
         Self::Browser,
+        Self::Packages,
         Self::Loaded,
         Self::Docs,
         Self::Bench,
     ];
 
     /// The suites that need the plugins as components.
-    pub const WITH_PLUGINS: [Self; 7] =
-        [Self::Lint, Self::Host, Self::Phoenix, Self::Clients, Self::Browser, Self::Loaded, Self::Bench];
+    pub const WITH_PLUGINS: [Self; 8] = [
+        Self::Lint,
+        Self::Host,
+        Self::Phoenix,
+        Self::Clients,
+        Self::Browser,
+        Self::Packages,
+        Self::Loaded,
+        Self::Bench,
+    ];
 
     /// The name on the command line.
     #[must_use]
@@ -96,6 +107,7 @@ impl Suite {
             Self::Phoenix => "phoenix",
             Self::Clients => "clients",
             Self::Browser => "browser",
+            Self::Packages => "packages",
             Self::Loaded => "loaded",
             Self::Docs => "docs",
             Self::Bench => "bench",
@@ -113,6 +125,7 @@ impl Suite {
             Self::Phoenix => "The official Phoenix client in Node",
             Self::Clients => "Clients by other authors, from npm, PyPI and crates.io",
             Self::Browser => "The example pages and the hooks for React in Chromium",
+            Self::Packages => "The packages for npm and PyPI that carry the executable, installed from their files",
             Self::Loaded => "The tests of the binary again, while other processes use all processors",
             Self::Docs => "The documentation of every crate, and the targets of its links",
             Self::Bench => "Every benchmark once, to check that it works and not how fast it is",
@@ -123,7 +136,7 @@ impl Suite {
     #[must_use]
     pub const fn tier(self) -> Tier {
         match self {
-            Self::Clients | Self::Loaded | Self::Docs | Self::Bench => Tier::Full,
+            Self::Clients | Self::Packages | Self::Loaded | Self::Docs | Self::Bench => Tier::Full,
             _ => Tier::Usual,
         }
     }
@@ -137,7 +150,7 @@ struct Rounds {
 }
 
 /// All tests whose number of rounds depends on the tier.
-const ROUNDS: [Rounds; 19] = [
+const ROUNDS: [Rounds; 22] = [
     // Damaged input for readers of bytes that a client sends.
     Rounds { test: "protocol::noise", usual: 20_000, full: 2_000_000 },
     Rounds { test: "protocol::v2", usual: 20_000, full: 2_000_000 },
@@ -149,17 +162,20 @@ const ROUNDS: [Rounds; 19] = [
     Rounds { test: "entries::calls", usual: 500, full: 20_000 },
     Rounds { test: "jobs::agenda", usual: 500, full: 20_000 },
     Rounds { test: "pubsub::droppables", usual: 2_000, full: 100_000 },
+    Rounds { test: "history::model", usual: 60, full: 3_000 },
     Rounds { test: "entries::journal", usual: 100, full: 5_000 },
     Rounds { test: "entries::published", usual: 40, full: 4_000 },
     Rounds { test: "entries::evict", usual: 50, full: 2_000 },
     // Clients that read at random speeds.
     Rounds { test: "phoenix::entries", usual: 2, full: 60 },
+    Rounds { test: "phoenix::recover", usual: 300, full: 3_000 },
     Rounds { test: "rollback::model", usual: 50, full: 2_000 },
     // A process that is killed while it writes, and power losses.
     Rounds { test: "store::kill", usual: 10, full: 50 },
     Rounds { test: "store::crash", usual: 20, full: 200 },
     Rounds { test: "store::log_faults", usual: 10, full: 5_000 },
     Rounds { test: "schedules::kill", usual: 5, full: 50 },
+    Rounds { test: "phoenix::recover_kill", usual: 4, full: 50 },
     Rounds { test: "storage::kill", usual: 10, full: 50 },
 ];
 

@@ -50,7 +50,7 @@ impl Fetching {
 fn fetch(suites: &[Suite]) -> Result<Fetched> {
     let wants = |some: &[Suite]| suites.iter().any(|suite| some.contains(suite));
     let toolchain = wants(&Suite::WITH_PLUGINS).then(Toolchain::find).transpose()?;
-    if wants(&[Suite::Phoenix, Suite::Clients, Suite::Browser]) {
+    if wants(&[Suite::Phoenix, Suite::Clients, Suite::Browser, Suite::Packages]) {
         node::install(&places::root().join("tests"))?;
     }
     if wants(&[Suite::Clients]) {

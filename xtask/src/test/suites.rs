@@ -14,7 +14,7 @@ use super::fetched::{Fetched, Fetching};
 use crate::lints::linted;
 use crate::process::{self, cargo, run as start};
 use crate::step::{failed, step};
-use crate::{bench, chromium, guests, node, page, places};
+use crate::{bench, chromium, guests, node, package, page, places};
 
 /// The state that suites share: the tier, the fetched dependencies, whether the host is built, and the number of tests so
 /// far.
@@ -38,6 +38,9 @@ impl SuiteRun {
     /// Runs tests and counts them.
     fn tests(&mut self, what: &str, mut command: Command) -> Result<()> {
         command.env(VARIABLE, self.tier.name());
+        if let Some(toolchain) = &self.fetched()?.toolchain {
+            command.envs(toolchain.variables().map(|(_, variable, value)| (variable, value)));
+        }
         step(what, || count::run(&mut command, &mut self.counts))
     }
 
@@ -101,6 +104,13 @@ pub(super) fn run(suite: Suite, run: &mut SuiteRun) -> Result<()> {
             let mut tests = node_tests("browser")?;
             tests.env(chromium::VARIABLE, chromium);
             run.tests("the browser's tests", tests)
+        }
+        Suite::Packages => {
+            run.build()?;
+            run.fetched()?;
+            let host = places::target().join("debug").join("bennu").with_extension(EXE_EXTENSION);
+            package::pack(&host)?;
+            run.tests("the tests of the packages", node_tests("packages")?)
         }
         Suite::Loaded => {
             run.build()?;
@@ -232,6 +242,7 @@ fn with_the_built(command: &mut Command) {
     command.env("BENNU_GUESTS", places::quick_guests());
     command.env("BENNU_CLIENTS", places::clients());
     command.env("BENNU_PAGES", places::pages());
+    command.env("BENNU_PACKAGES", places::packages());
     command.env("BENNU_SCREENSHOTS", target.join("screenshots"));
 }
 

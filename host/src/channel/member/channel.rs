@@ -67,6 +67,8 @@ pub struct Channel {
     pub(in crate::channel::member) is_ending_queued: AtomicBool,
     /// Whether it still counts among the channels of the host.
     is_counted: AtomicBool,
+    /// Whether its client asked for recovery, and gets the numbers of broadcasts.
+    has_numbers: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -161,6 +163,7 @@ impl Channel {
             is_fault_queued: AtomicBool::new(false),
             is_ending_queued: AtomicBool::new(false),
             is_counted: AtomicBool::new(true),
+            has_numbers: AtomicBool::new(false),
             state: Mutex::new(State {
                 phase: Phase::Joining,
                 assigns: Saved::default(),
@@ -263,6 +266,21 @@ impl Channel {
             callback,
         };
         (call, state.assigns.clone())
+    }
+
+    /// Whether its client gets the numbers of broadcasts. It is set before the member is subscribed, under locks that a
+    /// delivery takes later. So it may be relaxed.
+    pub(in crate::channel::member) fn has_numbers(&self) -> bool {
+        self.has_numbers.load(Ordering::Relaxed)
+    }
+
+    pub(in crate::channel::member) fn set_has_numbers(&self) {
+        self.has_numbers.store(true, Ordering::Relaxed);
+    }
+
+    /// Its topic's audience, while it is a member.
+    pub(in crate::channel::member) fn audience(&self) -> Option<Arc<Audience>> {
+        self.lock().subscription.as_ref().map(|subscription| Arc::clone(subscription.audience()))
     }
 
     /// Its committed state, if it is a member and must not be rolled back.

@@ -65,7 +65,7 @@ impl<'a> EffectScope<'a> {
     /// Sends an event to the members of any topic.
     fn publish(&self, topic: Topic, key: Option<&str>, event: ByteString, payload: Payload, except: Except) {
         let droppable = key.map(|key| DropKey::of(&topic, &event, key));
-        self.topics.services.pubsub.broadcast(Broadcast { topic, event, payload, except, droppable });
+        self.topics.services.pubsub.broadcast(Broadcast { topic, event, payload, except, droppable, number: None });
     }
 
     /// Carries out an effect on the topic's room. [`Need::Room`] has checked that there is one.

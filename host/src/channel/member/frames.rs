@@ -1,9 +1,11 @@
 //! Frames to a member's own client.
 
+use std::num::NonZeroU64;
+
 use super::channel::Channel;
 use crate::contract::Reply;
-use crate::protocol::{Frame, Outbound, Payload, Ref, To};
-use crate::pubsub::Audience;
+use crate::protocol::{Frame, Outbound, Payload, Ref, To, event};
+use crate::pubsub::{Audience, Position, binary_number_frame, position_payload};
 
 /// The way of a member's own frames: in the order of the topic's frames if it has an audience, or directly to the outbox.
 #[derive(Clone, Copy)]
@@ -27,6 +29,37 @@ impl<'a> Frames<'a> {
     pub(in crate::channel::member) fn encode_push(self, event: &str, payload: &Payload) -> Option<Frame> {
         let (join_ref, topic) = (self.channel.mark(), self.channel.topic());
         encode(self.channel, Outbound::Push { join_ref, topic, event, payload })
+    }
+
+    /// The same for an event with a number in its topic's history, if it has one.
+    pub(in crate::channel::member) fn encode_numbered(
+        self,
+        number: Option<NonZeroU64>,
+        event: &str,
+        payload: &Payload,
+    ) -> Option<Frame> {
+        let Some(number) = number else { return self.encode_push(event, payload) };
+        let (join_ref, topic) = (self.channel.mark(), self.channel.topic());
+        encode(self.channel, Outbound::Numbered { join_ref, number, topic, event, payload })
+    }
+
+    /// The message that goes before the frame of a numbered event with bytes, and has the event's number.
+    pub(in crate::channel::member) fn number_before(
+        self,
+        number: Option<NonZeroU64>,
+        payload: &Payload,
+    ) -> Option<Frame> {
+        let number = number.filter(|_| matches!(payload, Payload::Binary(_)))?;
+        binary_number_frame(&self.channel.member.topic, number)
+    }
+
+    /// The message that tells a client its position in the topic's history.
+    pub(in crate::channel::member) fn encode_position(
+        self,
+        position: Position,
+        recovered: Option<bool>,
+    ) -> Option<Frame> {
+        self.encode_push(event::HISTORY, &position_payload(position, recovered))
     }
 
     pub(in crate::channel::member) fn reply(self, reference: &Ref, reply: &Reply) {

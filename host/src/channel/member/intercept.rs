@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::channel::{Channel, Connection};
+use super::ending::log_fault;
 use super::event::MemberEvent;
 use super::frames::Frames;
-use crate::channel::turn::{Saved, upgrade_state};
+use crate::channel::turn::{Failed, Saved, upgrade_state};
 use crate::contract::{Decision, Fault, Message, Part, Passing, Recipient, Source};
-use crate::pubsub::{Audience, Broadcast, Deferred, Encoded, Interceptor};
+use crate::pubsub::{Audience, Broadcast, Deferred, Encoded, Handling, Interceptor, Position};
 use crate::routes::{Route, RouteTable};
 
 /// The most members that one call of `handle_out` decides about.
@@ -30,23 +31,27 @@ impl Intercepts {
 }
 
 impl Interceptor for Intercepts {
-    fn intercept(&self, broadcast: &Broadcast, audience: &Arc<Audience>) -> Option<Deferred> {
+    fn intercept(&self, broadcast: &Broadcast, audience: &Arc<Audience>) -> Handling {
         let routes = self.routes.current();
-        let route = routes.find(broadcast.topic.as_str())?;
+        let Some(route) = routes.find(broadcast.topic.as_str()) else { return Handling::default() };
         let intercepts = route.spec.intercepts.iter().any(|event| **event == *broadcast.event);
-        intercepts
-            .then(|| -> Deferred { Box::pin(let_through(Arc::clone(route), broadcast.clone(), Arc::clone(audience))) })
+        let deferred = intercepts
+            .then(|| -> Deferred { Box::pin(let_through(Arc::clone(route), broadcast.clone(), Arc::clone(audience))) });
+        Handling { deferred, history: route.spec.history }
     }
 }
 
-async fn let_through(route: Arc<Route>, broadcast: Broadcast, audience: Arc<Audience>) {
+async fn let_through(route: Arc<Route>, mut broadcast: Broadcast, audience: Arc<Audience>) {
+    // The future was made before the audience gave the broadcast its number.
+    let numbered = audience.running_number().map(|number| Broadcast { number: Some(number), ..broadcast.clone() });
+    broadcast.number = None;
     let channels: Vec<Arc<Channel>> = audience
         .members_present()
         .into_iter()
         .filter_map(|member| member.downcast::<Channel>().ok())
         .filter(|channel| !broadcast.except.leaves_out(channel.member.id))
         .collect();
-    let mut encoded = Encoded::new(&broadcast);
+    let (mut plain, mut numbered) = (Encoded::new(&broadcast), numbered.as_ref().map(Encoded::new));
     let mut searches_left = FAULTS_MAX;
     for chunk in channels.chunks(CHUNK) {
         // A chunk with a fault is halved, down to the member that causes the fault.
@@ -55,7 +60,8 @@ async fn let_through(route: Arc<Route>, broadcast: Broadcast, audience: Arc<Audi
             match decide(&route, &broadcast, part).await {
                 Ok(decisions) => {
                     for (channel, decision) in decisions {
-                        deliver(channel, &broadcast, &audience, &mut encoded, decision);
+                        let encoded = numbered.as_mut().filter(|_| channel.has_numbers()).unwrap_or(&mut plain);
+                        deliver(channel, &audience, encoded, decision);
                     }
                 }
                 Err(fault) if part.len() <= 1 || searches_left == 0 => {
@@ -71,6 +77,40 @@ async fn let_through(route: Arc<Route>, broadcast: Broadcast, audience: Arc<Audi
                 }
             }
         }
+    }
+}
+
+/// Delivers broadcasts that a member's client has missed, in order, and then tells it its position. Later broadcasts of the
+/// topic wait for it.
+///
+/// After a fault, the client is told that it has missed something. If the fault ended the member, as for a live broadcast,
+/// the client would join again from the same position, and get the same fault.
+pub(super) async fn replay(route: Arc<Route>, channel: Arc<Channel>, missed: Vec<Broadcast>, position: Position) {
+    let Some(audience) = channel.audience() else { return };
+    let mut recovered = true;
+    for broadcast in missed {
+        let mut encoded = Encoded::new(&broadcast);
+        if !route.spec.intercepts.iter().any(|event| **event == *broadcast.event) {
+            deliver(&channel, &audience, &mut encoded, Decision::Pass);
+            continue;
+        }
+        match decide(&route, &broadcast, std::slice::from_ref(&channel)).await {
+            Ok(decisions) => {
+                for (channel, decision) in decisions {
+                    deliver(channel, &audience, &mut encoded, decision);
+                }
+            }
+            Err(fault) => {
+                let failed = Failed { event: Some(&broadcast.event), ..Failed::in_callback("handle_out") };
+                log_fault(&channel, Some(&route), failed, &fault);
+                recovered = false;
+                break;
+            }
+        }
+    }
+    let frames = Frames::new(&channel, None);
+    if let Some(frame) = frames.encode_position(position, Some(recovered)) {
+        frames.deliver(frame);
     }
 }
 
@@ -121,29 +161,28 @@ async fn filter(
     Ok(decisions)
 }
 
-fn deliver(
-    channel: &Arc<Channel>,
-    broadcast: &Broadcast,
-    audience: &Audience,
-    encoded: &mut Encoded<'_>,
-    decision: Decision,
-) {
-    let Broadcast { topic, event, payload, .. } = broadcast;
-    let frame = match decision {
-        Decision::Pass => {
-            let Connection { serializer, deflates, .. } = channel.connection;
-            encoded.frame(serializer, deflates).cloned()
+fn deliver(channel: &Arc<Channel>, audience: &Audience, encoded: &mut Encoded<'_>, decision: Decision) {
+    let Connection { serializer, deflates, .. } = channel.connection;
+    let passed = matches!(decision, Decision::Pass).then(|| encoded.frame(serializer, deflates).cloned()).flatten();
+    let Broadcast { topic, event, payload, number, droppable, .. } = encoded.broadcast();
+    let frames = Frames::new(channel, None);
+    let (frame, before) = match decision {
+        Decision::Pass => (passed, frames.number_before(*number, payload)),
+        Decision::Drop => (None, None),
+        Decision::Replace(payload) => {
+            (frames.encode_numbered(*number, event, &payload), frames.number_before(*number, &payload))
         }
-        Decision::Drop => None,
-        Decision::Replace(payload) => Frames::new(channel, None).encode_push(event, &payload),
         Decision::HandOver => {
             let (topic, event, payload) = (topic.clone(), event.clone(), payload.clone());
             channel.post(MemberEvent::Info(Message { source: Source::Intercept, topic, event, payload }));
-            None
+            (None, None)
         }
     };
-    match (frame, broadcast.droppable) {
-        (Some(frame), None) => Frames::new(channel, None).deliver(frame),
+    match (frame, *droppable) {
+        (Some(frame), None) => match before {
+            None => frames.deliver(frame),
+            Some(before) => channel.connection.outbox.push_both(before, frame),
+        },
         (Some(frame), Some(key)) => {
             audience.send_droppable((channel.member.id, &channel.connection.outbox), &frame, key);
         }

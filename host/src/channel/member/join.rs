@@ -9,6 +9,7 @@ use super::ending::{log_fault, terminate};
 use super::event::MemberEvent;
 use super::frames::{Frames, encode};
 use super::members::{open_room, settle_room};
+use super::recovery::{Since, subscribe_again};
 use crate::channel::room::{entries_to_show, persist, publish_entries, show, show_entries};
 use crate::channel::turn::{Evaluated, Failed, Persisted, PluginCall, RetryDeadline, StateSnapshot, invoke};
 use crate::contract::{Answer, Callback, Ending, Fault, Follows};
@@ -27,6 +28,7 @@ pub(in crate::channel::member) async fn join(channel: &Arc<Channel>, params: Pay
         // The same answer as for a topic without a route: there was never a channel.
         return frames.answer(&Ref::NULL, reference, "error", &Payload::reason("unmatched topic"));
     };
+    let since = route.spec.history.and_then(|_| Since::read(&params));
     match call_join(channel, &route, params).await {
         Ok((Evaluated { answer: Answer::Refuse(response), .. }, _)) => {
             if channel.finish().is_some() {
@@ -35,7 +37,7 @@ pub(in crate::channel::member) async fn join(channel: &Arc<Channel>, params: Pay
         }
         Ok((evaluated, entries)) => {
             // If the connection ended while the store was written, the member has joined, and it ends now.
-            if let Some(ended) = admit(channel, &route, evaluated, entries.as_ref(), reference) {
+            if let Some(ended) = admit(channel, &route, evaluated, (entries.as_ref(), since), reference) {
                 terminate(channel, ended, Ending::Closed).await;
             }
         }
@@ -100,7 +102,7 @@ fn admit(
     channel: &Arc<Channel>,
     route: &Arc<Route>,
     evaluated: Evaluated,
-    published: Option<&EntriesState>,
+    (published, since): (Option<&EntriesState>, Option<Since>),
     reference: &Ref,
 ) -> Option<EndedMember> {
     let Evaluated { assigns, room, entries, effects, answer, is_room_stored, is_stored, .. } = evaluated;
@@ -125,7 +127,7 @@ fn admit(
     state.plugin = Some(Arc::clone(&route.plugin));
     channel.roll_back_late(&state);
     let changes = save_room();
-    let subscription = subscribe(channel, reference, &response);
+    let subscription = subscribe(channel, route, since, (reference, &response));
     let audience = Arc::clone(subscription.audience());
     if let Some(topic) = channel.topic_turns() {
         match published {
@@ -150,8 +152,13 @@ fn admit(
 }
 
 /// Subscribes it to its topic, and sends the reply to its join at the same moment. So the client gets every broadcast
-/// after the reply, and none before it.
-fn subscribe(channel: &Arc<Channel>, reference: &Ref, response: &Payload) -> Subscription {
+/// after the reply, and none before it. If the route keeps a history, the broadcasts that it has missed come first.
+fn subscribe(
+    channel: &Arc<Channel>,
+    route: &Arc<Route>,
+    since: Option<Since>,
+    (reference, response): (&Ref, &Payload),
+) -> Subscription {
     // The reply has the join ref as the client sent it, perhaps null. Later frames carry the mark.
     let (join_ref, to) = (channel.join_ref(), To::Topic(channel.topic()));
     let reply = encode(channel, Outbound::Reply { join_ref, reference, to, status: "ok", payload: response });
@@ -159,8 +166,9 @@ fn subscribe(channel: &Arc<Channel>, reference: &Ref, response: &Payload) -> Sub
         id: channel.member.id,
         serializer: channel.connection.serializer,
         deflates: channel.connection.deflates,
+        has_numbers: since.is_some(),
         outbox: Arc::clone(&channel.connection.outbox),
         member: Arc::clone(channel) as _,
     };
-    channel.services().pubsub.subscribe(&channel.member.topic, &subscriber, reply.as_ref())
+    subscribe_again(channel, route, since, &subscriber, reply.as_ref())
 }

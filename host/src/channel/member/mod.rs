@@ -15,6 +15,7 @@ mod join;
 mod mailbox;
 mod members;
 mod posting;
+mod recovery;
 mod seat;
 mod timers;
 mod topic_subscription;

@@ -8,9 +8,12 @@ mod peer;
 mod wire;
 mod written;
 
-use std::io::stdin;
+use std::fs;
+use std::io::{Write as _, stdin};
+use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use bennu::plugin::blank_types;
 use bennu::terminal::Out;
 use bennu_world::{TURNS_MAX, World};
 use clap::Args;
@@ -22,7 +25,11 @@ use written::Written;
 /// Run the host of a test kit in another language, over JSON lines on standard input and output
 #[derive(Args)]
 #[command(after_help = PROTOCOL)]
-pub(super) struct Kit {}
+pub(super) struct Kit {
+    /// Only print this file in TypeScript with blanks for its types, for a version of Node that can't remove them
+    #[arg(long, value_name = "FILE")]
+    javascript: Option<PathBuf>,
+}
 
 const PROTOCOL: &str = "The client of this command is a test kit with a plugin's callbacks in its own language. Each line is a JSON object:
   > {\"do\": \"routes\", \"routes\": [{\"pattern\": \"room:*\"}]}
@@ -40,6 +47,10 @@ It has no port, no plugin and no clock: the client advances the time. The guide 
 
 impl Kit {
     pub(super) fn run(self) -> Result<()> {
+        if let Some(file) = self.javascript {
+            let source = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+            return Ok(Out.write_all(blank_types(&file.to_string_lossy(), &source)?.as_bytes())?);
+        }
         serve(Wire::new(stdin().lock(), Out))
     }
 }

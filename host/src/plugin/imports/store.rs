@@ -5,6 +5,7 @@ use wasmtime::Result;
 
 use super::super::bindings::bennu::channel::store::{self, Entry, Order};
 use super::super::guest::{Guest, Storage};
+use super::super::repeat;
 use super::waited;
 use crate::contract::{Fault, FaultKind};
 use crate::store::{Direction, Draft, ReadError, Scan};
@@ -20,9 +21,8 @@ impl Guest {
             return Err(Fault::read_only());
         }
         let context = &self.context;
-        Ok(draft.get_or_insert_with(|| {
-            Box::new(context.store.begin_at(&context.origin.owner, context.surroundings.now_ms()))
-        }))
+        let begin = || context.store.begin_at(&context.origin.owner, context.surroundings.now_ms());
+        Ok(draft.get_or_insert_with(|| Box::new(if context.repeats_calls { repeat::draft(begin) } else { begin() })))
     }
 }
 

@@ -347,7 +347,10 @@ impl Library {
 
     /// Publishes the candidates with these names. They don't conflict with other plugins.
     fn publish(&mut self, names: &[String]) {
+        // Each write waits for the disk, so the records of all candidates are written together.
+        self.builds.hold();
         names.iter().for_each(|name| self.note_candidate(name));
+        self.builds.release();
         let Ok(table) = self.table_with(names) else { return };
         if self.one_gatekeeper && table.gatekeepers().names().count() > 1 {
             let names: Vec<&str> = table.gatekeepers().names().map(|name| &**name).collect();
@@ -357,14 +360,10 @@ impl Library {
                 names.join(", ")
             );
         }
-        for name in names {
-            let candidate = self.plugins.get(name).and_then(|entry| entry.candidate.as_ref());
-            // The kind is recorded before the candidate serves. If the host ends in between, the next start knows of
-            // the gatekeeper.
-            if let Some(candidate) = candidate {
-                self.kinds.remember(name, candidate.loaded.anatomy.kind);
-            }
-        }
+        // The kinds are recorded before the candidates serve. If the host ends in between, the next start knows of a
+        // gatekeeper.
+        let kind = |name: &String| Some(self.plugins.get(name)?.candidate.as_ref()?.loaded.anatomy.kind);
+        self.kinds.remember(names.iter().filter_map(|name| Some((name.as_str(), kind(name)?))));
         self.routes.publish(table);
         for name in names {
             let entry = self.plugins.entry(name.clone()).or_default();

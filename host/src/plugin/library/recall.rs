@@ -153,7 +153,11 @@ impl Library {
     /// Returns the origin of a plugin's next generation, and that of the one after it.
     pub(super) fn next_origins(&self, name: &str) -> Result<[Arc<Origin>; 2]> {
         let generation = self.plugins.get(name).map_or(0, |entry| entry.generation) + 1;
-        let origin = |generation| self.options.settings.origin(name, generation).map(Arc::new);
+        let usage = self.statuses.usage(name);
+        let origin = |generation| {
+            let origin = self.options.settings.origin(name, generation)?;
+            anyhow::Ok(Arc::new(Origin { usage: Arc::clone(&usage), ..origin }))
+        };
         Ok([origin(generation)?, origin(generation + 1)?])
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 
+use super::super::PluginLimits;
 use super::super::guest::{Grants, Origin};
 use crate::store::{Owner, QUOTA_BYTES};
 
@@ -22,6 +23,8 @@ pub struct PluginSettings {
     pub store: Option<String>,
     /// The plugin's quota in the store, in bytes.
     pub store_bytes: u64,
+    /// The plugin's own limits.
+    pub limits: PluginLimits,
 }
 
 impl Default for PluginSettings {
@@ -32,6 +35,7 @@ impl Default for PluginSettings {
             read: Grants::default(),
             store: None,
             store_bytes: QUOTA_BYTES,
+            limits: PluginLimits::default(),
         }
     }
 }
@@ -77,9 +81,10 @@ impl Settings {
     /// # Errors
     /// Returns an error as [`Settings::store_of`] does, and if the name is too long for the store.
     pub fn origin(&self, name: &str, generation: u32) -> Result<Origin> {
-        let PluginSettings { configuration, publish, read, store_bytes, .. } = self.of(name);
+        let PluginSettings { configuration, publish, read, store_bytes, limits, .. } = self.of(name);
         let owner = Owner::new(&self.store_of(name)?, store_bytes)?;
-        Ok(Origin { name: name.into(), generation, configuration, publish, read, owner })
+        let (name, usage) = (name.into(), Arc::default());
+        Ok(Origin { name, generation, configuration, publish, read, owner, limits, usage })
     }
 }
 

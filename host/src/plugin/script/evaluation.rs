@@ -59,6 +59,9 @@ pub(in crate::plugin) async fn evaluate(
         instance.get_typed_func::<(&str, &str, Option<&str>, bool), (Result<(), String>,)>(&mut *store, "init")?;
     store.data_mut().begin_evaluation(Evaluation::new(script));
     let entry = super::engine_module(ENTRY).unwrap_or_default();
+    let thread = std::thread::current();
+    let (plugin, thread) = (&*store.data().context.origin.name, thread.name().unwrap_or_default());
+    tracing::debug!(plugin, thread, "script_evaluated");
     let (evaluated,) = init.call_async(&mut *store, ("globalThis.wit = {};", entry, Some(ENTRY), false)).await?;
     let evaluation = store.data_mut().evaluation.take();
     let (offers, problem) = evaluation.map(|evaluation| (evaluation.offers, evaluation.problem)).unwrap_or_default();

@@ -5,6 +5,7 @@
 //! another build of the same file.
 
 mod blank;
+mod compact;
 mod engine;
 mod evaluation;
 mod modules;
@@ -21,6 +22,7 @@ use sha2::{Digest as _, Sha256};
 use super::{Digest, Tools};
 pub(super) use engine::ScriptEngine;
 pub(super) use evaluation::{Evaluation, evaluate, evaluation_failure};
+pub use source::{blank_types, remove_types};
 
 /// The first line of a build that is a script.
 const MAGIC: &str = "bennu script 1";

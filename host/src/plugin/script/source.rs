@@ -2,12 +2,13 @@
 
 use anyhow::{Result, bail};
 use oxc_allocator::Allocator;
-use oxc_ast::ast::Statement;
+use oxc_ast::ast::{Program, Statement};
 use oxc_ast_visit::Visit as _;
-use oxc_parser::Parser;
+use oxc_parser::{Parser, ParserReturn};
 use oxc_span::SourceType;
 
 use super::blank::Blanker;
+use super::compact::compacted;
 use super::place::shown;
 use super::state;
 
@@ -30,29 +31,62 @@ pub(super) struct Checked {
 /// # Errors
 /// Returns the first mistake, with its place.
 pub(super) fn check(file: &str, source: &str) -> Result<Checked> {
-    let is_typed = file.ends_with(".ts");
     let allocator = Allocator::default();
-    let kind = if is_typed { SourceType::ts() } else { SourceType::mjs() };
-    let parsed = Parser::new(&allocator, source, kind).parse();
+    let parsed = Parser::new(&allocator, source, kind(file)).parse();
+    let program = parsed_well(file, source, &parsed)?;
+    let warnings = state::warnings(program).into_iter().map(|(at, what)| shown(file, source, at, &what)).collect();
+    let text = blanked(file, source, program)?;
+    check_imports(file, source, &program.body, &text)?;
+    Ok(Checked { text, warnings })
+}
+
+/// Returns a source with blanks for its types. Each character has the line and column that it has in the file. Unlike a script, the
+/// file may import any module.
+///
+/// # Errors
+/// Returns the first mistake, with its place.
+pub fn blank_types(file: &str, source: &str) -> Result<String> {
+    let allocator = Allocator::default();
+    let parsed = Parser::new(&allocator, source, kind(file)).parse();
+    blanked(file, source, parsed_well(file, source, &parsed)?)
+}
+
+/// Returns a source without types, for people: no gaps are left, and lines may move.
+///
+/// # Errors
+/// Returns the first mistake, with its place.
+pub fn remove_types(file: &str, source: &str) -> Result<String> {
+    Ok(compacted(source, &blank_types(file, source)?))
+}
+
+fn is_typed(file: &str) -> bool {
+    file.ends_with(".ts")
+}
+
+fn kind(file: &str) -> SourceType {
+    if is_typed(file) { SourceType::ts() } else { SourceType::mjs() }
+}
+
+/// Returns the program, or the first error of the parser with its place.
+fn parsed_well<'p, 'a>(file: &str, source: &str, parsed: &'p ParserReturn<'a>) -> Result<&'p Program<'a>> {
     if let Some(error) = parsed.diagnostics.errors().next() {
         let at = error.labels.iter().next().map_or(0, |label| label.offset() as usize);
         let help = error.help.as_deref().map_or_else(String::new, |help| format!(" ({help})"));
         bail!(shown(file, source, at, &format!("{}{help}", error.message)));
     }
-    let program = &parsed.program;
-    let warnings = state::warnings(program).map(|(at, what)| shown(file, source, at, &what)).collect();
-    let text = if is_typed {
-        let mut blanker = Blanker::new(source);
-        blanker.visit_program(program);
-        if let Some((at, what)) = blanker.refused {
-            bail!(shown(file, source, at, &format!("only types can be removed, and this is {what}")));
-        }
-        blanker.finish(&program.body)
-    } else {
-        source.to_owned()
-    };
-    check_imports(file, source, &program.body, &text)?;
-    Ok(Checked { text, warnings })
+    Ok(&parsed.program)
+}
+
+fn blanked(file: &str, source: &str, program: &Program<'_>) -> Result<String> {
+    if !is_typed(file) {
+        return Ok(source.to_owned());
+    }
+    let mut blanker = Blanker::new(source);
+    blanker.visit_program(program);
+    if let Some((at, what)) = blanker.refused {
+        bail!(shown(file, source, at, &format!("only types can be removed, and this is {what}")));
+    }
+    Ok(blanker.finish(&program.body))
 }
 
 /// Returns the source of one of the engine's own modules without types. If it had a mistake, its evaluation would fail.

@@ -26,7 +26,7 @@ impl Registry {
         let (serializer, member) = (Serializer::V2, Arc::new(()));
         self.pubsub.subscribe(
             topic,
-            &Subscriber { id, serializer, deflates: false, outbox: Arc::clone(&outbox), member },
+            &Subscriber { id, serializer, deflates: false, has_numbers: false, outbox: Arc::clone(&outbox), member },
             None,
         );
         outbox

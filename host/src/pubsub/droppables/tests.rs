@@ -63,7 +63,7 @@ fn a_message_to_a_new_member_comes_after_the_reply_to_its_join() {
     let outbox = Arc::new(Outbox::new(OutboxLimits::default()));
     let member = |id| {
         let (serializer, outbox) = (Serializer::V2, Arc::clone(&outbox));
-        Subscriber { id, serializer, deflates: false, outbox, member: Arc::new(()) }
+        Subscriber { id, serializer, deflates: false, has_numbers: false, outbox, member: Arc::new(()) }
     };
     let cursor = || Broadcast {
         topic: topic.clone(),
@@ -71,6 +71,7 @@ fn a_message_to_a_new_member_comes_after_the_reply_to_its_join() {
         payload: Payload::EMPTY,
         except: Except::Nobody,
         droppable: Some(key("ada")),
+        number: None,
     };
     let first = pubsub.subscribe(&topic, &member(1), Some(&Frame::text("joined 1")));
     (0..2).for_each(|_| pubsub.broadcast(cursor()));

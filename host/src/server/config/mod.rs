@@ -1,7 +1,9 @@
 //! The configuration file `bennu.toml`. Flags of the command line take precedence over it.
 
+mod build;
 mod json;
 mod mount;
+mod plugin;
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZero;
@@ -20,11 +22,12 @@ use crate::auth::{Secret, SecretSource};
 use crate::contract::plain;
 use crate::jobs::CronLine;
 use crate::plugin::{PluginSettings, Settings, Source};
-use crate::protocol::{NAME_BYTES_MAX, Pattern};
 use crate::routes::ProbationTerms;
 use crate::store::Owner;
 
+pub use build::{BuildTable, LanguageName};
 pub use mount::{AuthName, JwtTable, MountTable, TokenTable, TransportName};
+pub use plugin::PluginTable;
 
 /// The format of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -36,42 +39,6 @@ pub enum LogFormat {
     /// A JSON object on each line.
     Json,
 }
-
-/// One plugin's table, `plugins.NAME`.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct PluginTable {
-    /// The plugin's own configuration, which the plugin reads as JSON.
-    pub config: toml::Table,
-    /// Patterns of further topics that the plugin may publish and send to, and of socket ids that it may disconnect.
-    pub publish: Vec<String>,
-    /// Patterns of further topics that the plugin may subscribe to and read about.
-    pub read: Vec<String>,
-    /// The name under which the plugin's data is stored. Default: the plugin's name. With this key, the name of the plugin's
-    /// file may change, for example with its version.
-    pub store: Option<String>,
-    /// Times at which a topic of the plugin is told an event.
-    pub cron: Vec<CronTable>,
-    /// The maximum number of bytes that the plugin may store. Default: `limits.store_bytes_per_plugin`.
-    pub store_bytes: Option<u64>,
-}
-
-/// A table of `plugins.NAME.cron`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CronTable {
-    /// The topic. The plugin must serve it.
-    pub topic: String,
-    /// The event.
-    pub event: String,
-    /// The times, in five fields: minute, hour, day of month, month, day of week.
-    pub schedule: String,
-    /// The time zone. Default: UTC.
-    pub timezone: Option<String>,
-}
-
-/// The most tables of `plugins.NAME.cron`.
-const CRON_LINES_MAX: usize = 256;
 
 /// The table `api`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -157,6 +124,12 @@ pub struct Config {
     pub mounts: BTreeMap<String, MountTable>,
     /// Configuration and permissions of single plugins, by name.
     pub plugins: HashMap<String, PluginTable>,
+    /// The plugins that `bennu build` makes, by name.
+    pub build: BTreeMap<String, BuildTable>,
+    /// Whether each call is [run twice](crate::plugin::Loader::repeats_calls), to find plugins that keep state in their
+    /// instances. It isn't a key of the file: the commands that develop and test plugins set it.
+    #[serde(skip)]
+    pub repeats_calls: bool,
     /// The directory of the file. Paths are relative to it.
     #[serde(skip)]
     pub beside: PathBuf,
@@ -179,6 +152,8 @@ impl Default for Config {
             limits: Limits::default(),
             mounts: BTreeMap::new(),
             plugins: HashMap::new(),
+            build: BTreeMap::new(),
+            repeats_calls: false,
             beside: PathBuf::new(),
         }
     }
@@ -242,11 +217,9 @@ impl Config {
             mount.check(path, &self.limits)?;
         }
         for (name, table) in &self.plugins {
-            patterns(name, "publish", &table.publish)?;
-            patterns(name, "read", &table.read)?;
-            table.json(name)?;
-            table.cron_lines(name)?;
+            table.check(name, &self.limits)?;
         }
+        self.build.iter().try_for_each(|(name, table)| table.check(name))?;
         self.check_stores()
     }
 
@@ -299,14 +272,7 @@ impl Config {
     /// # Errors
     /// Returns an error if a pattern is invalid, or if a plugin's configuration can't be converted to JSON.
     pub fn settings(&self) -> Result<Settings> {
-        let settings = |(name, table): (&String, &PluginTable)| {
-            let configuration = table.json(name)?;
-            let (publish, read) = (patterns(name, "publish", &table.publish)?, patterns(name, "read", &table.read)?);
-            let store_bytes = table.store_bytes.unwrap_or(self.limits.store_bytes_per_plugin);
-            let (configuration, publish, read) = (configuration.into(), publish.into(), read.into());
-            let store = table.store.clone();
-            Ok((name.clone(), PluginSettings { configuration, publish, read, store, store_bytes }))
-        };
+        let settings = |(name, table): (&String, &PluginTable)| Ok((name.clone(), table.settings(name, &self.limits)?));
         let others = PluginSettings { store_bytes: self.limits.store_bytes_per_plugin, ..PluginSettings::default() };
         Ok(Settings { named: self.plugins.iter().map(settings).collect::<Result<_>>()?, others })
     }
@@ -327,34 +293,6 @@ impl Config {
     }
 }
 
-impl PluginTable {
-    /// Reads the cron lines. `name` is the plugin's name, for errors.
-    fn cron_lines(&self, name: &str) -> Result<Vec<CronLine>> {
-        if self.cron.len() > CRON_LINES_MAX {
-            bail!("`plugins.{name}.cron` has {} tables; at most {CRON_LINES_MAX} are allowed", self.cron.len());
-        }
-        let mut lines: Vec<CronLine> = Vec::new();
-        for (at, CronTable { topic, event, schedule, timezone }) in self.cron.iter().enumerate() {
-            let place = || format!("`plugins.{name}.cron`, table {}", at + 1);
-            if topic.is_empty() || topic.len() > NAME_BYTES_MAX || event.len() > NAME_BYTES_MAX {
-                bail!("{}: a topic has 1 to {NAME_BYTES_MAX} bytes, and an event at most {NAME_BYTES_MAX}", place());
-            }
-            let line = CronLine::read(topic, event, schedule, timezone.as_deref()).with_context(place)?;
-            let job = line.job(&"".into());
-            if lines.iter().any(|other| other.job(&"".into()) == job) {
-                bail!("{}: an earlier table is the same", place());
-            }
-            lines.push(line);
-        }
-        Ok(lines)
-    }
-
-    /// Returns the configuration that the plugin reads, as JSON. `name` is the plugin's name, for errors.
-    fn json(&self, name: &str) -> Result<String> {
-        Ok(json::json(&self.config, &format!("plugins.{name}.config"))?.to_string())
-    }
-}
-
 /// Returns the text of a TOML error. For an unknown key or value, adds the known one that was probably meant.
 fn explained(error: &toml::de::Error) -> String {
     let text = error.to_string();
@@ -368,16 +306,10 @@ fn explained(error: &toml::de::Error) -> String {
     format!("{}{meant}", text.trim_end())
 }
 
-fn patterns(name: &str, key: &str, texts: &[String]) -> Result<Vec<Pattern>> {
-    let parse = |text: &String| {
-        Pattern::parse(text).map_err(|error| anyhow!("`plugins.{name}.{key}` has the pattern `{text}`: {error}"))
-    };
-    texts.iter().map(parse).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::Pattern;
 
     fn refusal(text: &str) -> String {
         Config::parse(text).err().map_or_else(String::new, |error| format!("{error:#}"))
@@ -424,6 +356,14 @@ mod tests {
             ("[plugins.chat]\npublish = [\"a*b\"]", "plugins.chat.publish"),
             ("[plugins.chat]\nread = [\"\"]", "plugins.chat.read"),
             ("[plugins.chat]\nstore = \"\"", "plugins.chat.store"),
+            ("[plugins.chat]\ncall_cpu_ms = 0", "`plugins.chat.call_cpu_ms` is 0; it must be at least 1"),
+            ("[plugins.chat]\ninit_cpu_ms = 0", "`plugins.chat.init_cpu_ms` is 0; it must be at least 1"),
+            ("[plugins.chat]\nmemory_bytes = 1000", "`plugins.chat.memory_bytes` is 1000; it must be from 65536"),
+            ("[plugins.chat]\ninstances = 0", "`plugins.chat.instances` is 0; it must be from 1 to 4096"),
+            (
+                "[limits]\ninstances = 8\n[plugins.chat]\ninstances = 9",
+                "from 1 to 8, the instances of all plugins together",
+            ),
             (
                 "[plugins.a]\nstore = \"x\"\n[plugins.b]\nstore = \"x\"",
                 "`plugins.a.store` and `plugins.b.store` are both `x`",
@@ -441,6 +381,7 @@ mod tests {
             ("[mounts.\"/socket/\"]", "`/socket`"),
             ("wire_threads = 257", "`wire_threads` is 257; it must be at most 256"),
             ("[mounts.\"/socket\"]\ncompress = 1", "compress"),
+            ("[mounts.\"/socket\"]\nserializer = \"json\"", "`phoenix` or `supabase`"),
             ("[mounts.\"/socket\"]\ncheck_origin = \"maybe\"", "\"conn\""),
             ("[mounts.\"/socket\"]\nauth = \"none\"\ngatekeeper = \"gate\"", "mounts.\"/socket\".gatekeeper"),
             ("[mounts.\"/socket\"]\njwt = {}", "one of `secret`"),
@@ -449,6 +390,11 @@ mod tests {
             ("[limits]\nroom_byte = 1", "did you mean `room_bytes`?"),
             ("[plugins.chat]\nconfg = {}", "did you mean `config`?"),
             ("log_format = \"jsno\"", "did you mean `json`?"),
+            ("[build.a]\nlang = \"rusty\"", "did you mean `rust`?"),
+            ("[build.a]\ncommand = \"make\"", "`build.a.command` needs `build.a.output`"),
+            ("[build.a]\noutput = \"a.wasm\"", "`build.a.output` needs `build.a.command`"),
+            ("[build.a]\ncommand = \"make\"\noutput = \"a.o\"", "ends in .wasm, .js or .ts"),
+            ("[build.\"a/b\"]", "letters, digits"),
             ("[plugins.chat.config]\na = [1, nan]", "`plugins.chat.config.a[1]` is NaN"),
         ];
         for (text, expected) in cases {

@@ -6,6 +6,7 @@ use anyhow::{Result, anyhow, bail};
 use serde::Deserialize;
 
 use crate::auth::{Derivation, LEEWAY_SECONDS, Origins, SecretSource};
+use crate::protocol::Dialect;
 use crate::server::Limits;
 
 /// A transport by which clients connect to a mount.
@@ -97,6 +98,9 @@ pub struct MountTable {
     pub jwt: Option<JwtTable>,
     /// The id of a socket whose token names a user; `{user}` stands for that user. Default `user_socket:{user}`.
     pub socket_id: String,
+    /// The clients that the mount is for: `"phoenix"`, or `"supabase"` for those of Supabase Realtime. Default
+    /// `"phoenix"`.
+    pub serializer: Dialect,
     /// Whether clients may negotiate compression by permessage-deflate. Default `false`.
     pub compress: bool,
     /// As in `limits`, for this mount only.
@@ -128,6 +132,7 @@ impl Default for MountTable {
             token: None,
             jwt: None,
             socket_id: "user_socket:{user}".into(),
+            serializer: Dialect::Phoenix,
             compress: false,
             frame_bytes: None,
             idle_ms: None,

@@ -20,10 +20,10 @@ const LEVELS: [(&str, LevelFilter); 6] = [
 const HOST: &str = "bennu";
 
 /// The target of lines that plugins log.
-const GUEST: &str = "guest";
+pub(super) const GUEST: &str = "guest";
 
 /// The modules of the host that are targets.
-const MODULES: [&str; 19] = [
+const MODULES: [&str; 21] = [
     "api",
     "auth",
     "channel",
@@ -32,8 +32,10 @@ const MODULES: [&str; 19] = [
     "entries",
     "files",
     "jobs",
+    "kit",
     "plugin",
     "presence",
+    "project",
     "protocol",
     "pubsub",
     "routes",

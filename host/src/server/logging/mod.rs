@@ -3,6 +3,7 @@
 //! Nothing here can end the process or block a thread that serves: a line that can't be written is lost, and counted.
 
 mod filter;
+mod observed;
 mod writer;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -17,6 +18,8 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry;
 use tracing_subscriber::util::SubscriberInitExt;
 
+pub use self::observed::LogEvent;
+use self::observed::Observer;
 use self::writer::LogWriter;
 use super::LogFormat;
 use crate::contract::one_line;
@@ -45,10 +48,30 @@ pub fn start_logging(filter: &str, format: LogFormat) -> Result<()> {
         LogFormat::Json => registry().with(log.json().flatten_event(true).with_filter(targets)).try_init(),
     };
     started.map_err(|error| anyhow!("starting the log: {error}"))?;
-    // Never fails, because a second call has already returned above with an error.
+    finish_start(writer);
+    Ok(())
+}
+
+/// Starts logging like [`start_logging`]. `show` makes the text of each event, which may have several lines, or none.
+///
+/// # Errors
+/// Returns an error if the filter can't be parsed, or if logging was started before.
+pub fn start_logging_with(
+    filter: &str,
+    show: impl Fn(&LogEvent) -> Option<String> + Send + Sync + 'static,
+) -> Result<()> {
+    let targets = filter::parse(filter)?;
+    let writer = LogWriter::start(io::stderr()).context("starting the thread that writes the log")?;
+    let started = registry().with(Observer::new(show, writer.clone()).with_filter(targets)).try_init();
+    started.map_err(|error| anyhow!("starting the log: {error}"))?;
+    finish_start(writer);
+    Ok(())
+}
+
+fn finish_start(writer: LogWriter) {
+    // Never fails, because a second start has already returned with an error.
     let _ = WRITER.set(writer);
     panic::set_hook(Box::new(log_panic));
-    Ok(())
 }
 
 /// Checks a log filter.

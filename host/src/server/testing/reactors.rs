@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::auth::Origins;
 use crate::channel::{Node, NodeLimits};
 use crate::presence::Pace;
+use crate::protocol::Dialect;
 use crate::pubsub::OutboxLimits;
 use crate::routes::RouteTable;
 use crate::socket::{Endpoint, Reason, SocketLimits, Sockets};
@@ -57,6 +58,7 @@ impl Stage {
             longpoll: false,
             origins: Origins::Any,
             subprotocols: Vec::new(),
+            dialect: Dialect::Phoenix,
             compress,
             auth_token: false,
             authenticator: Authenticator::Open,

@@ -1,15 +1,17 @@
-//! Plays the scripts in `tests/scripts` in all test kits and on a real host: natively, compiled, in another language over
-//! JSON lines, and through sockets. The result must be the same everywhere.
+//! Plays the scripts in `tests/scripts` in all test kits and on a real host: natively, compiled, in other languages over
+//! JSON lines, as a script of the engine, and through sockets. The result must be the same everywhere.
 
 mod native;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use bennu::server::Config;
 use bennu_tests::{Setup, bennu, check, places};
 use futures_util::{StreamExt, TryStreamExt, stream};
+use serde_json::json;
+use tempfile::TempDir;
 
 /// The plugin of the scripts, as native code.
 #[path = "../../../../guest-examples/naughty/src/lib.rs"]
@@ -24,7 +26,8 @@ const PLUGIN: &str = "naughty";
 const VARIANT: &str = "variants/naughty-entries";
 
 /// How many scripts each stage skips, according to the scripts.
-const SKIPPED: [(&str, usize); 4] = [("native", 1), ("compiled", 0), ("lines", 1), ("host", 1)];
+const SKIPPED: [(&str, usize); 6] =
+    [("native", 1), ("compiled", 0), ("lines", 1), ("node", 1), ("engine", 2), ("host", 1)];
 
 /// The number of hosts that play scripts at the same time.
 const AT_ONCE: usize = 4;
@@ -88,25 +91,45 @@ fn the_native_kit_plays_every_script() -> Result<()> {
 
 #[test]
 fn the_compiled_kit_plays_every_script() -> Result<()> {
-    let home = tempfile::tempdir()?;
-    let cache = format!("cache = {:?}\n", places::compiled()?.display().to_string());
-    let config = std::fs::read_to_string(folder()?.join("bennu.toml"))?;
-    std::fs::write(home.path().join("bennu.toml"), cache + &config)?;
-    std::fs::copy(folder()?.join("secret.txt"), home.path().join("secret.txt"))?;
+    let home = home()?;
     let plugin = places::guest_file(PLUGIN)?.display().to_string();
     // The files of builds in a script are relative to the script.
     std::fs::create_dir(home.path().join("variants"))?;
     for build in [PLUGIN, VARIANT] {
         std::fs::copy(places::guest_file(build)?, home.path().join(build).with_extension("wasm"))?;
     }
+    play_compiled(home.path(), &plugin, "compiled")
+}
+
+/// The plugin in TypeScript, on the engine of scripts. It uses the whole SDK.
+#[test]
+fn the_engine_of_scripts_plays_every_script() -> Result<()> {
+    let home = home()?;
+    bennu_tests::compile_engine_for("naughty.ts")?;
+    std::fs::copy(places::workspace()?.join("tests/kit/typescript/naughty.ts"), home.path().join("naughty.ts"))?;
+    play_compiled(home.path(), "naughty.ts", "engine")
+}
+
+/// A folder with the configuration of the scripts.
+fn home() -> Result<TempDir> {
+    let home = tempfile::tempdir()?;
+    let cache = format!("cache = {:?}\n", places::compiled()?.display().to_string());
+    let config = std::fs::read_to_string(folder()?.join("bennu.toml"))?;
+    std::fs::write(home.path().join("bennu.toml"), cache + &config)?;
+    std::fs::copy(folder()?.join("secret.txt"), home.path().join("secret.txt"))?;
+    Ok(home)
+}
+
+/// Plays the scripts of a stage with `bennu test`.
+fn play_compiled(home: &Path, plugin: &str, stage: &str) -> Result<()> {
     let mut names = Vec::new();
-    for Script { name, text, .. } in scripts("compiled")? {
-        std::fs::write(home.path().join(&name).with_extension("script"), text)?;
+    for Script { name, text, .. } in scripts(stage)? {
+        std::fs::write(home.join(&name).with_extension("script"), text)?;
         names.push(format!("{name}.script"));
     }
-    let mut arguments = vec!["test", "--config", "bennu.toml", "--log", "off", &plugin];
+    let mut arguments = vec!["test", "--config", "bennu.toml", "--log", "off", plugin];
     arguments.extend(names.iter().map(String::as_str));
-    let played = bennu(home.path(), &arguments)?;
+    let played = bennu(home, &arguments)?;
     ensure!(played.code == Some(0), "{}\n{}", played.output, played.errors);
     ensure!(played.output.lines().count() == names.len(), "{}", played.output);
     Ok(())
@@ -123,6 +146,27 @@ fn a_kit_in_another_language_plays_every_script() -> Result<()> {
     python.env("PYTHONDONTWRITEBYTECODE", "1").arg(kit.join("scripts.py"));
     python.arg(places::binary()?).arg(folder()?.join("bennu.toml")).args(scripts.iter().map(|script| &script.path));
     let played = python.output().context("this test needs Python 3.11 or later as `python3`")?;
+    ensure!(played.status.success(), "{}", String::from_utf8_lossy(&played.stderr));
+    ensure!(String::from_utf8_lossy(&played.stdout).lines().count() == scripts.len());
+    Ok(())
+}
+
+/// The plugin is written in TypeScript. The kit is that of the TypeScript SDK, in Node.
+#[test]
+fn the_kit_of_typescript_plays_every_script() -> Result<()> {
+    let (workspace, scripts) = (places::workspace()?, scripts("node")?);
+    let testing = workspace.join("sdk/typescript/testing");
+    let lines = |file: &str| anyhow::Ok(std::fs::read_to_string(testing.join(file))?.lines().count());
+    let client = lines("kit.ts")? + lines("contract.ts")? + lines("wire.mjs")?;
+    ensure!(client <= 350, "the client of `bennu kit` has at most 350 lines");
+    let config = Config::read(&folder()?.join("bennu.toml"))?;
+    let granted = config.plugins.get(PLUGIN).context("the plugin is configured")?;
+    let granted = json!({ "config": granted.config, "publish": granted.publish, "read": granted.read });
+    let mut node = Command::new("node");
+    node.env("BENNU", places::binary()?).arg("--import").arg(testing.join("register.mjs"));
+    node.arg(workspace.join("tests/kit/typescript/scripts.mjs")).arg(granted.to_string());
+    let played = node.args(scripts.iter().map(|script| &script.path)).output();
+    let played = played.context("this test needs Node 20.6 or later as `node`")?;
     ensure!(played.status.success(), "{}", String::from_utf8_lossy(&played.stderr));
     ensure!(String::from_utf8_lossy(&played.stdout).lines().count() == scripts.len());
     Ok(())

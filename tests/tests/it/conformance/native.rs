@@ -4,10 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use bennu::kit::{ScriptClient, ScriptStage};
 use bennu::server::PluginTable;
 use bennu_guest::testing::{Client, Setup, Stage};
 use bennu_guest::{IntoPayload, Payload};
-use bennu_kit::{ScriptClient, ScriptStage};
 use serde_json::{Value, json};
 
 use super::naughty;
@@ -15,7 +15,7 @@ use super::naughty;
 /// Plays a script against the plugin as native code, with this configuration and these grants.
 pub(super) fn play(granted: &PluginTable, script: &str) -> Result<()> {
     let stage = stage(granted);
-    bennu_kit::play(&NativeStage(&stage), script, Path::new("")).map_err(|error| {
+    bennu::kit::play(&NativeStage(&stage), script, Path::new("")).map_err(|error| {
         let faults = stage.faults();
         anyhow!("{error:#}\nthe faults were {faults:?}")
     })

@@ -1,0 +1,2 @@
+export * from "./recover.mjs";
+export * from "./room_state.mjs";

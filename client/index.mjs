@@ -1,0 +1,2 @@
+export { recover } from "./recover.mjs";
+export { RoomState } from "./room_state.mjs";

@@ -1,0 +1,43 @@
+//! Loads plugins as a host does, without serving them.
+
+use std::env;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Result, anyhow};
+use bennu::contract::NoHost;
+use bennu::plugin::{Digest, Loaded, Loader, Settings, build_of};
+use bennu::server::{Config, loader};
+use bennu::store::{Store, StoreLimits};
+
+/// Says whether a host would serve a file.
+pub(in crate::commands) struct Checker {
+    loader: Loader,
+    settings: Settings,
+}
+
+impl Checker {
+    pub(in crate::commands) fn new(config: &Config) -> Result<Self> {
+        let store = Store::in_memory(StoreLimits::default())?;
+        Ok(Self { loader: loader(config, Arc::new(NoHost), store, 1)?, settings: config.settings()? })
+    }
+
+    /// Loads the content of a file. The plugin's name is the file's.
+    ///
+    /// # Errors
+    /// Returns the error with which a host refuses the file.
+    pub(in crate::commands) async fn load(&self, file: &Path, content: Vec<u8>) -> Result<Loaded> {
+        let refused = |error: anyhow::Error| anyhow!("{} can't be served: {error:#}", relative(file).display());
+        let name = file.file_stem().unwrap_or_default().to_string_lossy();
+        let origin = self.settings.origin(&name, 1).map_err(refused)?;
+        let bytes = build_of(file, content);
+        let digest = Digest::of(&bytes);
+        self.loader.load(bytes.into(), digest, Arc::new(origin)).await.map_err(refused)
+    }
+}
+
+/// A path without the working directory before it.
+fn relative(file: &Path) -> &Path {
+    let here = env::current_dir();
+    here.ok().and_then(|here| file.strip_prefix(here).ok()).unwrap_or(file)
+}

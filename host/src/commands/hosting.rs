@@ -1,0 +1,71 @@
+//! Runs a host until a signal stops it, for the commands that serve.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use bennu::server::{Config, Host};
+use bennu::terminal;
+use rustix::process::Signal;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use super::signals::Signals;
+
+/// How long writing the address to standard output may take. After that, the host serves anyway.
+const LINE_WAIT: Duration = Duration::from_secs(1);
+
+/// Starts a host. Returns none if a signal to stop comes first.
+pub(super) async fn start(config: &Config, signals: &mut Signals) -> Result<Option<Host>> {
+    // By default, the signal SIGXFSZ ends the process when a file exceeds the limit on file sizes (`ulimit -f`). With a handler,
+    // the write returns an error instead, as on a full disk. Dropping the stream doesn't remove the handler.
+    drop(signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).context("handling SIGXFSZ")?);
+    tokio::select! {
+        host = Host::start(config) => Ok(Some(host?)),
+        () = signals.stop(|| tracing::info!("SIGHUP: nothing is reloaded because the host is still starting")) => {
+            tracing::info!("stopping: the host has not started yet");
+            Ok(None)
+        }
+    }
+}
+
+/// Prints the address, and serves until a signal to stop. A second signal ends the host at once.
+pub(super) async fn serve(host: Host, mut signals: Signals) -> Result<()> {
+    let address = host.address()?;
+    if let Some(address) = host.api_address()? {
+        tracing::info!("the API listens on http://{address}");
+    }
+    // The only line on standard output. A program that starts the host waits for it.
+    say(format!("Listening on http://{address}")).await;
+    let control = host.control();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = host.serve(async {
+        let _ = stopped.await;
+    });
+    let asked_twice = async move {
+        signals
+            .stop(|| {
+                tracing::info!("SIGHUP: reading all plugins' files again; the configuration is read only at the start");
+                control.look_anew();
+            })
+            .await;
+        let _ = stop.send(());
+        signals.stop(|| tracing::info!("SIGHUP: nothing is reloaded because the host is stopping")).await;
+    };
+    tokio::select! {
+        served = serving => Ok(served?),
+        () = asked_twice => bail!("stopped at once because of a second signal: unfinished work was cut off"),
+    }
+}
+
+/// Writes a line to standard output. A failure is only logged, because the host serves even if nobody reads that line.
+async fn say(line: String) {
+    let failed = match timeout(LINE_WAIT, spawn_blocking(move || terminal::try_line(&line))).await {
+        Ok(Ok(Ok(()))) => return,
+        Ok(Ok(Err(error))) => error.to_string(),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "it is not being read".to_owned(),
+    };
+    tracing::warn!("the address could not be written to standard output: {failed}");
+}

@@ -1,0 +1,59 @@
+//! Collects the files that the crate contains, and compresses them to one archive.
+//!
+//! The SDKs, the contract and the client modules have their own directories in the workspace, and are read from there. A package of
+//! this crate contains the archive itself, which `examples/package.rs` writes.
+
+#[path = "build/collect.rs"]
+mod collect;
+#[path = "build/crates.rs"]
+mod crates;
+#[path = "build/phoenix.rs"]
+mod phoenix;
+
+use std::env;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use collect::Collected;
+use flate2::Compression;
+use flate2::write::DeflateEncoder;
+
+fn main() -> Result<()> {
+    let own = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
+    let (root, packaged) = (own.join(".."), own.join("packaged/files.deflate"));
+    let out = Path::new(&env::var("OUT_DIR")?).join("files.deflate");
+    for path in ["build.rs", "build"] {
+        println!("cargo:rerun-if-changed={path}");
+    }
+    // In the workspace, an archive that was made for a package may be out of date.
+    if !root.join("sdk/typescript").is_dir() {
+        fs::copy(&packaged, &out).with_context(|| format!("copying {}", packaged.display()))?;
+        return Ok(());
+    }
+
+    let mut files = Collected::default();
+    files.folder(&own.join("files"), "", |_| true)?;
+    files.folder(&root.join("wit"), "wit", |_| true)?;
+    files.file(&root.join("client/room_state.mjs"), "page/room_state.mjs")?;
+    files.put("page/phoenix.mjs", phoenix::client(&root)?);
+    typescript(&mut files, &root)?;
+    crates::add(&mut files, &root)?;
+
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(&files.archive())?;
+    fs::write(&out, encoder.finish()?).with_context(|| format!("writing {}", out.display()))
+}
+
+/// The SDK in TypeScript, with its test kit, as it is in `vendor/bennu` of a project.
+fn typescript(files: &mut Collected, root: &Path) -> Result<()> {
+    let sdk = root.join("sdk/typescript");
+    for folder in ["src", "testing"] {
+        files.folder(&sdk.join(folder), &format!("sdk/typescript/{folder}"), |_| true)?;
+    }
+    for file in ["contract.d.ts", "globals.d.ts", "package.json"] {
+        files.file(&sdk.join(file), &format!("sdk/typescript/{file}"))?;
+    }
+    Ok(())
+}

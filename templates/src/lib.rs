@@ -1,0 +1,39 @@
+//! The files that `bennu new`, `bennu wit` and `bennu types` write: templates of projects, the SDKs as source, and the contract.
+//!
+//! The build script puts them into the program, so these commands need no network. The crate has no I/O: it returns the files.
+//!
+//! To add a language, add a variant to [`Language`], a file like `typescript.rs` that lists what its projects have, and
+//! the language's sources of each template in `files/TEMPLATE`.
+
+mod archive;
+mod project;
+mod rust;
+mod typescript;
+
+pub use archive::{ARCHIVE, File};
+pub use project::{Language, Name, Template, project};
+
+/// Returns the contract: the files of `wit/`.
+#[must_use]
+pub fn contract() -> Vec<File> {
+    archive::below("wit/", "")
+}
+
+/// The folder of the SDK in a project, relative to the project's folder.
+pub const SDK_FOLDER: &str = "vendor/bennu";
+
+/// Returns the SDK in TypeScript with its test kit, for the folder [`SDK_FOLDER`].
+#[must_use]
+pub fn typescript_sdk() -> Vec<File> {
+    archive::below("sdk/typescript/", "")
+}
+
+/// Returns a `tsconfig.json` with which editors find the SDK in [`SDK_FOLDER`]. It covers all files except those of tests.
+#[must_use]
+pub fn editor_settings() -> File {
+    let mut file = archive::file("typescript/tsconfig.json", "tsconfig.json");
+    let text = String::from_utf8_lossy(&file.content)
+        .replace(r#""include": ["plugins", "#, r#""include": ["*.ts", "*.js", "plugins", "#);
+    file.content = text.into_bytes();
+    file
+}

@@ -1,0 +1,84 @@
+// The packages that carry the executable, installed from their files as a user installs them from a registry.
+
+import assert from "node:assert/strict";
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { test } from "node:test";
+import { promisify } from "node:util";
+
+import { within } from "../host.mjs";
+import { connect, join as joinTopic } from "../phoenix/client.mjs";
+
+const run = promisify(execFile);
+const packages = process.env.BENNU_PACKAGES;
+const files = await readdir(packages);
+const packed = (suffix) => files.filter((file) => file.endsWith(suffix)).map((file) => join(packages, file));
+const chat = await readFile(new URL("../../sdk/typescript/examples/chat.ts", import.meta.url), "utf8");
+
+/** An empty folder that is removed with the test. */
+async function folderFor(t) {
+  const folder = await mkdtemp(join(tmpdir(), "bennu-package-"));
+  t.after(() => rm(folder, { recursive: true }));
+  return folder;
+}
+
+/** Starts `bennu serve` in a folder with a chat, and waits until it listens. */
+async function serve(t, folder, command, args) {
+  await writeFile(join(folder, "chat.ts"), chat);
+  const server = spawn(command, [...args, "serve", "chat.ts", "--listen", "127.0.0.1:0"], {
+    cwd: folder,
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const ended = once(server, "exit");
+  t.after(() => server.kill("SIGKILL"));
+  const [line] = await within("the line with the address", once(createInterface(server.stdout), "line"));
+  return { server, ended, socketUrl: `${line.replace("Listening on http://", "ws://")}/socket` };
+}
+
+/** A client joins and pushes. Then the server is told to stop, and stops in order. */
+async function chats(t, { server, ended, socketUrl }) {
+  const alice = await joinTopic(connect(t, { socketUrl }), "room:lobby", { user: "alice" });
+  assert.deepEqual(await alice.push("new_msg", { body: "hi" }), { status: "ok", response: {} });
+  server.kill("SIGTERM");
+  assert.deepEqual(await within("the end of the server", ended), [0, null]);
+}
+
+test("npm: the executable is installed for this platform, and stops with its starter", async (t) => {
+  const folder = await folderFor(t);
+  await writeFile(join(folder, "package.json"), "{}");
+  const npm = ["install", "--no-audit", "--no-fund", ...packed(".tgz")];
+  await run("npm", npm, { cwd: folder });
+  const starter = join(folder, "node_modules/.bin/bennu");
+  assert.match((await run(starter, ["--version"])).stdout, /^bennu \d+\.\d+\.\d+\n$/);
+  assert.match((await run("npx", ["bennu-server", "--version"], { cwd: folder })).stdout, /^bennu /);
+  const failed = await run(starter, ["check", "nothing.ts"]).catch((error) => error);
+  assert.equal(failed.code, 1, "the status is that of the executable");
+  await chats(t, await serve(t, folder, starter, []));
+});
+
+test("npm: without the package of the platform, the starter says what is missing", async (t) => {
+  const folder = await folderFor(t);
+  await writeFile(join(folder, "package.json"), "{}");
+  const starter = packed("bennu-server-0.1.0.tgz");
+  assert.equal(starter.length, 1);
+  await run("npm", ["install", "--no-audit", "--no-fund", "--omit=optional", ...starter], { cwd: folder });
+  const failed = await run(join(folder, "node_modules/.bin/bennu"), ["--version"]).catch((error) => error);
+  assert.equal(failed.code, 1);
+  assert.match(failed.stderr, /the package bennu-server-\S+ isn't installed.*cargo install bennu/s);
+});
+
+test("PyPI: the wheel has the executable and the tag of a platform", async (t) => {
+  const folder = await folderFor(t);
+  const [wheel, ...more] = packed(".whl");
+  assert.deepEqual(more, []);
+  assert.doesNotMatch(wheel, /-any\.whl$|-linux_/);
+  await run("python3", ["-m", "venv", join(folder, "env")]);
+  await run(join(folder, "env/bin/pip"), ["install", "--no-index", "--disable-pip-version-check", wheel]);
+  const bennu = join(folder, "env/bin/bennu");
+  assert.match((await run(bennu, ["--version"])).stdout, /^bennu \d/);
+  await chats(t, await serve(t, folder, bennu, []));
+});

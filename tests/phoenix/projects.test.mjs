@@ -1,0 +1,145 @@
+// New projects, as a person makes them who has only the executable: their types, their tests, and the official client.
+
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { cp, mkdir, readdir, readFile, symlink } from "node:fs/promises";
+import { join as path } from "node:path";
+import { test } from "node:test";
+import { promisify } from "node:util";
+
+import { startHost, until } from "../host.mjs";
+import { newProject } from "../project.mjs";
+import { checkTypes } from "../types.mjs";
+import { connect, join } from "./client.mjs";
+
+const installed = path(import.meta.dirname, "../node_modules");
+
+/** What the official client gets of each template. */
+const USES = {
+  async chat(t, host) {
+    const [ada, bo] = await both(t, host, "room:lobby");
+    assert.deepEqual(await ada.next("joined"), { user: "Bo" });
+    assert.deepEqual(Object.keys(await bo.next("presence_state")), ["Ada"]);
+    assert.deepEqual(await ada.push("new_msg", { body: "hi ü" }), { status: "ok", response: {} });
+    for (const client of [ada, bo]) assert.deepEqual(await client.next("new_msg"), { user: "Ada", body: "hi ü" });
+    await assert.rejects(join(connect(t, host), "room:lobby"), /user: .*expected a string/);
+    await bo.leave();
+    assert.deepEqual(await ada.next("left"), { user: "Bo" });
+  },
+  async room(t, host) {
+    const [ada, bo] = await both(t, host, "poll:drinks");
+    assert.deepEqual((await ada.next("room_state")).state, { counts: { tea: 0, coffee: 0, water: 0 } });
+    assert.deepEqual(await bo.push("vote", { choice: "tea" }), { status: "ok", response: {} });
+    assert.deepEqual((await ada.next("room_diff")).patch, { counts: { tea: 1 } });
+    assert.equal((await bo.push("vote", { choice: "milk" })).status, "error");
+  },
+  async game(t, host) {
+    const [ada, bo] = await both(t, host, "game:1");
+    assert.deepEqual((await ada.next("room_state")).state.scores, { Ada: 0 });
+    await until("Bo has a seat", async () => (await ada.next("room_diff")).patch.scores?.Bo === 0);
+    assert.deepEqual(await bo.push("hit", { x: 9, y: 9 }), { status: "error", response: { reason: "missed" } });
+    const moved = await bo.next("room_diff");
+    assert.ok(moved.patch.target || moved.patch.scores, "the target moves with the tick");
+  },
+  async notifications(t, host) {
+    assert.match(await host.bennu("send", "inbox:Ada", "notify", '{"text": "hi"}'), /"id"/);
+    const [ada, bo] = await both(t, host, "inbox:Ada", "inbox:Bo");
+    assert.deepEqual(await bo.push("tell", { user: "Ada", text: "tea?" }), { status: "ok", response: {} });
+    const { id, text } = await ada.next("notified");
+    assert.equal(text, "tea?");
+    await ada.push("read", { id });
+    assert.deepEqual(await ada.next("read"), { id });
+  },
+};
+
+async function both(t, host, topic, other = topic) {
+  const ada = await join(connect(t, host), topic, { user: "Ada" });
+  return [ada, await join(connect(t, host), other, { user: "Bo" })];
+}
+
+for (const [template, use] of Object.entries(USES)) {
+  for (const lang of ["ts", "js"]) {
+    test(`the template ${template} in ${lang} passes its own tests and serves the official client`, async (t) => {
+      const project = await newProject(t, { lang, template });
+      assert.match(project.printed, /\n {2}cd app\n {2}bennu dev\n$/, "it ends with the next two commands");
+      assert.match(await project.nativeTests(), /# pass 2/);
+      assert.equal(await project.bennu("test", project.source, "tests/app.script"), "ok      tests/app.script\n");
+      if (lang === "ts") await checkAllTypes(project);
+      await use(t, await project.serve(t));
+    });
+  }
+}
+
+/** Checks the types of the plugin and of its tests, as `npm run check` does. */
+async function checkAllTypes({ folder }) {
+  await checkTypes(folder);
+  await mkdir(path(folder, "node_modules"));
+  await symlink(path(installed, "@types"), path(folder, "node_modules", "@types"), "junction");
+  await symlink(path(installed, "undici-types"), path(folder, "node_modules", "undici-types"), "junction");
+  await checkTypes(path(folder, "tests"));
+}
+
+test("a changed source answers with the old state, an exception names its line, and a rollback brings the old code back", async (t) => {
+  const project = await newProject(t);
+  const host = await project.serve(t);
+  const ada = await join(connect(t, host), "room:lobby", { user: "Ada" });
+  const says = async () => {
+    await ada.push("new_msg", { body: "hi" });
+    return (await ada.next("new_msg")).body;
+  };
+  await project.edit((text) => text.replace("user: socket.state.user, body }", "user: socket.state.user, body: `${body}!` }"));
+  await until("the new code answers", async () => (await says()) === "hi!");
+  await host.bennu("plugins", "rollback", "app");
+  await until("the old code answers", async () => (await says()) === "hi");
+
+  await project.edit((text) => text.replace("return {};", "return socket.missing.field;"));
+  await until("the fault is in the log", async () => {
+    await ada.push("new_msg", { body: "hi" });
+    return /cannot read property 'field' of undefined; in new_msg \(app\.ts:\d+:\d+\)/.test(host.log);
+  });
+  assert.equal(ada.joins, 1, "nobody had to join again");
+});
+
+test("`bennu types` gives any folder the types, and `bennu wit` the contract", async (t) => {
+  const project = await newProject(t);
+  await mkdir(path(project.folder, "other"));
+  await cp(path(project.folder, project.source), path(project.folder, "other", "chat.ts"));
+  assert.match(await project.bennu("types", "other"), /Wrote other\/tsconfig\.json/);
+  await checkTypes(path(project.folder, "other"));
+  assert.match(await project.bennu("types", "other"), /tsconfig\.json stays as it is/);
+
+  await project.bennu("wit", "contract");
+  assert.match(await project.read("contract/world.wit"), /world plugin \{/);
+  assert.match(await project.bennu("wit"), /^\/\/ channel\.wit\n/);
+});
+
+test("nothing is overwritten, and a name that can't be one is refused", async (t) => {
+  const project = await newProject(t);
+  const refused = (name, why) => assert.rejects(project.bennu("new", name), ({ code, stderr }) => code === 1 && why.test(stderr));
+  await refused("plugins", /plugins isn't empty; choose another name/);
+  await refused("My App", /use lower-case letters, digits/);
+  await refused("..", /name of a folder/);
+});
+
+/** Why this machine can't build plugins in Rust, or false. */
+const noRust = await promisify(execFile)("rustc", ["--print", "target-libdir", "--target", "wasm32-unknown-unknown"]).then(
+  async ({ stdout }) => (await readdir(stdout.trim()).catch(() => [])).length === 0 && "Rust's target wasm32-unknown-unknown isn't installed",
+  () => "Rust isn't installed",
+);
+
+/** In the usual tier only one of them, because each compiles all crates. */
+const rustTemplates = process.env.BENNU_TEST_TIER === "full" ? Object.keys(USES) : ["chat"];
+
+for (const template of rustTemplates) {
+  test(`the template ${template} in Rust builds outside of this repository, and serves the official client`, { skip: noRust }, async (t) => {
+    const project = await newProject(t, { lang: "rust", template });
+    assert.match(await project.cargo("test", "--locked"), /test result: ok\. 2 passed/);
+    await project.cargo("build", "--locked", "--release", "--target", "wasm32-unknown-unknown");
+    const module = path(project.folder, "target/wasm32-unknown-unknown/release/app.wasm");
+    assert.equal(await project.bennu("test", module, "tests/app.script"), "ok      tests/app.script\n");
+    const host = await startHost(t, {});
+    await host.replace("app", await readFile(module));
+    await until("the plugin is loaded", () => /plugin_loaded.*plugin="app"/.test(host.log));
+    await USES[template](t, host);
+  });
+}

@@ -1,0 +1,68 @@
+// Makes projects with `bennu new`, in temporary folders that are gone when a test ends.
+
+import { execFile } from "node:child_process";
+import { mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { promisify } from "node:util";
+
+import { binary, serve } from "./host.mjs";
+
+const run = promisify(execFile);
+
+/** Makes a project. */
+export async function newProject(test, { lang = "ts", template = "chat" } = {}) {
+  const parent = await mkdtemp(join(tmpdir(), "bennu-project-"));
+  test.after(() => rm(parent, { recursive: true }));
+  const { stdout } = await run(binary, ["new", "app", "--lang", lang, "--template", template], { cwd: parent });
+  return new Project(join(parent, "app"), lang, stdout);
+}
+
+class Project {
+  constructor(folder, lang, printed) {
+    /** The folder of the project. */
+    this.folder = folder;
+    /** What `bennu new` printed. */
+    this.printed = printed;
+    /** The path of the channel's source in the project. */
+    this.source = lang === "rust" ? "src/lib.rs" : `plugins/app.${lang}`;
+  }
+
+  read(file) {
+    return readFile(join(this.folder, file), "utf8");
+  }
+
+  /** Saves a changed source, as an editor does. `change` gets the text. */
+  async edit(change) {
+    const path = join(this.folder, this.source);
+    const changed = change(await readFile(path, "utf8"));
+    await writeFile(`${path}.part`, changed);
+    await rename(`${path}.part`, path);
+  }
+
+  /** Serves the project. */
+  serve(test) {
+    return serve(test, this.folder);
+  }
+
+  /** Runs `bennu` in the folder. Returns what it printed. */
+  async bennu(...command) {
+    return (await run(binary, command, { cwd: this.folder })).stdout;
+  }
+
+  /** Runs cargo in the folder. Returns what it printed. */
+  async cargo(...command) {
+    // The flags of this repository's own build aren't meant for a project.
+    const { RUSTC_WORKSPACE_WRAPPER: _, RUSTFLAGS: __, CARGO_TARGET_DIR: ___, ...env } = process.env;
+    return (await run("cargo", command, { cwd: this.folder, env, maxBuffer: 1 << 26 })).stdout;
+  }
+
+  /** Runs the native tests. Returns what Node printed. */
+  async nativeTests() {
+    const kind = this.source.split(".").at(-1);
+    const command = ["--import", "./vendor/bennu/testing/register.mjs", "--test", `tests/app.test.${kind}`];
+    // Node's runner behaves differently in a test of its own.
+    const { NODE_TEST_CONTEXT: _, ...env } = { ...process.env, BENNU: resolve(binary) };
+    return (await run(process.execPath, command, { cwd: this.folder, env })).stdout;
+  }
+}

@@ -1,0 +1,96 @@
+//! The largest legal messages: by default, none of them takes a plugin too much CPU time.
+
+use anyhow::{Result, ensure};
+use bennu::contract::CallLimits;
+use bennu_test_tiers::Tier;
+use bennu_tests::{Setup, TestHost};
+use serde_json::{Value, json};
+
+const ECHO: &str = r#"import { channel, plugin } from "bennu";
+
+export default plugin({ "bench:*": channel({ state: { count: 0 }, on: {
+  parse: (payload: unknown) => payload,
+  count: (_: unknown, socket) => ({ count: ++socket.state.count }),
+} }) });
+"#;
+
+/// The maximum size of a message is 1 MiB, with its topic and its event.
+const BYTES: usize = (1 << 20) - 100;
+
+/// Payloads of the maximum size that cost a JSON parser differently much.
+fn payloads() -> Vec<(&'static str, Value)> {
+    let many = |item: &Value| {
+        let count = BYTES / (item.to_string().len() + 1) - 1;
+        json!({ "all": vec![item; count] })
+    };
+    vec![
+        ("one text", json!({ "text": "x".repeat(BYTES - 20) })),
+        ("numbers", many(&json!(7))),
+        ("objects", many(&json!({ "id": 1, "name": "ada", "at": [0.5, null, true] }))),
+        ("escapes", many(&json!("\n\u{e9}\u{1f600}"))),
+    ]
+}
+
+#[tokio::test]
+async fn no_message_of_the_maximum_size_exceeds_the_default_cpu_time() -> Result<()> {
+    let default = u64::try_from(CallLimits::default().cpu.as_millis())?;
+    let typescript = Setup::new().file("plugins/echo.ts", ECHO.into());
+    for (setup, language) in [(typescript, "TypeScript"), (Setup::new().guests(&["echo"])?, "Rust")] {
+        let host = setup.limit("call_cpu_ms", default).limit("call_wall_ms", 60_000).start().await?;
+        let mut client = host.connect().await?;
+        client.join("bench:1", &json!({})).await?;
+        for (what, payload) in payloads() {
+            ensure!(client.call("bench:1", "parse", &payload).await? == payload, "{language}: {what}");
+        }
+        drop(client);
+        host.stop().await?;
+    }
+    Ok(())
+}
+
+/// The number of calls of one instance, and of those after which the memory is measured for the first time.
+fn calls() -> (usize, usize) {
+    match Tier::current() {
+        Tier::Usual => (20_000, 5_000),
+        Tier::Full => (1_000_000, 100_000),
+    }
+}
+
+/// Calls that wait for their replies at the same time.
+const WINDOW: usize = 32;
+
+/// The instance of a script doesn't grow with its calls.
+#[tokio::test]
+async fn the_memory_of_an_instance_is_flat() -> Result<()> {
+    let setup = Setup::new().file("plugins/echo.ts", ECHO.into()).config("[plugins.echo]\ninstances = 1");
+    let host = setup.limit("calls_per_instance", 100_000_000).limit("call_wall_ms", 60_000).start().await?;
+    let mut client = host.connect().await?;
+    client.join("bench:1", &json!({})).await?;
+    let (calls, first) = calls();
+    let (mut sent, mut before) = (std::collections::VecDeque::new(), 0);
+    let payload = json!({ "text": "some text", "list": [1, 2, { "three": 3 }] });
+    for call in 0..calls + WINDOW {
+        if call < calls {
+            let event = if call % 2 == 0 { "parse" } else { "count" };
+            sent.push_back(client.push("bench:1", event, &payload).await?);
+        }
+        if call >= WINDOW {
+            let reference = sent.pop_front().unwrap_or_default();
+            ensure!(client.reply("bench:1", &reference).await?.status == "ok");
+        }
+        if call == first {
+            before = memory(&host).await?;
+        }
+    }
+    let after = memory(&host).await?;
+    ensure!(after <= before + (128 << 10), "{before} bytes after {first} calls, and {after} after {calls}");
+    drop(client);
+    host.stop().await?;
+    Ok(())
+}
+
+async fn memory(host: &TestHost) -> Result<u64> {
+    let usage = host.inspect().await?["plugins"]["echo"]["usage"].clone();
+    ensure!(usage["instances"] == 1, "{usage}");
+    Ok(usage["memory_bytes"].as_u64().unwrap_or_default())
+}
