@@ -55,7 +55,13 @@ const MODULES: [(&str, &[&str]); 21] = [
         ],
     ),
     ("terminal", &["contract", "server"]),
-    ("kit", &["protocol", "contract", "pubsub", "routes", "plugin", "channel", "socket", "server", "store", "entries"]),
+    (
+        "kit",
+        &[
+            "protocol", "contract", "pubsub", "routes", "plugin", "channel", "jobs", "socket", "server", "store",
+            "entries",
+        ],
+    ),
     ("project", &["plugin", "server"]),
     // The binary. It uses the library as the crate `bennu`.
     ("commands", &[]),

@@ -128,6 +128,46 @@ fn what_the_host_gives_is_the_same_on_both_instances() -> Result<()> {
     Ok(())
 }
 
+const TIMED: &str = r#"import { channel, now, plugin, schedule, store } from "bennu";
+
+let n = 0;
+
+export default plugin({ "timed:*": channel({
+  onFault: "keep",
+  on: {
+    plan(_: unknown, { topic }) {
+      const due = now() + 1000;
+      for (const key of ["fine", "kept", "kept again"]) schedule.at(topic, due, key, key.split(" ")[0]);
+      store.putExpiring("brief", due, 500);
+      return { planned: schedule.due(topic, "fine") === due && store.get("brief") === due };
+    },
+    plan_kept: (_: unknown, { topic }) => schedule.after(topic, 60_000 + n, "later", "fine"),
+  },
+  message: { wait: (_: unknown, topic) => store.put("waits", topic.answerRef ?? null) },
+  topicInfo: {
+    fine(_: unknown, topic, { key, due }) {
+      topic.answer(store.get("waits"), { late: now() - due! < 1000 });
+      topic.broadcast("fine", { key, brief: store.get("brief") ?? null });
+    },
+    kept: (_: unknown, topic) => topic.broadcast("kept", { n: ++n }),
+  },
+}) });
+"#;
+
+#[test]
+fn what_a_topic_is_told_is_run_twice_and_sees_the_same_time() -> Result<()> {
+    let script = "host ! send timed:1 wait {}\nhost < none\nalice > join timed:1\nalice < ok …\nalice > plan {}\n\
+                  alice < ok {\"planned\": true}\nclock + 1500ms\nalice < fine {\"key\": \"fine\", \"brief\": null}\n\
+                  alice < kept {\"n\": 1}\nalice ~\nalice > plan_kept {}\nalice < error {\"reason\": \"channel_crash\"}";
+    let played = play("timed.ts", TIMED.as_bytes(), script)?;
+    ensure!(played.code == Some(0), "{played:?}");
+    let says =
+        r#"effect 1 is Broadcast { event: "kept", payload: Json("{\"n\":2}") } on the first one and Broadcast {"#;
+    ensure!(played.errors.contains(says), "{}", played.errors);
+    ensure!(played.errors.contains("the write of the key"), "{}", played.errors);
+    Ok(())
+}
+
 #[test]
 fn state_that_a_plugin_in_rust_keeps_in_a_static_is_a_fault() -> Result<()> {
     let naughty = places::guest("naughty")?;
