@@ -21,8 +21,12 @@ impl Guest {
             return Err(Fault::read_only());
         }
         let context = &self.context;
-        let begin = || context.store.begin_at(&context.origin.owner, context.surroundings.now_ms());
-        Ok(draft.get_or_insert_with(|| Box::new(if context.repeats_calls { repeat::draft(begin) } else { begin() })))
+        Ok(draft.get_or_insert_with(|| {
+            // The time is read before: a call that is run twice holds a lock while it begins the draft.
+            let now_ms = context.surroundings.now_ms();
+            let begin = || context.store.begin_at(&context.origin.owner, now_ms);
+            Box::new(if context.repeats_calls { repeat::draft(begin) } else { begin() })
+        }))
     }
 }
 
