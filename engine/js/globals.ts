@@ -80,7 +80,7 @@ scope.crypto = {
     return bytes.toHex().replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
   },
 };
-for (const [name, instead] of [["setTimeout", "`socket.sendAfter`"], ["setInterval", "`socket.sendAfter` or `topic.tick`"], ["fetch", "a client of the host's API"]]) {
+for (const [name, instead] of [["setTimeout", "`socket.sendAfter`"], ["setInterval", "`socket.sendAfter` or `topic.tick`"], ["fetch", "`http.get`, or `http.request`"]]) {
   scope[name] = () => {
     throw new TypeError(`there is no \`${name}\` in a plugin, which only runs while it handles a message; use ${instead}`);
   };

@@ -126,8 +126,9 @@ pub trait Channel: Sized + Serialize + DeserializeOwned {
     /// - `intercept`: an event for which [`handle_out`](Channel::handle_out) returned [`Decision::HandOver`]
     /// - `topic`: an event of a topic that this member has [subscribed](Socket::subscribe) to
     /// - `answer`: the reply of another topic to a message that this member [sent](Socket::send)
+    /// - `http`: the answer to a [request by HTTP](crate::http::Request::send)
     ///
-    /// The default ignores the message, and logs a warning unless the source is `answer`.
+    /// The default ignores the message, and logs a warning unless the source is `answer` or `http`.
     ///
     /// # Errors
     ///
@@ -135,7 +136,7 @@ pub trait Channel: Sized + Serialize + DeserializeOwned {
     fn handle_info(&mut self, socket: &mut Socket<Self::Room>, message: Message) -> Handled {
         let _ = socket;
         // Ignoring an answer is common: many senders need none.
-        if message.source != "answer" {
+        if !matches!(message.source.as_str(), "answer" | "http") {
             log::warn!("no handle_info: the message {:?} from {} is ignored", message.event, message.source);
         }
         no_reply()

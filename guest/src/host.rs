@@ -3,14 +3,14 @@
 
 #[cfg(target_family = "wasm")]
 pub(crate) use crate::bindings::bennu::channel::{
-    droppable, entries, host, member, presence, schedule, socket, store, token, topics,
+    droppable, entries, host, http, member, presence, schedule, socket, store, token, topics,
 };
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use crate::bindings::effects::{droppable, socket};
 #[cfg(target_family = "wasm")]
 pub(crate) use crate::bindings::request;
 #[cfg(not(target_family = "wasm"))]
-pub(crate) use crate::testing::recorder::{host, member, request, store, token, topics};
+pub(crate) use crate::testing::recorder::{host, http, member, request, store, token, topics};
 
 #[cfg(not(target_family = "wasm"))]
 pub(crate) mod presence {

@@ -113,6 +113,9 @@ mod guides {
     #[doc = include_str!("../../README.md")]
     mod readme {}
     #[doc = include_str!("../../docs/history.md")]
+    mod history {}
+    #[doc = include_str!("../../docs/http.md")]
+    mod http {}
     #[doc = include_str!("../../docs/phoenix.md")]
     mod phoenix {}
     #[doc = include_str!("../../docs/plugins.md")]
@@ -131,6 +134,7 @@ mod guides {
     mod time {}
 }
 
+pub mod http;
 pub mod log;
 #[doc(hidden)]
 pub mod plugin;
@@ -179,8 +183,8 @@ pub mod prelude {
         Answer, AnswerRef, Binary, Channel, Connect, Decided, Decision, Ending, Error, Gatekeeper, Handled, Identity,
         IntoPayload, Join, Message, Old, OldEntry, OnFault, Payload, Presences, Recipient, Refused, Reply, ReplyRef,
         Request, RoomMap, SeatChange, Seated, Socket, Tick, Ticked, TimerId, Told, Topic, Turns, Upgraded,
-        UpgradedEntry, Value, as_it_is, channels, config, fail, gatekeeper, json, log, no_reply, now_ms, ok, random,
-        refuse, reply, reply_error, reply_status, schedule, stop, stop_with_reply, store, token, topics, unique_id,
-        unknown_event, upgraded,
+        UpgradedEntry, Value, as_it_is, channels, config, fail, gatekeeper, http, json, log, no_reply, now_ms, ok,
+        random, refuse, reply, reply_error, reply_status, schedule, stop, stop_with_reply, store, token, topics,
+        unique_id, unknown_event, upgraded,
     };
 }

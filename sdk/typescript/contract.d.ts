@@ -81,6 +81,12 @@ declare module "bennu:channel/entries@0.1.0" {
   export { remove as delete };
 }
 
+declare module "bennu:channel/http@0.1.0" {
+  type Pair = { name: string; value: string };
+  export function get(method: string, url: string, headers: Pair[], settings: Pair[]): { status: number; headers: Pair[]; body: Uint8Array };
+  export function request(key: string, method: string, url: string, headers: Pair[], body: Uint8Array, settings: Pair[]): void;
+}
+
 declare module "bennu:channel/socket@0.1.0" {
   export function push(event: string, payload: Packed): void;
   export function broadcast(event: string, payload: Packed): void;

@@ -24,6 +24,8 @@ pub enum Source {
     Cron,
     /// A generation of the plugin began to serve.
     Start,
+    /// It is the answer to a request by HTTP.
+    Http,
 }
 
 impl Source {
@@ -38,6 +40,7 @@ impl Source {
             Self::Schedule => "schedule",
             Self::Cron => "cron",
             Self::Start => "start",
+            Self::Http => "http",
         }
     }
 }

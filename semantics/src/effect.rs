@@ -6,13 +6,14 @@ use std::time::Duration;
 use bytestring::ByteString;
 use serde::{Deserialize, Deserializer};
 
+use crate::http::read_request;
 use crate::jobs::Schedule;
 use crate::limits::keys;
 use crate::record::{Record, check_name};
 use crate::rule::Rule;
 use crate::{
-    Capability, Fault, Follows, Grant, MemberUsage, NAME_BYTES_MAX, Need, Payload, PublishedState, Reply, Topic,
-    limit_key,
+    Capability, Fault, Follows, Grant, HttpRequest, MemberUsage, NAME_BYTES_MAX, Need, Payload, PublishedState, Reply,
+    Topic, limit_key,
 };
 
 /// A timer's number, unique within its member.
@@ -24,7 +25,7 @@ const GRACE_MS_MAX: u32 = 24 * 60 * 60 * 1000;
 /// An effect: an action that a callback asks for. It is recorded while the callback runs, and carried out after the
 /// callback has succeeded.
 ///
-/// A variant is a function of the contract, from the interface `socket`, `presence` or `entries`, and its fields are the
+/// A variant is a function of the contract, from the interface `socket`, `presence`, `entries` or `http`, and its fields are the
 /// function's parameters. `Deserialize` is for `bennu kit` only, which passes each effect as a map with one
 /// entry: the function's name, with a map of the parameters. In this form some parameters have shorter names: `ms`,
 /// `seat` and `ref`. `docs/kit.md` lists all names.
@@ -229,6 +230,14 @@ pub enum Effect {
         /// The prefix.
         prefix: ByteString,
     },
+    /// Sends a request by HTTP. The member's own `handle_info` gets the answer.
+    #[serde(deserialize_with = "read_request")]
+    HttpRequest {
+        /// The event of the answer.
+        key: ByteString,
+        /// The request. Boxed, because few calls have one.
+        request: Box<HttpRequest>,
+    },
 }
 
 const _: () = assert!(size_of::<Effect>() == 104, "the effects of each call are in a list");
@@ -286,6 +295,8 @@ impl Effect {
             Self::Untrack { key } => Rule::new(Member, key.len()),
             Self::Follow { prefix } | Self::Unfollow { prefix } => Rule::new(Member, prefix.len()).need(Need::Room),
             Self::AnswerLater => Rule::new(Topic, 0),
+            // Of a member, because a topic has no callback for the answer.
+            Self::HttpRequest { key, request } => Rule::new(Member, key.len() + request.bytes()),
             Self::Cancel { .. } | Self::LeaveSeat | Self::PushPresences => Rule::new(Member, 0),
         }
     }
@@ -381,6 +392,7 @@ impl Effect {
                 Follows::follow(&mut record.usage.follows, prefix, &record.limits)?;
             }
             Self::Unfollow { prefix } => Follows::unfollow(&mut record.usage.follows, prefix),
+            Self::HttpRequest { key, .. } => check_name("the key of a request", key)?,
             Self::LeaveSeat | Self::PushPresences | Self::AnswerLater => {}
         }
         Ok(None)

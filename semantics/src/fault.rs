@@ -103,6 +103,15 @@ impl Fault {
         )
     }
 
+    /// A call waited for an answer by HTTP in a callback that can't.
+    #[must_use]
+    pub fn no_http() -> Self {
+        Self::failed(
+            "this callback can't wait for an answer by HTTP: only `join`, `handle_in`, `handle_info`, `handle_message`, \
+             `handle_tick`, `handle_seat` and a gatekeeper's `connect` can",
+        )
+    }
+
     /// A call that may only read the store wrote to it.
     #[must_use]
     pub fn read_only() -> Self {

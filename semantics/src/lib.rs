@@ -20,6 +20,7 @@ mod effect;
 pub mod entries;
 mod fault;
 mod follows;
+mod http;
 pub mod jobs;
 mod json;
 pub mod lifetime;
@@ -49,6 +50,7 @@ pub use call::{
 pub use effect::{Effect, TimerId, check_schedule};
 pub use fault::{DETAIL_BYTES_MAX, Fault, FaultKind, one_line};
 pub use follows::Follows;
+pub use http::{HttpFailure, HttpRequest, HttpResponse, HttpResult, HttpTable, http_payload};
 pub use json::{read_object, read_value};
 pub use limits::{CallLimits, limit_key};
 pub use manifest::{HistorySpec, ManifestError, OnFault, RoomKind, RouteSpec, Turns};

@@ -189,7 +189,8 @@ mod tests {
                 }
                 for file in files.iter().filter(|file| !file.path.starts_with("vendor/")) {
                     let text = String::from_utf8_lossy(&file.content);
-                    assert!(!text.contains("{{") && !file.path.contains("{{"), "{}", file.path);
+                    let is_filled = !text.contains(NAME) && !text.contains(SOURCE) && !file.path.contains("{{");
+                    assert!(is_filled, "{}", file.path);
                 }
                 let mut paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
                 paths.sort_unstable();

@@ -9,6 +9,12 @@ from timed import Timed
 OK = Reply()
 
 
+def shown(answer):
+    """An answer by HTTP for a client."""
+    names = ("failure",) if "failure" in answer else ("status", "body")
+    return {name: answer[name] for name in names}
+
+
 class Naughty(Timed, WithEntries):
     route = {"intercepts": ["secret"]}
 
@@ -19,6 +25,8 @@ class Naughty(Timed, WithEntries):
             call.broadcast("refused", {})
             raise Refuse({"reason": "nobody may join here"})
         call.assigns = {"mood": optional(call, "mood") or "pass", "timer": None, "ballast": ""}
+        if optional(call, "http_get"):
+            call.push("asked", self.http_get(call, call.payload["http_get"]))
         return {"member": call.member}
 
     def handle_in(self, call):
@@ -211,6 +219,30 @@ class Naughty(Timed, WithEntries):
         call.put(call.payload["key"], count)
         return Reply({"count": count})
 
+    # HTTP.
+
+    @staticmethod
+    def http_get(call, wanted):
+        times = wanted.pop("times", 1)
+        for _ in range(times):
+            answer = call.ask("http_get", **wanted)
+        return shown(answer)
+
+    def on_http_get(self, call):
+        return Reply(self.http_get(call, call.payload))
+
+    def on_http_count(self, call):
+        count = (call.get(field(call, "key")) or 0) + 1
+        answer = call.ask("http_get", url=field(call, "url"))
+        if "failure" in answer:
+            raise Refuse({"reason": "unavailable"})
+        call.put(call.payload["key"], count)
+        return Reply({"count": count, "body": answer["body"]})
+
+    def on_http_send(self, call):
+        call.ask("http_request", key="http_answer", **call.payload)
+        return OK
+
     def on_store_own(self, call):
         key = field(call, "key")
         read = [call.get(key)]
@@ -245,6 +277,8 @@ class Naughty(Timed, WithEntries):
     # Callbacks without a client's message.
 
     def handle_info(self, call):
+        if call["source"] == "http":
+            return call.push(call.event, shown(call.payload))
         heard = {"topic": "heard", "answer": "answered"}.get(call["source"])
         if heard:
             call.push(heard, {"topic": call["from"], "event": call.event, "payload": call.payload})
@@ -286,6 +320,8 @@ class Naughty(Timed, WithEntries):
             raise Fail("asked to fail in handle_message")
         if call.event == "put":
             return self.on_store_put(call)
+        if call.event == "http_get":
+            return self.on_http_get(call)
         return None if call.event == "quiet" else super().handle_message(call)
 
     def handle_out(self, call):

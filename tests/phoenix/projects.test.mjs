@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { cp, mkdir, readdir, readFile, symlink } from "node:fs/promises";
+import { cp, mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { join as path } from "node:path";
 import { test } from "node:test";
 import { promisify } from "node:util";
@@ -78,6 +78,47 @@ async function checkAllTypes({ folder }) {
   await symlink(path(installed, "undici-types"), path(folder, "node_modules", "undici-types"), "junction");
   await checkTypes(path(folder, "tests"));
 }
+
+const ASKS = `import { channel, http, plugin } from "bennu";
+
+export default plugin({ "asks:*": channel({
+  on: {
+    get: ({ url }: { url: string }) => http.get(url).json(),
+    order: (payload: object) => http.request("ordered", "https://a.example/orders", { json: payload }),
+  },
+  info: { ordered: ({ status, failure }: any, socket) => socket.push("ordered", { status, failure }) },
+}) });
+`;
+
+const ASKS_TEST = `import assert from "node:assert/strict";
+import { test } from "node:test";
+import { stage } from "bennu/testing";
+import plugin from "../plugins/app.ts";
+
+test("it asks", () => {
+  const host = stage(plugin), ada = host.join("asks:1");
+  host.http("GET", "https://a.example/7", { json: { name: "Ada ü" } });
+  ada.push("get", { url: "https://a.example/7" });
+  assert.deepEqual(ada.assertReply(), { name: "Ada ü" });
+  ada.push("get", { url: "https://a.example/8" });
+  ada.assertReply("error", { reason: "unavailable" });
+  host.http("POST", "https://a.example/orders", { status: 201 });
+  ada.push("order", { id: 7 });
+  ada.assertPush("ordered", { status: 201 });
+  host.http("POST", "https://a.example/orders", { failure: "timeout" });
+  ada.push("order", { id: 8 });
+  ada.assertPush("ordered", { failure: "timeout" });
+  assert.deepEqual(host.faults, []);
+});
+`;
+
+test("a native test answers the requests by HTTP of a plugin", async (t) => {
+  const project = await newProject(t);
+  await project.edit(() => ASKS);
+  await writeFile(path(project.folder, "tests/app.test.ts"), ASKS_TEST);
+  assert.match(await project.nativeTests(), /# pass 1/);
+  await checkAllTypes(project);
+});
 
 test("a changed source answers with the old state, an exception names its line, and a rollback brings the old code back", async (t) => {
   const project = await newProject(t);

@@ -111,6 +111,7 @@ impl<'a> Cast<'a> {
             Act::SeeNothing => self.actor(who).await?.client.quiet().await?,
             Act::Enter(described) => self.enter_as(who, &described).await?,
             // The host uses the real clock, so the script waits in real time.
+            Act::Serve { .. } => bail!("a real host asks real servers"),
             Act::Pass(time) => tokio::time::sleep(time).await,
             Act::Broadcast(words) => {
                 let sent = self.send_as_operator("broadcast", &words)?;

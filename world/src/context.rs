@@ -1,10 +1,10 @@
 //! The host's side of one call: the values that the callback can read, and the record of its effects.
 
 use bennu_semantics::jobs::{JobRow, Schedule};
-use bennu_semantics::limits::LISTED_MAX;
+use bennu_semantics::limits::{LISTED_MAX, keys};
 use bennu_semantics::{
-    AnswerRef, CallLimits, Capability, Decision, Effect, Fault, Fired, MemberUsage, Payload, Record, TimerId, Topic,
-    TopicCallback, one_line,
+    AnswerRef, CallLimits, Capability, Decision, Effect, Fault, Fired, HttpRequest, HttpResult, MemberUsage, Payload,
+    Record, TimerId, Topic, TopicCallback, limit_key, one_line,
 };
 
 use crate::entries::CallEntries;
@@ -45,6 +45,8 @@ pub struct CallContext {
     answer_ref: Option<AnswerRef>,
     /// The topic and the schedule that the call is about.
     fired: Option<(Topic, Fired)>,
+    /// The number of requests for whose answers it has waited. `None` if it may not wait.
+    gets: Option<usize>,
 }
 
 /// The result of a call, apart from the value that its callback returned.
@@ -73,7 +75,7 @@ impl Default for CallContext {
 impl CallContext {
     /// For a callback of a member that has `usage` at the host. `given` is the payload of its input.
     pub(crate) fn of_member(host: HostFacts, socket: SocketFacts, usage: MemberUsage, given: Option<&Payload>) -> Self {
-        let mut context = Self { socket: Some(socket), may_write: true, ..Self::reading(host) };
+        let mut context = Self { socket: Some(socket), may_write: true, gets: Some(0), ..Self::reading(host) };
         context.record.open(usage, given);
         context
     }
@@ -82,7 +84,7 @@ impl CallContext {
     pub(crate) fn of_topic(host: HostFacts, topic: &Topic, callback: &TopicCallback) -> Self {
         let fired = callback.fired().map(|fired| (topic.clone(), fired.clone()));
         let answer_ref = callback.answer_ref();
-        let mut context = Self { may_write: true, answer_ref, fired, ..Self::reading(host) };
+        let mut context = Self { may_write: true, answer_ref, fired, gets: Some(0), ..Self::reading(host) };
         context.record.open_with(Capability::Topic, callback.given());
         context
     }
@@ -105,7 +107,20 @@ impl CallContext {
             lines: Vec::new(),
             answer_ref: None,
             fired: None,
+            gets: None,
         }
+    }
+
+    /// For a gatekeeper's `connect`.
+    #[must_use]
+    pub fn connecting(host: HostFacts) -> Self {
+        Self { gets: Some(0), ..Self::reading(host) }
+    }
+
+    /// A call that may not wait for answers by HTTP: a `terminate`.
+    #[must_use]
+    pub(crate) fn without_http(self) -> Self {
+        Self { gets: None, ..self }
     }
 
     /// For an upgrade, which may not use the store.
@@ -273,6 +288,29 @@ impl CallContext {
     #[must_use]
     pub fn fired_key(&self) -> Option<&str> {
         self.fired.as_ref().and_then(|(_, fired)| fired.key.as_deref())
+    }
+}
+
+/// `interface http`, except its effect.
+impl CallContext {
+    /// Waits for the answer to a request.
+    ///
+    /// # Errors
+    /// See [`log`](Self::log).
+    pub fn http_get(&mut self, request: &HttpRequest) -> Result<HttpResult, Fault> {
+        request.check_reads()?;
+        let most = self.limits.http_gets;
+        match &mut self.gets {
+            None => Err(Fault::no_http()),
+            Some(gets) if *gets >= most => {
+                let key = limit_key(keys::HTTP_GETS_PER_CALL, most);
+                Err(Fault::oversize(format!("a call waits for at most {most} answers by HTTP{key}")))
+            }
+            Some(gets) => {
+                *gets += 1;
+                Ok(self.host.http.answer(&request.method, &request.url))
+            }
+        }
     }
 }
 

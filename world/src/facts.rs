@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bennu_semantics::{Fault, Pattern, Reach};
+use bennu_semantics::{Fault, HttpTable, Pattern, Reach};
 
 use crate::online::Online;
 use crate::stored::Stored;
@@ -81,6 +81,8 @@ pub struct HostFacts {
     pub stored: Stored,
     /// The topics that the plugin may reach. `None` if the test doesn't name its routes: then it may reach all.
     pub grants: Option<Grants>,
+    /// The answers to requests by HTTP.
+    pub http: HttpTable,
 }
 
 /// The default time of a test: the start of the year 2026, in milliseconds since 1970.
@@ -96,6 +98,7 @@ impl Default for HostFacts {
             people: BTreeMap::new(),
             stored: Stored::default(),
             grants: None,
+            http: HttpTable::default(),
         }
     }
 }

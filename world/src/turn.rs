@@ -103,6 +103,9 @@ fn run(
     let (called, mut context) = match request {
         CallRequest::Member { id, socket, usage, callback } => {
             let mut context = CallContext::of_member(host, socket, usage, callback.given()).with_entries(entries);
+            if matches!(callback, Callback::Terminate(_)) {
+                context = context.without_http();
+            }
             let call = MemberCall { id, topic: topic.clone(), assigns, room, callback };
             (callbacks.call(call, &mut context), context)
         }

@@ -1,9 +1,9 @@
 //! The channel of `guest-examples/echo`, as a native behaviour.
 
 use bennu::contract::{
-    Answer, Behaviour, Call, CallFuture, Callback, Decision, Effect, Fault, Outcome, Passing, Reply, TopicCall, Upgrade,
+    Answer, Behaviour, Call, CallFuture, CallInput, Callback, Decision, Effect, Fault, Outcome, Passing, Reply,
+    TopicCall, Upgrade,
 };
-use bennu::entries::EntryInput;
 use bennu::protocol::Payload;
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -20,11 +20,11 @@ struct Counted {
 }
 
 impl Behaviour for Echo {
-    fn call<'a>(&'a self, call: &'a Call, _: Option<&'a EntryInput>) -> CallFuture<'a, Outcome> {
+    fn call<'a>(&'a self, call: &'a Call, _: CallInput<'a>) -> CallFuture<'a, Outcome> {
         Box::pin(std::future::ready(answer(call)))
     }
 
-    fn call_topic<'a>(&'a self, _: &'a TopicCall, _: Option<&'a EntryInput>) -> CallFuture<'a, Outcome> {
+    fn call_topic<'a>(&'a self, _: &'a TopicCall, _: CallInput<'a>) -> CallFuture<'a, Outcome> {
         Box::pin(std::future::ready(Err(Fault::failed("it handles only callbacks of members"))))
     }
 

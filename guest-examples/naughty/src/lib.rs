@@ -14,6 +14,7 @@
 //! - [`storage`]: the store
 //! - [`timed`]: schedules, and what the host tells a topic
 //! - [`entries`]: the entries of topics
+//! - [`http`]: requests by HTTP
 //! - [`moods`]: `handle_out` for the event `secret`
 //! - [`unruly`]: topics with a room, `unruly:*`
 //! - [`public`]: topics that publish entries, `public:*`
@@ -31,6 +32,7 @@ mod elsewhere;
 mod entries;
 mod faults;
 mod forgiving;
+mod http;
 mod lasting;
 mod moods;
 mod public;
@@ -65,6 +67,9 @@ impl Channel for Naughty {
     fn join(socket: &mut Socket, params: Payload) -> Join<Self> {
         faults::on_join(socket)?;
         let mood: Option<Mood> = params.field("mood")?;
+        if let Some(request) = params.field::<Option<Value>>("http_get")? {
+            socket.push("asked", http::get(&request.into_payload())?);
+        }
         socket.respond(json!({ "member": socket.member_id() }));
         Ok(Naughty { mood: mood.unwrap_or_default(), count: 0, timer: None, ballast: String::new() })
     }
@@ -85,6 +90,7 @@ impl Channel for Naughty {
                 let handled = self.effect(socket, event, &payload);
                 let handled = handled.or_else(|| self.elsewhere(socket, event, &payload));
                 let handled = handled.or_else(|| self.storage(event, &payload));
+                let handled = handled.or_else(|| self.http(socket, event, &payload));
                 let handled = handled.or_else(|| entries::event(event, &payload));
                 let handled = handled.or_else(|| timed::event(socket.topic(), event, &payload));
                 let handled = handled.or_else(|| self.fault(socket, event, &payload));
@@ -95,6 +101,10 @@ impl Channel for Naughty {
 
     fn handle_info(&mut self, socket: &mut Socket, message: Message) -> Handled {
         if self.heard(socket, &message) {
+            return no_reply();
+        }
+        if let Some(answer) = bennu_guest::http::answer(&message) {
+            socket.push(&message.event, http::shown(answer));
             return no_reply();
         }
         self.message(socket, &message)

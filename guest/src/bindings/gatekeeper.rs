@@ -4,6 +4,8 @@
 //   * with "bennu:channel/host@0.1.0" = "crate::bindings::plugin::bennu::channel::host"
 //   * with "bennu:channel/token@0.1.0" = "crate::bindings::plugin::bennu::channel::token"
 //   * with "bennu:channel/store@0.1.0" = "crate::bindings::plugin::bennu::channel::store"
+//   * with "bennu:channel/http@0.1.0" = "crate::bindings::plugin::bennu::channel::http"
+//   * with "bennu:channel/types@0.1.0" = "crate::bindings::plugin::bennu::channel::types"
 //   * default-bindings-module: "bennu_guest::bindings::gatekeeper"
 //   * export-macro-name: export_gatekeeper
 //   * pub-export-macro
@@ -13,6 +15,10 @@ use crate::bindings::plugin::bennu::channel::host as __with_name0;
 use crate::bindings::plugin::bennu::channel::token as __with_name1;
 #[allow(unfulfilled_lint_expectations, unused_imports)]
 use crate::bindings::plugin::bennu::channel::store as __with_name2;
+#[allow(unfulfilled_lint_expectations, unused_imports)]
+use crate::bindings::plugin::bennu::channel::types as __with_name3;
+#[allow(unfulfilled_lint_expectations, unused_imports)]
+use crate::bindings::plugin::bennu::channel::http as __with_name4;
 #[rustfmt::skip]
 #[allow(dead_code, clippy::all)]
 pub mod bennu {
@@ -853,10 +859,10 @@ macro_rules! __export_gatekeeper_impl {
         =
         "component-type:wit-bindgen:0.61.1:bennu:channel@0.1.0:gatekeeper:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 1225] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 2033] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xc8\x08\x01A\x02\x01\
-A\x0a\x01B\x11\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05leve\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xf0\x0e\x01A\x02\x01\
+A\x0f\x01B\x11\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05leve\
 l\x03\0\0\x01m\x02\x06output\x05error\x04\0\x0fstandard-stream\x03\0\x02\x01@\0\0\
 w\x04\0\x03now\x01\x04\x01@\0\0s\x04\0\x09unique-id\x01\x05\x04\0\x06random\x01\x04\
 \x04\0\x0dconfiguration\x01\x05\x01@\x02\x05level\x01\x07messages\x01\0\x04\0\x03\
@@ -877,13 +883,32 @@ m\x02\x07forward\x08backward\x04\0\x05order\x03\0\x03\x01k\0\x01@\x01\x03key\0\0
 \x05limity\0\x07\x04\0\x04scan\x01\x08\x01@\x02\x03key\0\x05value\0\x01\0\x04\0\x03\
 put\x01\x09\x01@\x01\x03key\0\x01\0\x04\0\x06delete\x01\x0a\x01@\x03\x03key\0\x05\
 value\0\x0cmillisecondsw\x01\0\x04\0\x0cput-expiring\x01\x0b\x03\0\x19bennu:chan\
-nel/store@0.1.0\x05\x03\x01B\x0a\x01ks\x01r\x03\x09socket-id\0\x04user\0\x06clai\
-mss\x04\0\x08identity\x03\0\x01\x01r\x02\x06status{\x04bodys\x04\0\x07refusal\x03\
-\0\x03\x01q\x02\x07granted\x01\x02\0\x07refused\x01\x04\0\x04\0\x07verdict\x03\0\
-\x05\x01j\x01\x06\x01s\x01@\0\0\x07\x04\0\x07connect\x01\x08\x04\0\x1bbennu:chan\
-nel/connect@0.1.0\x05\x04\x04\0\x1ebennu:channel/gatekeeper@0.1.0\x04\0\x0b\x10\x01\
-\0\x0agatekeeper\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-componen\
-t\x070.258.3\x10wit-bindgen-rust\x060.61.1";
+nel/store@0.1.0\x05\x03\x01B\x1d\x01p}\x01q\x02\x04json\x01s\0\x06binary\x01\0\0\
+\x04\0\x07payload\x03\0\x01\x01r\x02\x04names\x05values\x04\0\x07setting\x03\0\x03\
+\x01ps\x01p\x04\x01r\x05\x07patterns\x0aintercepts\x05\x0fassigns-versiony\x0cro\
+om-versiony\x07options\x06\x04\0\x05route\x03\0\x07\x01k\0\x01r\x04\x02idw\x05to\
+pics\x07assigns\0\x04room\x09\x04\0\x0amembership\x03\0\x0a\x01r\x02\x06statuss\x07\
+payload\x02\x04\0\x05reply\x03\0\x0c\x01k\x0d\x01r\x02\x06reasons\x05reply\x0e\x04\
+\0\x04stop\x03\0\x0f\x01q\x03\x04none\0\0\x05reply\x01\x0d\0\x04stop\x01\x10\0\x04\
+\0\x06answer\x03\0\x11\x01r\x03\x07assigns\x09\x04room\x09\x06answer\x12\x04\0\x07\
+outcome\x03\0\x13\x01r\x03\x07assigns\0\x04room\x09\x08response\x02\x04\0\x08adm\
+itted\x03\0\x15\x01q\x02\x08admitted\x01\x16\0\x07refused\x01\x02\0\x04\0\x09adm\
+ission\x03\0\x17\x01r\x04\x06sources\x05topics\x05events\x07payload\x02\x04\0\x07\
+message\x03\0\x19\x01r\x02\x05causes\x06details\x04\0\x06ending\x03\0\x1b\x03\0\x19\
+bennu:channel/types@0.1.0\x05\x04\x02\x03\0\x04\x07setting\x01B\x10\x02\x03\x02\x01\
+\x05\x04\0\x07setting\x03\0\0\x01r\x02\x04names\x05values\x04\0\x06header\x03\0\x02\
+\x01p\x03\x01p}\x01r\x03\x06status{\x07headers\x04\x04body\x05\x04\0\x08response\
+\x03\0\x06\x01r\x02\x04kinds\x06details\x04\0\x07failure\x03\0\x08\x01p\x01\x01j\
+\x01\x07\x01\x09\x01@\x04\x06methods\x03urls\x07headers\x04\x08settings\x0a\0\x0b\
+\x04\0\x03get\x01\x0c\x01@\x06\x03keys\x06methods\x03urls\x07headers\x04\x04body\
+\x05\x08settings\x0a\x01\0\x04\0\x07request\x01\x0d\x03\0\x18bennu:channel/http@\
+0.1.0\x05\x06\x01B\x0a\x01ks\x01r\x03\x09socket-id\0\x04user\0\x06claimss\x04\0\x08\
+identity\x03\0\x01\x01r\x02\x06status{\x04bodys\x04\0\x07refusal\x03\0\x03\x01q\x02\
+\x07granted\x01\x02\0\x07refused\x01\x04\0\x04\0\x07verdict\x03\0\x05\x01j\x01\x06\
+\x01s\x01@\0\0\x07\x04\0\x07connect\x01\x08\x04\0\x1bbennu:channel/connect@0.1.0\
+\x05\x07\x04\0\x1ebennu:channel/gatekeeper@0.1.0\x04\0\x0b\x10\x01\0\x0agatekeep\
+er\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10\
+wit-bindgen-rust\x060.61.1";
         };
     };
 }
@@ -896,9 +921,9 @@ pub use __export_gatekeeper_impl as export_gatekeeper;
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 1118] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xbd\x07\x01A\x02\x01\
-A\x08\x01B\x11\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05leve\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 1926] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xe5\x0d\x01A\x02\x01\
+A\x0d\x01B\x11\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05leve\
 l\x03\0\0\x01m\x02\x06output\x05error\x04\0\x0fstandard-stream\x03\0\x02\x01@\0\0\
 w\x04\0\x03now\x01\x04\x01@\0\0s\x04\0\x09unique-id\x01\x05\x04\0\x06random\x01\x04\
 \x04\0\x0dconfiguration\x01\x05\x01@\x02\x05level\x01\x07messages\x01\0\x04\0\x03\
@@ -919,10 +944,29 @@ m\x02\x07forward\x08backward\x04\0\x05order\x03\0\x03\x01k\0\x01@\x01\x03key\0\0
 \x05limity\0\x07\x04\0\x04scan\x01\x08\x01@\x02\x03key\0\x05value\0\x01\0\x04\0\x03\
 put\x01\x09\x01@\x01\x03key\0\x01\0\x04\0\x06delete\x01\x0a\x01@\x03\x03key\0\x05\
 value\0\x0cmillisecondsw\x01\0\x04\0\x0cput-expiring\x01\x0b\x03\0\x19bennu:chan\
-nel/store@0.1.0\x05\x03\x04\0>bennu:channel/gatekeeper-with-all-of-its-exports-r\
-emoved@0.1.0\x04\0\x0b0\x01\0*gatekeeper-with-all-of-its-exports-removed\x03\0\0\
-\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10wit-bind\
-gen-rust\x060.61.1";
+nel/store@0.1.0\x05\x03\x01B\x1d\x01p}\x01q\x02\x04json\x01s\0\x06binary\x01\0\0\
+\x04\0\x07payload\x03\0\x01\x01r\x02\x04names\x05values\x04\0\x07setting\x03\0\x03\
+\x01ps\x01p\x04\x01r\x05\x07patterns\x0aintercepts\x05\x0fassigns-versiony\x0cro\
+om-versiony\x07options\x06\x04\0\x05route\x03\0\x07\x01k\0\x01r\x04\x02idw\x05to\
+pics\x07assigns\0\x04room\x09\x04\0\x0amembership\x03\0\x0a\x01r\x02\x06statuss\x07\
+payload\x02\x04\0\x05reply\x03\0\x0c\x01k\x0d\x01r\x02\x06reasons\x05reply\x0e\x04\
+\0\x04stop\x03\0\x0f\x01q\x03\x04none\0\0\x05reply\x01\x0d\0\x04stop\x01\x10\0\x04\
+\0\x06answer\x03\0\x11\x01r\x03\x07assigns\x09\x04room\x09\x06answer\x12\x04\0\x07\
+outcome\x03\0\x13\x01r\x03\x07assigns\0\x04room\x09\x08response\x02\x04\0\x08adm\
+itted\x03\0\x15\x01q\x02\x08admitted\x01\x16\0\x07refused\x01\x02\0\x04\0\x09adm\
+ission\x03\0\x17\x01r\x04\x06sources\x05topics\x05events\x07payload\x02\x04\0\x07\
+message\x03\0\x19\x01r\x02\x05causes\x06details\x04\0\x06ending\x03\0\x1b\x03\0\x19\
+bennu:channel/types@0.1.0\x05\x04\x02\x03\0\x04\x07setting\x01B\x10\x02\x03\x02\x01\
+\x05\x04\0\x07setting\x03\0\0\x01r\x02\x04names\x05values\x04\0\x06header\x03\0\x02\
+\x01p\x03\x01p}\x01r\x03\x06status{\x07headers\x04\x04body\x05\x04\0\x08response\
+\x03\0\x06\x01r\x02\x04kinds\x06details\x04\0\x07failure\x03\0\x08\x01p\x01\x01j\
+\x01\x07\x01\x09\x01@\x04\x06methods\x03urls\x07headers\x04\x08settings\x0a\0\x0b\
+\x04\0\x03get\x01\x0c\x01@\x06\x03keys\x06methods\x03urls\x07headers\x04\x04body\
+\x05\x08settings\x0a\x01\0\x04\0\x07request\x01\x0d\x03\0\x18bennu:channel/http@\
+0.1.0\x05\x06\x04\0>bennu:channel/gatekeeper-with-all-of-its-exports-removed@0.1\
+.0\x04\0\x0b0\x01\0*gatekeeper-with-all-of-its-exports-removed\x03\0\0\0G\x09pro\
+ducers\x01\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rust\x06\
+0.61.1";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

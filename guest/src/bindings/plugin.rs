@@ -885,6 +885,7 @@ pub mod bennu {
                 /// - `topic`: an event of another topic that this member subscribed to.
                 /// - `answer`: the reply of another topic's `handle-message` to a `send`. The event is the one that was sent. A
                 ///   JSON payload is `{"status": .., "response": ..}`.
+                /// - `http`: the answer to a request of this member by HTTP (`http.request`).
                 pub source: _rt::String,
                 /// The topic of the message: the member's own topic, or the other topic.
                 pub topic: _rt::String,
@@ -3753,6 +3754,498 @@ pub mod bennu {
                         _ => _rt::invalid_enum_discriminant(),
                     };
                     result6
+                }
+            }
+        }
+        /// Requests by HTTP to other programs. A plugin may ask only for URLs that the operator grants it: `plugins.NAME.http` in the
+        /// host's configuration. Any other URL is a fault of the kind `failed`.
+        ///
+        /// A URL begins with `https://` or `http://`. It has no user, password or fragment, and its path has no segment `.` or `..`
+        /// in any encoding. The headers `host`, `connection`, `content-length` and others about the message itself are the host's;
+        /// setting one is a fault. The operator can set further headers, such as `authorization`, for a server. The plugin can
+        /// neither read nor set these.
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod http {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            pub type Setting = super::super::super::bennu::channel::types::Setting;
+            /// A header.
+            #[derive(Clone, PartialEq)]
+            pub struct Header {
+                /// The name. In an answer, it is in lower case.
+                pub name: _rt::String,
+                /// The value.
+                pub value: _rt::String,
+            }
+            impl ::core::fmt::Debug for Header {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Header")
+                        .field("name", &self.name)
+                        .field("value", &self.value)
+                        .finish()
+                }
+            }
+            /// The answer of a server, with any status.
+            #[derive(Clone, PartialEq)]
+            pub struct Response {
+                /// The status, such as 200.
+                pub status: u16,
+                /// The headers, in the order in which the server sent them.
+                pub headers: _rt::Vec<Header>,
+                /// The body, decoded: at most 1 MiB (`http_received_bytes`).
+                pub body: _rt::Vec<u8>,
+            }
+            impl ::core::fmt::Debug for Response {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Response")
+                        .field("status", &self.status)
+                        .field("headers", &self.headers)
+                        .field("body", &self.body)
+                        .finish()
+                }
+            }
+            /// The reason why there is no answer.
+            #[derive(Clone, PartialEq)]
+            pub struct Failure {
+                /// The kind. Later hosts may add kinds, so ignore unknown ones.
+                /// - `busy`: too many requests of this plugin or of the host are under way, or too many of its calls wait.
+                /// - `timeout`: the answer took too long.
+                /// - `too-large`: the answer has too many bytes or headers.
+                /// - `unreachable`: the name isn't known, no allowed address answers, or TLS failed.
+                /// - `broken`: the answer isn't HTTP, or ended early.
+                /// - `redirect`: the answer redirects to a URL that isn't granted, or too often.
+                pub kind: _rt::String,
+                /// A text for a log.
+                pub detail: _rt::String,
+            }
+            impl ::core::fmt::Debug for Failure {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Failure")
+                        .field("kind", &self.kind)
+                        .field("detail", &self.detail)
+                        .finish()
+                }
+            }
+            impl ::core::fmt::Display for Failure {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    write!(f, "{:?}", self)
+                }
+            }
+            impl ::core::error::Error for Failure {}
+            #[allow(unused_unsafe, clippy::all)]
+            /// Asks a server, and waits for its answer. `method` is `GET` or `HEAD`. Redirects to granted URLs are followed.
+            ///
+            /// A call may run again, for example after a conflict in the store. If it then asks for the same method, URL and headers at
+            /// the same place in the call, it gets the same answer, and nothing is sent. While a call waits, other commits can
+            /// change the store. What the call read before is checked at its commit, so a callback still sees one state of the store.
+            ///
+            /// `join`, `handle-in`, `handle-info`, `handle-message`, `handle-tick`, `handle-seat` and a gatekeeper's `connect` may ask.
+            /// In any other callback, this function is a fault. A callback asks at most 8 times (`http_gets_per_call`).
+            /// `settings` can have `timeout-ms`: the time to the end of the answer, at most 3000 (`http_get_ms`).
+            #[allow(async_fn_in_trait)]
+            pub fn get(
+                method: &str,
+                url: &str,
+                headers: &[Header],
+                settings: &[Setting],
+            ) -> ::core::result::Result<Response, Failure> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 6 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 6
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = method;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let vec1 = url;
+                    let ptr1 = vec1.as_ptr().cast::<u8>();
+                    let len1 = vec1.len();
+                    let vec5 = headers;
+                    let len5 = vec5.len();
+                    let layout5 = _rt::alloc::Layout::from_size_align(
+                            vec5.len() * (4 * ::core::mem::size_of::<*const u8>()),
+                            ::core::mem::size_of::<*const u8>(),
+                        )
+                        .unwrap();
+                    let (result5, _cleanup5) = wit_bindgen::rt::Cleanup::new(layout5);
+                    for (i, e) in vec5.into_iter().enumerate() {
+                        let base = result5
+                            .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                        {
+                            let Header { name: name2, value: value2 } = e;
+                            let vec3 = name2;
+                            let ptr3 = vec3.as_ptr().cast::<u8>();
+                            let len3 = vec3.len();
+                            *base
+                                .add(::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len3;
+                            *base.add(0).cast::<*mut u8>() = ptr3.cast_mut();
+                            let vec4 = value2;
+                            let ptr4 = vec4.as_ptr().cast::<u8>();
+                            let len4 = vec4.len();
+                            *base
+                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len4;
+                            *base
+                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                .cast::<*mut u8>() = ptr4.cast_mut();
+                        }
+                    }
+                    let vec9 = settings;
+                    let len9 = vec9.len();
+                    let layout9 = _rt::alloc::Layout::from_size_align(
+                            vec9.len() * (4 * ::core::mem::size_of::<*const u8>()),
+                            ::core::mem::size_of::<*const u8>(),
+                        )
+                        .unwrap();
+                    let (result9, _cleanup9) = wit_bindgen::rt::Cleanup::new(layout9);
+                    for (i, e) in vec9.into_iter().enumerate() {
+                        let base = result9
+                            .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                        {
+                            let super::super::super::bennu::channel::types::Setting {
+                                name: name6,
+                                value: value6,
+                            } = e;
+                            let vec7 = name6;
+                            let ptr7 = vec7.as_ptr().cast::<u8>();
+                            let len7 = vec7.len();
+                            *base
+                                .add(::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len7;
+                            *base.add(0).cast::<*mut u8>() = ptr7.cast_mut();
+                            let vec8 = value6;
+                            let ptr8 = vec8.as_ptr().cast::<u8>();
+                            let len8 = vec8.len();
+                            *base
+                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len8;
+                            *base
+                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                .cast::<*mut u8>() = ptr8.cast_mut();
+                        }
+                    }
+                    let ptr10 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "bennu:channel/http@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "get"]
+                        fn wit_import11(
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import11(
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import11(
+                        ptr0.cast_mut(),
+                        len0,
+                        ptr1.cast_mut(),
+                        len1,
+                        result5,
+                        len5,
+                        result9,
+                        len9,
+                        ptr10,
+                    );
+                    let l12 = i32::from(*ptr10.add(0).cast::<u8>());
+                    let result32 = match l12 {
+                        0 => {
+                            let e = {
+                                let l13 = i32::from(
+                                    *ptr10
+                                        .add(::core::mem::size_of::<*const u8>())
+                                        .cast::<u16>(),
+                                );
+                                let l14 = *ptr10
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l15 = *ptr10
+                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let base22 = l14;
+                                let len22 = l15;
+                                let mut result22 = _rt::Vec::with_capacity(len22);
+                                for i in 0..len22 {
+                                    let base = base22
+                                        .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                    let e22 = {
+                                        let l16 = *base.add(0).cast::<*mut u8>();
+                                        let l17 = *base
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len18 = l17;
+                                        let bytes18 = _rt::Vec::from_raw_parts(
+                                            l16.cast(),
+                                            len18,
+                                            len18,
+                                        );
+                                        let l19 = *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l20 = *base
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len21 = l20;
+                                        let bytes21 = _rt::Vec::from_raw_parts(
+                                            l19.cast(),
+                                            len21,
+                                            len21,
+                                        );
+                                        Header {
+                                            name: _rt::string_lift(bytes18),
+                                            value: _rt::string_lift(bytes21),
+                                        }
+                                    };
+                                    result22.push(e22);
+                                }
+                                _rt::cabi_dealloc(
+                                    base22,
+                                    len22 * (4 * ::core::mem::size_of::<*const u8>()),
+                                    ::core::mem::size_of::<*const u8>(),
+                                );
+                                let l23 = *ptr10
+                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l24 = *ptr10
+                                    .add(5 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len25 = l24;
+                                Response {
+                                    status: l13 as u16,
+                                    headers: result22,
+                                    body: <_ as From<
+                                        _rt::Vec<_>,
+                                    >>::from(_rt::Vec::from_raw_parts(l23.cast(), len25, len25)),
+                                }
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l26 = *ptr10
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l27 = *ptr10
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len28 = l27;
+                                let bytes28 = _rt::Vec::from_raw_parts(
+                                    l26.cast(),
+                                    len28,
+                                    len28,
+                                );
+                                let l29 = *ptr10
+                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l30 = *ptr10
+                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len31 = l30;
+                                let bytes31 = _rt::Vec::from_raw_parts(
+                                    l29.cast(),
+                                    len31,
+                                    len31,
+                                );
+                                Failure {
+                                    kind: _rt::string_lift(bytes28),
+                                    detail: _rt::string_lift(bytes31),
+                                }
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result32
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Effect: sends a request with any method after the callback has succeeded, at most once. It has a header
+            /// `idempotency-key` that no other request has, unless the plugin sets one. The member's own `handle-info` gets the
+            /// answer, with the source `http` and the event `key`. Its payload is `{"status", "headers", "body"}`: `headers` is a list of
+            /// pairs, and `body` is a string, or `body_base64` if the body isn't UTF-8. Without an answer, the payload is
+            /// `{"failure", "detail"}`, with the kind and the text of `failure`. If the member has ended, nobody gets the answer.
+            ///
+            /// The body has at most 1 MiB (`http_sent_bytes`). At most 16 requests of a member are under way
+            /// (`http_requests_per_member`); the answer to another one is the failure `busy`. `settings` can have `timeout-ms`, at most
+            /// 30000 (`http_ms`).
+            #[allow(async_fn_in_trait)]
+            pub fn request(
+                key: &str,
+                method: &str,
+                url: &str,
+                headers: &[Header],
+                body: &[u8],
+                settings: &[Setting],
+            ) -> () {
+                unsafe {
+                    let vec0 = key;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let vec1 = method;
+                    let ptr1 = vec1.as_ptr().cast::<u8>();
+                    let len1 = vec1.len();
+                    let vec2 = url;
+                    let ptr2 = vec2.as_ptr().cast::<u8>();
+                    let len2 = vec2.len();
+                    let vec6 = headers;
+                    let len6 = vec6.len();
+                    let layout6 = _rt::alloc::Layout::from_size_align(
+                            vec6.len() * (4 * ::core::mem::size_of::<*const u8>()),
+                            ::core::mem::size_of::<*const u8>(),
+                        )
+                        .unwrap();
+                    let (result6, _cleanup6) = wit_bindgen::rt::Cleanup::new(layout6);
+                    for (i, e) in vec6.into_iter().enumerate() {
+                        let base = result6
+                            .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                        {
+                            let Header { name: name3, value: value3 } = e;
+                            let vec4 = name3;
+                            let ptr4 = vec4.as_ptr().cast::<u8>();
+                            let len4 = vec4.len();
+                            *base
+                                .add(::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len4;
+                            *base.add(0).cast::<*mut u8>() = ptr4.cast_mut();
+                            let vec5 = value3;
+                            let ptr5 = vec5.as_ptr().cast::<u8>();
+                            let len5 = vec5.len();
+                            *base
+                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len5;
+                            *base
+                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                .cast::<*mut u8>() = ptr5.cast_mut();
+                        }
+                    }
+                    let vec7 = body;
+                    let ptr7 = vec7.as_ptr().cast::<u8>();
+                    let len7 = vec7.len();
+                    let vec11 = settings;
+                    let len11 = vec11.len();
+                    let layout11 = _rt::alloc::Layout::from_size_align(
+                            vec11.len() * (4 * ::core::mem::size_of::<*const u8>()),
+                            ::core::mem::size_of::<*const u8>(),
+                        )
+                        .unwrap();
+                    let (result11, _cleanup11) = wit_bindgen::rt::Cleanup::new(layout11);
+                    for (i, e) in vec11.into_iter().enumerate() {
+                        let base = result11
+                            .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                        {
+                            let super::super::super::bennu::channel::types::Setting {
+                                name: name8,
+                                value: value8,
+                            } = e;
+                            let vec9 = name8;
+                            let ptr9 = vec9.as_ptr().cast::<u8>();
+                            let len9 = vec9.len();
+                            *base
+                                .add(::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len9;
+                            *base.add(0).cast::<*mut u8>() = ptr9.cast_mut();
+                            let vec10 = value8;
+                            let ptr10 = vec10.as_ptr().cast::<u8>();
+                            let len10 = vec10.len();
+                            *base
+                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len10;
+                            *base
+                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                .cast::<*mut u8>() = ptr10.cast_mut();
+                        }
+                    }
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "bennu:channel/http@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "request"]
+                        fn wit_import12(
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import12(
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import12(
+                        ptr0.cast_mut(),
+                        len0,
+                        ptr1.cast_mut(),
+                        len1,
+                        ptr2.cast_mut(),
+                        len2,
+                        result6,
+                        len6,
+                        ptr7.cast_mut(),
+                        len7,
+                        result11,
+                        len11,
+                    );
                 }
             }
         }
@@ -7340,11 +7833,11 @@ mod _rt {
             self as i64
         }
     }
+    pub use alloc_crate::alloc;
     #[cfg(target_arch = "wasm32")]
     pub fn run_ctors_once() {
         wit_bindgen::rt::run_ctors_once();
     }
-    pub use alloc_crate::alloc;
     extern crate alloc as alloc_crate;
 }
 /// Generates `#[unsafe(no_mangle)]` functions to export the specified type as
@@ -7400,117 +7893,124 @@ macro_rules! __export_plugin_full_impl {
         =
         "component-type:wit-bindgen:0.61.1:bennu:channel@0.1.0:plugin-full:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 4596] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 4876] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xf2\"\x01A\x02\x01A.\
-\x01B\x11\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\
-\0\0\x01m\x02\x06output\x05error\x04\0\x0fstandard-stream\x03\0\x02\x01@\0\0w\x04\
-\0\x03now\x01\x04\x01@\0\0s\x04\0\x09unique-id\x01\x05\x04\0\x06random\x01\x04\x04\
-\0\x0dconfiguration\x01\x05\x01@\x02\x05level\x01\x07messages\x01\0\x04\0\x03log\
-\x01\x06\x01p}\x01@\x02\x02to\x03\x04text\x07\x01\0\x04\0\x05print\x01\x08\x01@\x01\
-\x06statusy\x01\0\x04\0\x04exit\x01\x09\x03\0\x18bennu:channel/host@0.1.0\x05\0\x01\
-B\x0d\x01ks\x01@\0\0\0\x04\0\x09socket-id\x01\x01\x01@\0\0s\x04\0\x08join-ref\x01\
-\x02\x04\0\x04user\x01\x01\x04\0\x06claims\x01\x02\x04\0\x09transport\x01\x02\x04\
-\0\x0econnect-params\x01\x02\x01o\x02ss\x01p\x03\x01@\0\0\x04\x04\0\x09x-headers\
-\x01\x05\x03\0\x1abennu:channel/member@0.1.0\x05\x01\x01B\x1d\x01p}\x01q\x02\x04\
-json\x01s\0\x06binary\x01\0\0\x04\0\x07payload\x03\0\x01\x01r\x02\x04names\x05va\
-lues\x04\0\x07setting\x03\0\x03\x01ps\x01p\x04\x01r\x05\x07patterns\x0aintercept\
-s\x05\x0fassigns-versiony\x0croom-versiony\x07options\x06\x04\0\x05route\x03\0\x07\
-\x01k\0\x01r\x04\x02idw\x05topics\x07assigns\0\x04room\x09\x04\0\x0amembership\x03\
-\0\x0a\x01r\x02\x06statuss\x07payload\x02\x04\0\x05reply\x03\0\x0c\x01k\x0d\x01r\
-\x02\x06reasons\x05reply\x0e\x04\0\x04stop\x03\0\x0f\x01q\x03\x04none\0\0\x05rep\
-ly\x01\x0d\0\x04stop\x01\x10\0\x04\0\x06answer\x03\0\x11\x01r\x03\x07assigns\x09\
-\x04room\x09\x06answer\x12\x04\0\x07outcome\x03\0\x13\x01r\x03\x07assigns\0\x04r\
-oom\x09\x08response\x02\x04\0\x08admitted\x03\0\x15\x01q\x02\x08admitted\x01\x16\
-\0\x07refused\x01\x02\0\x04\0\x09admission\x03\0\x17\x01r\x04\x06sources\x05topi\
-cs\x05events\x07payload\x02\x04\0\x07message\x03\0\x19\x01r\x02\x05causes\x06det\
-ails\x04\0\x06ending\x03\0\x1b\x03\0\x19bennu:channel/types@0.1.0\x05\x02\x02\x03\
-\0\x02\x07payload\x02\x03\0\x02\x05reply\x01B!\x02\x03\x02\x01\x03\x04\0\x07payl\
-oad\x03\0\0\x02\x03\x02\x01\x04\x04\0\x08response\x03\0\x02\x01@\x02\x05events\x07\
-payload\x01\x01\0\x04\0\x04push\x01\x04\x04\0\x09broadcast\x01\x04\x04\0\x0ebroa\
-dcast-from\x01\x04\x01@\x03\x05topics\x05events\x07payload\x01\x01\0\x04\0\x07pu\
-blish\x01\x05\x04\0\x04send\x01\x05\x01@\x01\x05topics\x01\0\x04\0\x09subscribe\x01\
-\x06\x04\0\x0bunsubscribe\x01\x06\x01@\x01\x09socket-ids\x01\0\x04\0\x0adisconne\
-ct\x01\x07\x01@\x02\x09reply-refs\x05reply\x03\x01\0\x04\0\x05reply\x01\x08\x01@\
-\x02\x0aanswer-refs\x05reply\x03\x01\0\x04\0\x06answer\x01\x09\x04\0\x09send-sel\
-f\x01\x04\x01@\x03\x0cmillisecondsw\x05events\x07payload\x01\0w\x04\0\x0asend-af\
-ter\x01\x0a\x01@\x01\x05states\x01\0\x04\0\x0dpublish-state\x01\x0b\x01@\x02\x04\
-names\x08grace-msy\x01\0\x04\0\x09take-seat\x01\x0c\x01@\0\x01\0\x04\0\x0aleave-\
-seat\x01\x0d\x01@\x01\x0cmillisecondsy\x01\0\x04\0\x04tick\x01\x0e\x01@\x01\x05t\
-imerw\x01\0\x04\0\x06cancel\x01\x0f\x03\0\x1abennu:channel/socket@0.1.0\x05\x05\x01\
-B\x07\x02\x03\x02\x01\x03\x04\0\x07payload\x03\0\0\x01@\x03\x03keys\x05events\x07\
-payload\x01\x01\0\x04\0\x13broadcast-droppable\x01\x02\x04\0\x18broadcast-from-d\
-roppable\x01\x02\x01@\x04\x05topics\x03keys\x05events\x07payload\x01\x01\0\x04\0\
-\x11publish-droppable\x01\x03\x03\0\x1dbennu:channel/droppable@0.1.0\x05\x06\x01\
-B\x0c\x01@\x01\x05topics\0s\x04\0\x04list\x01\0\x01ks\x01@\x02\x05topics\x03keys\
-\0\x01\x04\0\x03get\x01\x02\x01@\x02\x03keys\x04metas\x01\0\x04\0\x05track\x01\x03\
-\x04\0\x06update\x01\x03\x01@\x01\x03keys\x01\0\x04\0\x07untrack\x01\x04\x01@\0\x01\
-\0\x04\0\x0apush-state\x01\x05\x03\0\x1cbennu:channel/presence@0.1.0\x05\x07\x01\
-B\x0f\x01r\x02\x04names\x07membersy\x04\0\x05topic\x03\0\0\x01ks\x01r\x03\x06mem\
-berw\x04user\x02\x09socket-id\x02\x04\0\x06person\x03\0\x03\x01@\x01\x05topics\0\
-y\x04\0\x05count\x01\x05\x01p\x04\x01@\x02\x05topics\x05limity\0\x06\x04\0\x07me\
-mbers\x01\x07\x01p\x01\x01@\x03\x06prefixs\x05after\x02\x05limity\0\x08\x04\0\x05\
-under\x01\x09\x01@\0\0\x02\x04\0\x0aanswer-ref\x01\x0a\x03\0\x1abennu:channel/to\
-pics@0.1.0\x05\x08\x01B\x08\x01m\x03\x07missing\x07invalid\x07expired\x04\0\x07p\
-roblem\x03\0\0\x01kw\x01@\x03\x04salts\x05values\x07max-age\x02\0s\x04\0\x04sign\
-\x01\x03\x01j\x01s\x01\x01\x01@\x03\x04salts\x05tokens\x07max-age\x02\0\x04\x04\0\
-\x06verify\x01\x05\x03\0\x19bennu:channel/token@0.1.0\x05\x09\x01B\x11\x01p}\x01\
-r\x02\x03key\0\x05value\0\x04\0\x05entry\x03\0\x01\x01m\x02\x07forward\x08backwa\
-rd\x04\0\x05order\x03\0\x03\x01k\0\x01@\x01\x03key\0\0\x05\x04\0\x03get\x01\x06\x01\
-p\x02\x01@\x04\x05start\x05\x03end\x05\x05order\x04\x05limity\0\x07\x04\0\x04sca\
-n\x01\x08\x01@\x02\x03key\0\x05value\0\x01\0\x04\0\x03put\x01\x09\x01@\x01\x03ke\
-y\0\x01\0\x04\0\x06delete\x01\x0a\x01@\x03\x03key\0\x05value\0\x0cmillisecondsw\x01\
-\0\x04\0\x0cput-expiring\x01\x0b\x03\0\x19bennu:channel/store@0.1.0\x05\x0a\x01B\
-\x15\x01m\x02\x07forward\x08backward\x04\0\x05order\x03\0\0\x01p}\x01k\x02\x01@\x01\
-\x03key\x02\0\x03\x04\0\x03get\x01\x04\x01@\x01\x04keys\x02\0\x02\x04\0\x08get-m\
-any\x01\x05\x01@\x04\x05start\x03\x03end\x03\x05order\x01\x05limity\0\x02\x04\0\x04\
-scan\x01\x06\x01@\x02\x03key\x02\x05value\x02\x01\0\x04\0\x03put\x01\x07\x01@\x01\
-\x07entries\x02\x01\0\x04\0\x08put-many\x01\x08\x01@\x01\x03key\x02\x01\0\x04\0\x06\
-delete\x01\x09\x01@\x03\x05start\x03\x03end\x03\x05limity\0y\x04\0\x0cdelete-ran\
-ge\x01\x0a\x01@\x01\x06prefixs\x01\0\x04\0\x06follow\x01\x0b\x04\0\x08unfollow\x01\
-\x0b\x03\0\x1bbennu:channel/entries@0.1.0\x05\x0b\x01B\x0e\x02\x03\x02\x01\x03\x04\
-\0\x07payload\x03\0\0\x01@\x05\x05topics\x05at-msw\x03keys\x05events\x07payload\x01\
-\x01\0\x04\0\x08schedule\x01\x02\x01@\x02\x05topics\x03keys\x01\0\x04\0\x0fcance\
-l-schedule\x01\x03\x01kw\x01@\x02\x05topics\x03keys\0\x04\x04\0\x03get\x01\x05\x01\
-@\0\0\x04\x04\0\x03due\x01\x06\x01ks\x01@\0\0\x07\x04\0\x03key\x01\x08\x03\0\x1c\
-bennu:channel/schedule@0.1.0\x05\x0c\x01B\x0c\x02\x03\x02\x01\x03\x04\0\x07paylo\
-ad\x03\0\0\x01p}\x01r\x02\x06memberw\x07assigns\x02\x04\0\x09recipient\x03\0\x03\
-\x01q\x04\x04pass\0\0\x04drop\0\0\x07replace\x01\x01\0\x09hand-over\0\0\x04\0\x08\
-decision\x03\0\x05\x01p\x04\x01p\x06\x01j\x01\x08\x01s\x01@\x04\x05topics\x05eve\
-nts\x07payload\x01\x0arecipients\x07\0\x09\x04\0\x0ahandle-out\x01\x0a\x04\0\x1e\
-bennu:channel/handle-out@0.1.0\x05\x0d\x01B\x0c\x02\x03\x02\x01\x03\x04\0\x07pay\
-load\x03\0\0\x02\x03\x02\x01\x04\x04\0\x05reply\x03\0\x02\x01p}\x01k\x04\x01k\x03\
-\x01r\x02\x04room\x05\x05reply\x06\x04\0\x07outcome\x03\0\x07\x01j\x01\x08\x01s\x01\
-@\x04\x05topics\x05events\x07payload\x01\x04room\x05\0\x09\x04\0\x0ehandle-messa\
-ge\x01\x0a\x04\0\"bennu:channel/handle-message@0.1.0\x05\x0e\x02\x03\0\x02\x07me\
-ssage\x01B\x07\x02\x03\x02\x01\x0f\x04\0\x07message\x03\0\0\x01p}\x01k\x02\x01j\x01\
-\x03\x01s\x01@\x03\x05topics\x07message\x01\x04room\x03\0\x04\x04\0\x11handle-to\
-pic-info\x01\x05\x04\0%bennu:channel/handle-topic-info@0.1.0\x05\x10\x01B\x07\x01\
-r\x03\x06numberw\x06missedy\x09period-msy\x04\0\x04tick\x03\0\0\x01p}\x01k\x02\x01\
-j\x01\x03\x01s\x01@\x03\x05topics\x04tick\x01\x04room\x03\0\x04\x04\0\x0bhandle-\
-tick\x01\x05\x04\0\x1fbennu:channel/handle-tick@0.1.0\x05\x11\x01B\x07\x01m\x04\x05\
-taken\x07dropped\x08returned\x04gone\x04\0\x06change\x03\0\0\x01p}\x01k\x02\x01j\
-\x01\x03\x01s\x01@\x04\x05topics\x04seats\x06change\x01\x04room\x03\0\x04\x04\0\x0b\
-handle-seat\x01\x05\x04\0\x1fbennu:channel/handle-seat@0.1.0\x05\x12\x01B\x06\x01\
-m\x02\x07assigns\x04room\x04\0\x04part\x03\0\0\x01p}\x01j\x01\x02\x01s\x01@\x04\x05\
-topics\x04part\x01\x07versiony\x05state\x02\0\x03\x04\0\x07upgrade\x01\x04\x04\0\
-\x1bbennu:channel/upgrade@0.1.0\x05\x13\x01B\x04\x01p}\x01j\x01\0\x01s\x01@\x04\x05\
-topics\x03key\0\x07versiony\x05value\0\0\x01\x04\0\x0dupgrade-entry\x01\x02\x04\0\
-!bennu:channel/upgrade-entry@0.1.0\x05\x14\x02\x03\0\x02\x09admission\x02\x03\0\x02\
-\x06ending\x02\x03\0\x02\x0amembership\x02\x03\0\x02\x07outcome\x02\x03\0\x02\x05\
-route\x01B\x1f\x02\x03\x02\x01\x15\x04\0\x09admission\x03\0\0\x02\x03\x02\x01\x16\
-\x04\0\x06ending\x03\0\x02\x02\x03\x02\x01\x17\x04\0\x0amembership\x03\0\x04\x02\
-\x03\x02\x01\x0f\x04\0\x07message\x03\0\x06\x02\x03\x02\x01\x18\x04\0\x07outcome\
-\x03\0\x08\x02\x03\x02\x01\x03\x04\0\x07payload\x03\0\x0a\x02\x03\x02\x01\x19\x04\
-\0\x05route\x03\0\x0c\x01p\x0d\x01@\0\0\x0e\x04\0\x08describe\x01\x0f\x01p}\x01k\
-\x10\x01j\x01\x01\x01s\x01@\x04\x06memberw\x05topics\x06params\x0b\x04room\x11\0\
-\x12\x04\0\x04join\x01\x13\x01ks\x01j\x01\x09\x01s\x01@\x04\x06member\x05\x05eve\
-nts\x07payload\x0b\x09reply-ref\x14\0\x15\x04\0\x09handle-in\x01\x16\x01@\x02\x06\
-member\x05\x07message\x07\0\x15\x04\0\x0bhandle-info\x01\x17\x01j\x01\x11\x01s\x01\
-@\x02\x06member\x05\x06ending\x03\0\x18\x04\0\x09terminate\x01\x19\x04\0\x1bbenn\
-u:channel/channel@0.1.0\x05\x1a\x04\0\x1fbennu:channel/plugin-full@0.1.0\x04\0\x0b\
-\x11\x01\0\x0bplugin-full\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit\
--component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x8a%\x01A\x02\x01A1\x01\
+B\x11\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\
+\x01m\x02\x06output\x05error\x04\0\x0fstandard-stream\x03\0\x02\x01@\0\0w\x04\0\x03\
+now\x01\x04\x01@\0\0s\x04\0\x09unique-id\x01\x05\x04\0\x06random\x01\x04\x04\0\x0d\
+configuration\x01\x05\x01@\x02\x05level\x01\x07messages\x01\0\x04\0\x03log\x01\x06\
+\x01p}\x01@\x02\x02to\x03\x04text\x07\x01\0\x04\0\x05print\x01\x08\x01@\x01\x06s\
+tatusy\x01\0\x04\0\x04exit\x01\x09\x03\0\x18bennu:channel/host@0.1.0\x05\0\x01B\x0d\
+\x01ks\x01@\0\0\0\x04\0\x09socket-id\x01\x01\x01@\0\0s\x04\0\x08join-ref\x01\x02\
+\x04\0\x04user\x01\x01\x04\0\x06claims\x01\x02\x04\0\x09transport\x01\x02\x04\0\x0e\
+connect-params\x01\x02\x01o\x02ss\x01p\x03\x01@\0\0\x04\x04\0\x09x-headers\x01\x05\
+\x03\0\x1abennu:channel/member@0.1.0\x05\x01\x01B\x1d\x01p}\x01q\x02\x04json\x01\
+s\0\x06binary\x01\0\0\x04\0\x07payload\x03\0\x01\x01r\x02\x04names\x05values\x04\
+\0\x07setting\x03\0\x03\x01ps\x01p\x04\x01r\x05\x07patterns\x0aintercepts\x05\x0f\
+assigns-versiony\x0croom-versiony\x07options\x06\x04\0\x05route\x03\0\x07\x01k\0\
+\x01r\x04\x02idw\x05topics\x07assigns\0\x04room\x09\x04\0\x0amembership\x03\0\x0a\
+\x01r\x02\x06statuss\x07payload\x02\x04\0\x05reply\x03\0\x0c\x01k\x0d\x01r\x02\x06\
+reasons\x05reply\x0e\x04\0\x04stop\x03\0\x0f\x01q\x03\x04none\0\0\x05reply\x01\x0d\
+\0\x04stop\x01\x10\0\x04\0\x06answer\x03\0\x11\x01r\x03\x07assigns\x09\x04room\x09\
+\x06answer\x12\x04\0\x07outcome\x03\0\x13\x01r\x03\x07assigns\0\x04room\x09\x08r\
+esponse\x02\x04\0\x08admitted\x03\0\x15\x01q\x02\x08admitted\x01\x16\0\x07refuse\
+d\x01\x02\0\x04\0\x09admission\x03\0\x17\x01r\x04\x06sources\x05topics\x05events\
+\x07payload\x02\x04\0\x07message\x03\0\x19\x01r\x02\x05causes\x06details\x04\0\x06\
+ending\x03\0\x1b\x03\0\x19bennu:channel/types@0.1.0\x05\x02\x02\x03\0\x02\x07pay\
+load\x02\x03\0\x02\x05reply\x01B!\x02\x03\x02\x01\x03\x04\0\x07payload\x03\0\0\x02\
+\x03\x02\x01\x04\x04\0\x08response\x03\0\x02\x01@\x02\x05events\x07payload\x01\x01\
+\0\x04\0\x04push\x01\x04\x04\0\x09broadcast\x01\x04\x04\0\x0ebroadcast-from\x01\x04\
+\x01@\x03\x05topics\x05events\x07payload\x01\x01\0\x04\0\x07publish\x01\x05\x04\0\
+\x04send\x01\x05\x01@\x01\x05topics\x01\0\x04\0\x09subscribe\x01\x06\x04\0\x0bun\
+subscribe\x01\x06\x01@\x01\x09socket-ids\x01\0\x04\0\x0adisconnect\x01\x07\x01@\x02\
+\x09reply-refs\x05reply\x03\x01\0\x04\0\x05reply\x01\x08\x01@\x02\x0aanswer-refs\
+\x05reply\x03\x01\0\x04\0\x06answer\x01\x09\x04\0\x09send-self\x01\x04\x01@\x03\x0c\
+millisecondsw\x05events\x07payload\x01\0w\x04\0\x0asend-after\x01\x0a\x01@\x01\x05\
+states\x01\0\x04\0\x0dpublish-state\x01\x0b\x01@\x02\x04names\x08grace-msy\x01\0\
+\x04\0\x09take-seat\x01\x0c\x01@\0\x01\0\x04\0\x0aleave-seat\x01\x0d\x01@\x01\x0c\
+millisecondsy\x01\0\x04\0\x04tick\x01\x0e\x01@\x01\x05timerw\x01\0\x04\0\x06canc\
+el\x01\x0f\x03\0\x1abennu:channel/socket@0.1.0\x05\x05\x01B\x07\x02\x03\x02\x01\x03\
+\x04\0\x07payload\x03\0\0\x01@\x03\x03keys\x05events\x07payload\x01\x01\0\x04\0\x13\
+broadcast-droppable\x01\x02\x04\0\x18broadcast-from-droppable\x01\x02\x01@\x04\x05\
+topics\x03keys\x05events\x07payload\x01\x01\0\x04\0\x11publish-droppable\x01\x03\
+\x03\0\x1dbennu:channel/droppable@0.1.0\x05\x06\x01B\x0c\x01@\x01\x05topics\0s\x04\
+\0\x04list\x01\0\x01ks\x01@\x02\x05topics\x03keys\0\x01\x04\0\x03get\x01\x02\x01\
+@\x02\x03keys\x04metas\x01\0\x04\0\x05track\x01\x03\x04\0\x06update\x01\x03\x01@\
+\x01\x03keys\x01\0\x04\0\x07untrack\x01\x04\x01@\0\x01\0\x04\0\x0apush-state\x01\
+\x05\x03\0\x1cbennu:channel/presence@0.1.0\x05\x07\x01B\x0f\x01r\x02\x04names\x07\
+membersy\x04\0\x05topic\x03\0\0\x01ks\x01r\x03\x06memberw\x04user\x02\x09socket-\
+id\x02\x04\0\x06person\x03\0\x03\x01@\x01\x05topics\0y\x04\0\x05count\x01\x05\x01\
+p\x04\x01@\x02\x05topics\x05limity\0\x06\x04\0\x07members\x01\x07\x01p\x01\x01@\x03\
+\x06prefixs\x05after\x02\x05limity\0\x08\x04\0\x05under\x01\x09\x01@\0\0\x02\x04\
+\0\x0aanswer-ref\x01\x0a\x03\0\x1abennu:channel/topics@0.1.0\x05\x08\x01B\x08\x01\
+m\x03\x07missing\x07invalid\x07expired\x04\0\x07problem\x03\0\0\x01kw\x01@\x03\x04\
+salts\x05values\x07max-age\x02\0s\x04\0\x04sign\x01\x03\x01j\x01s\x01\x01\x01@\x03\
+\x04salts\x05tokens\x07max-age\x02\0\x04\x04\0\x06verify\x01\x05\x03\0\x19bennu:\
+channel/token@0.1.0\x05\x09\x01B\x11\x01p}\x01r\x02\x03key\0\x05value\0\x04\0\x05\
+entry\x03\0\x01\x01m\x02\x07forward\x08backward\x04\0\x05order\x03\0\x03\x01k\0\x01\
+@\x01\x03key\0\0\x05\x04\0\x03get\x01\x06\x01p\x02\x01@\x04\x05start\x05\x03end\x05\
+\x05order\x04\x05limity\0\x07\x04\0\x04scan\x01\x08\x01@\x02\x03key\0\x05value\0\
+\x01\0\x04\0\x03put\x01\x09\x01@\x01\x03key\0\x01\0\x04\0\x06delete\x01\x0a\x01@\
+\x03\x03key\0\x05value\0\x0cmillisecondsw\x01\0\x04\0\x0cput-expiring\x01\x0b\x03\
+\0\x19bennu:channel/store@0.1.0\x05\x0a\x01B\x15\x01m\x02\x07forward\x08backward\
+\x04\0\x05order\x03\0\0\x01p}\x01k\x02\x01@\x01\x03key\x02\0\x03\x04\0\x03get\x01\
+\x04\x01@\x01\x04keys\x02\0\x02\x04\0\x08get-many\x01\x05\x01@\x04\x05start\x03\x03\
+end\x03\x05order\x01\x05limity\0\x02\x04\0\x04scan\x01\x06\x01@\x02\x03key\x02\x05\
+value\x02\x01\0\x04\0\x03put\x01\x07\x01@\x01\x07entries\x02\x01\0\x04\0\x08put-\
+many\x01\x08\x01@\x01\x03key\x02\x01\0\x04\0\x06delete\x01\x09\x01@\x03\x05start\
+\x03\x03end\x03\x05limity\0y\x04\0\x0cdelete-range\x01\x0a\x01@\x01\x06prefixs\x01\
+\0\x04\0\x06follow\x01\x0b\x04\0\x08unfollow\x01\x0b\x03\0\x1bbennu:channel/entr\
+ies@0.1.0\x05\x0b\x01B\x0e\x02\x03\x02\x01\x03\x04\0\x07payload\x03\0\0\x01@\x05\
+\x05topics\x05at-msw\x03keys\x05events\x07payload\x01\x01\0\x04\0\x08schedule\x01\
+\x02\x01@\x02\x05topics\x03keys\x01\0\x04\0\x0fcancel-schedule\x01\x03\x01kw\x01\
+@\x02\x05topics\x03keys\0\x04\x04\0\x03get\x01\x05\x01@\0\0\x04\x04\0\x03due\x01\
+\x06\x01ks\x01@\0\0\x07\x04\0\x03key\x01\x08\x03\0\x1cbennu:channel/schedule@0.1\
+.0\x05\x0c\x02\x03\0\x02\x07setting\x01B\x10\x02\x03\x02\x01\x0d\x04\0\x07settin\
+g\x03\0\0\x01r\x02\x04names\x05values\x04\0\x06header\x03\0\x02\x01p\x03\x01p}\x01\
+r\x03\x06status{\x07headers\x04\x04body\x05\x04\0\x08response\x03\0\x06\x01r\x02\
+\x04kinds\x06details\x04\0\x07failure\x03\0\x08\x01p\x01\x01j\x01\x07\x01\x09\x01\
+@\x04\x06methods\x03urls\x07headers\x04\x08settings\x0a\0\x0b\x04\0\x03get\x01\x0c\
+\x01@\x06\x03keys\x06methods\x03urls\x07headers\x04\x04body\x05\x08settings\x0a\x01\
+\0\x04\0\x07request\x01\x0d\x03\0\x18bennu:channel/http@0.1.0\x05\x0e\x01B\x0c\x02\
+\x03\x02\x01\x03\x04\0\x07payload\x03\0\0\x01p}\x01r\x02\x06memberw\x07assigns\x02\
+\x04\0\x09recipient\x03\0\x03\x01q\x04\x04pass\0\0\x04drop\0\0\x07replace\x01\x01\
+\0\x09hand-over\0\0\x04\0\x08decision\x03\0\x05\x01p\x04\x01p\x06\x01j\x01\x08\x01\
+s\x01@\x04\x05topics\x05events\x07payload\x01\x0arecipients\x07\0\x09\x04\0\x0ah\
+andle-out\x01\x0a\x04\0\x1ebennu:channel/handle-out@0.1.0\x05\x0f\x01B\x0c\x02\x03\
+\x02\x01\x03\x04\0\x07payload\x03\0\0\x02\x03\x02\x01\x04\x04\0\x05reply\x03\0\x02\
+\x01p}\x01k\x04\x01k\x03\x01r\x02\x04room\x05\x05reply\x06\x04\0\x07outcome\x03\0\
+\x07\x01j\x01\x08\x01s\x01@\x04\x05topics\x05events\x07payload\x01\x04room\x05\0\
+\x09\x04\0\x0ehandle-message\x01\x0a\x04\0\"bennu:channel/handle-message@0.1.0\x05\
+\x10\x02\x03\0\x02\x07message\x01B\x07\x02\x03\x02\x01\x11\x04\0\x07message\x03\0\
+\0\x01p}\x01k\x02\x01j\x01\x03\x01s\x01@\x03\x05topics\x07message\x01\x04room\x03\
+\0\x04\x04\0\x11handle-topic-info\x01\x05\x04\0%bennu:channel/handle-topic-info@\
+0.1.0\x05\x12\x01B\x07\x01r\x03\x06numberw\x06missedy\x09period-msy\x04\0\x04tic\
+k\x03\0\0\x01p}\x01k\x02\x01j\x01\x03\x01s\x01@\x03\x05topics\x04tick\x01\x04roo\
+m\x03\0\x04\x04\0\x0bhandle-tick\x01\x05\x04\0\x1fbennu:channel/handle-tick@0.1.\
+0\x05\x13\x01B\x07\x01m\x04\x05taken\x07dropped\x08returned\x04gone\x04\0\x06cha\
+nge\x03\0\0\x01p}\x01k\x02\x01j\x01\x03\x01s\x01@\x04\x05topics\x04seats\x06chan\
+ge\x01\x04room\x03\0\x04\x04\0\x0bhandle-seat\x01\x05\x04\0\x1fbennu:channel/han\
+dle-seat@0.1.0\x05\x14\x01B\x06\x01m\x02\x07assigns\x04room\x04\0\x04part\x03\0\0\
+\x01p}\x01j\x01\x02\x01s\x01@\x04\x05topics\x04part\x01\x07versiony\x05state\x02\
+\0\x03\x04\0\x07upgrade\x01\x04\x04\0\x1bbennu:channel/upgrade@0.1.0\x05\x15\x01\
+B\x04\x01p}\x01j\x01\0\x01s\x01@\x04\x05topics\x03key\0\x07versiony\x05value\0\0\
+\x01\x04\0\x0dupgrade-entry\x01\x02\x04\0!bennu:channel/upgrade-entry@0.1.0\x05\x16\
+\x02\x03\0\x02\x09admission\x02\x03\0\x02\x06ending\x02\x03\0\x02\x0amembership\x02\
+\x03\0\x02\x07outcome\x02\x03\0\x02\x05route\x01B\x1f\x02\x03\x02\x01\x17\x04\0\x09\
+admission\x03\0\0\x02\x03\x02\x01\x18\x04\0\x06ending\x03\0\x02\x02\x03\x02\x01\x19\
+\x04\0\x0amembership\x03\0\x04\x02\x03\x02\x01\x11\x04\0\x07message\x03\0\x06\x02\
+\x03\x02\x01\x1a\x04\0\x07outcome\x03\0\x08\x02\x03\x02\x01\x03\x04\0\x07payload\
+\x03\0\x0a\x02\x03\x02\x01\x1b\x04\0\x05route\x03\0\x0c\x01p\x0d\x01@\0\0\x0e\x04\
+\0\x08describe\x01\x0f\x01p}\x01k\x10\x01j\x01\x01\x01s\x01@\x04\x06memberw\x05t\
+opics\x06params\x0b\x04room\x11\0\x12\x04\0\x04join\x01\x13\x01ks\x01j\x01\x09\x01\
+s\x01@\x04\x06member\x05\x05events\x07payload\x0b\x09reply-ref\x14\0\x15\x04\0\x09\
+handle-in\x01\x16\x01@\x02\x06member\x05\x07message\x07\0\x15\x04\0\x0bhandle-in\
+fo\x01\x17\x01j\x01\x11\x01s\x01@\x02\x06member\x05\x06ending\x03\0\x18\x04\0\x09\
+terminate\x01\x19\x04\0\x1bbennu:channel/channel@0.1.0\x05\x1c\x04\0\x1fbennu:ch\
+annel/plugin-full@0.1.0\x04\0\x0b\x11\x01\0\x0bplugin-full\x03\0\0\0G\x09produce\
+rs\x01\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rust\x060.\
+61.1";
         };
     };
 }
@@ -7523,9 +8023,9 @@ pub use __export_plugin_full_impl as export_plugin;
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3203] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xe1\x17\x01A\x02\x01\
-A\x18\x01B\x11\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05leve\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3483] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xf9\x19\x01A\x02\x01\
+A\x1b\x01B\x11\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05leve\
 l\x03\0\0\x01m\x02\x06output\x05error\x04\0\x0fstandard-stream\x03\0\x02\x01@\0\0\
 w\x04\0\x03now\x01\x04\x01@\0\0s\x04\0\x09unique-id\x01\x05\x04\0\x06random\x01\x04\
 \x04\0\x0dconfiguration\x01\x05\x01@\x02\x05level\x01\x07messages\x01\0\x04\0\x03\
@@ -7595,10 +8095,17 @@ ge\x01\x0a\x01@\x01\x06prefixs\x01\0\x04\0\x06follow\x01\x0b\x04\0\x08unfollow\x
 \x01\0\x04\0\x08schedule\x01\x02\x01@\x02\x05topics\x03keys\x01\0\x04\0\x0fcance\
 l-schedule\x01\x03\x01kw\x01@\x02\x05topics\x03keys\0\x04\x04\0\x03get\x01\x05\x01\
 @\0\0\x04\x04\0\x03due\x01\x06\x01ks\x01@\0\0\x07\x04\0\x03key\x01\x08\x03\0\x1c\
-bennu:channel/schedule@0.1.0\x05\x0c\x04\0?bennu:channel/plugin-full-with-all-of\
--its-exports-removed@0.1.0\x04\0\x0b1\x01\0+plugin-full-with-all-of-its-exports-\
-removed\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.25\
-8.3\x10wit-bindgen-rust\x060.61.1";
+bennu:channel/schedule@0.1.0\x05\x0c\x02\x03\0\x02\x07setting\x01B\x10\x02\x03\x02\
+\x01\x0d\x04\0\x07setting\x03\0\0\x01r\x02\x04names\x05values\x04\0\x06header\x03\
+\0\x02\x01p\x03\x01p}\x01r\x03\x06status{\x07headers\x04\x04body\x05\x04\0\x08re\
+sponse\x03\0\x06\x01r\x02\x04kinds\x06details\x04\0\x07failure\x03\0\x08\x01p\x01\
+\x01j\x01\x07\x01\x09\x01@\x04\x06methods\x03urls\x07headers\x04\x08settings\x0a\
+\0\x0b\x04\0\x03get\x01\x0c\x01@\x06\x03keys\x06methods\x03urls\x07headers\x04\x04\
+body\x05\x08settings\x0a\x01\0\x04\0\x07request\x01\x0d\x03\0\x18bennu:channel/h\
+ttp@0.1.0\x05\x0e\x04\0?bennu:channel/plugin-full-with-all-of-its-exports-remove\
+d@0.1.0\x04\0\x0b1\x01\0+plugin-full-with-all-of-its-exports-removed\x03\0\0\0G\x09\
+producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rus\
+t\x060.61.1";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

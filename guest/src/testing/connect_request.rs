@@ -5,7 +5,7 @@ use serde::Serialize;
 use bennu_world::{CallContext, HostFacts};
 
 use super::recorder;
-use super::setup::{store, text};
+use super::setup::{failure, response, store, text};
 use crate::bindings::request::{Address, Location};
 use crate::gatekeeper::{Connect, Gatekeeper, Request};
 
@@ -106,6 +106,19 @@ impl ConnectRequest {
         self
     }
 
+    /// Sets the answer to each request with this method and URL: a status and a JSON body. Any other request fails with
+    /// `unreachable`.
+    pub fn http(mut self, method: &str, url: &str, status: u16, body: impl Serialize) -> Self {
+        self.host.http.set(method, url, Ok(response(status, &body)));
+        self
+    }
+
+    /// Each request with this method and URL fails, for example with the kind `timeout`.
+    pub fn http_failure(mut self, method: &str, url: &str, kind: &str) -> Self {
+        self.host.http.set(method, url, Err(failure(kind)));
+        self
+    }
+
     /// Sets the clock: milliseconds since 1970.
     pub fn now(mut self, milliseconds: u64) -> Self {
         self.host.now = milliseconds;
@@ -124,7 +137,7 @@ impl ConnectRequest {
     #[track_caller]
     pub fn connect<G: Gatekeeper>(self) -> Connect {
         let Self { host, asked } = self;
-        let mut context = CallContext::reading(host);
+        let mut context = CallContext::connecting(host);
         let verdict = recorder::run_about(asked, &mut context, || G::connect(&Request(())));
         verdict.unwrap_or_else(|fault| panic!("the gatekeeper ended in a fault: {fault}"))
     }

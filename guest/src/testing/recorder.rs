@@ -189,6 +189,47 @@ pub(crate) mod store {
     }
 }
 
+/// `interface http`.
+pub(crate) mod http {
+    use bennu_semantics::{Effect, Fault, HttpRequest};
+
+    use super::{ask, ask_for};
+    use crate::bindings::bennu::channel::http::{Failure, Header, Response};
+    use crate::bindings::bennu::channel::types::Setting;
+
+    fn asked(
+        method: &str,
+        url: &str,
+        headers: &[Header],
+        body: &[u8],
+        settings: &[Setting],
+    ) -> Result<HttpRequest, Fault> {
+        let timeout = HttpRequest::timeout_of(settings.iter().map(|setting| (&*setting.name, &*setting.value)))?;
+        let headers = headers.iter().map(|header| (header.name.clone(), header.value.clone())).collect();
+        let body = bytes::Bytes::copy_from_slice(body);
+        Ok(HttpRequest { method: method.into(), url: url.into(), headers, body, timeout })
+    }
+
+    #[track_caller]
+    pub(crate) fn get(method: &str, url: &str, headers: &[Header], settings: &[Setting]) -> Result<Response, Failure> {
+        let answer = ask(|context| context.http_get(&asked(method, url, headers, &[], settings)?));
+        let header = |(name, value)| Header { name, value };
+        answer
+            .map(|response| Response {
+                status: response.status,
+                headers: response.headers.into_iter().map(header).collect(),
+                body: response.body.into(),
+            })
+            .map_err(|failure| Failure { kind: failure.kind, detail: failure.detail })
+    }
+
+    #[track_caller]
+    pub(crate) fn request(key: &str, method: &str, url: &str, headers: &[Header], body: &[u8], settings: &[Setting]) {
+        let request = ask(|_| asked(method, url, headers, body, settings));
+        ask_for(Effect::HttpRequest { key: key.into(), request: Box::new(request) });
+    }
+}
+
 /// `interface entries`.
 pub(crate) mod entries {
     use bennu_semantics::entries::{PackedEntries, PackedKeys, pack_entry, pack_value};

@@ -1,5 +1,6 @@
 //! The host and the socket of a member, before it joins.
 
+use bennu_semantics::{HttpFailure, HttpResponse};
 use bennu_world::{Entries, HostFacts, SocketFacts};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -98,6 +99,19 @@ impl Setup {
         self
     }
 
+    /// Sets the answer to each request with this method and URL: a status and a JSON body. Any other request fails with
+    /// `unreachable`.
+    pub fn http(mut self, method: &str, url: &str, status: u16, body: impl Serialize) -> Self {
+        self.host.http.set(method, url, Ok(response(status, &body)));
+        self
+    }
+
+    /// Each request with this method and URL fails, for example with the kind `timeout`.
+    pub fn http_failure(mut self, method: &str, url: &str, kind: &str) -> Self {
+        self.host.http.set(method, url, Err(failure(kind)));
+        self
+    }
+
     /// Sets the topic's shared state, as if a callback had written it.
     ///
     /// # Panics
@@ -139,6 +153,18 @@ impl NotJoined {
             Self::Fault(fault) => Some(fault),
         }
     }
+}
+
+/// The answer of a server in a test. Null is an empty body.
+pub(super) fn response(status: u16, body: &impl Serialize) -> HttpResponse {
+    let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+    let body = Some(text(body)).filter(|body| body != "null").unwrap_or_default();
+    HttpResponse { status, headers, body: body.into() }
+}
+
+/// The failure of a request in a test.
+pub(super) fn failure(kind: &str) -> HttpFailure {
+    HttpFailure { kind: kind.to_owned(), detail: "as the test says".to_owned() }
 }
 
 pub(super) fn text(value: &impl Serialize) -> String {

@@ -138,6 +138,21 @@ impl Stage {
         self
     }
 
+    /// Sets the answer to each request by HTTP with this method and URL: a status and a JSON body. Any other request fails with
+    /// `unreachable`.
+    #[must_use]
+    pub fn http(self, method: &str, url: &str, status: u16, body: impl Serialize) -> Self {
+        self.world.borrow_mut().host_mut().http.set(method, url, Ok(setup::response(status, &body)));
+        self
+    }
+
+    /// Each request by HTTP with this method and URL fails, for example with the kind `timeout`.
+    #[must_use]
+    pub fn http_failure(self, method: &str, url: &str, kind: &str) -> Self {
+        self.world.borrow_mut().host_mut().http.set(method, url, Err(setup::failure(kind)));
+        self
+    }
+
     /// Sets the clock: milliseconds since 1970.
     #[must_use]
     pub fn now(self, milliseconds: u64) -> Self {

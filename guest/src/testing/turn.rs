@@ -140,8 +140,8 @@ impl<C: Channel> Member<C> {
     /// Carries out an effect on the member itself.
     fn carry_out(&mut self, effect: &Effect) {
         match self.resources.carry_out((ID, &self.topic), &mut self.host, effect) {
-            Remainder::Message(world::Sent { event, payload }) => {
-                self.waiting.push_back(Message { source: Source::Own, topic: self.topic.clone(), event, payload });
+            Remainder::Message(source, world::Sent { event, payload }) => {
+                self.waiting.push_back(Message { source, topic: self.topic.clone(), event, payload });
             }
             Remainder::Presences(_) | Remainder::Nothing => {}
         }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bennu::contract::{
-    Answer, Behaviour, Call, CallFuture, Callback, Decision, Effect, Fault, Outcome, Passing, Reply, TopicCall, Upgrade,
+    Answer, Behaviour, Call, CallFuture, CallInput, Callback, Decision, Effect, Fault, Outcome, Passing, Reply,
+    TopicCall, Upgrade,
 };
-use bennu::entries::{CallEntries, EntryInput};
+use bennu::entries::CallEntries;
 use bennu::protocol::Payload;
 use bennu::routes::{Route, RouteSpec, Takes};
 use bennu::store::{Owner, QUOTA_BYTES};
@@ -22,7 +23,7 @@ struct Instant(AtomicBool);
 const VALUES: [&[u8]; 2] = [b"\"one\"", b"\"two\""];
 
 impl Behaviour for Instant {
-    fn call<'a>(&'a self, call: &'a Call, entries: Option<&'a EntryInput>) -> CallFuture<'a, Outcome> {
+    fn call<'a>(&'a self, call: &'a Call, input: CallInput<'a>) -> CallFuture<'a, Outcome> {
         let (effects, answer) = match &call.callback {
             Callback::In { event, payload, .. } => {
                 let push = Effect::Push { event: event.clone(), payload: payload.clone() };
@@ -35,7 +36,7 @@ impl Behaviour for Instant {
         let assigns = Some(Bytes::from_static(b"state"));
         let outcome = Outcome { assigns, room: None, entries: None, draft: None, effects, answer };
         let is_event = matches!(call.callback, Callback::In { .. });
-        let Some(input) = entries.filter(|_| is_event) else { return Box::pin(std::future::ready(Ok(outcome))) };
+        let Some(input) = input.entries.filter(|_| is_event) else { return Box::pin(std::future::ready(Ok(outcome))) };
         Box::pin(async move {
             let mut entries = CallEntries::new(input.clone(), false);
             let is_second = self.0.fetch_xor(true, Ordering::Relaxed);
@@ -44,7 +45,7 @@ impl Behaviour for Instant {
         })
     }
 
-    fn call_topic<'a>(&'a self, _: &'a TopicCall, _: Option<&'a EntryInput>) -> CallFuture<'a, Outcome> {
+    fn call_topic<'a>(&'a self, _: &'a TopicCall, _: CallInput<'a>) -> CallFuture<'a, Outcome> {
         Box::pin(std::future::ready(Err(Fault::failed("it handles only callbacks of members"))))
     }
 

@@ -15,7 +15,8 @@ use std::task::{Context, Poll, Waker};
 use anyhow::Context as _;
 use bennu::channel::{Node, NodeLimits};
 use bennu::contract::{
-    Behaviour, Call, Callback, Identity, Member, MemberUsage, NoHost, Outcome, Passing, Recipient, SocketFacts,
+    Behaviour, Call, CallInput, Callback, Http, Identity, Member, MemberUsage, NoHost, Outcome, Passing, Recipient,
+    SocketFacts,
 };
 use bennu::plugin::{Cache, Digest, Engine, Loader, Origin, PluginLimits, PoolLimits};
 use bennu::presence::Pace;
@@ -84,6 +85,7 @@ impl Stage {
             pool_limits: PoolLimits { instances: 4, calls_per_instance: u32::MAX },
             surroundings: Arc::new(NoHost),
             store,
+            http: Http::none(),
             repeats_calls: false,
         };
         let origin = Arc::new(Origin {
@@ -168,7 +170,8 @@ impl Stage {
 
     /// Runs a call, from the decoded message to the outcome.
     pub(crate) fn call(&self, call: &Call) -> Outcome {
-        now(self.behaviour.call(call, None)).expect("the call succeeds")
+        let input = CallInput { entries: None, http: None };
+        now(self.behaviour.call(call, input)).expect("the call succeeds")
     }
 
     /// Runs `handle_out` for an intercepted event. Returns the number of decisions.

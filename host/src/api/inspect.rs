@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use bennu_outbound::FailureKind;
 use serde_json::{Map, Value, json};
 
 use super::Api;
@@ -58,6 +59,7 @@ pub(super) async fn inspect(State(api): State<Arc<Api>>) -> Json<Value> {
             "log": store_log(&api),
         },
         "jobs": jobs(&api),
+        "http": http(&api),
         "entries": entries(&api),
         "largest_rooms": api.node.largest_rooms(ROOMS_SHOWN).await.iter().map(room).collect::<Vec<_>>(),
     }))
@@ -85,6 +87,21 @@ fn store_log(api: &Api) -> Value {
 fn jobs(api: &Api) -> Value {
     let JobCounts { all, given_up, unserved } = api.jobs.counts();
     json!({ "all": all, "given_up": given_up, "unserved": unserved })
+}
+
+/// Returns what has happened to the requests by HTTP of all plugins.
+fn http(api: &Api) -> Value {
+    let counts = api.node.http().counts();
+    let failed = FailureKind::ALL.iter().zip(counts.failed);
+    let failed: Map<_, _> = failed.map(|(kind, count)| (kind.name().to_owned(), count.into())).collect();
+    json!({
+        "under_way": counts.under_way,
+        "idle_connections": counts.idle_connections,
+        "answered": counts.answered,
+        "failed": failed,
+        "sent_bytes": counts.sent_bytes,
+        "received_bytes": counts.received_bytes,
+    })
 }
 
 /// Returns the memory of the entries of all rooms.

@@ -16,7 +16,7 @@ use super::topic_info::route_of;
 use super::turn::Services;
 use crate::contract::jobs::JobId;
 use crate::contract::limits::NodeLimits;
-use crate::contract::{Fault, Person, system_now_ms};
+use crate::contract::{Fault, Http, Person, system_now_ms};
 use crate::entries::{EntriesNode, EntryUsage};
 use crate::presence::{Pace, Presence};
 use crate::protocol::{Payload, Ref, Topic};
@@ -55,6 +55,19 @@ impl Node {
         store: Store,
         entries: Arc<EntriesNode>,
     ) -> Arc<Self> {
+        Self::with_http(routes, limits, pace, store, entries, Http::none())
+    }
+
+    /// A node without members whose plugins may ask for requests by HTTP.
+    #[must_use]
+    pub fn with_http(
+        routes: Arc<RouteTable>,
+        limits: NodeLimits,
+        pace: Pace,
+        store: Store,
+        entries: Arc<EntriesNode>,
+        http: Arc<Http>,
+    ) -> Arc<Self> {
         let pubsub = Arc::new(PubSub::new());
         pubsub.set_interceptor(Arc::new(Intercepts::new(Arc::clone(&routes))));
         pubsub.events.set_describe(described);
@@ -66,6 +79,7 @@ impl Node {
             store.clone(),
             limits,
             entries,
+            http,
         );
         Arc::new(Self { routes, pubsub, presence, store, topics: Arc::new(Topics::new(services)) })
     }
@@ -100,6 +114,12 @@ impl Node {
     #[must_use]
     pub fn tick_counts(&self) -> (u64, u64) {
         self.topics.services.tick_counts()
+    }
+
+    /// The requests by HTTP that plugins may ask for.
+    #[must_use]
+    pub fn http(&self) -> &Http {
+        &self.topics.services.http
     }
 
     /// The memory of all entries.

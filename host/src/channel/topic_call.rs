@@ -49,7 +49,7 @@ pub(super) async fn topic_turn(
     open_room(topic, route).await?;
     settle_room(topic);
     let (room, entries) = (topic.saved_room(), topic.entries(route));
-    let states = StateSnapshot { room, entries, ..StateSnapshot::default() };
+    let states = StateSnapshot { room, entries, http: route.http_journal(), ..StateSnapshot::default() };
     let mut call = PluginCall::Topic(TopicCall { topic: topic.name.clone(), room: None, callback });
     let deadline = RetryDeadline::new();
     loop {

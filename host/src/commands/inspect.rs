@@ -55,6 +55,7 @@ fn show(found: &Value) {
     for (what, key) in [("refused", "refused"), ("closed", "closed"), ("droppable messages", "droppable")] {
         show_counts(what, &found[key]);
     }
+    show_counts("requests by HTTP that failed", &found["http"]["failed"]);
     show_compression(&found["compression"]);
     show_history(&found["history"]);
     for (name, plugin) in found["plugins"].as_object().into_iter().flatten() {

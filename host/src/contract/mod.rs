@@ -6,6 +6,7 @@
 
 mod behaviour;
 mod connect;
+mod http;
 mod member;
 mod outcome;
 // The SDK's own file, so that a client gets the same texts from the host as from a plugin.
@@ -14,14 +15,16 @@ mod plain;
 mod surroundings;
 
 pub use crate::entries::{EntryInput, TopicEntries};
-pub use behaviour::{Behaviour, CallFuture};
+pub use behaviour::{Behaviour, CallFuture, CallInput};
 pub use bennu_semantics::{
     Answer, AnswerRef, CallLimits, Callback, Capability, DETAIL_BYTES_MAX, Decision, Departure, Effect, Ending, Fault,
-    FaultKind, Fired, Follows, MemberUsage, Message, Need, Part, Passing, PendingSeatChanges, Published,
-    PublishedState, Reach, Recipient, Record, Reply, SeatChange, SeatRequest, Seats, Source, Stop, Tick, TimerId,
-    TopicCall, TopicCallback, TopicInfo, Upgrade, jobs, limit_key, limits, one_line,
+    FaultKind, Fired, Follows, HttpFailure, HttpRequest, HttpResponse, HttpResult, HttpTable, MemberUsage, Message,
+    Need, Part, Passing, PendingSeatChanges, Published, PublishedState, Reach, Recipient, Record, Reply, SeatChange,
+    SeatRequest, Seats, Source, Stop, Tick, TimerId, TopicCall, TopicCallback, TopicInfo, Upgrade, http_payload, jobs,
+    limit_key, limits, one_line,
 };
 pub use connect::{Admission, Gatekeeper, Headers, Identity, Request, Uri};
+pub use http::{Http, HttpClient, HttpJournal, HttpLimits, MemberRequest};
 pub use member::{Call, Member, SocketFacts};
 pub use outcome::Outcome;
 pub use plain::plain;

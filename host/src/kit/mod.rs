@@ -24,6 +24,7 @@
 
 mod actor;
 mod client;
+mod http;
 mod line_context;
 pub mod pattern;
 mod player;

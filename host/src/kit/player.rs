@@ -50,6 +50,7 @@ impl Player<'_> {
                 ensure!(!self.actors.contains_key(who), "{who} is already connected");
                 self.connect(who, Some(&described))?;
             }
+            Act::Serve { method, url, result } => self.stage.http(method, url, result),
             Act::Send(words) => self.actor(who)?.send(&words)?,
             Act::SendRaw(text) => self.actor(who)?.client.send(text),
             Act::See(words) if who == "host" => self.see_answer(&words)?,

@@ -17,6 +17,8 @@
 //! | `bob ~` | bob gets nothing more |
 //! | `bob x close`, `bob x drop` | bob's connection is closed, or breaks |
 //! | `clock + 5s` | time passes and timers fire; also in `ms`, `m` and `h` |
+//! | `http = GET https://a.example/x 200 {..}` | requests of plugins with this method and URL get this answer |
+//! | `http = GET https://a.example/x timeout` | they fail with this kind |
 //! | `host ! broadcast room:1 news {..}` | the host broadcasts to a topic |
 //! | `host ! send room:1 close {..}` | the host sends a topic message, for `handle_message` |
 //! | `host < ok {..}`, `host < none` | the answer to that topic message is this, or there is none |
@@ -30,6 +32,7 @@
 
 use std::time::Duration;
 
+use crate::contract::{HttpFailure, HttpResponse, HttpResult};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
@@ -38,7 +41,7 @@ use super::pattern;
 /// A line of a script.
 #[derive(Debug, PartialEq)]
 pub struct ScriptLine<'a> {
-    /// A client, `host` or `clock`.
+    /// A client, `host`, `http` or `clock`.
     pub who: &'a str,
     /// The action or the expected message.
     pub act: Act<'a>,
@@ -49,6 +52,15 @@ pub struct ScriptLine<'a> {
 pub enum Act<'a> {
     /// Connects with an identity.
     Enter(Value),
+    /// Sets the answer to requests by HTTP.
+    Serve {
+        /// Their method.
+        method: &'a str,
+        /// Their URL.
+        url: &'a str,
+        /// The answer.
+        result: HttpResult,
+    },
     /// Sends a message.
     Send(Words<'a>),
     /// Sends exactly this frame.
@@ -115,6 +127,7 @@ impl<'a> ScriptLine<'a> {
         let (who, rest) = next_word(text);
         let (verb, what) = next_word(rest);
         let act = match verb {
+            "=" if who == "http" => Self::served(what)?,
             "=" => Act::Enter(pattern::parse(what)?),
             "+" => Act::Pass(duration(what)?),
             ">" if what.starts_with('[') => Act::SendRaw(what),
@@ -131,6 +144,25 @@ impl<'a> ScriptLine<'a> {
             _ => bail!("no such verb: `{verb} {what}`"),
         };
         Ok(Some(Self { who, act }))
+    }
+
+    /// `METHOD URL STATUS BODY`, or `METHOD URL FAILURE`.
+    fn served(what: &'a str) -> Result<Act<'a>> {
+        let (method, rest) = next_word(what);
+        let (url, rest) = next_word(rest);
+        let (outcome, body) = next_word(rest);
+        if outcome.is_empty() {
+            bail!("an answer is a method, a URL, and a status or the kind of a failure");
+        }
+        let result = match outcome.parse() {
+            Ok(status) => {
+                let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+                let body = if body.is_empty() { String::new() } else { pattern::parse(body)?.to_string() };
+                Ok(HttpResponse { status, headers, body: body.into() })
+            }
+            Err(_) => Err(HttpFailure { kind: outcome.to_owned(), detail: "as the test says".to_owned() }),
+        };
+        Ok(Act::Serve { method, url, result })
     }
 
     fn operator(what: &'a str) -> Result<Act<'a>> {
@@ -246,6 +278,9 @@ mod tests {
         assert_eq!(act("host ! disconnect user:1")?, Some(Act::Disconnect("user:1")));
         assert_eq!(act("a = {\"user\": \"1\"}")?, Some(Act::Enter(json!({"user": "1"}))));
         assert!(act("clock + 5").is_err() && act("clock + s").is_err());
+        let result = Err(HttpFailure { kind: "timeout".into(), detail: "as the test says".into() });
+        assert_eq!(act("http = GET http://a/ timeout")?, Some(Act::Serve { method: "GET", url: "http://a/", result }));
+        assert!(act("http = GET http://a/").is_err());
         assert_eq!(act("-- what follows")?, None);
         assert!(act("a ? b").is_err() && act("a > e {").is_err() && act("host ! dance").is_err());
         Ok(())

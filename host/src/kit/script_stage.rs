@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::contract::Identity;
+use crate::contract::{HttpResult, Identity};
 use crate::protocol::Payload;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
@@ -30,6 +30,9 @@ pub trait ScriptStage {
     /// # Errors
     /// If the answer can't be written as JSON.
     fn send(&self, topic: &str, event: &str, payload: Value) -> Result<Value>;
+
+    /// Sets the answer to each request by HTTP with this method and URL.
+    fn http(&self, method: &str, url: &str, result: HttpResult);
 
     /// Disconnects all sockets with this id, and returns their number.
     fn disconnect(&self, id: &str) -> usize;
@@ -83,6 +86,10 @@ impl ScriptStage for Stage {
             },
             Err(undelivered) => json!(["error", format!("{undelivered:?}")]),
         })
+    }
+
+    fn http(&self, method: &str, url: &str, result: HttpResult) {
+        self.http(method, url, result);
     }
 
     fn disconnect(&self, id: &str) -> usize {

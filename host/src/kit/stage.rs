@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::channel::{Delivered, Node};
-use crate::contract::{Identity, system_now_ms};
+use crate::contract::{Http, HttpResult, Identity, system_now_ms};
 use crate::entries::EntriesNode;
 use crate::jobs::{Dispatcher, NowMs, tell_starts};
 use crate::plugin::{Digest, Loaded, Loader, build_of};
@@ -25,6 +25,7 @@ use tokio::time::Instant;
 
 use super::actor::Actor;
 use super::client::{Client, Connection};
+use super::http::TableClient;
 
 /// Instances of all plugins on a stage. A process may have many stages, and each stage reserves address space for its
 /// instances.
@@ -50,6 +51,7 @@ pub(crate) struct Inside {
     loading: Runtime,
     loader: Loader,
     config: Config,
+    http: Arc<TableClient>,
     endpoint: Endpoint,
     plugins: RefCell<Vec<Loaded>>,
     /// The last generation of each plugin, by name.
@@ -101,7 +103,10 @@ impl StageSetup {
         let routes = Arc::new(RouteTable::default());
         let store = Store::in_memory(config.limits.store())?;
         let entries = EntriesNode::with_cache(config.limits.entries(), config.limits.entries_cache());
-        let node = Node::new(routes, config.limits.node(), config.limits.pace(), store.clone(), entries);
+        let client = Arc::new(TableClient::new(config.limits.outbound()));
+        let http = Http::new(Arc::clone(&client) as _, config.http_access(false)?, config.limits.http());
+        let (limits, pace) = (config.limits.node(), config.limits.pace());
+        let node = Node::with_http(routes, limits, pace, store.clone(), entries, Arc::clone(&http));
         let clock: NowMs = Arc::new(clock(&runtime, began_ms));
         // Schedules, cron lines and starts, by the clock of the stage.
         runtime.spawn(Dispatcher::new(Arc::clone(&node), Arc::clone(&clock), config.cron_lines()?).run());
@@ -110,7 +115,7 @@ impl StageSetup {
             let clock = Arc::clone(&clock);
             move || clock()
         });
-        let loader = loader(&config, Arc::new(surroundings), store, INSTANCES)?;
+        let loader = loader(&config, Arc::new(surroundings), store, http, INSTANCES)?;
         let (sockets, limits, outbox_limits) = (Arc::default(), config.limits.socket(), config.limits.outbox());
         let endpoint = Endpoint { node, sockets, limits, outbox_limits };
         let inside = Inside {
@@ -118,6 +123,7 @@ impl StageSetup {
             loading,
             loader,
             config,
+            http: client,
             endpoint,
             plugins: RefCell::default(),
             generations: RefCell::default(),
@@ -157,6 +163,12 @@ impl Stage {
         let inside = &*self.inside;
         let loaded = inside.load(name, file).with_context(|| format!("{} can't be served", file.display()))?;
         inside.publish(loaded)
+    }
+
+    /// Sets the answer to each request by HTTP with this method and URL. A request without an answer fails with `unreachable`. The
+    /// plugin needs the grants of the configuration, as on a host. Nothing is sent.
+    pub fn http(&self, method: &str, url: &str, result: HttpResult) {
+        self.inside.http.set(method, url, result);
     }
 
     /// The generation of a plugin: 1 for the first build, and one more for each [reload](Self::reload). The log and

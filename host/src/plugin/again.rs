@@ -4,11 +4,13 @@
 //! that needs it. A second instance could: but if as many calls need one as there are instances, all of them would wait for
 //! ever. So the call is ended, which is no fault. It has had no effect yet.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::guest::EntryAccess;
+use super::http_phase::HttpPhase;
 use super::wasm::WasmPlugin;
-use crate::contract::{Call, Fault, Outcome, TopicCall};
+use crate::contract::{Call, Fault, HttpJournal, Outcome, TopicCall};
 use crate::entries::{CallEntries, StaleEntries, StaleEntry};
 use crate::protocol::Topic;
 
@@ -25,11 +27,17 @@ const YIELD_AFTER: Duration = Duration::from_millis(1);
 impl WasmPlugin {
     /// Upgrades the entries that the call needs, and runs it again, until it needs no more. The caller limits the time of all
     /// runs together.
-    pub(super) async fn call_again(&self, call: CallOf<'_>, mut entries: Box<CallEntries>) -> Result<Outcome, Fault> {
+    pub(super) async fn call_again(
+        &self,
+        call: CallOf<'_>,
+        http: Option<&Arc<HttpJournal>>,
+        mut entries: Box<CallEntries>,
+    ) -> Result<Outcome, Fault> {
         loop {
             self.upgrade_entries(call.topic(), &mut entries).await?;
             let (access, mut unfinished) = (EntryAccess::Used(entries), None);
             let mut borrowed = self.pool.take().await?;
+            borrowed.instance.guest_mut().open_http(HttpPhase::of(http));
             let result = match call {
                 CallOf::Member(call) => borrowed.call(call, access, Some(&mut unfinished)).await,
                 CallOf::Topic(call) => {

@@ -234,10 +234,11 @@ fn remedy(version: &Version) -> &'static str {
 const CONTRACT: &str = "bennu:channel/";
 
 /// The interfaces that this host provides to plugins and gatekeepers.
-const GIVEN: [&str; 12] = [
+const GIVEN: [&str; 13] = [
     "droppable",
     "entries",
     "host",
+    "http",
     "member",
     "presence",
     "request",

@@ -86,7 +86,7 @@ impl Prepared {
         self.found.handle_out.is_some()
     }
 
-    pub(super) fn takes(&self, anatomy: &Anatomy) -> Takes {
+    pub(super) fn takes(&self, anatomy: &Anatomy, has_grant: bool) -> Takes {
         let Found { handle_message, handle_topic_info, handle_tick, handle_seat, .. } = &*self.found;
         Takes {
             messages: handle_message.is_some(),
@@ -94,6 +94,7 @@ impl Prepared {
             ticks: handle_tick.is_some(),
             seats: handle_seat.is_some(),
             entries: anatomy.imports_interface("entries"),
+            http: has_grant && anatomy.imports_interface("http"),
         }
     }
 

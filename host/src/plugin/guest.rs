@@ -4,18 +4,21 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bennu_outbound::Access;
+use tokio::sync::Semaphore;
 use wasmtime::{ResourceLimiter, Result};
 
 use super::PluginLimits;
 use super::bindings::bennu::channel::host::Level;
 use super::epoch::{EPOCH, EpochSignal};
+use super::http_phase::HttpPhase;
 use super::output::Output;
 use super::script::{Evaluation, SharedScript};
 use super::source_lines::SourceLines;
 use super::usage::{GenerationUsage, PluginUsage};
 use super::wasi::WasiState;
 use crate::contract::limits::keys;
-use crate::contract::{AnswerRef, CallLimits, Fault, FaultKind, Fired, Member, Record, Request, Surroundings};
+use crate::contract::{AnswerRef, CallLimits, Fault, FaultKind, Fired, Http, Member, Record, Request, Surroundings};
 use crate::entries::{CallEntries, EntryInput, PendingEntries};
 use crate::protocol::{Pattern, Topic};
 use crate::store::{Draft, Owner, Store};
@@ -52,6 +55,11 @@ pub(super) struct GuestContext {
     pub(super) limits: Arc<CallLimits>,
     pub(super) surroundings: Arc<dyn Surroundings>,
     pub(super) store: Store,
+    pub(super) http: Arc<Http>,
+    /// What the plugin may ask for by HTTP.
+    pub(super) access: Arc<Access>,
+    /// The places for calls that wait for an answer by HTTP. A waiting call keeps its instance, so only some of them may wait.
+    pub(super) waiting: Semaphore,
     /// The script that each new instance evaluates, if the plugin is one.
     pub(super) script: Option<SharedScript>,
     /// The places of the plugin's functions, if its component has them.
@@ -106,6 +114,9 @@ pub(super) struct Guest {
     pub(super) subject: Subject,
     pub(super) storage: Storage,
     pub(super) entries: EntryAccess,
+    pub(super) http: HttpPhase,
+    /// The phase of the next call. It isn't an argument of the call, because the future of each call would be larger.
+    next_http: HttpPhase,
     /// The topic of the call, for the log.
     pub(super) topic: Option<Topic>,
     pub(super) log_lines: usize,
@@ -161,6 +172,8 @@ impl Guest {
             subject: Subject::Nobody,
             storage: Storage::Closed,
             entries: EntryAccess::Closed,
+            http: HttpPhase::Closed,
+            next_http: HttpPhase::Closed,
             topic: None,
             log_lines: 0,
             evaluation: None,
@@ -240,11 +253,17 @@ impl Guest {
             EntryAccess::Used(used) => used.topic().with_published(|all| self.record.set_published(all)),
         }
         self.entries = entries;
+        self.http = std::mem::take(&mut self.next_http);
         self.topic = topic;
         self.log_lines = 0;
         self.has_waited = false;
         self.memory_refused = false;
         self.epochs_left = epochs(self.context.limits.cpu);
+    }
+
+    /// Allows the next call to wait for answers by HTTP, or not.
+    pub(super) fn open_http(&mut self, http: HttpPhase) {
+        self.next_http = http;
     }
 
     /// Prepares for the evaluation of the instance's script.
@@ -411,12 +430,16 @@ mod tests {
         };
         let store = Store::in_memory(StoreLimits::default()).expect("memory");
         let (limits, surroundings) = (Arc::default(), Arc::new(NoHost));
+        let (http, access) = (Http::none(), Arc::default());
         Guest::new(Arc::new(GuestContext {
             origin: Arc::new(origin),
             own: none(),
             limits,
             surroundings,
             store,
+            http,
+            access,
+            waiting: Semaphore::new(0),
             script: None,
             lines: None,
             repeats_calls: false,

@@ -10,6 +10,7 @@ use super::bindings::bennu::channel::types::{Membership, Route};
 use super::capacity::CapacityPermit;
 use super::exports::{Exports, Prepared};
 use super::guest::{EntryAccess, Guest, Storage, Subject};
+use super::http_phase::HttpPhase;
 use super::pool::Borrowed;
 use super::script;
 use crate::contract::{
@@ -18,6 +19,7 @@ use crate::contract::{
 };
 use crate::entries::{CallEntries, StaleEntry};
 use crate::protocol::Topic;
+use crate::store::Draft;
 
 /// The storage access of a call that may write, and of a call that may only read.
 const WRITABLE: Storage = Storage::Open { may_write: true, draft: None };
@@ -163,12 +165,12 @@ impl Instance {
         Ok(decisions)
     }
 
-    /// Asks a gatekeeper for a decision about a request.
-    pub(super) async fn connect(&mut self, request: Request) -> Result<Admission> {
+    /// Asks a gatekeeper for a decision about a request. Also returns what the call has read of the store.
+    pub(super) async fn connect(&mut self, request: Request) -> Result<(Admission, Option<Box<Draft>>)> {
         self.store.data_mut().record.open_with(Capability::Reads, None);
         self.begin(Subject::Request(Arc::new(request)), None, READABLE);
         let admission = self.exports.connect()?.call_connect(&mut self.store).await?.map_err(Fault::failed)?;
-        Ok(Admission::from(admission).checked()?)
+        Ok((Admission::from(admission).checked()?, self.store.data_mut().take_draft()))
     }
 
     /// Begins a call without entries.
@@ -219,6 +221,10 @@ impl Borrowed<'_> {
         let instance = &mut *self.instance;
         instance.store.data_mut().record.open(usage.clone(), callback.given());
         instance.begin_with(entries, Subject::Member(Arc::clone(member)), Some(member.topic.clone()), WRITABLE);
+        // A member that has ended must not wait.
+        if matches!(callback, Callback::Terminate(_)) {
+            instance.store.data_mut().http = HttpPhase::Closed;
+        }
         let (topic, room) = (member.topic.as_str(), room.as_deref());
         let membership = Membership { id: member.id, topic, assigns, room };
         let (store, channel) = (&mut instance.store, instance.exports.channel()?);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::backtrace::fault_of;
@@ -20,7 +21,7 @@ use super::source_lines::SourceLines;
 use super::usage::GenerationUsage;
 use super::{Anatomy, Cache, Digest, Engine, Kind, Tools, WasmPlugin, compiler, wasi};
 use crate::contract::limits::keys;
-use crate::contract::{Behaviour, CallLimits, Gatekeeper, Surroundings, limit_key};
+use crate::contract::{Behaviour, CallLimits, Gatekeeper, Http, Surroundings, limit_key};
 use crate::routes::{NamedGatekeeper, Probation, Route, RouteSpec, Takes};
 use crate::store::Store;
 
@@ -38,6 +39,8 @@ pub struct Loader {
     pub surroundings: Arc<dyn Surroundings>,
     /// The store in which plugins keep data.
     pub store: Store,
+    /// The requests by HTTP that plugins may ask for.
+    pub http: Arc<Http>,
     /// Whether each call is run twice, on two instances. If the outcomes differ, the call is a fault that says what differs:
     /// the plugin keeps state in its instances, or isn't deterministic.
     pub repeats_calls: bool,
@@ -210,9 +213,9 @@ impl Loader {
             Kind::Plugin => self.describe(&mut instance, prepared.has_handle_out()).await?,
             Kind::Gatekeeper => Vec::new(),
         };
-        let takes = prepared.takes(&anatomy);
         let own = routes.iter().map(|route| route.pattern.clone()).collect();
         let context = self.context(&generation, own);
+        let takes = prepared.takes(&anatomy, !context.access.is_empty());
         let Generation { origin, script, .. } = generation;
         let pool_limits = origin.limits.of_pool(self.pool_limits);
         let served = self.plugin(&prepared, &context, pool_limits);
@@ -242,12 +245,16 @@ impl Loader {
 
     fn context(&self, generation: &Generation, own: Grants) -> Arc<GuestContext> {
         let Generation { origin, script, lines, usage } = generation;
+        let (http, access) = (Arc::clone(&self.http), self.http.access(&origin.name));
         let (repeats_calls, surroundings) = (self.repeats_calls, Arc::clone(&self.surroundings));
         Arc::new(GuestContext {
             own,
             limits: origin.limits.of_calls(&self.call_limits),
             surroundings: if repeats_calls { Arc::new(RecordedSurroundings(surroundings)) } else { surroundings },
             store: self.store.clone(),
+            http,
+            access,
+            waiting: Semaphore::new(origin.limits.of_pool(self.pool_limits).waiting()),
             script: script.clone(),
             lines: lines.clone(),
             repeats_calls,

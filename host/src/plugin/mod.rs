@@ -27,6 +27,7 @@ mod exports;
 mod functions;
 mod guest;
 mod history;
+mod http_phase;
 mod imports;
 mod instance;
 mod kinds;

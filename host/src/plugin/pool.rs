@@ -17,6 +17,7 @@ use super::instance::Instance;
 use super::repeat::outside;
 use super::usage::GenerationUsage;
 use crate::contract::Fault;
+use crate::store::Draft;
 
 /// The number of instances of a plugin, and how long each is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,14 @@ pub struct PoolLimits {
 impl Default for PoolLimits {
     fn default() -> Self {
         Self { instances: 32, calls_per_instance: 100_000 }
+    }
+}
+
+impl PoolLimits {
+    /// How many calls may wait for an answer from outside the host. Each keeps its instance meanwhile, and the others must be
+    /// free for calls that don't wait.
+    pub(super) fn waiting(self) -> usize {
+        (self.instances / 4).max(1)
     }
 }
 
@@ -138,6 +147,16 @@ impl Pool {
     /// Returns the plugin that the instances belong to.
     pub(super) fn origin(&self) -> &Origin {
         &self.context.origin
+    }
+
+    /// Whether calls of the plugin may wait for answers by HTTP.
+    pub(super) fn has_http(&self) -> bool {
+        !self.context.access.is_empty()
+    }
+
+    /// Whether nothing that a draft has read was changed meanwhile.
+    pub(super) fn is_current(&self, draft: &Draft) -> bool {
+        self.context.store.is_current(draft)
     }
 
     /// Whether the plugin can upgrade states that another version wrote.

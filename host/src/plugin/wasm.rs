@@ -1,16 +1,21 @@
 //! A plugin as a [`Behaviour`] or a [`Gatekeeper`].
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::Engine;
 use super::again::CallOf;
 use super::guest::EntryAccess;
+use super::http_phase::HttpPhase;
 use super::pool::{Borrowed, Pool};
 use super::within::Within;
 use crate::contract::{
-    Admission, Behaviour, Call, CallFuture, Decision, Fault, Gatekeeper, Outcome, Passing, Request, TopicCall, Upgrade,
+    Admission, Behaviour, Call, CallFuture, CallInput, Decision, Fault, Gatekeeper, HttpJournal, Outcome, Passing,
+    Request, TopicCall, Upgrade,
 };
 use crate::entries::EntryInput;
+use crate::store::Draft;
 
 /// One generation of a plugin. It is dropped with the last call that runs on it.
 pub struct WasmPlugin {
@@ -43,31 +48,81 @@ impl WasmPlugin {
     }
 }
 
+/// What a gatekeeper has decided, and what it has read of the store, if that may have changed while it waited.
+pub(super) type Decided = (Admission, Option<Box<Draft>>);
+
+/// The calls of a gatekeeper. `answers` has those by HTTP that earlier runs of the same call have got.
+impl WasmPlugin {
+    /// Asks a gatekeeper once.
+    pub(super) fn decide(&self, request: Request, answers: Arc<HttpJournal>) -> CallFuture<'_, Decided> {
+        self.run(move |borrowed| self.decide_on(borrowed, request, answers))
+    }
+
+    async fn decide_on(
+        &self,
+        mut borrowed: Borrowed<'_>,
+        request: Request,
+        answers: Arc<HttpJournal>,
+    ) -> Result<Decided, Fault> {
+        let has_http = self.pool.has_http();
+        if has_http {
+            borrowed.instance.guest_mut().open_http(HttpPhase::of(Some(&answers)));
+        }
+        let result = borrowed.instance.connect(request).await;
+        borrowed.settle(result).map(|(admission, draft)| (admission, draft.filter(|_| has_http)))
+    }
+
+    /// Asks a gatekeeper that may wait for answers by HTTP. If what it has read of the store has changed meanwhile, it decides
+    /// again, with the same answers. The caller limits the time.
+    async fn connect_until_current(&self, mut borrowed: Borrowed<'_>, request: Request) -> Result<Admission, Fault> {
+        let answers = Arc::default();
+        loop {
+            let (admission, draft) = self.decide_on(borrowed, request.clone(), Arc::clone(&answers)).await?;
+            if draft.is_none_or(|draft| self.is_current(&draft)) {
+                return Ok(admission);
+            }
+            borrowed = self.pool.take().await?;
+        }
+    }
+
+    /// Returns whether the store still has what a call has read.
+    pub(super) fn is_current(&self, draft: &Draft) -> bool {
+        self.pool.is_current(draft)
+    }
+}
+
 impl Behaviour for WasmPlugin {
-    fn call<'a>(&'a self, call: &'a Call, entries: Option<&'a EntryInput>) -> CallFuture<'a, Outcome> {
-        let Some(entries) = entries else {
-            return self.run(move |borrowed| borrowed.call(call, EntryAccess::Closed, None));
+    fn call<'a>(&'a self, call: &'a Call, input: CallInput<'a>) -> CallFuture<'a, Outcome> {
+        let http = HttpPhase::of(input.http);
+        let Some(entries) = input.entries else {
+            return self.run(move |mut borrowed| {
+                borrowed.instance.guest_mut().open_http(http);
+                borrowed.call(call, EntryAccess::Closed, None)
+            });
         };
         let entries = self.access(entries);
-        self.run(move |borrowed| async move {
+        self.run(move |mut borrowed| async move {
+            borrowed.instance.guest_mut().open_http(http);
             let mut unfinished = None;
             let result = borrowed.call(call, entries, Some(&mut unfinished)).await;
             match unfinished {
                 None => result,
-                Some(entries) => Box::pin(self.call_again(CallOf::Member(call), entries)).await,
+                Some(entries) => Box::pin(self.call_again(CallOf::Member(call), input.http, entries)).await,
             }
         })
     }
 
-    fn call_topic<'a>(&'a self, call: &'a TopicCall, entries: Option<&'a EntryInput>) -> CallFuture<'a, Outcome> {
-        let entries = entries.map_or(EntryAccess::Closed, |entries| self.access(entries));
+    fn call_topic<'a>(&'a self, call: &'a TopicCall, input: CallInput<'a>) -> CallFuture<'a, Outcome> {
+        let http = HttpPhase::of(input.http);
+        let entries = input.entries.map_or(EntryAccess::Closed, |entries| self.access(entries));
         self.run(move |mut borrowed: Borrowed<'_>| async move {
+            borrowed.instance.guest_mut().open_http(http);
             let result = borrowed.instance.call_topic(call, entries).await;
             let unfinished = borrowed.instance.guest_mut().take_unfinished();
             let result = borrowed.settle(result);
             match unfinished {
                 None => result,
-                Some(entries) => Box::pin(self.call_again(CallOf::Topic(call), entries)).await,
+                Some(entries) => Box::pin(self.call_again(CallOf::Topic(call), input.http, entries)).await,
             }
         })
     }
@@ -92,10 +147,13 @@ impl Behaviour for WasmPlugin {
 
 impl Gatekeeper for WasmPlugin {
     fn connect(&self, request: Request) -> CallFuture<'_, Admission> {
-        self.run(move |mut borrowed: Borrowed<'_>| async move {
-            let result = borrowed.instance.connect(request).await;
-            borrowed.settle(result)
-        })
+        if !self.pool.has_http() {
+            return self.run(move |mut borrowed: Borrowed<'_>| async move {
+                let result = borrowed.instance.connect(request).await;
+                borrowed.settle(result).map(|(admission, _)| admission)
+            });
+        }
+        self.run(move |borrowed| async move { self.connect_until_current(borrowed, request).await })
     }
 
     fn origin(&self) -> (&str, u32) {

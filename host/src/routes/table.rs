@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::{Gatekeepers, Probation, RouteSpec, Turns};
-use crate::contract::Behaviour;
+use crate::contract::{Behaviour, HttpJournal};
 use crate::protocol::Pattern;
 use crate::store::Owner;
 
@@ -26,6 +26,8 @@ pub struct Takes {
     pub seats: bool,
     /// The interface `entries`.
     pub entries: bool,
+    /// Whether its calls may wait for answers by HTTP.
+    pub http: bool,
 }
 
 /// A pattern and the plugin that serves it.
@@ -55,6 +57,12 @@ impl Route {
     pub fn trial(&self) -> Option<(&Arc<Probation>, Option<&Arc<Self>>)> {
         let (probation, before) = self.probation.as_ref()?;
         (!probation.has_passed()).then_some((probation, before.as_ref()))
+    }
+
+    /// The journal for the answers by HTTP of one call, if calls may wait for some.
+    #[must_use]
+    pub fn http_journal(&self) -> Option<Arc<HttpJournal>> {
+        self.takes.http.then(Arc::default)
     }
 
     /// Whether its topics have entries.
@@ -234,16 +242,16 @@ mod tests {
     use super::*;
     use bytes::Bytes;
 
-    use crate::contract::{Call, CallFuture, Decision, EntryInput, Fault, Outcome, Passing, TopicCall, Upgrade};
+    use crate::contract::{Call, CallFuture, CallInput, Decision, Fault, Outcome, Passing, TopicCall, Upgrade};
 
     struct Nothing;
 
     impl Behaviour for Nothing {
-        fn call<'a>(&'a self, _: &'a Call, _: Option<&'a EntryInput>) -> CallFuture<'a, Outcome> {
+        fn call<'a>(&'a self, _: &'a Call, _: CallInput<'a>) -> CallFuture<'a, Outcome> {
             Box::pin(async { Err(Fault::failed("this test makes no calls")) })
         }
 
-        fn call_topic<'a>(&'a self, _: &'a TopicCall, _: Option<&'a EntryInput>) -> CallFuture<'a, Outcome> {
+        fn call_topic<'a>(&'a self, _: &'a TopicCall, _: CallInput<'a>) -> CallFuture<'a, Outcome> {
             Box::pin(async { Err(Fault::failed("this test makes no calls")) })
         }
 

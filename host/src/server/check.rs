@@ -11,7 +11,7 @@ use super::host::{check_apart, files, loader};
 use super::logging::check_filter;
 use super::mounts::{authenticator, tokens};
 use super::{Config, MountTable};
-use crate::contract::NoHost;
+use crate::contract::{Http, NoHost};
 use crate::plugin::{Builds, Library, LibraryOptions, PluginStatus, PluginStatuses};
 use crate::routes::RouteTable;
 use crate::store::Store;
@@ -41,9 +41,11 @@ pub async fn check(config: &Config) -> Result<Checked> {
     for (path, mount) in config.mounts() {
         authenticator(config, &path, &mount, tokens.as_ref())?;
     }
+    // Without sending anything: the secrets must exist.
+    config.http_access(true)?;
     let (sources, settings) = (config.sources()?, config.settings()?);
     let store = Store::in_memory(config.limits.store())?;
-    let loader = loader(config, Arc::new(NoHost), store, config.limits.instances)?;
+    let loader = loader(config, Arc::new(NoHost), store, Http::none(), config.limits.instances)?;
     let options = LibraryOptions { settings, probation: (&config.reload).into() };
     let (routes, statuses) = (Arc::new(RouteTable::default()), Arc::new(PluginStatuses::default()));
     let mut library =

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use axum::Router;
+use bennu_outbound::{Client, Roots, SystemNetwork};
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
 use tokio::time::timeout;
 
@@ -21,7 +22,7 @@ use super::vital::{Ended, Vital};
 use super::{Config, Limits, MountTable, log_lines_lost};
 use crate::api::{self, Access, Api};
 use crate::channel::Node;
-use crate::contract::{CallLimits, Surroundings, system_now_ms};
+use crate::contract::{CallLimits, Http, Surroundings, system_now_ms};
 use crate::entries::EntriesNode;
 use crate::jobs::{Dispatcher, Jobs, NowMs, tell_starts};
 use crate::plugin::{Builds, Cache, Control, Engine, Kinds, Library, LibraryOptions, Loader, PluginStatuses};
@@ -74,7 +75,13 @@ pub struct Host {
 ///
 /// # Errors
 /// Returns an error if the engine can't run on this machine, or if the configured cache directory can't be used.
-pub fn loader(config: &Config, surroundings: Arc<dyn Surroundings>, store: Store, instances: u32) -> Result<Loader> {
+pub fn loader(
+    config: &Config,
+    surroundings: Arc<dyn Surroundings>,
+    store: Store,
+    http: Arc<Http>,
+    instances: u32,
+) -> Result<Loader> {
     let call_limits = config.limits.call();
     let cache = match &config.cache {
         Some(directory) => Some(Cache::open(directory).context("`cache` can't be used")?),
@@ -87,7 +94,7 @@ pub fn loader(config: &Config, surroundings: Arc<dyn Surroundings>, store: Store
     let memory_bytes = own.fold(call_limits.memory_bytes, usize::max);
     let engine = Engine::new(&CallLimits { memory_bytes, ..(*call_limits).clone() }, instances)?;
     let (pool_limits, repeats_calls) = (config.limits.pool(), config.repeats_calls);
-    Ok(Loader { engine, cache, call_limits, pool_limits, surroundings, store, repeats_calls })
+    Ok(Loader { engine, cache, call_limits, pool_limits, surroundings, store, http, repeats_calls })
 }
 
 impl Host {
@@ -112,11 +119,13 @@ impl Host {
         vital.spawn("the thread that writes the store", store.ended());
         let entries = EntriesNode::with_cache(config.limits.entries(), config.limits.entries_cache());
         vital.spawn("the task that evicts entries", Arc::clone(&entries).keep_within_limit());
-        let node = Node::new(Arc::clone(&routes), config.limits.node(), config.limits.pace(), store.clone(), entries);
+        let http = http(config)?;
+        let (limits, pace) = (config.limits.node(), config.limits.pace());
+        let node = Node::with_http(Arc::clone(&routes), limits, pace, store.clone(), entries, Arc::clone(&http));
         node.pubsub.histories.set_limits(config.limits.history());
         let tokens = tokens(config)?;
         let surroundings = HostSurroundings::new(&node).with_tokens(tokens.clone());
-        let loader = loader(config, Arc::new(surroundings), store, config.limits.instances)?;
+        let loader = loader(config, Arc::new(surroundings), store, http, config.limits.instances)?;
         vital.spawn("the thread that interrupts plugins", loader.engine.ended());
         let builds = Builds::open(&config.data.join("builds")).context("`data` can't be used")?;
         let options = LibraryOptions { settings, probation: (&config.reload).into() };
@@ -298,6 +307,12 @@ impl Host {
         node.store.close().await;
         outcome
     }
+}
+
+/// Returns the requests by HTTP that the configuration grants. The client does nothing until the first one.
+fn http(config: &Config) -> Result<Arc<Http>> {
+    let client = Client::new(config.limits.outbound(), Arc::new(SystemNetwork::default()), Roots::System);
+    Ok(Http::new(Arc::new(client), config.http_access(true)?, config.limits.http()))
 }
 
 /// Returns the static files, if the configuration names a directory for them. Checks that the directory can be read.

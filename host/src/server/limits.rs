@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use bennu_outbound::OutboundLimits;
 use serde::Deserialize;
 
 use crate::channel::NodeLimits;
-use crate::contract::CallLimits;
 use crate::contract::limits::{EntryLimits, JobLimits};
+use crate::contract::{CallLimits, HttpLimits};
 use crate::entries::CacheLimits;
 use crate::plugin::{INSTANCES, PoolLimits};
 use crate::presence::Pace;
@@ -143,6 +144,22 @@ pub struct Limits {
     pub subscriptions_per_member: usize,
     /// Lines that one call logs. Past it: fault, oversize. Default 256.
     pub log_lines_per_call: usize,
+    /// Answers by HTTP for which one call waits. Past it: fault, oversize. Default 8.
+    pub http_gets_per_call: usize,
+    /// Milliseconds for such an answer. Past it: the failure `timeout`. Default 3,000.
+    pub http_get_ms: u64,
+    /// Milliseconds for the answer to any request by HTTP, redirects included. Past it: the failure `timeout`. Default 30,000.
+    pub http_ms: u64,
+    /// Bytes of the body of a request by HTTP. Past it: fault, oversize. Default 1 MiB.
+    pub http_sent_bytes: usize,
+    /// Bytes of the body of an answer, as it is received and as it is decoded. Past it: the failure `too-large`. Default 1 MiB.
+    pub http_received_bytes: usize,
+    /// Requests of one member (`http.request`) that are under way. Past it: the failure `busy`. Default 16.
+    pub http_requests_per_member: usize,
+    /// Requests by HTTP of one plugin at once. Past it: the failure `busy`. Default 32.
+    pub http_at_once_per_plugin: usize,
+    /// Requests by HTTP of all plugins at once. Past it: the failure `busy`. Default 256.
+    pub http_at_once: usize,
 }
 
 impl Default for Limits {
@@ -150,6 +167,7 @@ impl Default for Limits {
         let (call, pool, node) = (CallLimits::default(), PoolLimits::default(), NodeLimits::default());
         let (outbox, socket, pace) = (OutboxLimits::default(), SocketLimits::default(), Pace::default());
         let (store, cache) = (StoreLimits::default(), CacheLimits::default());
+        let (http, outbound) = (HttpLimits::default(), OutboundLimits::default());
         let history = HistoryLimits::default();
         Self {
             frame_bytes: 1 << 20,
@@ -206,6 +224,14 @@ impl Default for Limits {
             history_bytes: history.host_bytes,
             subscriptions_per_member: call.subscriptions,
             log_lines_per_call: call.log_lines,
+            http_gets_per_call: call.http_gets,
+            http_get_ms: millis(http.get),
+            http_ms: millis(outbound.whole),
+            http_sent_bytes: outbound.sent_bytes,
+            http_received_bytes: outbound.received_bytes,
+            http_requests_per_member: http.requests_per_member,
+            http_at_once_per_plugin: outbound.at_once_per_plugin,
+            http_at_once: outbound.at_once,
         }
     }
 }
@@ -250,6 +276,8 @@ impl Limits {
             ("call_cpu_ms", self.call_cpu_ms),
             ("init_cpu_ms", self.init_cpu_ms),
             ("call_wall_ms", self.call_wall_ms),
+            ("http_get_ms", self.http_get_ms),
+            ("http_ms", self.http_ms),
         ];
         for (key, value) in times {
             if value == 0 {
@@ -278,6 +306,7 @@ impl Limits {
             presence_bytes: self.presence_bytes,
             subscriptions: self.subscriptions_per_member,
             log_lines: self.log_lines_per_call,
+            http_gets: self.http_gets_per_call,
             entries: self.entries(),
         })
     }
@@ -303,6 +332,24 @@ impl Limits {
     #[must_use]
     pub fn entries_cache(&self) -> CacheLimits {
         CacheLimits { cache_bytes: self.entries_cache_bytes, dirty_bytes: self.entries_dirty_bytes }
+    }
+
+    /// Returns the limits of requests by HTTP.
+    #[must_use]
+    pub fn http(&self) -> HttpLimits {
+        HttpLimits { get: Duration::from_millis(self.http_get_ms), requests_per_member: self.http_requests_per_member }
+    }
+
+    /// Returns the limits of the client for requests by HTTP.
+    #[must_use]
+    pub fn outbound(&self) -> OutboundLimits {
+        OutboundLimits {
+            sent_bytes: self.http_sent_bytes,
+            received_bytes: self.http_received_bytes,
+            whole: Duration::from_millis(self.http_ms),
+            at_once_per_plugin: self.http_at_once_per_plugin,
+            at_once: self.http_at_once,
+        }
     }
 
     /// Returns the limits of the store.

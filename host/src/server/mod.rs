@@ -17,8 +17,8 @@ mod vital;
 pub use api_key::{api_key_file, made_api_key};
 pub use check::{Checked, check};
 pub use config::{
-    ApiTable, AuthName, BuildTable, Config, JwtTable, LanguageName, LogFormat, MountTable, PluginTable, TokenTable,
-    TransportName,
+    ApiTable, AuthName, BuildTable, Config, HttpGrant, HttpGrantTable, JwtTable, LanguageName, LogFormat, MountTable,
+    PluginTable, TokenTable, TransportName,
 };
 pub use findings::Finding;
 pub use host::{Host, loader};

@@ -92,7 +92,7 @@ impl<'a> Batch<'a> {
             return Err(CommitError::Quota { bytes: after, most });
         }
         if space::has_jobs(&draft.writes) {
-            let limits = draft.owner.is_limited().then_some(&draft.limits.jobs);
+            let limits = draft.owner.is_limited().then_some(&draft.limits().jobs);
             self.jobs.admit(&jobs.agenda(), limits, draft.job_changes()).map_err(CommitError::Jobs)?;
         }
         self.usage.insert(name.to_owned(), Usage { after, ..usage });
@@ -118,7 +118,7 @@ impl<'a> Batch<'a> {
 
 /// Whether another commit changed a key that the draft has read, since the draft began.
 pub(super) fn has_conflict(draft: &Draft, recent: &Recent) -> bool {
-    recent.has_overtaken(&draft.footprint, draft.seen.revision)
+    recent.has_overtaken(&draft.footprint, draft.since)
 }
 
 impl CommitError {

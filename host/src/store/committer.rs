@@ -70,7 +70,7 @@ pub(super) struct PendingCommit {
 impl Shared {
     /// Whether no key that the draft has read was changed since the draft began.
     pub(super) fn is_current(&self, draft: &Draft) -> bool {
-        draft.seen.revision == self.seen.load().revision || !has_conflict(draft, &self.recent())
+        draft.since == self.seen.load().revision || !has_conflict(draft, &self.recent())
     }
 
     /// No change can panic half-way, so a poisoned lock is still valid.
@@ -105,7 +105,7 @@ impl Committer {
         jobs.load(&*snapshot).await?;
         let ids = Ids::after(metadata::read(&*snapshot, &metadata::mark()).await?);
         let (revision, health) = (Revision::default(), Arc::<Health>::default());
-        let seen = ArcSwap::from_pointee(Seen { revision, snapshot, opening: 0, health: Arc::clone(&health) });
+        let seen = ArcSwap::from_pointee(Seen { revision, snapshot, opening: 0, health: Arc::clone(&health), limits });
         let recent = Mutex::new(Recent::new(limits.recent_bytes));
         // `Store::keep_ids` returns how far the clock is behind at the start, so that isn't logged a second time here.
         let is_clock_behind = ids.last_ms() > now_ms().saturating_add(LEASE_MS);
@@ -337,8 +337,9 @@ impl Committer {
     /// Publishes a new snapshot, so that calls that begin from now on see all that was written.
     async fn show(&mut self) -> Result<(), EngineError> {
         let snapshot = self.engine.snapshot().await?;
-        let health = Arc::clone(&self.shared.health);
-        self.shared.seen.store(Arc::new(Seen { revision: self.latest, snapshot, opening: self.opening, health }));
+        let (health, limits) = (Arc::clone(&self.shared.health), self.shared.limits);
+        let seen = Seen { revision: self.latest, snapshot, opening: self.opening, health, limits };
+        self.shared.seen.store(Arc::new(seen));
         Ok(())
     }
 

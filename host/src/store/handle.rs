@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use super::batch::CommitError;
 use super::committer::{Committer, Order, PendingCommit, Shared};
 use super::directory;
-use super::draft::{Draft, Revision, Seen};
+use super::draft::{Draft, PausedDraft, Revision, Seen};
 use super::engine::{Direction, Engine, EngineError, ScanLimit, Writes};
 use super::health::{Trouble, now_ms};
 use super::ids::{Ids, LEASE_MS};
@@ -115,7 +115,13 @@ impl Store {
     /// The same, by another clock: `now_ms` decides which keys have expired.
     #[must_use]
     pub fn begin_at(&self, owner: &Owner, now_ms: u64) -> Draft {
-        Draft::new(owner.clone(), self.shared.seen.load_full(), self.shared.limits, now_ms)
+        Draft::new(owner.clone(), self.shared.seen.load_full(), now_ms)
+    }
+
+    /// Continues a draft that was paused, over all that is committed by now.
+    #[must_use]
+    pub fn resume(&self, paused: PausedDraft) -> Draft {
+        paused.resume(self.shared.seen.load_full())
     }
 
     /// Whether no key that a call has read was changed since the call began.

@@ -64,7 +64,7 @@ impl Draft {
     ) -> std::result::Result<bool, ReadError> {
         let place = self.owner.place(Kind::Jobs, &id.name());
         let stored = self.seen.value(&place).await?;
-        self.footprint.add_key(&place, self.limits.reads_per_call);
+        self.footprint.add_key(&place, self.seen.limits.reads_per_call);
         if stored.as_ref() != Some(&read.stored) {
             return Ok(false);
         }

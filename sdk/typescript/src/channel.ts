@@ -135,7 +135,7 @@ export interface Channel<S extends object, R extends object> {
   join?(params: any, socket: Socket<S, R>): Answer;
   /** Messages of the client, by event. Returns the response of an `ok` reply, or nothing for no reply. An unknown event is an `error`. */
   on?: Record<string, (payload: any, socket: Socket<S, R>, message: { event: string }) => Answer>;
-  /** Messages that no client sent, by event: timers, other topics, answers. Nobody waits for an answer, so none is returned. */
+  /** Messages that no client sent, by event: timers, other topics, answers of other topics and by HTTP. Nobody waits for an answer, so none is returned. */
   info?: Record<string, (payload: any, socket: Socket<S, R>, message: Source) => Answer>;
   /** Messages to the topic, by event, from the API or another topic. Returns the answer. */
   message?: Record<string, (payload: any, topic: Topic<R>, message: { event: string }) => Answer>;

@@ -34,6 +34,12 @@ function unpacked(list: Uint8Array, parts: number): Uint8Array[][] {
   return items;
 }
 
+/** The fields of a request by HTTP. */
+function asked(method: string, url: string, headers: { name: string; value: string }[], settings: { name: string; value: string }[]) {
+  const timeout = settings.find(({ name }) => name === "timeout-ms");
+  return { method, url, headers: headers.map(({ name, value }) => [name, value]), ...(timeout && { timeout_ms: Number(timeout.value) }) };
+}
+
 /** The time and the level of logs while a script is evaluated. The engine has another fixed time for each build. */
 const EVALUATED_AT = 1_735_689_600_000;
 
@@ -105,6 +111,16 @@ export const contract: Record<string, Record<string, (...given: any[]) => any>> 
     deleteRange: (start, end, limit) => ask("entries_delete_range", { ...range(start, end), limit }),
     follow: (prefix) => ask("follow", { prefix }),
     unfollow: (prefix) => ask("unfollow", { prefix }),
+  },
+  http: {
+    get(method, url, headers, settings) {
+      const { failure, detail, status, headers: got, body, body_base64 } = ask("http_get", asked(method, url, headers, settings));
+      if (failure !== undefined) throw { payload: { kind: failure, detail } };
+      const pairs = got.map(([name, value]: [string, string]) => ({ name, value }));
+      return { status, headers: pairs, body: body === undefined ? bytes(body_base64) : new Uint8Array(Buffer.from(body)) };
+    },
+    request: (key, method, url, headers, body, settings) =>
+      ask("http_request", { key, ...asked(method, url, headers, settings), body: new TextDecoder("utf-8", { fatal: true }).decode(body) }),
   },
   socket: {
     push: sends("push"),

@@ -39,6 +39,9 @@ export interface Scheduled {
   givenUp: boolean;
 }
 
+/** The answer to requests by HTTP: a response, whose status is 200 if nothing else is given, or the kind of a failure, such as `timeout`. */
+export type HttpAnswer = { status?: number; headers?: Record<string, string>; json?: unknown; body?: string } | { failure: string };
+
 /** A fault of a callback. */
 export interface Fault {
   kind: string;
@@ -103,6 +106,14 @@ export class Stage {
   get schedules(): Scheduled[] {
     const all = this.#kit.do("schedules");
     return all.map(({ topic, key, due_ms, event, given_up }: any) => ({ topic, key, due: due_ms, event, givenUp: given_up }));
+  }
+
+  /** Each request by HTTP with this method and URL gets this answer, and any other one is `unreachable`. Nothing is sent. */
+  http(method: string, url: string, answer: HttpAnswer): void {
+    if ("failure" in answer) return this.#kit.do("http", { method, url, failure: answer.failure });
+    const { status, headers = {}, json, body } = answer;
+    const all = json === undefined ? headers : { "content-type": "application/json", ...headers };
+    this.#kit.do("http", { method, url, status, headers: Object.entries(all), body: json === undefined ? body : JSON.stringify(json) });
   }
 
   /** A tick of the test's choice. */

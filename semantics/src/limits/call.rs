@@ -36,6 +36,8 @@ pub struct CallLimits {
     pub subscriptions: usize,
     /// Lines that a call may log. Fault: oversize.
     pub log_lines: usize,
+    /// Answers by HTTP for which a call waits. Fault: oversize.
+    pub http_gets: usize,
     /// Entries.
     pub entries: EntryLimits,
 }
@@ -62,6 +64,7 @@ impl Default for CallLimits {
             presence_bytes: 4 << 10,
             subscriptions: 64,
             log_lines: 256,
+            http_gets: 8,
             entries: EntryLimits::default(),
         }
     }

@@ -31,6 +31,10 @@ pub const PRESENCE_BYTES: &str = "presence_bytes";
 pub const SUBSCRIPTIONS_PER_MEMBER: &str = "subscriptions_per_member";
 /// Sets [`CallLimits::log_lines`].
 pub const LOG_LINES_PER_CALL: &str = "log_lines_per_call";
+/// Sets [`CallLimits::http_gets`].
+pub const HTTP_GETS_PER_CALL: &str = "http_gets_per_call";
+/// Sets the bytes of a request's body.
+pub const HTTP_SENT_BYTES: &str = "http_sent_bytes";
 /// Sets [`StoreLimits::key_bytes`].
 pub const STORE_KEY_BYTES: &str = "store_key_bytes";
 /// Sets [`StoreLimits::value_bytes`].
@@ -69,7 +73,7 @@ pub const SCHEDULES_PER_PLUGIN: &str = "schedules_per_plugin";
 pub const SCHEDULE_BYTES_PER_PLUGIN: &str = "schedule_bytes_per_plugin";
 
 /// The keys that the host's configuration has, for a test of the host.
-pub const ALL: [&str; 31] = [
+pub const ALL: [&str; 33] = [
     CALL_CPU_MS,
     INIT_CPU_MS,
     CALL_WALL_MS,
@@ -84,6 +88,8 @@ pub const ALL: [&str; 31] = [
     PRESENCE_BYTES,
     SUBSCRIPTIONS_PER_MEMBER,
     LOG_LINES_PER_CALL,
+    HTTP_GETS_PER_CALL,
+    HTTP_SENT_BYTES,
     STORE_KEY_BYTES,
     STORE_VALUE_BYTES,
     STORE_WRITES_PER_CALL,

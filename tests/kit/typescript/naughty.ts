@@ -2,7 +2,8 @@
 // would refuse before the host does goes to the contract directly.
 
 import {
-  channel, drop, entries, handOver, now, plugin, refuse, reply, schedule, type Socket, stop, store, type Topic, type TopicMessage, topics,
+  channel, drop, entries, handOver, http, HttpFailure, now, plugin, refuse, reply, schedule, type Socket, stop, store, type Topic,
+  type TopicMessage, topics,
 } from "bennu";
 import * as droppable from "bennu:channel/droppable@0.1.0";
 import * as rawEntries from "bennu:channel/entries@0.1.0";
@@ -149,6 +150,21 @@ const put: Handler = (payload) => {
   return ok;
 };
 
+/** Asks by HTTP, so many times. Returns the last answer for a client. */
+function httpGet({ url, times = 1, method }: any): Fields {
+  let answer: Fields = {};
+  for (let n = 0; n < times; n++) {
+    try {
+      const { status, ...got } = http.get(url, { method });
+      answer = { status, body: new TextDecoder().decode(got.body) };
+    } catch (problem) {
+      if (!(problem instanceof HttpFailure)) throw problem;
+      answer = { failure: problem.kind };
+    }
+  }
+  return answer;
+}
+
 const naughty = channel<{ mood: string; timer: number | null; ballast: string }>({
   state: { mood: "pass", timer: null, ballast: "" },
 
@@ -159,6 +175,7 @@ const naughty = channel<{ mood: string; timer: number | null; ballast: string }>
       refuse("nobody may join here");
     }
     socket.state.mood = params.mood ?? "pass";
+    if (params.http_get) socket.push("asked", httpGet(params.http_get));
     return { member: socket.id };
   },
 
@@ -246,6 +263,13 @@ const naughty = channel<{ mood: string; timer: number | null; ballast: string }>
       store.put(payload.key, count);
       return { count };
     },
+    http_get: httpGet,
+    http_count(payload) {
+      const count = (store.get(field(payload, "key")) ?? 0) + 1, body = http.get(field(payload, "url")).text();
+      store.put(payload.key, count);
+      return { count, body };
+    },
+    http_send: sends((_, payload) => http.request("http_answer", field(payload, "url"), { body: payload.body })),
     store_own(payload) {
       const key = field(payload, "key"), read = [store.get(key) ?? null];
       store.put(key, 1);
@@ -273,7 +297,8 @@ const naughty = channel<{ mood: string; timer: number | null; ballast: string }>
   info: {
     "*"(payload, socket, { source, topic, event }) {
       const heard = { topic: "heard", answer: "answered" }[source as string];
-      if (heard) socket.push(heard, { topic, event, payload });
+      if (source === "http") socket.push(event, "failure" in payload ? { failure: payload.failure } : { status: payload.status, body: payload.body });
+      else if (heard) socket.push(heard, { topic, event, payload });
       else if (event === "later") socket.reply(payload.to, { late: true });
       else if (event === "self") socket.push("told", { source });
       else if (event === "secret") socket.push("handed_over", payload);
@@ -301,6 +326,7 @@ const naughty = channel<{ mood: string; timer: number | null; ballast: string }>
     refuse: () => refuse("no"),
     crash: () => fail("asked to fail in handle_message"),
     put: (payload, topic, message) => put(payload, topic, message),
+    http_get: httpGet,
     quiet: () => {},
     "*": (_payload, _topic, { event }) => refuse(`unknown event ${JSON.stringify(event)}`),
   },

@@ -95,6 +95,10 @@ class Cast {
     if (who === "clock") {
       const [, number, unit] = /^(\d+)(ms|s|m|h)$/.exec(what);
       this.kit.do("advance", { ms: number * TIME[unit] });
+    } else if (who === "http") {
+      const [method, rest] = cut(what), [url, after] = cut(rest), [outcome, body] = cut(after);
+      const answer = /^\d+$/.test(outcome) ? { status: Number(outcome) } : { failure: outcome };
+      this.kit.do("http", { method, url, ...answer, ...(body && { body: JSON.stringify(pattern(body)) }) });
     } else if (who === "host") this.host(verb, what);
     else if (verb === "=") this.actors[who] = new Actor(this.kit, JSON.parse(what));
     else if (verb === ">" && what.startsWith("[")) this.kit.do("frame", { client: this.actor(who).client, frame: JSON.parse(what) });

@@ -234,6 +234,8 @@ async fn a_rollback_after_kills_restores_room_and_entries() -> Result<()> {
         client.call(DURABLE, "count_entry", &json!({ "key": key })).await?;
     }
     drop(client);
+    // Before its record is on the disk, no other build would be on probation.
+    host.shows("the first build is proved", |shown| shown["plugins"]["naughty"]["standing"] == "proved").await?;
     host = host.restart_onto(Signal::KILL, "naughty", SECOND).await?;
     let mut last = 3;
     for kill in 0..kills {

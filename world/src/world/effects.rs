@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bennu_semantics::{Departure, Effect, Follows, Message, SeatRequest, Source, Topic};
+use bennu_semantics::{Departure, Effect, Follows, Message, SeatRequest, Source, Topic, http_payload};
 use bytestring::ByteString;
 
 use super::presences::presence;
@@ -15,7 +15,7 @@ pub enum Remainder {
     /// None.
     Nothing,
     /// The member's `handle_info` gets this message.
-    Message(Sent),
+    Message(Source, Sent),
     /// The topic's members get this change of the presences, if there is one.
     Presences(Option<Diff>),
 }
@@ -27,12 +27,17 @@ impl Resources {
         let topic = topic.as_str();
         match effect {
             Effect::SendSelf { event, payload } => {
-                return Remainder::Message(Sent { event: event.clone(), payload: payload.clone() });
+                return Remainder::Message(Source::Own, Sent { event: event.clone(), payload: payload.clone() });
             }
             Effect::SendAfter { milliseconds, event, payload } => {
                 let sent = Sent { event: event.clone(), payload: payload.clone() };
                 self.timers.push(Timer { id: self.next_timer, due: host.now.saturating_add(*milliseconds), sent });
                 self.next_timer += 1;
+            }
+            // The server of a test answers at once.
+            Effect::HttpRequest { key, request } => {
+                let result = host.http.answer(&request.method, &request.url);
+                return Remainder::Message(Source::Http, Sent { event: key.clone(), payload: http_payload(&result) });
             }
             Effect::Cancel { timer } => self.timers.retain(|other| other.id != *timer),
             Effect::Subscribe { topic } => self.topics.push(topic.clone()),
@@ -95,8 +100,8 @@ impl<C: Callbacks> World<C> {
         let topic = role.topic.clone();
         match role.resources.carry_out((id, &topic), &mut self.host, effect) {
             Remainder::Nothing => {}
-            Remainder::Message(Sent { event, payload }) => {
-                self.wait(id, Message { source: Source::Own, topic, event, payload });
+            Remainder::Message(source, Sent { event, payload }) => {
+                self.wait(id, Message { source, topic, event, payload });
             }
             Remainder::Presences(diff) => self.tell_presences(&topic, diff),
         }
@@ -147,6 +152,7 @@ impl<C: Callbacks> World<C> {
             // On the member's own resources.
             Effect::SendSelf { .. }
             | Effect::SendAfter { .. }
+            | Effect::HttpRequest { .. }
             | Effect::Cancel { .. }
             | Effect::Subscribe { .. }
             | Effect::Unsubscribe { .. }

@@ -31,7 +31,7 @@ const TARGETS: [Target; 2] = [
         world: "gatekeeper",
         file: "gatekeeper",
         export_macro: "export_gatekeeper",
-        shared: &["host", "token", "store"],
+        shared: &["host", "token", "store", "http", "types"],
     },
 ];
 

@@ -49,7 +49,7 @@ fn call_and_commit(
     assigns: Saved,
     reference: Option<Ref>,
 ) -> impl Future<Output = ()> + Send + 'static {
-    let mut states = StateSnapshot { assigns: Some(assigns), ..StateSnapshot::default() };
+    let mut states = StateSnapshot { assigns: Some(assigns), http: route.http_journal(), ..StateSnapshot::default() };
     let mut deadline = None;
     async move {
         if let Some(topic) = channel.topic_turns().filter(|_| route.spec.has_room())

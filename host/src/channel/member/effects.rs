@@ -8,6 +8,7 @@ use bytestring::ByteString;
 use super::channel::{Channel, State};
 use super::event::MemberEvent;
 use super::frames::Frames;
+use super::http::send_request;
 use super::seat::sit;
 use super::topic_subscription::listen;
 use crate::channel::room::{TopicMessage, TopicTurns, Topics, follow_entries, post_message, publish, set_tick};
@@ -137,6 +138,8 @@ fn carry_out_one(effect: Effect, scope: &mut EffectScope<'_>, seat: &mut SeatReq
         Effect::Reply { reply_ref, reply } => {
             scope.member(|_, frames| frames.reply(&Ref::from_json(reply_ref), &reply));
         }
+        // Also for a member that has ended: the request concerns others. Nobody gets the answer then.
+        Effect::HttpRequest { key, request } => scope.member(|channel, _| send_request(channel, key, request)),
         // In their place among the diffs.
         Effect::PushPresences => scope.member(|channel, frames| {
             let topic = &channel.member.topic;

@@ -62,7 +62,7 @@ async fn call_join(
         settle_room(topic);
     }
     let (room, entries) = channel.room_states(route);
-    let states = StateSnapshot { assigns: None, room, entries, ..StateSnapshot::default() };
+    let states = StateSnapshot { assigns: None, room, entries, http: route.http_journal() };
     let (call, _) = channel.call(&mut channel.lock(), Callback::Join(params));
     let mut call = PluginCall::Member(call);
     let deadline = RetryDeadline::new();

@@ -9,6 +9,7 @@ mod ending;
 mod event;
 mod frames;
 mod guarded;
+mod http;
 mod intercept;
 mod job;
 mod join;

@@ -239,6 +239,7 @@ impl WaitingMessages {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contract::Http;
     use crate::presence::{Pace, Presence};
     use crate::pubsub::PubSub;
     use crate::store::{Store, StoreLimits};
@@ -248,7 +249,8 @@ mod tests {
         let pubsub = Arc::new(PubSub::new());
         let presence = Arc::new(Presence::new(&pubsub, "local", 0, Pace::default()));
         let store = Store::in_memory(StoreLimits::default()).expect("a store in memory");
-        let services = Services::new(Arc::default(), pubsub, presence, store, NodeLimits::default(), Arc::default());
+        let (limits, http) = (NodeLimits::default(), Http::none());
+        let services = Services::new(Arc::default(), pubsub, presence, store, limits, Arc::default(), http);
         let topics = Arc::new(Topics::new(services));
         let name = Topic::new("room:a");
         let (first, second) = (topics.of(&name), topics.of(&name));

@@ -7,7 +7,9 @@ use bytes::Bytes;
 
 use super::fault_log::{Failed, FaultLine};
 use super::saved::{EntriesOfCall, Saved};
-use crate::contract::{Answer, Call, CallFuture, Effect, Fault, Member, Outcome, Part, TopicCall, Upgrade};
+use crate::contract::{
+    Answer, Call, CallFuture, CallInput, Effect, Fault, HttpJournal, Member, Outcome, Part, TopicCall, Upgrade,
+};
 use crate::entries::{EntryInput, PendingEntries, TopicEntries};
 use crate::protocol::Topic;
 use crate::routes::Route;
@@ -29,8 +31,8 @@ pub(in crate::channel) struct StateSnapshot {
     pub(in crate::channel) room: Option<Saved>,
     /// The entries of the topic. A call doesn't change them before its commit.
     pub(in crate::channel) entries: Option<Arc<TopicEntries>>,
-    /// Whether a call sees the entries as they were at the topic's rollback point.
-    pub(in crate::channel) is_before: bool,
+    /// The answers by HTTP that the runs of the call have got so far. None if the plugin may ask for none.
+    pub(in crate::channel) http: Option<Arc<HttpJournal>>,
 }
 
 /// The result of a call: the parts of its outcome, and the states to commit in place of those of the outcome. It is moved
@@ -56,7 +58,7 @@ pub(in crate::channel) async fn invoke(
     call: &mut PluginCall,
     states: &StateSnapshot,
 ) -> Result<Evaluated, Fault> {
-    let result = evaluate(route, call, states).await;
+    let result = evaluate(route, call, states, false).await;
     if route.trial().is_none() {
         return result;
     }
@@ -81,7 +83,7 @@ async fn settle_on_probation(
     // The older generation can't run the call with a state that the new version created.
     let former = previous.and_then(|previous| Some((previous, states.for_build(previous)?)));
     let Some((previous, former)) = former else { return Err(fault) };
-    let Ok(evaluated) = evaluate(previous, call, &former).await else { return Err(fault) };
+    let Ok(evaluated) = evaluate(previous, call, &former, true).await else { return Err(fault) };
     probation.count_fault();
     if !states.is_untouched() {
         // The answer is for the state from before the upgrade: the commits since then would be lost.
@@ -100,7 +102,13 @@ async fn settle_on_probation(
 }
 
 /// Calls one generation. A generation without rooms gets no room, and doesn't change a room that another one has written.
-async fn evaluate(route: &Route, call: &mut PluginCall, states: &StateSnapshot) -> Result<Evaluated, Fault> {
+/// `is_before` says whether the call sees the entries as they were at the topic's rollback point.
+async fn evaluate(
+    route: &Route,
+    call: &mut PluginCall,
+    states: &StateSnapshot,
+    is_before: bool,
+) -> Result<Evaluated, Fault> {
     let (old_assigns, old_room) = (states.assigns.as_ref(), states.room.as_ref().filter(|_| route.spec.has_room()));
     let assigns = upgrade_state(route, call.topic(), Part::Assigns, old_assigns).await?;
     let room = upgrade_state(route, call.topic(), Part::Room, old_room).await?;
@@ -110,9 +118,9 @@ async fn evaluate(route: &Route, call: &mut PluginCall, states: &StateSnapshot) 
         topic: Arc::clone(topic),
         version: route.spec.entries_version,
         keeps_old: route.trial().is_some_and(|(probation, _)| probation.can_roll_back()),
-        is_before: states.is_before,
+        is_before,
     });
-    let outcome = call.run(route, entries.as_ref()).await?;
+    let outcome = call.run(route, CallInput { entries: entries.as_ref(), http: states.http.as_ref() }).await?;
     route.spec.check_room(outcome.room.is_some(), &outcome.effects)?;
     let Outcome { assigns: new_assigns, room: new_room, entries: pending, draft, effects, answer } = outcome;
     let (assigns, is_commit) = assigns.or_new(new_assigns);
@@ -184,10 +192,10 @@ impl PluginCall {
     }
 
     /// Runs it on one generation.
-    fn run<'a>(&'a self, route: &'a Route, entries: Option<&'a EntryInput>) -> CallFuture<'a, Outcome> {
+    fn run<'a>(&'a self, route: &'a Route, input: CallInput<'a>) -> CallFuture<'a, Outcome> {
         match self {
-            Self::Member(call) => route.behaviour.call(call, entries),
-            Self::Topic(call) => route.behaviour.call_topic(call, entries),
+            Self::Member(call) => route.behaviour.call(call, input),
+            Self::Topic(call) => route.behaviour.call_topic(call, input),
         }
     }
 
@@ -229,7 +237,9 @@ impl StateSnapshot {
             Some(saved) => saved.for_build(route, part).map(Some),
         };
         let (assigns, room) = (former(&self.assigns, Part::Assigns)?, former(&self.room, Part::Room)?);
-        Some(Self { assigns, room, entries: self.entries.clone(), is_before: true })
+        // The failed build may have asked for nothing.
+        let http = self.http.clone().or_else(|| route.http_journal());
+        Some(Self { assigns, room, entries: self.entries.clone(), http })
     }
 
     fn is_untouched(&self) -> bool {

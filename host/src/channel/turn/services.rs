@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
+use crate::contract::Http;
 use crate::contract::limits::NodeLimits;
 use crate::entries::EntriesNode;
 use crate::presence::Presence;
@@ -20,6 +21,7 @@ pub(in crate::channel) struct Services {
     pub(in crate::channel) store: Store,
     pub(in crate::channel) limits: NodeLimits,
     pub(in crate::channel) entries: Arc<EntriesNode>,
+    pub(in crate::channel) http: Arc<Http>,
     // The counts are relaxed: each one is a number of its own, and no other memory is read by its value.
     next_member: AtomicU64,
     channels: AtomicUsize,
@@ -37,6 +39,7 @@ impl Services {
         store: Store,
         limits: NodeLimits,
         entries: Arc<EntriesNode>,
+        http: Arc<Http>,
     ) -> Self {
         Self {
             routes,
@@ -45,6 +48,7 @@ impl Services {
             store,
             limits,
             entries,
+            http,
             next_member: AtomicU64::new(1),
             channels: AtomicUsize::new(0),
             faults: AtomicU64::new(0),

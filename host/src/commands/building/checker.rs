@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
-use bennu::contract::NoHost;
+use bennu::contract::{Http, NoHost};
 use bennu::plugin::{Digest, Loaded, Loader, Settings, build_of};
 use bennu::server::{Config, loader};
 use bennu::store::{Store, StoreLimits};
@@ -19,7 +19,7 @@ pub(in crate::commands) struct Checker {
 impl Checker {
     pub(in crate::commands) fn new(config: &Config) -> Result<Self> {
         let store = Store::in_memory(StoreLimits::default())?;
-        Ok(Self { loader: loader(config, Arc::new(NoHost), store, 1)?, settings: config.settings()? })
+        Ok(Self { loader: loader(config, Arc::new(NoHost), store, Http::none(), 1)?, settings: config.settings()? })
     }
 
     /// Loads the content of a file. The plugin's name is the file's.

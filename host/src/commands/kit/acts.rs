@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bennu_semantics::{Fault, Pattern, Payload, RouteSpec, Source, Tick, Topic};
+use bennu_semantics::{Fault, HttpFailure, HttpResponse, Pattern, Payload, RouteSpec, Source, Tick, Topic};
 use bennu_world::{Frame, Incoming, Sent, SocketFacts, World};
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -35,6 +36,7 @@ pub(super) fn act(world: &mut World<Peer>, name: &str, fields: &mut Fields<'_>) 
             world.advance(Duration::from_millis(ms));
             nothing()
         }
+        "http" => http(world, fields),
         "put" | "get" => store(world, name, fields),
         "late_answers" => {
             fields.end()?;
@@ -128,6 +130,24 @@ fn host(world: &mut World<Peer>, fields: &mut Fields<'_>) -> Misread<Done> {
     if let Some(now) = now {
         world.host_mut().now = now;
     }
+    nothing()
+}
+
+/// Sets the answer to requests by HTTP.
+fn http(world: &mut World<Peer>, fields: &mut Fields<'_>) -> Misread<Done> {
+    let (method, url): (Option<String>, String) = (fields.get("method")?, fields.need("url")?);
+    let (status, failure): (Option<u16>, Option<String>) = (fields.get("status")?, fields.get("failure")?);
+    let headers: Vec<(String, String)> = fields.get("headers")?.unwrap_or_default();
+    let (text, bytes): (Option<String>, _) = (fields.get("body")?, fields.bytes("body_base64")?);
+    fields.end()?;
+    let result = match failure {
+        Some(kind) => Err(HttpFailure { kind, detail: "as the test says".to_owned() }),
+        None => {
+            let body = bytes.map(Bytes::from).unwrap_or_else(|| text.unwrap_or_default().into());
+            Ok(HttpResponse { status: status.unwrap_or(200), headers, body })
+        }
+    };
+    world.host_mut().http.set(method.as_deref().unwrap_or("GET"), &url, result);
     nothing()
 }
 

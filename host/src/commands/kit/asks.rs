@@ -1,9 +1,12 @@
 //! The functions that a callback can call, by name: those of the contract's imports.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bennu_semantics::{Fault, Payload, entries, limits};
+use bennu_semantics::{Fault, HttpRequest, Payload, entries, http_payload, limits};
 use bennu_world::{CallContext, Level, Order, Row, SocketFacts, TokenProblem};
+use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::effect;
@@ -32,6 +35,7 @@ pub(super) fn answer(context: &mut CallContext, name: &str, fields: &mut Fields<
         }
         "presences" | "presence" | "count" | "members" | "topics" => look(context, name, fields),
         "get" | "scan" | "put" | "put_expiring" | "delete" => store(context, name, fields),
+        "http_get" => http_get(context, fields),
         "entry_get"
         | "entries_get"
         | "entry_scan"
@@ -44,6 +48,20 @@ pub(super) fn answer(context: &mut CallContext, name: &str, fields: &mut Fields<
             Ok(context.ask(effect).map(|timer| timer.map_or_else(|| "null".to_owned(), |timer| timer.to_string())))
         }
     }
+}
+
+/// Waits for the answer to a request by HTTP. It has the form of the payload that `handle_info` gets.
+fn http_get(context: &mut CallContext, fields: &mut Fields<'_>) -> Misread<Asked> {
+    let method = fields.get::<String>("method")?.unwrap_or_else(|| "GET".to_owned());
+    let (url, headers): (String, Option<_>) = (fields.need("url")?, fields.get("headers")?);
+    let timeout = fields.get("timeout_ms")?.map(Duration::from_millis);
+    fields.end()?;
+    let headers = headers.unwrap_or_default();
+    let request = HttpRequest { method, url, headers, body: Bytes::new(), timeout };
+    Ok(context.http_get(&request).map(|result| match http_payload(&result) {
+        Payload::Json(text) => text.to_string(),
+        Payload::Binary(_) => "null".to_owned(),
+    }))
 }
 
 /// The result of a function without a value.

@@ -1,10 +1,11 @@
 //! The functions that a guest imports from the host, as the contract declares them.
 //!
-//! Reads return at once, except those of the store and of entries. Effects go into the call's record. An error ends the call:
+//! Reads return at once, except those of the store, of entries and by HTTP. Effects go into the call's record. An error ends the call:
 //! wasmtime unwinds the guest, and the host gets the fault as the call's result.
 
 mod effects;
 mod entries;
+mod http;
 mod reads;
 mod request;
 mod schedule;

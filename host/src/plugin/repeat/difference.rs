@@ -4,7 +4,8 @@ use std::fmt::Debug;
 
 use bytes::Bytes;
 
-use crate::contract::{Admission, Decision, Effect, Outcome};
+use super::super::wasm::Decided;
+use crate::contract::{Decision, Effect, Outcome};
 
 /// The maximum number of characters of a value that are shown.
 const SHOWN_MAX: usize = 120;
@@ -34,8 +35,8 @@ pub(super) fn of_upgrades(first: &Option<Bytes>, second: &Option<Bytes>) -> Opti
 }
 
 /// Returns the difference of two answers of a gatekeeper.
-pub(super) fn of_admissions(first: &Admission, second: &Admission) -> Option<String> {
-    of_values("the answer", first, second)
+pub(super) fn of_decided(first: &Decided, second: &Decided) -> Option<String> {
+    of_values("the answer", &first.0, &second.0)
 }
 
 fn of_effects(first: &[Effect], second: &[Effect]) -> Option<String> {

@@ -4,8 +4,9 @@
 //! use this check. A host that serves doesn't: its calls never come here.
 //!
 //! The first run is on an instance that has served the calls before, and its outcome is committed. The second run is on a new
-//! instance, which has served nobody. Both runs read the same: the time, random numbers, ids, members, presences, and the
-//! store as it was. So whatever differs in the outcomes comes from what the first instance has kept.
+//! instance, which has served nobody. Both runs read the same: the time, random numbers, ids, members, presences, answers by
+//! HTTP, which only the first run asks for, and the store as it was. So whatever differs in the outcomes comes from what the
+//! first instance has kept.
 
 mod difference;
 mod recorded;
@@ -19,10 +20,9 @@ use tracing::Dispatch;
 
 use super::WasmPlugin;
 use crate::contract::{
-    Admission, Behaviour, Call, CallFuture, Decision, Fault, FaultKind, Gatekeeper, Outcome, Passing, Request,
-    TopicCall, Upgrade,
+    Admission, Behaviour, Call, CallFuture, CallInput, Decision, Fault, FaultKind, Gatekeeper, Outcome, Passing,
+    Request, TopicCall, Upgrade,
 };
-use crate::entries::EntryInput;
 
 pub(super) use recorded::{RecordedSurroundings, draft, outside};
 
@@ -68,12 +68,12 @@ async fn silent<T>(work: impl Future<Output = T>) -> T {
 }
 
 impl Behaviour for RepeatedPlugin {
-    fn call<'a>(&'a self, call: &'a Call, entries: Option<&'a EntryInput>) -> CallFuture<'a, Outcome> {
-        Box::pin(self.twice(move |plugin| plugin.call(call, entries), difference::of_outcomes))
+    fn call<'a>(&'a self, call: &'a Call, input: CallInput<'a>) -> CallFuture<'a, Outcome> {
+        Box::pin(self.twice(move |plugin| plugin.call(call, input), difference::of_outcomes))
     }
 
-    fn call_topic<'a>(&'a self, call: &'a TopicCall, entries: Option<&'a EntryInput>) -> CallFuture<'a, Outcome> {
-        Box::pin(self.twice(move |plugin| plugin.call_topic(call, entries), difference::of_outcomes))
+    fn call_topic<'a>(&'a self, call: &'a TopicCall, input: CallInput<'a>) -> CallFuture<'a, Outcome> {
+        Box::pin(self.twice(move |plugin| plugin.call_topic(call, input), difference::of_outcomes))
     }
 
     fn filter<'a>(&'a self, passing: &'a Passing) -> CallFuture<'a, Vec<Decision>> {
@@ -89,7 +89,16 @@ impl Behaviour for RepeatedPlugin {
 
 impl Gatekeeper for RepeatedPlugin {
     fn connect(&self, request: Request) -> CallFuture<'_, Admission> {
-        Box::pin(self.twice(move |plugin| plugin.connect(request.clone()), difference::of_admissions))
+        Box::pin(async move {
+            let answers = Arc::default();
+            loop {
+                let decide = |plugin| WasmPlugin::decide(plugin, request.clone(), Arc::clone(&answers));
+                let (admission, draft) = self.twice(decide, difference::of_decided).await?;
+                if draft.is_none_or(|draft| self.served.is_current(&draft)) {
+                    return Ok(admission);
+                }
+            }
+        })
     }
 
     fn origin(&self) -> (&str, u32) {

@@ -1,6 +1,7 @@
 //! The configuration file `bennu.toml`. Flags of the command line take precedence over it.
 
 mod build;
+mod http;
 mod json;
 mod mount;
 mod plugin;
@@ -26,6 +27,7 @@ use crate::routes::ProbationTerms;
 use crate::store::Owner;
 
 pub use build::{BuildTable, LanguageName};
+pub use http::{HttpGrant, HttpGrantTable};
 pub use mount::{AuthName, JwtTable, MountTable, TokenTable, TransportName};
 pub use plugin::PluginTable;
 

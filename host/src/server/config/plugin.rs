@@ -1,5 +1,6 @@
 //! A plugin's table, `plugins.NAME`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -7,7 +8,8 @@ use serde::Deserialize;
 
 use super::super::Limits;
 use super::super::limits::check_memory;
-use super::json;
+use super::{HttpGrant, json};
+use crate::auth::SecretSource;
 use crate::jobs::CronLine;
 use crate::plugin::{PluginLimits, PluginSettings};
 use crate::protocol::{NAME_BYTES_MAX, Pattern};
@@ -22,6 +24,10 @@ pub struct PluginTable {
     pub publish: Vec<String>,
     /// Patterns of further topics that the plugin may subscribe to and read about.
     pub read: Vec<String>,
+    /// The URLs that the plugin may ask for by HTTP, such as `https://api.example.com/v1/*`.
+    pub http: Vec<HttpGrant>,
+    /// Headers with secrets that the host adds to the plugin's requests, by the origin of the server.
+    pub http_headers: BTreeMap<String, BTreeMap<String, SecretSource>>,
     /// The name under which the plugin's data is stored. Default: the plugin's name. With this key, the name of the plugin's
     /// file may change, for example with its version.
     pub store: Option<String>,
@@ -64,6 +70,7 @@ impl PluginTable {
     pub(super) fn check(&self, name: &str, limits: &Limits) -> Result<()> {
         self.settings(name, limits)?;
         self.cron_lines(name)?;
+        self.check_http(name)?;
         self.check_limits(name, limits)
     }
 

@@ -212,3 +212,39 @@ async fn expired_keys_do_not_end_a_scan() {
     let page = draft.scan(&Scan::all(Direction::Forward).limit(100)).await.unwrap();
     assert_eq!(page.rows, [("z".into(), "last".into())]);
 }
+
+#[test]
+fn a_draft_that_was_paused_sees_what_is_committed_meanwhile_and_conflicts_with_changes_of_its_reads() {
+    let store = Store::in_memory(StoreLimits::default()).unwrap();
+    let chat = owner("chat");
+    for (read_before, written_meanwhile, read_after, has_conflict) in [
+        (&["a"][..], "a", &[][..], true),
+        (&["a"], "b", &[], false),
+        // The two reads are of different moments, and together they may be a state that never was.
+        (&["a"], "b", &["b"], true),
+        (&["a"], "b", &["c"], false),
+        (&[], "b", &["b"], false),
+    ] {
+        let mut draft = store.begin(&chat);
+        draft.put(b"own", "1".into()).unwrap();
+        for key in read_before {
+            now(draft.get(key.as_bytes())).unwrap();
+        }
+        let paused = draft.pause();
+        put(&store, &chat, written_meanwhile, "new");
+        let mut draft = store.resume(paused);
+        for key in read_after {
+            let value = now(draft.get(key.as_bytes())).unwrap();
+            assert_eq!(value.is_some(), *key == written_meanwhile, "it sees what is committed");
+        }
+        assert_eq!(now(draft.get(b"own")).unwrap(), Some("1".into()), "it keeps its writes");
+        assert_eq!(store.is_current(&draft), !has_conflict, "{read_before:?} {written_meanwhile} {read_after:?}");
+        let expected = if has_conflict { Some(CommitError::Conflict) } else { None };
+        assert_eq!(outcome(&store, draft).err(), expected, "{read_before:?} {written_meanwhile} {read_after:?}");
+        let mut clear = store.begin(&chat);
+        for key in ["a", "b", "c"] {
+            clear.delete(key.as_bytes()).unwrap();
+        }
+        now(store.commit(clear)).unwrap();
+    }
+}

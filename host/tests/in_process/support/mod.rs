@@ -8,8 +8,8 @@ use bytes::Bytes;
 
 use bennu::channel::{Node, NodeLimits};
 use bennu::contract::{
-    Answer, Behaviour, Call, CallFuture, Decision, Ending, Fault, Identity, Outcome, Passing, Reply, SocketFacts,
-    TopicCall, Upgrade,
+    Answer, Behaviour, Call, CallFuture, CallInput, Decision, Ending, Fault, Identity, Outcome, Passing, Reply,
+    SocketFacts, TopicCall, Upgrade,
 };
 use bennu::entries::{EntriesNode, EntryInput};
 use bennu::presence::Pace;
@@ -37,12 +37,12 @@ pub(crate) struct Script {
 }
 
 impl Behaviour for Script {
-    fn call<'a>(&'a self, call: &'a Call, entries: Option<&'a EntryInput>) -> CallFuture<'a, Outcome> {
-        (self.on_call)(call.clone(), entries.cloned())
+    fn call<'a>(&'a self, call: &'a Call, input: CallInput<'a>) -> CallFuture<'a, Outcome> {
+        (self.on_call)(call.clone(), input.entries.cloned())
     }
 
-    fn call_topic<'a>(&'a self, call: &'a TopicCall, entries: Option<&'a EntryInput>) -> CallFuture<'a, Outcome> {
-        (self.on_topic_call)(call.clone(), entries.cloned())
+    fn call_topic<'a>(&'a self, call: &'a TopicCall, input: CallInput<'a>) -> CallFuture<'a, Outcome> {
+        (self.on_topic_call)(call.clone(), input.entries.cloned())
     }
 
     fn filter<'a>(&'a self, passing: &'a Passing) -> CallFuture<'a, Vec<Decision>> {
@@ -137,6 +137,7 @@ impl Part {
             ticks: takes_any,
             seats: takes_any,
             entries: self.uses_entries,
+            http: false,
         };
         let on_topic_call = self.on_topic_call.unwrap_or_else(|| Arc::new(no_topic_call));
         let Self { on_call, on_passing, on_upgrade, generation, probation, .. } = self;

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use bennu::contract::HttpResult;
 use bennu::kit::{ScriptClient, ScriptStage};
 use bennu::server::PluginTable;
 use bennu_guest::testing::{Client, Setup, Stage};
@@ -53,6 +54,17 @@ impl ScriptStage for NativeStage<'_> {
             Ok(Some(reply)) => json!([reply.status, reply.json()]),
             Err(fault) => json!(["error", fault.to_string()]),
         })
+    }
+
+    fn http(&self, method: &str, url: &str, result: HttpResult) {
+        let stage = self.0.clone();
+        drop(match result {
+            Ok(response) => {
+                let body = serde_json::from_slice::<Value>(&response.body).unwrap_or_default();
+                stage.http(method, url, response.status, body)
+            }
+            Err(failure) => stage.http_failure(method, url, &failure.kind),
+        });
     }
 
     fn disconnect(&self, id: &str) -> usize {

@@ -1,0 +1,84 @@
+//! Events about requests by HTTP.
+//!
+//! | event | result |
+//! | --- | --- |
+//! | `http_get {"url"}` | replies `{"status", "body"}`, or `{"failure"}`; further fields are `method`, `headers`, `timeout_ms` and `times`, how often to ask; the topic message `http_get` and the parameter `http_get` of a join are the same |
+//! | `http_count {"url", "key"}` | adds one to a value of the store, with a request between the read and the write; replies `{"count", "body"}` |
+//! | `http_send {"method", "url", "body"}` | sends a request as an effect, and pushes `http_answer` with the answer; with `times`, as often |
+//! | `http_send_then_fail` | the same, and is then fault: failed |
+
+use bennu_guest::prelude::*;
+
+use super::Naughty;
+
+/// The request that a client asks for.
+#[derive(Deserialize)]
+struct Wanted {
+    method: Option<String>,
+    url: String,
+    #[serde(default)]
+    headers: Vec<(String, String)>,
+    #[serde(default)]
+    body: String,
+    timeout_ms: Option<u64>,
+    times: Option<u32>,
+}
+
+impl Wanted {
+    fn request(&self, method: &str) -> http::Request {
+        let mut request = http::Request::new(self.method.as_deref().unwrap_or(method), &self.url);
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        match self.timeout_ms {
+            Some(timeout) => request.timeout(Duration::from_millis(timeout)),
+            None => request,
+        }
+    }
+}
+
+impl Naughty {
+    /// Handles the event if it is one of the above.
+    pub(crate) fn http(&self, socket: &mut Socket, event: &str, payload: &Payload) -> Option<Handled> {
+        Some(match event {
+            "http_get" => get(payload).and_then(reply),
+            "http_count" => count(payload),
+            "http_send" => send(socket, payload),
+            "http_send_then_fail" => send(socket, payload).and_then(|_| fail("asked to fail after a request")),
+            _ => return None,
+        })
+    }
+}
+
+/// Asks, and returns the last answer.
+pub(crate) fn get(payload: &Payload) -> Result<Value, Error> {
+    let wanted: Wanted = payload.parse()?;
+    for _ in 1..wanted.times.unwrap_or(1) {
+        let _ = wanted.request("GET").wait();
+    }
+    Ok(shown(wanted.request("GET").wait()))
+}
+
+/// An answer for a client.
+pub(crate) fn shown(answer: Result<http::Response, http::Failure>) -> Value {
+    match answer {
+        Ok(response) => json!({ "status": response.status, "body": response.text() }),
+        Err(failure) => json!({ "failure": failure.kind }),
+    }
+}
+
+fn count(payload: &Payload) -> Handled {
+    let key: String = payload.field("key")?;
+    let count = store::get::<u64>(&key)?.unwrap_or(0) + 1;
+    let body = http::get(&payload.field::<String>("url")?)?.text();
+    store::put(&key, count);
+    reply(json!({ "count": count, "body": body }))
+}
+
+fn send(socket: &mut Socket, payload: &Payload) -> Handled {
+    let wanted: Wanted = payload.parse()?;
+    for _ in 0..wanted.times.unwrap_or(1) {
+        wanted.request("POST").body(wanted.body.clone()).send(socket, "http_answer");
+    }
+    ok()
+}

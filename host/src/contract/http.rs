@@ -1,0 +1,246 @@
+//! Requests by HTTP that plugins ask for: who may ask for what, and the client that sends them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bennu_outbound::{Access, Answer, Checked, Client, Failure, OutboundCounts, OutboundLimits, Refused, Request};
+use futures_util::future::BoxFuture;
+
+use super::limits::keys;
+use super::{Fault, HttpFailure, HttpRequest, HttpResponse, HttpResult, limit_key};
+
+/// The limits of requests that the client doesn't know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HttpLimits {
+    /// The maximum time of an answer that a call waits for.
+    pub get: Duration,
+    /// The maximum number of requests of a member that are under way.
+    pub requests_per_member: usize,
+}
+
+impl Default for HttpLimits {
+    fn default() -> Self {
+        Self { get: Duration::from_secs(3), requests_per_member: 16 }
+    }
+}
+
+/// Sends requests: the client of the host, or a table of answers in tests.
+pub trait HttpClient: Send + Sync {
+    /// Returns the limits.
+    fn limits(&self) -> &OutboundLimits;
+
+    /// Sends a request, and returns its answer.
+    fn send<'a>(&'a self, access: &'a Access, request: &'a Checked) -> BoxFuture<'a, Result<Answer, Failure>>;
+
+    /// Returns what has happened to the requests so far.
+    fn counts(&self) -> OutboundCounts {
+        OutboundCounts::default()
+    }
+}
+
+impl HttpClient for Client {
+    fn limits(&self) -> &OutboundLimits {
+        Self::limits(self)
+    }
+
+    fn send<'a>(&'a self, access: &'a Access, request: &'a Checked) -> BoxFuture<'a, Result<Answer, Failure>> {
+        Box::pin(Self::send(self, access, request))
+    }
+
+    fn counts(&self) -> OutboundCounts {
+        Self::counts(self)
+    }
+}
+
+/// A client for hosts that grant nothing.
+struct NoClient(OutboundLimits);
+
+impl HttpClient for NoClient {
+    fn limits(&self) -> &OutboundLimits {
+        &self.0
+    }
+
+    fn send<'a>(&'a self, _: &'a Access, _: &'a Checked) -> BoxFuture<'a, Result<Answer, Failure>> {
+        Box::pin(std::future::ready(Err(Failure::busy("this host sends no requests"))))
+    }
+}
+
+/// The requests of a host.
+pub struct Http {
+    client: Arc<dyn HttpClient>,
+    /// The plugins that may ask for something.
+    access: HashMap<String, Arc<Access>>,
+    limits: HttpLimits,
+    /// The number of requests under way of each member that has some.
+    of_members: Mutex<HashMap<u64, usize>>,
+}
+
+impl Http {
+    /// Requests through a client. Plugins that aren't in `access` may ask for nothing.
+    #[must_use]
+    pub fn new(client: Arc<dyn HttpClient>, access: HashMap<String, Arc<Access>>, limits: HttpLimits) -> Arc<Self> {
+        Arc::new(Self { client, access, limits, of_members: Mutex::default() })
+    }
+
+    /// No plugin may ask for anything.
+    #[must_use]
+    pub fn none() -> Arc<Self> {
+        Self::new(Arc::new(NoClient(OutboundLimits::default())), HashMap::new(), HttpLimits::default())
+    }
+
+    /// Returns what a plugin may ask for.
+    #[must_use]
+    pub fn access(&self, plugin: &str) -> Arc<Access> {
+        let granted = self.access.get(plugin).cloned();
+        granted.unwrap_or_else(|| Arc::new(Access::new(plugin, Vec::new(), Vec::new())))
+    }
+
+    /// Returns what has happened to the requests so far.
+    #[must_use]
+    pub fn counts(&self) -> OutboundCounts {
+        self.client.counts()
+    }
+
+    /// Checks that a plugin may ask for a request.
+    ///
+    /// # Errors
+    /// Fault: failed, or oversize. It says what is wrong, or which key grants the request.
+    pub fn check(&self, access: &Access, request: &HttpRequest) -> Result<Checked, Fault> {
+        let request = Request {
+            method: request.method.clone(),
+            url: request.url.clone(),
+            headers: request.headers.clone(),
+            body: request.body.clone(),
+            timeout: request.timeout,
+        };
+        access.check(&request, self.client.limits()).map_err(|refused| match &refused {
+            Refused::NotGranted(_) => Fault::failed(format!("{refused}; add them to `plugins.{}.http`", access.name())),
+            Refused::Body(limit) => Fault::oversize(format!("{refused}{}", limit_key(keys::HTTP_SENT_BYTES, limit))),
+            Refused::Headers => Fault::oversize(refused.to_string()),
+            _ => Fault::failed(refused.to_string()),
+        })
+    }
+
+    /// Sends a request for which a call waits.
+    pub async fn get(&self, access: &Access, mut request: Checked) -> HttpResult {
+        request.shorten(self.limits.get);
+        read(self.client.send(access, &request).await)
+    }
+
+    /// Counts a request of a member, unless too many of the member's are under way.
+    pub fn begin(self: &Arc<Self>, member: u64) -> Option<MemberRequest> {
+        let mut of_members = self.of_members.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = of_members.entry(member).or_default();
+        if *count >= self.limits.requests_per_member {
+            return None;
+        }
+        *count += 1;
+        drop(of_members);
+        Some(MemberRequest { http: Arc::clone(self), member })
+    }
+
+    /// Sends a request that was asked for as an effect. Its idempotency key is `id`, unless the plugin has set one.
+    pub async fn request(&self, plugin: &str, request: &HttpRequest, id: &str) -> HttpResult {
+        let access = self.access(plugin);
+        // The request was checked when the plugin asked for it, so this can't fail.
+        let mut checked = self.check(&access, request).map_err(|fault| not_sent(&fault.detail))?;
+        if checked.header(IDEMPOTENCY_KEY).is_none() {
+            checked.set(IDEMPOTENCY_KEY, id);
+        }
+        read(self.client.send(&access, &checked).await)
+    }
+}
+
+/// The header by which a server finds out that it has already received a request.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// A request of a member that is under way. Dropping it ends it.
+pub struct MemberRequest {
+    http: Arc<Http>,
+    member: u64,
+}
+
+impl Drop for MemberRequest {
+    fn drop(&mut self) {
+        let mut of_members = self.http.of_members.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = of_members.get_mut(&self.member) {
+            *count -= 1;
+            if *count == 0 {
+                of_members.remove(&self.member);
+            }
+        }
+    }
+}
+
+fn read(answer: Result<Answer, Failure>) -> HttpResult {
+    match answer {
+        Ok(Answer { status, headers, body }) => Ok(HttpResponse { status, headers, body }),
+        Err(Failure { kind, detail }) => Err(HttpFailure { kind: kind.name().into(), detail }),
+    }
+}
+
+fn not_sent(detail: &str) -> HttpFailure {
+    HttpFailure { kind: "unreachable".into(), detail: detail.into() }
+}
+
+/// The answers that a call has got, for its later runs: a call runs again after a conflict in the store, after an upgrade of
+/// entries, and on the previous build during a probation. It has the requests in their order, each with its result.
+#[derive(Debug, Default)]
+pub struct HttpJournal(Mutex<Vec<(HttpRequest, HttpResult)>>);
+
+impl HttpJournal {
+    /// Returns the result that an earlier run got for this request at this place in the call.
+    #[must_use]
+    pub fn find(&self, place: usize, request: &HttpRequest) -> Option<HttpResult> {
+        let journal = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (noted, result) = journal.get(place)?;
+        let key = |request: &HttpRequest| (request.method.clone(), request.url.clone(), request.headers.clone());
+        (key(noted) == key(request)).then(|| result.clone())
+    }
+
+    /// Notes the result of a request at a place. What an earlier run got from there on was for another course of the call.
+    pub fn note(&self, place: usize, request: HttpRequest, result: HttpResult) {
+        let mut journal = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        journal.truncate(place);
+        journal.push((request, result));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(url: &str) -> HttpRequest {
+        let (method, headers) = ("GET".into(), Vec::new());
+        HttpRequest { method, url: url.into(), headers, body: bytes::Bytes::new(), timeout: None }
+    }
+
+    fn response(status: u16) -> HttpResult {
+        Ok(HttpResponse { status, headers: Vec::new(), body: bytes::Bytes::new() })
+    }
+
+    #[test]
+    fn a_run_gets_the_answers_of_the_runs_before_it_as_long_as_it_asks_the_same() {
+        let journal = HttpJournal::default();
+        journal.note(0, request("a"), response(1));
+        journal.note(1, request("b"), response(2));
+        assert_eq!(journal.find(0, &request("a")), Some(response(1)));
+        assert_eq!(journal.find(1, &request("b")), Some(response(2)));
+        assert_eq!((journal.find(0, &request("b")), journal.find(2, &request("a"))), (None, None));
+        // The second run asks for something else at its second place.
+        journal.note(0, request("c"), response(3));
+        assert_eq!((journal.find(0, &request("c")), journal.find(1, &request("b"))), (Some(response(3)), None));
+    }
+
+    #[test]
+    fn the_requests_of_a_member_are_counted_until_they_end() {
+        let limits = HttpLimits { requests_per_member: 1, ..HttpLimits::default() };
+        let http = Http::new(Arc::new(NoClient(OutboundLimits::default())), HashMap::new(), limits);
+        let first = http.begin(1);
+        assert!(first.is_some() && http.begin(1).is_none() && http.begin(2).is_some());
+        drop(first);
+        assert!(http.of_members.lock().is_ok_and(|members| members.is_empty()));
+        assert!(http.begin(1).is_some());
+    }
+}

@@ -1,0 +1,136 @@
+//! The keys of a plugin's table about requests by HTTP: `http` and `http_headers`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow, bail};
+use bennu_outbound::{Access, Grant, SecretHeaders};
+use serde::Deserialize;
+
+use super::{Config, PluginTable};
+use crate::auth::SecretSource;
+
+/// A grant in the configuration: a pattern of URLs, or a table with it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum HttpGrant {
+    /// The pattern, such as `https://api.example.com/v1/*`.
+    Url(String),
+    /// The pattern with an option.
+    Table(HttpGrantTable),
+}
+
+/// A grant with an option.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpGrantTable {
+    /// The pattern.
+    pub url: String,
+    /// Whether the name of the host may have a private address.
+    #[serde(default)]
+    pub private: bool,
+}
+
+impl HttpGrant {
+    fn parse(&self, plugin: &str) -> Result<Grant> {
+        let (url, is_private) = match self {
+            Self::Url(url) => (url, false),
+            Self::Table(table) => (&table.url, table.private),
+        };
+        Grant::parse(url, is_private).map_err(|error| anyhow!("`plugins.{plugin}.http` has `{url}`: {error}"))
+    }
+}
+
+impl PluginTable {
+    /// Checks the keys. `name` is the plugin's name, for errors.
+    pub(super) fn check_http(&self, name: &str) -> Result<()> {
+        let grants = self.grants(name)?;
+        for (origin, headers) in &self.http_headers {
+            let key = || format!("`plugins.{name}.http_headers.\"{origin}\"`");
+            let secret = SecretHeaders::new(origin, headers.keys().map(|name| (name.as_str(), "x")))
+                .map_err(|error| anyhow!("{}: {error}", key()))?;
+            if !grants.iter().any(|grant| secret.is_for(grant)) {
+                bail!("{} are never sent, because no URL of `plugins.{name}.http` has this origin", key());
+            }
+            for source in headers.values() {
+                source.check().with_context(key)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn grants(&self, name: &str) -> Result<Vec<Grant>> {
+        self.http.iter().map(|grant| grant.parse(name)).collect()
+    }
+
+    /// Reads the headers with secrets.
+    fn secrets(&self, name: &str, beside: &Path) -> Result<Vec<SecretHeaders>> {
+        let read = |(origin, headers): (&String, &BTreeMap<String, SecretSource>)| {
+            let key = |header: &str| format!("`plugins.{name}.http_headers.\"{origin}\".{header}` can't be used");
+            let mut secrets = Vec::with_capacity(headers.len());
+            for (header, source) in headers {
+                let secret = source.read(beside).with_context(|| key(header))?;
+                secrets.push((header.as_str(), secret));
+            }
+            let mut pairs = Vec::with_capacity(secrets.len());
+            for (header, secret) in &secrets {
+                pairs.push((*header, secret.expose().with_context(|| key(header))?));
+            }
+            SecretHeaders::new(origin, pairs)
+                .map_err(|error| anyhow!("`plugins.{name}.http_headers.\"{origin}\"`: {error}"))
+        };
+        self.http_headers.iter().map(read).collect()
+    }
+}
+
+impl Config {
+    /// Returns what each plugin may ask for by HTTP. `with_secrets` says whether to read the headers with secrets. Tests without
+    /// a network need none.
+    ///
+    /// # Errors
+    /// Returns an error if a grant is invalid, or a secret can't be read.
+    pub fn http_access(&self, with_secrets: bool) -> Result<HashMap<String, Arc<Access>>> {
+        let access = |(name, table): (&String, &PluginTable)| {
+            let secrets = if with_secrets { table.secrets(name, &self.beside)? } else { Vec::new() };
+            Ok((name.clone(), Arc::new(Access::new(name, table.grants(name)?, secrets))))
+        };
+        self.plugins.iter().filter(|(_, table)| !table.http.is_empty()).map(access).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(table: &str) -> String {
+        let parsed: Result<PluginTable, _> = toml::from_str(table);
+        match parsed {
+            Ok(table) => table.check_http("p").err().map_or_else(String::new, |error| format!("{error:#}")),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn a_grant_that_is_not_allowed_is_refused_with_its_key() {
+        let headers = "[http_headers.\"https://a.example\"]\nx = { env = \"X\" }";
+        assert_eq!(refusal(&format!("http = [\"https://a.example/*\"]\n{headers}")), "");
+        assert_eq!(refusal("http = [{ url = \"http://a.example/*\", private = true }]"), "");
+        let cases = [
+            ("http = [\"https://*.example/*\"]".to_owned(), "`plugins.p.http` has `https://*.example/*`: an asterisk"),
+            ("http = [\"a.example\"]".to_owned(), "a URL must be absolute"),
+            (headers.to_owned(), "are never sent"),
+            (format!("http = [\"https://b.example/*\"]\n{headers}"), "`plugins.p.http_headers.\"https://a.example\"`"),
+            ("[http_headers.\"https://a.example/x\"]\nx = { env = \"X\" }".to_owned(), "must be only a scheme"),
+            ("[http_headers.\"https://a.example\"]\nhost = { env = \"X\" }".to_owned(), "made by the host"),
+            (
+                "http = [\"https://a.example/*\"]\n[http_headers.\"https://a.example\"]\nx = \"hunter2\"".to_owned(),
+                "secrets come from the environment",
+            ),
+        ];
+        for (table, text) in cases {
+            let error = refusal(&table);
+            assert!(error.contains(text) && !error.contains("hunter2"), "{table}: {error}");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+import * as hostHttp from "bennu:channel/http@0.1.0";
+import { Refusal } from "./channel.ts";
+import { onlyInCallbacks } from "./phase.ts";
+import { decode, encode } from "./text.ts";
+
+/** The options of `http.get`. */
+export interface HttpOptions {
+  /** `GET`, or `HEAD`. */
+  method?: "GET" | "HEAD";
+  headers?: Record<string, string>;
+  /** The time to the end of the answer, in milliseconds. The host's limit still counts. */
+  timeoutMs?: number;
+}
+
+/** The options of `http.request`. */
+export interface HttpRequest {
+  /** `POST`, if nothing else is given. */
+  method?: string;
+  headers?: Record<string, string>;
+  /** The body as text or bytes. */
+  body?: string | Uint8Array;
+  /** The body as a JSON value, with the header `content-type`. */
+  json?: unknown;
+  timeoutMs?: number;
+}
+
+/** An answer, with any status. */
+export class HttpResponse {
+  readonly status: number;
+  /** The headers, with names in lower case. Of several headers with one name, the last one. */
+  readonly headers: Record<string, string>;
+  readonly body: Uint8Array;
+
+  constructor(status: number, headers: [string, string][], body: Uint8Array) {
+    this.status = status;
+    this.headers = Object.fromEntries(headers);
+    this.body = body;
+  }
+
+  /** Whether the status is from 200 to 299. */
+  get ok(): boolean {
+    return this.status >= 200 && this.status < 300;
+  }
+
+  text(): string {
+    return decode(this.body);
+  }
+
+  json<T = any>(): T {
+    return JSON.parse(this.text());
+  }
+}
+
+/**
+ * There is no answer. If a callback doesn't catch it, the client gets an `error` reply, `{"reason": "unavailable"}`, and the member
+ * stays.
+ */
+export class HttpFailure extends Refusal {
+  /** `busy`, `timeout`, `too-large`, `unreachable`, `broken` or `redirect`. Later hosts may add kinds. */
+  readonly kind: string;
+  readonly detail: string;
+
+  constructor(kind: string, detail: string) {
+    super({ reason: "unavailable" });
+    this.kind = kind;
+    this.detail = detail;
+  }
+}
+
+function pairs(headers: Record<string, string>): { name: string; value: string }[] {
+  return Object.entries(headers).map(([name, value]) => ({ name, value: String(value) }));
+}
+
+function settings(timeoutMs: number | undefined): { name: string; value: string }[] {
+  return timeoutMs === undefined ? [] : [{ name: "timeout-ms", value: String(timeoutMs) }];
+}
+
+/** Requests by HTTP to the URLs that the operator grants. */
+export const http = {
+  /** Waits for the answer of a server. Throws an `HttpFailure` if there is none. */
+  get(url: string, { method = "GET", headers = {}, timeoutMs }: HttpOptions = {}): HttpResponse {
+    onlyInCallbacks("http.get");
+    let answer: any;
+    try {
+      answer = hostHttp.get(method, url, pairs(headers), settings(timeoutMs));
+    } catch (problem: any) {
+      const { kind, detail } = problem?.payload ?? {};
+      if (kind === undefined) throw problem;
+      throw new HttpFailure(kind, detail);
+    }
+    return new HttpResponse(answer.status, answer.headers.map(({ name, value }: any) => [name, value]), new Uint8Array(answer.body));
+  },
+  /**
+   * Sends a request after the callback has succeeded, at most once. This member's `info` gets the answer as the event `key`:
+   * `{ status, headers, body }`, or `{ failure, detail }`.
+   */
+  request(key: string, url: string, { method = "POST", headers = {}, body = "", json, timeoutMs }: HttpRequest = {}): void {
+    onlyInCallbacks("http.request");
+    if (json !== undefined) [body, headers] = [JSON.stringify(json), { "content-type": "application/json", ...headers }];
+    const bytes = typeof body === "string" ? encode(body) : body;
+    hostHttp.request(key, method, url, pairs(headers), bytes, settings(timeoutMs));
+  },
+};
