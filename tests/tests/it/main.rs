@@ -50,6 +50,7 @@ mod repeated;
 mod requests;
 mod restarts;
 mod rooms;
+mod schedules;
 mod script_instances;
 mod scripts;
 mod service_manager;
