@@ -282,31 +282,7 @@ impl Host {
         intake.set(false);
         node.pubsub.events.close();
         ending.notify_one();
-        let (began, stop) = (Instant::now(), limits.stop());
-        // A client whose message is being handled gets the reply before its socket is closed. Further messages stay in their
-        // streams.
-        reactors.pause(true);
-        if within(stop.mul_f64(STOP_FOR_TURNS), node.idle()).await.is_none() {
-            tracing::warn!("sockets are closed while turns still run, so their clients may not get the replies");
-        }
-        let for_channels = stop.mul_f64(STOP_FOR_CHANNELS).saturating_sub(began.elapsed());
-        let ended = within(for_channels, async {
-            sockets.close_all(CloseCode::ServiceRestart).await;
-            node.emptied().await;
-        });
-        if ended.await.is_none() {
-            let (sockets, channels) = (sockets.count(), node.channel_count());
-            tracing::warn!(
-                sockets,
-                channels,
-                "stopped before all sockets and channels had ended; `limits.stop_ms` says how long a stop may take"
-            );
-        }
-        // Also if some channels haven't ended, because the rooms of other topics can be stored.
-        let rest = stop.saturating_sub(began.elapsed()).max(stop.mul_f64(1.0 - STOP_FOR_CHANNELS));
-        if within(rest, node.store_rooms()).await.is_none() {
-            tracing::error!("stopped before the last commits of all durable rooms were stored");
-        }
+        end_sockets_and_rooms(&node, &sockets, &reactors, limits.stop()).await;
         // The library may still be loading a plugin. A stop doesn't wait for that longer than this.
         let _ = timeout(LIBRARY_ENDS, loading.ended()).await;
         drop(loading);
@@ -315,6 +291,35 @@ impl Host {
         // Acknowledged writes are already on the disk. This ends the writes that are still queued, in order.
         node.store.close().await;
         outcome
+    }
+}
+
+/// Ends the turns, the sockets and their channels, and stores the durable rooms, within `stop`.
+async fn end_sockets_and_rooms(node: &Node, sockets: &Sockets, reactors: &Reactors, stop: Duration) {
+    let began = Instant::now();
+    // A client whose message is being handled gets the reply before its socket is closed. Further messages stay in their
+    // streams.
+    reactors.pause(true);
+    if within(stop.mul_f64(STOP_FOR_TURNS), node.idle()).await.is_none() {
+        tracing::warn!("sockets are closed while turns still run, so their clients may not get the replies");
+    }
+    let for_channels = stop.mul_f64(STOP_FOR_CHANNELS).saturating_sub(began.elapsed());
+    let ended = within(for_channels, async {
+        sockets.close_all(CloseCode::ServiceRestart).await;
+        node.emptied().await;
+    });
+    if ended.await.is_none() {
+        let (sockets, channels) = (sockets.count(), node.channel_count());
+        tracing::warn!(
+            sockets,
+            channels,
+            "stopped before all sockets and channels had ended; `limits.stop_ms` says how long a stop may take"
+        );
+    }
+    // Also if some channels haven't ended, because the rooms of other topics can be stored.
+    let rest = stop.saturating_sub(began.elapsed()).max(stop.mul_f64(1.0 - STOP_FOR_CHANNELS));
+    if within(rest, node.store_rooms()).await.is_none() {
+        tracing::error!("stopped before the last commits of all durable rooms were stored");
     }
 }
 
