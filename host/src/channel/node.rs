@@ -13,7 +13,7 @@ use super::room::{
     Undelivered, largest_rooms, post_and_spawn, post_message, settle_stored_rooms,
 };
 use super::topic_info::route_of;
-use super::turn::Services;
+use super::turn::{Services, TurnGate};
 use crate::contract::jobs::JobId;
 use crate::contract::limits::NodeLimits;
 use crate::contract::{Fault, Http, Person, system_now_ms};
@@ -154,8 +154,16 @@ impl Node {
     pub async fn send(&self, topic: &str, event: ByteString, payload: Payload) -> Delivered {
         let (sender, delivered) = oneshot::channel();
         post_message(&self.topics, TopicMessage { topic: Topic::new(topic), event, payload, sender: AtOnce(sender) });
-        // The answer is lost only if the turn panics. The turn logs the panic.
-        delivered.await.unwrap_or_else(|_| Err(Undelivered::Fault(Fault::failed("a fault of the host"))))
+        delivered.await.unwrap_or_else(|_| Err(self.unanswered()))
+    }
+
+    /// Why the turn of a message was lost: another process has taken over, or the turn has panicked. The turn logs the panic.
+    fn unanswered(&self) -> Undelivered {
+        if self.gate().has_ended() {
+            Undelivered::Busy
+        } else {
+            Undelivered::Fault(Fault::failed("a fault of the host"))
+        }
     }
 
     /// The same, but `handle_message` may answer later, within `wait` after the message was sent. Returns none if no answer came
@@ -169,8 +177,8 @@ impl Node {
     ) -> Option<Delivered> {
         let (sender, delivered) = oneshot::channel();
         post_message(&self.topics, TopicMessage { topic: Topic::new(topic), event, payload, sender });
-        let panicked = |_| Err(Undelivered::Fault(Fault::failed("a fault of the host")));
-        tokio::time::timeout(wait, delivered).await.ok().map(|delivered| delivered.unwrap_or_else(panicked))
+        let delivered = tokio::time::timeout(wait, delivered).await.ok()?;
+        Some(delivered.unwrap_or_else(|_| Err(self.unanswered())))
     }
 
     /// Whether the plugin of a job serves its topic, and takes such messages.
@@ -225,6 +233,14 @@ impl Node {
             // There may be many topics, and other tasks are more urgent.
             tokio::task::yield_now().await;
         }
+    }
+
+    pub(super) fn gate(&self) -> &TurnGate {
+        &self.topics.services.gate
+    }
+
+    pub(super) fn topics(&self) -> &Arc<Topics> {
+        &self.topics
     }
 
     /// Waits until no turn runs or waits, and no broadcast waits for a decision about it. Then all replies and broadcasts

@@ -31,6 +31,7 @@ mod test;
 mod token;
 mod topics;
 mod types;
+mod upgrade;
 mod wit;
 mod written;
 
@@ -83,6 +84,7 @@ enum What {
     Kit(kit::Kit),
     Token(token::Token),
     Types(types::Types),
+    Upgrade(upgrade::Upgrade),
     Wit(wit::Wit),
 }
 
@@ -111,6 +113,7 @@ impl Command {
             What::Kit(kit) => kit.run(),
             What::Token(token) => token.run(),
             What::Types(types) => types.run(),
+            What::Upgrade(upgrade) => block_on(upgrade.run()),
             What::Wit(wit) => wit.run(),
         }
     }

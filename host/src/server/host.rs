@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -14,35 +15,30 @@ use tokio::time::timeout;
 use super::api_key::{api_key_file, own_api_key};
 use super::data;
 use super::findings::{Finding, findings};
-use super::listeners::{Bound, Listeners};
-use super::mounts::{mounts, tokens};
+use super::handing_over::{HandingOver, Parts, Relaunch};
+use super::listeners::Bound;
+use super::mounts::{log_open_mounts, mounts, tokens};
 use super::overview::Overview;
+use super::start::Start;
+use super::stopping::{End, close_sockets, end_sockets_and_rooms, until_replaced};
 use super::surroundings::HostSurroundings;
+use super::taking_over::{Inherited, State};
 use super::vital::{Ended, Vital};
 use super::{Config, Limits, MountTable, log_lines_lost};
 use crate::api::{self, Access, Api};
-use crate::channel::Node;
+use crate::channel::{Adopted, Node};
 use crate::contract::{CallLimits, Http, Surroundings, system_now_ms};
 use crate::entries::EntriesNode;
+use crate::handover::{Socket, Times};
 use crate::jobs::{Dispatcher, Jobs, NowMs, tell_starts};
 use crate::plugin::{Builds, Cache, Control, Engine, Kinds, Library, LibraryOptions, Loader, PluginStatuses};
-use crate::protocol::CloseCode;
-use crate::routes::{GatekeeperChoice, RouteTable};
+use crate::routes::RouteTable;
 use crate::socket::Sockets;
 use crate::store::Store;
-use crate::timing::within;
 use crate::transport::{Intake, Mount, Reactors, StaticFiles, listen, router};
 
 /// The maximum number of connections to an API with its own address.
 const API_CONNECTIONS_MAX: usize = 256;
-
-/// The part of `stop_ms` in which turns that have begun may end before the sockets are closed, so that their replies are
-/// written.
-const STOP_FOR_TURNS: f64 = 0.25;
-
-/// The part of `stop_ms` in which sockets and channels may end. The rest of the time is for storing durable rooms, so that a
-/// channel that doesn't end can't prevent that.
-const STOP_FOR_CHANNELS: f64 = 0.75;
 
 /// How long the plugin library may take at a stop to save the results of probations.
 const LIBRARY_ENDS: Duration = Duration::from_secs(1);
@@ -57,6 +53,11 @@ pub struct Host {
     api_listener: Option<Arc<TcpListener>>,
     /// Whether connections and requests are accepted.
     intake: Intake,
+    /// The socket for a successor. None if it can't be made.
+    upgrades: Option<Socket>,
+    relaunch: Option<Relaunch>,
+    /// The work of a host that this one replaces, until this one serves.
+    inherited: Option<Box<Inherited>>,
     node: Arc<Node>,
     sockets: Arc<Sockets>,
     library: Library,
@@ -107,14 +108,16 @@ impl Host {
     /// Returns an error if something that the configuration names doesn't exist or can't be used, or if an address can't be
     /// bound.
     pub async fn start(config: &Config) -> Result<Self> {
-        Self::start_on(config, Listeners::default()).await
+        Self::start_with(config, Start::default()).await
     }
 
-    /// Does the same with sockets that were passed to this process.
+    /// Does the same with sockets that were passed to this process, or as the successor of another host. A successor must
+    /// [take over](Self::take_over) before it serves.
     ///
     /// # Errors
     /// See [`Host::start`].
-    pub async fn start_on(config: &Config, listeners: Listeners) -> Result<Self> {
+    pub async fn start_with(config: &Config, start: Start) -> Result<Self> {
+        let Start { listeners, mut inherited, relaunch } = start;
         let files = files(config)?;
         let Bound { clients: listener, api: api_listener } = listeners.bind(config).await?;
         let (routes, statuses) = (Arc::new(RouteTable::default()), Arc::new(PluginStatuses::default()));
@@ -129,6 +132,10 @@ impl Host {
         let (limits, pace) = (config.limits.node(), config.limits.pace());
         let node = Node::with_http(Arc::clone(&routes), limits, pace, store.clone(), entries, Arc::clone(&http));
         node.pubsub.histories.set_limits(config.limits.history());
+        if inherited.is_some() {
+            // The other host can still take everything back.
+            node.close_turns();
+        }
         let tokens = tokens(config)?;
         let surroundings = HostSurroundings::new(&node).with_tokens(tokens.clone());
         let loader = loader(config, Arc::new(surroundings), store, http, config.limits.instances)?;
@@ -166,6 +173,11 @@ impl Host {
         data::log_unclaimed(&node.store, &known).await;
         findings(config, &sources, &known.all())?.iter().for_each(Finding::log);
         log_open_mounts(config, &node.routes, listener.local_addr()?);
+        if let Some(inherited) = &mut inherited {
+            let State { sockets, topics, takeover } = std::mem::take(&mut inherited.state);
+            let Adopted { rooms, rooms_dropped, members } = node.adopt(sockets, topics, takeover).await;
+            tracing::info!(rooms, rooms_dropped, members, paused = ?takeover.paused, "the state of the other host is adopted");
+        }
         let limits = config.limits.clone();
         Ok(Self {
             listener,
@@ -174,6 +186,9 @@ impl Host {
             api,
             api_listener,
             intake: Intake::default(),
+            upgrades: None,
+            relaunch,
+            inherited,
             node,
             sockets,
             library,
@@ -185,6 +200,50 @@ impl Host {
             vital,
             failure,
         })
+    }
+
+    /// Takes over from the host that this one replaces, if it replaces one: that host closes its connections from now on, and
+    /// this one has to serve. `data` is the data directory, in which this host waits for a successor of its own.
+    ///
+    /// # Errors
+    /// If the other host serves on. This one must end.
+    pub async fn take_over(&mut self, data: &Path) -> Result<bool> {
+        let replaces = self.inherited.is_some();
+        if let Some(mut inherited) = self.inherited.take() {
+            // The other host may have changed its mind while this one started.
+            tokio::select! {
+                biased;
+                why = inherited.aborted() => return Err(why),
+                () = std::future::ready(()) => {}
+            }
+            let served = self.statuses.all();
+            let serves = |name: &str| served.get(name).is_some_and(|status| status.generation > 0);
+            inherited.serve(serves).await?;
+            self.node.open_turns();
+        }
+        match Socket::listen(data) {
+            Ok(socket) => self.upgrades = Some(socket),
+            Err(error) => tracing::warn!("this host can't be replaced while it runs: its own socket failed: {error}"),
+        }
+        Ok(replaces)
+    }
+
+    /// Returns what a successor needs, if there may be one.
+    fn handing_over(&mut self) -> Option<HandingOver> {
+        let parts = Parts {
+            socket: self.upgrades.take()?,
+            relaunch: self.relaunch.take(),
+            clients: Arc::clone(&self.listener),
+            api: self.api_listener.clone(),
+            intake: self.intake.clone(),
+            reactors: Arc::clone(&self.reactors),
+            node: Arc::clone(&self.node),
+            sockets: Arc::clone(&self.sockets),
+            control: self.library.control(),
+            statuses: Arc::clone(&self.statuses),
+            times: Times { turns: self.limits.stop(), ..Times::default() },
+        };
+        Some(HandingOver::new(parts))
     }
 
     /// Adds routes, at the address at which clients connect. They take precedence over static files.
@@ -233,7 +292,8 @@ impl Host {
     ///
     /// # Errors
     /// Returns the vital task or thread that has ended. The host has then stopped in the same order.
-    pub async fn serve(self, stop: impl Future<Output = ()> + Send) -> Result<(), Ended> {
+    pub async fn serve(mut self, stop: impl Future<Output = ()> + Send) -> Result<(), Ended> {
+        let handing_over = self.handing_over();
         let Self {
             listener,
             mounts,
@@ -241,12 +301,15 @@ impl Host {
             mut api,
             api_listener,
             intake,
+            upgrades: _,
+            relaunch: _,
+            inherited: _,
             node,
             sockets,
             library,
             files,
             further,
-            statuses: _statuses,
+            statuses: _,
             limits,
             dispatcher,
             mut vital,
@@ -265,22 +328,42 @@ impl Host {
         let router = router(mounts, api.merge(further), files);
         let accepting = (Arc::clone(&sockets.tally), intake.clone());
         vital.spawn("the task that accepts connections", listen(listener, router, limits.sockets(), accepting));
-        let outcome = tokio::select! {
-            () = stop => Ok(()),
-            ended = vital.ended() => Err(ended),
-            ended = loading.ended() => Err(ended),
+        let mut replacing = pin!(until_replaced(handing_over.as_ref()));
+        let mut end = tokio::select! {
+            () = stop => End::Stop,
+            ended = vital.ended() => End::Failed(ended),
+            ended = loading.ended() => End::Failed(ended),
+            end = &mut replacing => end,
         };
-        match &outcome {
-            Ok(()) => tracing::info!("stopping"),
-            Err(ended) => {
-                tracing::error!("stopping: {ended}");
-                let _ = failure.set(ended.to_string());
-            }
+        if let (End::Stop, Some(handing_over)) = (&end, &handing_over) {
+            // A hand-over that is under way ends first, one way or the other.
+            end = tokio::select! {
+                end = &mut replacing => end,
+                () = handing_over.stopped() => End::Stop,
+            };
         }
         // Ends the tasks that accept connections and sweep topics.
         drop(vital);
         intake.set(false);
         node.pubsub.events.close();
+        let outcome = match end {
+            End::Replaced(_pause) => {
+                tracing::info!("another process serves now; closing the connections");
+                // The library must not write any more, and the turns have ended.
+                drop(loading);
+                close_sockets(&sockets, &intake, limits.stop()).await;
+                return Ok(());
+            }
+            End::Stop => {
+                tracing::info!("stopping");
+                Ok(())
+            }
+            End::Failed(ended) => {
+                tracing::error!("stopping: {ended}");
+                let _ = failure.set(ended.to_string());
+                Err(ended)
+            }
+        };
         ending.notify_one();
         end_sockets_and_rooms(&node, &sockets, &reactors, limits.stop()).await;
         // The library may still be loading a plugin. A stop doesn't wait for that longer than this.
@@ -291,35 +374,6 @@ impl Host {
         // Acknowledged writes are already on the disk. This ends the writes that are still queued, in order.
         node.store.close().await;
         outcome
-    }
-}
-
-/// Ends the turns, the sockets and their channels, and stores the durable rooms, within `stop`.
-async fn end_sockets_and_rooms(node: &Node, sockets: &Sockets, reactors: &Reactors, stop: Duration) {
-    let began = Instant::now();
-    // A client whose message is being handled gets the reply before its socket is closed. Further messages stay in their
-    // streams.
-    reactors.pause(true);
-    if within(stop.mul_f64(STOP_FOR_TURNS), node.idle()).await.is_none() {
-        tracing::warn!("sockets are closed while turns still run, so their clients may not get the replies");
-    }
-    let for_channels = stop.mul_f64(STOP_FOR_CHANNELS).saturating_sub(began.elapsed());
-    let ended = within(for_channels, async {
-        sockets.close_all(CloseCode::ServiceRestart).await;
-        node.emptied().await;
-    });
-    if ended.await.is_none() {
-        let (sockets, channels) = (sockets.count(), node.channel_count());
-        tracing::warn!(
-            sockets,
-            channels,
-            "stopped before all sockets and channels had ended; `limits.stop_ms` says how long a stop may take"
-        );
-    }
-    // Also if some channels haven't ended, because the rooms of other topics can be stored.
-    let rest = stop.saturating_sub(began.elapsed()).max(stop.mul_f64(1.0 - STOP_FOR_CHANNELS));
-    if within(rest, node.store_rooms()).await.is_none() {
-        tracing::error!("stopped before the last commits of all durable rooms were stored");
     }
 }
 
@@ -382,31 +436,6 @@ fn access(config: &Config) -> Result<Option<Access>> {
         }
     };
     Ok(Some(Access::new(key)))
-}
-
-/// Logs the mounts without authentication, if other machines can reach the address. The plugins must have been loaded, because
-/// the result depends on whether there is a gatekeeper.
-fn log_open_mounts(config: &Config, routes: &RouteTable, address: SocketAddr) {
-    let mounts = config.mounts();
-    let paths = |is_open: &dyn Fn(&MountTable) -> bool| {
-        let open = mounts.iter().filter(|(_, mount)| is_open(mount)).map(|(path, _)| path.as_str());
-        open.collect::<Vec<_>>().join(", ")
-    };
-    if address.ip().to_canonical().is_loopback() {
-        return;
-    }
-    let has_no_gatekeeper = matches!(routes.current().gatekeepers().only(), GatekeeperChoice::Open);
-    let by_default = paths(&|mount| has_no_gatekeeper && mount.relies_on_the_only_gatekeeper());
-    if !by_default.is_empty() {
-        tracing::warn!(
-            "other machines can connect at {address}, and there is no authentication at {by_default}, because there is no \
-             gatekeeper; set `token`, `jwt` or `gatekeeper` of the mount, or `auth = \"none\"` if this is intended"
-        );
-    }
-    let on_purpose = paths(&|mount| mount.auth.is_some());
-    if !on_purpose.is_empty() {
-        tracing::info!("other machines can connect at {address}, and there is no authentication at {on_purpose}");
-    }
 }
 
 /// Ends members whose topic now belongs to another plugin or to none, or whose build was rolled back automatically. Runs after

@@ -15,8 +15,10 @@ use super::Config;
 /// restart. The operating system may have a lower limit.
 const BACKLOG: u32 = 4096;
 
-/// The name of the API's socket, if a service manager passes one (`FileDescriptorName=` of systemd).
-const API: &str = "api";
+/// The names of the sockets. A service manager names that of the API so (`FileDescriptorName=` of systemd), and any other
+/// name is that of the socket for clients.
+pub(super) const API: &str = "api";
+pub(super) const CLIENTS: &str = "clients";
 
 /// Sockets that the process has got from elsewhere. Those that are missing are bound by the host.
 #[derive(Debug, Default)]

@@ -5,6 +5,7 @@ mod check;
 mod config;
 mod data;
 mod findings;
+mod handing_over;
 mod host;
 mod limits;
 mod listeners;
@@ -13,7 +14,10 @@ mod mounts;
 mod nearest;
 mod overview;
 mod service_manager;
+mod start;
+mod stopping;
 mod surroundings;
+mod taking_over;
 mod vital;
 
 pub use api_key::{api_key_file, made_api_key};
@@ -23,6 +27,7 @@ pub use config::{
     PluginTable, TokenTable, TransportName,
 };
 pub use findings::Finding;
+pub use handing_over::Relaunch;
 pub use host::{Host, loader};
 pub use limits::Limits;
 pub use listeners::Listeners;
@@ -30,7 +35,9 @@ pub use logging::{LogEvent, flush_log, log_lines_lost, start_logging, start_logg
 pub use mounts::tokens;
 pub use overview::Overview;
 pub use service_manager::ServiceManager;
+pub use start::Start;
 pub use surroundings::HostSurroundings;
+pub use taking_over::{Inherited, TakeOver, take_over};
 pub use vital::Ended;
 
 // Tests of the reactors of `transport`. They are here because they need a node, which `transport` can't use.

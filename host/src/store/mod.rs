@@ -55,7 +55,7 @@ mod versions;
 pub use backing::PageReads;
 pub use batch::CommitError;
 pub use bennu_semantics::limits::{Oversize, QUOTA_BYTES, StoreLimits};
-pub use directory::{absolute, open_to_others};
+pub use directory::{absolute, is_free, open_to_others};
 pub use draft::{Draft, PausedDraft, ReadError, Revision};
 pub use embedded::OpeningError;
 pub use engine::{Direction, Engine, EngineError, EngineFuture, Row, Rows, ScanLimit, Snapshot, Span, Writes};

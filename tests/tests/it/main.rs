@@ -47,6 +47,7 @@ mod projects;
 mod refused;
 mod reload;
 mod repeated;
+mod replacements;
 mod requests;
 mod restarts;
 mod rooms;

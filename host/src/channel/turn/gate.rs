@@ -83,25 +83,21 @@ impl TurnGate {
     }
 
     /// From now on, no turn begins until the gate is opened again.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the hand-over to another process"))]
     pub(in crate::channel) fn close(&self) {
         self.set(CLOSED);
     }
 
     /// Turns may begin again.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the hand-over to another process"))]
     pub(in crate::channel) fn open(&self) {
         self.set(OPEN);
     }
 
     /// No turn begins any more. Queued jobs are dropped.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the hand-over to another process"))]
     pub(in crate::channel) fn end(&self) {
         self.set(ENDED);
     }
 
     /// Whether [`end`](Self::end) was called.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the hand-over to another process"))]
     pub(in crate::channel) fn has_ended(&self) -> bool {
         self.phase.load(Ordering::SeqCst) == ENDED
     }

@@ -52,18 +52,37 @@ pub(super) struct CommandRequest {
 /// The maximum number of commands in the channel. Above it, senders wait.
 const WAITING_MAX: usize = 16;
 
+/// While this exists, the library does nothing: it reads and writes no file, and publishes nothing.
+pub struct LibraryPause(#[expect(dead_code, reason = "the library waits for its end")] oneshot::Sender<()>);
+
+/// A request for a pause. The library answers when the pause has begun, and waits until the sender of `over` is dropped.
+pub(super) struct PauseRequest {
+    pub(super) begun: oneshot::Sender<()>,
+    pub(super) over: oneshot::Receiver<()>,
+}
+
 /// Sends commands to the library. Clones send to the same library.
 #[derive(Clone)]
 pub struct Control {
     asked: mpsc::Sender<CommandRequest>,
+    pauses: mpsc::Sender<PauseRequest>,
     /// Notified when all files must be read again.
     pub(super) look: Arc<Notify>,
 }
 
 impl Control {
-    pub(super) fn new() -> (Self, mpsc::Receiver<CommandRequest>) {
+    pub(super) fn new() -> (Self, mpsc::Receiver<CommandRequest>, mpsc::Receiver<PauseRequest>) {
         let (asked, receiver) = mpsc::channel(WAITING_MAX);
-        (Self { asked, look: Arc::default() }, receiver)
+        let (pauses, pause_receiver) = mpsc::channel(1);
+        (Self { asked, pauses, look: Arc::default() }, receiver, pause_receiver)
+    }
+
+    /// Waits until the library has recorded what it has decided, and does nothing more until the pause is dropped. Returns
+    /// none if the library has ended.
+    pub async fn pause(&self) -> Option<LibraryPause> {
+        let ((begun, has_begun), (pause, over)) = (oneshot::channel(), oneshot::channel());
+        self.pauses.send(PauseRequest { begun, over }).await.ok()?;
+        has_begun.await.ok().map(|()| LibraryPause(pause))
     }
 
     /// Makes the library read the files of all plugins again, changed or not. If a file contains the build that

@@ -28,8 +28,8 @@ use super::{Builds, Digest, Kinds, Source};
 use crate::contract::system_now_ms;
 use crate::routes::{Conflict, Probation, ProbationTerms, RouteTable, Routes};
 
-use control::CommandRequest;
-pub use control::{Command, CommandError, Control};
+pub use control::{Command, CommandError, Control, LibraryPause};
+use control::{CommandRequest, PauseRequest};
 use jobs::{Job, Jobs, Why};
 use recall::past_of;
 pub use settings::{PluginSettings, Settings};
@@ -63,6 +63,7 @@ pub struct Library {
     doubles: BTreeSet<PathBuf>,
     control: Control,
     asked: mpsc::Receiver<CommandRequest>,
+    pauses: mpsc::Receiver<PauseRequest>,
     /// Notified when a probation may be over.
     news: Arc<Notify>,
     /// Notified when the host stops.
@@ -158,7 +159,7 @@ impl Library {
         builds: Builds,
         (routes, statuses): (Arc<RouteTable>, Arc<PluginStatuses>),
     ) -> Self {
-        let (control, asked) = Control::new();
+        let (control, asked, pauses) = Control::new();
         let news = Arc::<Notify>::default();
         let past = past_of(&builds, &news);
         Self {
@@ -176,6 +177,7 @@ impl Library {
             doubles: BTreeSet::new(),
             control,
             asked,
+            pauses,
             news,
             ending: Arc::default(),
             past,
@@ -267,6 +269,12 @@ impl Library {
                     self.take(ended);
                 }
                 Some(asked) = self.asked.recv() => self.run(asked),
+                Some(PauseRequest { begun, over }) = self.pauses.recv() => {
+                    self.review();
+                    let _ = begun.send(());
+                    // An error is the end of the pause: nothing is ever sent.
+                    let _ = over.await;
+                }
             }
         }
     }

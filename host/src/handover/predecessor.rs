@@ -1,0 +1,189 @@
+//! The side of the running host, as a pure state machine.
+
+use std::time::{Duration, Instant};
+
+/// How long the steps may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    /// The successor compiles the plugins.
+    pub prepare: Duration,
+    /// The turns that have begun end.
+    pub turns: Duration,
+    /// The state is put down and sent.
+    pub send: Duration,
+    /// The successor opens the store and adopts the state.
+    pub adopt: Duration,
+    /// A successor that was told to end does so. After that, it is killed.
+    pub abort: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self {
+            prepare: Duration::from_secs(600),
+            turns: Duration::from_secs(10),
+            send: Duration::from_secs(60),
+            adopt: Duration::from_secs(60),
+            abort: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What the running host learns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// The successor is prepared.
+    Prepared,
+    /// All turns are over, and none begins.
+    TurnsOver,
+    /// The state is sent, and the store's files are given up.
+    Sent,
+    /// A step of the host itself has failed.
+    Failed(String),
+    /// The successor serves.
+    Serving,
+    /// The successor ends, for this reason.
+    GivesUp(String),
+    /// The successor's connection has ended.
+    Gone,
+    /// The host is told to stop.
+    Stop,
+    /// Time has passed.
+    Tick,
+}
+
+/// What the running host has to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Accept no connections and messages, and end the turns.
+    EndTurns,
+    /// Store the rooms, give up the store, and send the state.
+    Send,
+    /// Tell the successor that it has to end.
+    Abort(String),
+    /// Kill the successor.
+    Kill,
+    /// Serve on: take the store back if it was given up, and let turns begin. The reason is for the log.
+    Resume(String),
+    /// The same, but the turns were never ended.
+    GoOn(String),
+    /// Close all connections, and end.
+    GiveWay,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The successor compiles. The host serves.
+    Preparing,
+    /// The host ends its turns.
+    EndingTurns,
+    /// The host sends its state. The store may be given up.
+    Sending,
+    /// The successor adopts the state.
+    Adopting,
+    /// The successor has to end, for this reason. It may have the store. Whether it was killed.
+    Aborting(String, bool),
+    /// The hand-over is over.
+    Over,
+}
+
+/// A hand-over, as the running host sees it. It begins when the successor was welcomed.
+#[derive(Clone, Debug)]
+pub struct Predecessor {
+    phase: Phase,
+    until: Instant,
+    times: Times,
+}
+
+impl Predecessor {
+    /// A hand-over that begins now.
+    #[must_use]
+    pub fn new(times: Times, now: Instant) -> Self {
+        Self { phase: Phase::Preparing, until: now + times.prepare, times }
+    }
+
+    /// When [`Told::Tick`] is due; none if the hand-over is over.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        (self.phase != Phase::Over).then_some(self.until)
+    }
+
+    /// Handles an event. Returns what to do, in this order.
+    #[must_use]
+    pub fn on(&mut self, told: Told, now: Instant) -> Vec<Step> {
+        match (self.phase.clone(), told) {
+            (Phase::Over, _) => Vec::new(),
+            // Whoever serves has the store. Nothing that the host has begun to do against it counts any more.
+            (Phase::Sending | Phase::Adopting | Phase::Aborting(..), Told::Serving) => {
+                self.phase = Phase::Over;
+                vec![Step::GiveWay]
+            }
+            (Phase::Preparing, Told::Prepared) => self.enter(Phase::EndingTurns, self.times.turns, now, Step::EndTurns),
+            (Phase::EndingTurns, Told::TurnsOver) => self.enter(Phase::Sending, self.times.send, now, Step::Send),
+            (Phase::Sending, Told::Sent) => {
+                (self.phase, self.until) = (Phase::Adopting, now + self.times.adopt);
+                Vec::new()
+            }
+            (Phase::Aborting(why, _), Told::Gone) => self.end(Step::Resume(why)),
+            (Phase::Aborting(why, false), Told::Tick) if now >= self.until => {
+                self.enter(Phase::Aborting(why, true), self.times.abort, now, Step::Kill)
+            }
+            // It was killed. What remains is the end of its connection.
+            (Phase::Aborting(why, true), Told::Tick) if now >= self.until => self.end(Step::Resume(why)),
+            (Phase::Aborting(..), _) => Vec::new(),
+            (_, Told::Tick) if now < self.until => Vec::new(),
+            (_, Told::Tick) => self.abort(&format!("{} took longer than {:?}", self.what(), self.allowed()), now, true),
+            (_, Told::Gone) => self.back("the successor has ended"),
+            (_, Told::GivesUp(why)) => self.abort(&why, now, false),
+            (_, Told::Failed(why)) => self.abort(&why, now, true),
+            (_, Told::Stop) => self.abort("the host is told to stop", now, true),
+            (_, Told::Prepared | Told::TurnsOver | Told::Sent | Told::Serving) => {
+                self.abort("the successor broke the protocol", now, true)
+            }
+        }
+    }
+
+    fn enter(&mut self, phase: Phase, time: Duration, now: Instant, step: Step) -> Vec<Step> {
+        (self.phase, self.until) = (phase, now + time);
+        vec![step]
+    }
+
+    fn end(&mut self, step: Step) -> Vec<Step> {
+        self.phase = Phase::Over;
+        vec![step]
+    }
+
+    /// Nobody else can have the store.
+    fn back(&mut self, why: &str) -> Vec<Step> {
+        let had_turns = self.phase == Phase::Preparing;
+        self.end(if had_turns { Step::GoOn(why.to_owned()) } else { Step::Resume(why.to_owned()) })
+    }
+
+    /// The successor has to end. If it may have the store, the host waits for that.
+    fn abort(&mut self, why: &str, now: Instant, is_told: bool) -> Vec<Step> {
+        let told = is_told.then(|| Step::Abort(why.to_owned()));
+        if matches!(self.phase, Phase::Preparing | Phase::EndingTurns) {
+            return told.into_iter().chain(self.back(why)).collect();
+        }
+        (self.phase, self.until) = (Phase::Aborting(why.to_owned(), false), now + self.times.abort);
+        told.into_iter().collect()
+    }
+
+    fn what(&self) -> &'static str {
+        match self.phase {
+            Phase::Preparing => "compiling the plugins",
+            Phase::EndingTurns => "ending the turns that run",
+            Phase::Sending => "sending the state",
+            Phase::Adopting | Phase::Aborting(..) | Phase::Over => "adopting the state",
+        }
+    }
+
+    fn allowed(&self) -> Duration {
+        match self.phase {
+            Phase::Preparing => self.times.prepare,
+            Phase::EndingTurns => self.times.turns,
+            Phase::Sending => self.times.send,
+            Phase::Adopting | Phase::Aborting(..) | Phase::Over => self.times.adopt,
+        }
+    }
+}
