@@ -113,8 +113,9 @@ impl Predecessor {
     pub fn on(&mut self, told: Told, now: Instant) -> Vec<Step> {
         match (self.phase.clone(), told) {
             (Phase::Over, _) => Vec::new(),
-            // Whoever serves has the store. Nothing that the host has begun to do against it counts any more.
-            (Phase::Sending | Phase::Adopting | Phase::Aborting(..), Told::Serving) => {
+            // Whoever serves has the store. Nothing that the host has begun to do against it counts any more, unless the
+            // successor was killed.
+            (Phase::Sending | Phase::Adopting | Phase::Aborting(_, false), Told::Serving) => {
                 self.phase = Phase::Over;
                 vec![Step::GiveWay]
             }
