@@ -20,6 +20,8 @@ pub enum Source {
     Answer,
     /// It is the answer to a request by HTTP.
     Http,
+    /// A callback or another program sent it to this member.
+    Member,
 }
 
 impl Source {
@@ -32,6 +34,7 @@ impl Source {
             Self::Topic => "topic",
             Self::Answer => "answer",
             Self::Http => "http",
+            Self::Member => "member",
         }
     }
 }
@@ -60,6 +63,8 @@ pub enum Ending {
     Replaced,
     /// The plugin stopped it, for this reason.
     Stopped(String),
+    /// An operator or another program ended it, for this reason.
+    Kicked(String),
     /// The host is stopping.
     Shutdown,
     /// A callback failed.
@@ -77,6 +82,7 @@ impl Ending {
             Self::Closed => "closed",
             Self::Replaced => "replaced",
             Self::Stopped(_) => "stopped",
+            Self::Kicked(_) => "kicked",
             Self::Shutdown => "shutdown",
             Self::Fault(_) => "fault",
             Self::RolledBack => "taken-back",
@@ -87,7 +93,7 @@ impl Ending {
     #[must_use]
     pub fn detail(&self) -> &str {
         match self {
-            Self::Stopped(reason) => reason,
+            Self::Stopped(reason) | Self::Kicked(reason) => reason,
             Self::Fault(kind) => kind.as_str(),
             Self::Left | Self::Closed | Self::Replaced | Self::Shutdown | Self::RolledBack => "",
         }

@@ -107,6 +107,30 @@ pub enum Effect {
         #[serde(default)]
         payload: Payload,
     },
+    /// Sends an event to the `handle_info` of a member of any topic. If there is no such member, nothing happens.
+    SendMember {
+        /// The topic of the member.
+        topic: Topic,
+        /// The member's number.
+        member: u64,
+        /// The event. A `Box`, as in `PublishDroppable`.
+        event: Box<str>,
+        /// Its payload: any JSON value, or bytes.
+        #[serde(default)]
+        payload: Payload,
+    },
+    /// Sends an event to the clients of those members of a topic whose sockets have this id.
+    PushToSocket {
+        /// The topic.
+        topic: Topic,
+        /// The id, such as `user_socket:42`.
+        socket_id: Box<str>,
+        /// The event. A `Box`, as in `PublishDroppable`.
+        event: Box<str>,
+        /// Its payload: a JSON object, or bytes.
+        #[serde(default)]
+        payload: Payload,
+    },
     /// Subscribes the member to the broadcasts of another topic.
     Subscribe {
         /// The other topic.
@@ -246,6 +270,12 @@ impl Effect {
                 let grant = Grant::Reach("sending to", topic.as_str());
                 Rule::new(Topic, topic.as_str().len() + bytes).need(Need::Message(topic, bytes)).grant(grant)
             }
+            Self::SendMember { topic, event, payload, .. } => {
+                addressed("sending to members of", topic, event.len() + payload.len())
+            }
+            Self::PushToSocket { topic, socket_id, event, payload } => {
+                addressed("pushing to members of", topic, socket_id.len() + event.len() + payload.len())
+            }
             Self::Subscribe { topic } => Rule::new(Member, topic.as_str().len()).grant(Grant::Read(topic.as_str())),
             Self::Unsubscribe { topic } => Rule::new(Member, topic.as_str().len()),
             Self::Disconnect { socket_id } => Rule::new(Topic, socket_id.len()).grant(Grant::Disconnect(socket_id)),
@@ -307,6 +337,15 @@ impl Effect {
             Self::Send { topic, event, payload } => {
                 check_name("a topic", topic.as_str())?;
                 record.check_own(event, payload)?;
+            }
+            Self::SendMember { topic, event, payload, .. } => {
+                check_name("a topic", topic.as_str())?;
+                record.check_own(event, payload)?;
+            }
+            Self::PushToSocket { topic, socket_id, event, payload } => {
+                check_name("a topic", topic.as_str())?;
+                check_name("a socket's id", socket_id)?;
+                record.check_event(event, payload)?;
             }
             Self::Subscribe { topic } => {
                 check_name("a topic", topic.as_str())?;
@@ -381,6 +420,13 @@ impl Effect {
 fn publishing(topic: &Topic, bytes: usize) -> Rule<'_> {
     let grant = Grant::Reach("publishing to", topic.as_str());
     Rule::new(Capability::Topic, topic.as_str().len() + bytes).need(Need::Audience(topic)).grant(grant)
+}
+
+/// The requirements of a message to some members of a topic. `bytes` doesn't include the topic's name.
+#[inline]
+fn addressed<'a>(doing: &'static str, topic: &'a Topic, bytes: usize) -> Rule<'a> {
+    let grant = Grant::Reach(doing, topic.as_str());
+    Rule::new(Capability::Topic, topic.as_str().len() + bytes).need(Need::Addressees).grant(grant)
 }
 
 fn check_droppable_key(key: &str) -> Result<(), Fault> {

@@ -58,6 +58,11 @@ impl Draft {
         Self { limits: StoreLimits::default(), stored: stored.clone(), writes: BTreeMap::new() }
     }
 
+    /// Discards the writes.
+    pub fn discard_writes(&mut self) {
+        self.writes.clear();
+    }
+
     /// The content after the callback succeeded.
     #[must_use]
     pub fn commit(self) -> Stored {

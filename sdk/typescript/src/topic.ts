@@ -71,6 +71,22 @@ export class Topic<R = any> {
     effects.send(name("a topic", topic), name("an event", event), pack(payload));
   }
 
+  /**
+   * Calls the `info` of a member of any topic, with the source `member`. `member` is its number: `socket.id`, or one of `topics.members`.
+   * The same topics as for `publish` are allowed. If the member has ended, nothing happens.
+   */
+  sendMember(topic: string, member: number, event: string, payload: unknown = {}): void {
+    effects.sendMember(name("a topic", topic), count("a member", member), name("an event", event), pack(payload));
+  }
+
+  /**
+   * Sends an event to the client of each member of a topic whose socket has this id, for example to all tabs of a user. The same topics
+   * as for `publish` are allowed.
+   */
+  pushToSocket(topic: string, socketId: string, event: string, payload: object = {}): void {
+    effects.pushToSocket(name("a topic", topic), name("a socket id", socketId), event, packObject(event, payload));
+  }
+
   /** Closes every socket with this id. The member's own id is always allowed; other ids need a grant, as for `publish`. */
   disconnect(socketId: string): void {
     effects.disconnect(name("a socket id", socketId));

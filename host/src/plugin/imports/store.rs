@@ -20,6 +20,9 @@ impl Guest {
         if wants_to_write && !*may_write {
             return Err(Fault::read_only());
         }
+        if wants_to_write {
+            self.record.check_undiscarded()?;
+        }
         let context = &self.context;
         let begin = || context.store.begin(&context.origin.owner);
         Ok(draft.get_or_insert_with(|| Box::new(if context.repeats_calls { repeat::draft(begin) } else { begin() })))
