@@ -26,7 +26,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bennu_guest::bindings::bennu::channel::socket as imports;
 use bennu_guest::prelude::*;
 
 use super::Naughty;
@@ -69,17 +68,17 @@ impl Naughty {
             }
             "refuse_late" => self.many_effects(socket, payload).and_then(|()| refuse(json!({ "reason": "too late" }))),
             "discard" => self.many_effects(socket, payload).and_then(|()| {
-                imports::discard();
+                socket.discard();
                 ok()
             }),
             "push_after_discard" => {
-                imports::discard();
+                socket.discard();
                 socket.push("late", json!({}));
                 ok()
             }
             "put_after_discard" => {
-                imports::discard();
-                store::put("late", &1);
+                socket.discard();
+                store::put("late", 1);
                 ok()
             }
             "stop" => stop("asked to"),

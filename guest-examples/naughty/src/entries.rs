@@ -16,7 +16,6 @@
 
 use std::ops::Bound;
 
-use bennu_guest::bindings::bennu::channel::socket as imports;
 use bennu_guest::prelude::*;
 
 /// All entries of a topic.
@@ -45,10 +44,6 @@ pub(crate) fn event(event: &str, payload: &Payload) -> Option<Handled> {
         "entries_own" => own(payload),
         "entry_read_then_fail" => get(payload).and_then(|_| fail("asked to fail after a read")),
         "entry_then_refuse" => put(payload).and_then(|_| refuse(json!({ "reason": "too late" }))),
-        "entry_after_discard" => {
-            imports::discard();
-            put(payload)
-        }
         "entry_then_fail" => put(payload).and_then(|_| fail("asked to fail after a put")),
         _ => return message(event, payload).or_else(|| too_much(event)),
     })

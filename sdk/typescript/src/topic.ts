@@ -87,6 +87,14 @@ export class Topic<R = any> {
     effects.pushToSocket(name("a topic", topic), name("a socket id", socketId), event, packObject(event, payload));
   }
 
+  /**
+   * Discards all effects that the callback has asked for so far, and its writes to the store and to entries. After that, an effect or a
+   * write is a fault. The changes of the state and the room, and the answer, still count. `refuse` discards all of them.
+   */
+  discard(): void {
+    effects.discard();
+  }
+
   /** Closes every socket with this id. The member's own id is always allowed; other ids need a grant, as for `publish`. */
   disconnect(socketId: string): void {
     effects.disconnect(name("a socket id", socketId));

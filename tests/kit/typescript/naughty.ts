@@ -69,8 +69,8 @@ const entryEvents: Record<string, Handler> = {
     entries.put(field(payload, "key"), field(payload, "value"));
     refuse("too late");
   },
-  entry_after_discard(payload) {
-    raw.discard();
+  entry_after_discard(payload, topic) {
+    topic.discard();
     entries.put(field(payload, "key"), field(payload, "value"));
   },
   entry_no_key: () => entries.put("", 1),
@@ -168,15 +168,15 @@ const naughty = channel<{ mood: string; timer: number | null; ballast: string }>
     },
     discard(payload, socket) {
       manyEffects(payload, socket);
-      raw.discard();
+      socket.discard();
       return ok;
     },
     push_after_discard: sends((socket) => {
-      raw.discard();
+      socket.discard();
       socket.push("late");
     }),
-    put_after_discard: sends(() => {
-      raw.discard();
+    put_after_discard: sends((socket) => {
+      socket.discard();
       store.put("late", 1);
     }),
     stop: () => stop("asked to"),
