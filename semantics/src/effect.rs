@@ -1,19 +1,17 @@
 //! One action that a callback asks for. Everything that is particular to one effect is in this file: its parameters,
-//! its requirements, and the checks of its values.
+//! its requirements, and which checks its values need (`effect_values.rs`).
 
 use std::time::Duration;
 
 use bytestring::ByteString;
 use serde::{Deserialize, Deserializer};
 
+use crate::effect_values::{check_delay, check_droppable_key, check_period, check_ref, check_schedule, check_state};
 use crate::http::read_request;
-use crate::limits::keys;
+use crate::jobs::Schedule;
 use crate::record::{Record, check_name};
 use crate::rule::Rule;
-use crate::{
-    Capability, Fault, Follows, Grant, HttpRequest, MemberUsage, NAME_BYTES_MAX, Need, Payload, PublishedState, Reply,
-    Topic, limit_key,
-};
+use crate::{Capability, Fault, Follows, Grant, HttpRequest, MemberUsage, Need, Payload, PublishedState, Reply, Topic};
 
 /// A timer's number, unique within its member.
 pub type TimerId = u64;
@@ -131,6 +129,15 @@ pub enum Effect {
         #[serde(default)]
         payload: Payload,
     },
+    /// Schedules a message to a topic's `handle_topic_info`. It is in a box, because it would make every effect larger.
+    Schedule(Box<Schedule>),
+    /// Cancels such a schedule.
+    CancelSchedule {
+        /// The topic.
+        topic: Topic,
+        /// The key.
+        key: Box<str>,
+    },
     /// Subscribes the member to the broadcasts of another topic.
     Subscribe {
         /// The other topic.
@@ -154,6 +161,17 @@ pub enum Effect {
         /// The answer.
         reply: Reply,
     },
+    /// Answers an earlier topic message.
+    #[serde(deserialize_with = "late_reply")]
+    Answer {
+        /// The message's name, which its callback got. It isn't a `ByteString`, because that would make every effect larger.
+        answer_ref: Box<str>,
+        /// The answer.
+        reply: Reply,
+    },
+    /// The call took the name of its topic message: it may be answered later. It isn't a function of the contract.
+    #[serde(skip)]
+    AnswerLater,
     /// Sends an event to the member's own `handle_info`.
     SendSelf {
         /// The event.
@@ -276,10 +294,19 @@ impl Effect {
             Self::PushToSocket { topic, socket_id, event, payload } => {
                 addressed("pushing to members of", topic, socket_id.len() + event.len() + payload.len())
             }
+            Self::Schedule(schedule) => {
+                let Schedule { topic, key, event, payload, .. } = &**schedule;
+                let bytes = topic.as_str().len() + key.len() + event.len() + payload.len();
+                Rule::new(Topic, bytes).grant(Grant::Schedule(topic.as_str()))
+            }
+            Self::CancelSchedule { topic, key } => {
+                Rule::new(Topic, topic.as_str().len() + key.len()).grant(Grant::Schedule(topic.as_str()))
+            }
             Self::Subscribe { topic } => Rule::new(Member, topic.as_str().len()).grant(Grant::Read(topic.as_str())),
             Self::Unsubscribe { topic } => Rule::new(Member, topic.as_str().len()),
             Self::Disconnect { socket_id } => Rule::new(Topic, socket_id.len()).grant(Grant::Disconnect(socket_id)),
             Self::Reply { reply_ref, reply } => Rule::new(Member, reply_ref.len() + reply.payload.len()),
+            Self::Answer { answer_ref, reply } => Rule::new(Topic, answer_ref.len() + reply.payload.len()),
             Self::SendSelf { event, payload } => {
                 let bytes = event.len() + payload.len();
                 Rule::new(Member, bytes).need(Need::Mailbox(bytes))
@@ -294,6 +321,7 @@ impl Effect {
             Self::Track { key, meta } | Self::UpdatePresence { key, meta } => Rule::new(Member, key.len() + meta.len()),
             Self::Untrack { key } => Rule::new(Member, key.len()),
             Self::Follow { prefix } | Self::Unfollow { prefix } => Rule::new(Member, prefix.len()).need(Need::Room),
+            Self::AnswerLater => Rule::new(Topic, 0),
             // Of a member, because a topic has no callback for the answer.
             Self::HttpRequest { key, request } => Rule::new(Member, key.len() + request.bytes()),
             Self::Cancel { .. } | Self::LeaveSeat | Self::PushPresences => Rule::new(Member, 0),
@@ -347,6 +375,12 @@ impl Effect {
                 check_name("a socket's id", socket_id)?;
                 record.check_event(event, payload)?;
             }
+            Self::Schedule(schedule) => {
+                let Schedule { topic, key, event, payload, .. } = &**schedule;
+                check_schedule(topic, key)?;
+                record.check_own(event, payload)?;
+            }
+            Self::CancelSchedule { topic, key } => check_schedule(topic, key)?,
             Self::Subscribe { topic } => {
                 check_name("a topic", topic.as_str())?;
                 record.usage.subscribe(topic, &record.limits)?;
@@ -357,6 +391,10 @@ impl Effect {
                 check_ref(reply_ref)?;
                 record.check_answer(reply)?;
             }
+            Self::Answer { answer_ref, reply } => {
+                check_name("an answer-ref", answer_ref)?;
+                record.check_answer(reply)?;
+            }
             Self::SendSelf { event, payload } => record.check_own(event, payload)?,
             Self::SendAfter { milliseconds, event, payload } => {
                 record.check_own(event, payload)?;
@@ -364,11 +402,7 @@ impl Effect {
                 return record.usage.start_timer(&record.limits).map(Some);
             }
             Self::Cancel { timer } => record.usage.cancel_timer(*timer),
-            Self::PublishState { state } => {
-                // Before the text is parsed, so that a call can't make the host parse more than its limit.
-                record.check_bytes(state.text().len())?;
-                state.parse().map_err(|error| Fault::failed(format!("a published state is a JSON object: {error}")))?;
-            }
+            Self::PublishState { state } => check_state(record, state)?,
             Self::TakeSeat { name, grace_ms } => {
                 check_name("a seat's name", name)?;
                 if *grace_ms > GRACE_MS_MAX {
@@ -395,7 +429,7 @@ impl Effect {
             }
             Self::Unfollow { prefix } => Follows::unfollow(&mut record.usage.follows, prefix),
             Self::HttpRequest { key, .. } => check_name("the key of a request", key)?,
-            Self::LeaveSeat | Self::PushPresences => {}
+            Self::LeaveSeat | Self::PushPresences | Self::AnswerLater => {}
         }
         Ok(None)
     }
@@ -429,38 +463,6 @@ fn addressed<'a>(doing: &'static str, topic: &'a Topic, bytes: usize) -> Rule<'a
     Rule::new(Capability::Topic, topic.as_str().len() + bytes).need(Need::Addressees).grant(grant)
 }
 
-fn check_droppable_key(key: &str) -> Result<(), Fault> {
-    check_name("the key of a droppable message", key)
-}
-
-/// The ref is copied into a frame, so it must be JSON.
-fn check_ref(reply_ref: &ByteString) -> Result<(), Fault> {
-    if reply_ref.len() > NAME_BYTES_MAX || Payload::Json(reply_ref.clone()).check_value().is_err() {
-        return Err(Fault::failed("a reply-ref must be passed back as it came with handle-in; this isn't one"));
-    }
-    Ok(())
-}
-
-fn check_delay(delay: Duration, shortest: Duration) -> Result<(), Fault> {
-    if delay < shortest {
-        let shortest = shortest.as_millis();
-        let key = limit_key(keys::TIMER_SHORTEST_MS, shortest);
-        return Err(Fault::oversize(format!(
-            "a timer takes at least {shortest} ms{key}; use send-self to send at once"
-        )));
-    }
-    Ok(())
-}
-
-fn check_period(period: Duration, shortest: Duration) -> Result<(), Fault> {
-    if !period.is_zero() && period < shortest {
-        let shortest = shortest.as_millis();
-        let key = limit_key(keys::TIMER_SHORTEST_MS, shortest);
-        return Err(Fault::oversize(format!("a topic's tick period is at least {shortest} ms{key}")));
-    }
-    Ok(())
-}
-
 /// Reads an effect without parameters: an empty object.
 fn no_fields<'de, D: Deserializer<'de>>(source: D) -> Result<(), D::Error> {
     #[derive(Deserialize)]
@@ -469,17 +471,17 @@ fn no_fields<'de, D: Deserializer<'de>>(source: D) -> Result<(), D::Error> {
     NoFields::deserialize(source).map(|NoFields {}| ())
 }
 
-/// Reads the parameters of [`Effect::Reply`]. In JSON the reply's fields are beside the ref.
-fn late_reply<'de, D: Deserializer<'de>>(source: D) -> Result<(ByteString, Reply), D::Error> {
+/// Reads the parameters of [`Effect::Reply`] and [`Effect::Answer`]. In JSON the reply's fields are beside the ref.
+fn late_reply<'de, D: Deserializer<'de>, T: From<String>>(source: D) -> Result<(T, Reply), D::Error> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct LateReply {
         #[serde(rename = "ref")]
-        reply_ref: ByteString,
+        to: String,
         status: Option<ByteString>,
         #[serde(default)]
         payload: Payload,
     }
-    let LateReply { reply_ref, status, payload } = LateReply::deserialize(source)?;
-    Ok((reply_ref, Reply { status: status.unwrap_or(ByteString::from_static("ok")), payload }))
+    let LateReply { to, status, payload } = LateReply::deserialize(source)?;
+    Ok((to.into(), Reply { status: status.unwrap_or(ByteString::from_static("ok")), payload }))
 }
