@@ -136,10 +136,6 @@ class Call:
         entries = self.ask("scan", **coded, **fields)
         return [(base64.b64decode(key).decode(), json.loads(base64.b64decode(value))) for key, value in entries]
 
-    def restore(self):
-        """Undoes the changes of the states."""
-        self.assigns, self.room = json.loads(self._before)
-
     def returned(self, answer):
         """The fields of the callback's result: the changed states, and the answer."""
         before_assigns, before_room = json.loads(self._before)
@@ -281,7 +277,7 @@ class Kit:
                 raise Fail(f"{name}: {refused.response}") from refused
             # Nothing else of the callback happens.
             call.ask("discard")
-            call.restore()
+            call.assigns, call.room = json.loads(call._before)
             given = Reply(refused.response, "error")
         if name == "join":
             room = call.returned(None).get("room", Ellipsis)

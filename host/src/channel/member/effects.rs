@@ -131,8 +131,6 @@ fn carry_out_one(effect: Effect, scope: &mut EffectScope<'_>, seat: &mut SeatReq
             }
             None => post_message(scope.topics, TopicMessage { topic, event, payload, sender: () }),
         },
-        // `carry_out` has done it.
-        Effect::SendMember { .. } | Effect::PushToSocket { .. } => {}
         Effect::Disconnect { socket_id } => {
             services.pubsub.disconnect(&socket_id);
         }
@@ -182,8 +180,8 @@ fn carry_out_one(effect: Effect, scope: &mut EffectScope<'_>, seat: &mut SeatReq
             let _ = services.presence.update(&channel.member.topic, channel.member.id, &key, &meta);
         }),
         Effect::Answer { answer_ref, reply } => scope.topics.answers.answer(&answer_ref, reply),
-        // The turn of the message has seen it.
-        Effect::AnswerLater => {}
+        // `carry_out` has done the first two, and the turn of the message has seen the last one.
+        Effect::SendMember { .. } | Effect::PushToSocket { .. } | Effect::AnswerLater => {}
         // They are in the draft of the call.
         Effect::Schedule(_) | Effect::CancelSchedule { .. } => {}
         effect @ (Effect::Follow { .. } | Effect::Unfollow { .. }) => {
