@@ -23,7 +23,7 @@ mod turn;
 pub use crate::contract::limits::NodeLimits;
 pub use crate::entries::RollbackState;
 pub use handover::{Adopted, AdoptedTopic, Unread};
-pub use member::{Channel, Connection, Drain, Full, Inbound, MemberEvent};
+pub use member::{Channel, Connection, Drain, Full, Inbound, MemberEvent, MemberSelector};
 pub use node::Node;
 pub use room::Takeover;
 pub use room::{Delivered, DueJob, InfoOutcome, RoomSize, Undelivered};
