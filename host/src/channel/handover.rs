@@ -70,6 +70,11 @@ impl Node {
         self.gate().end();
     }
 
+    /// Sets whether ticks are left out, so that the turns end.
+    pub fn hold_ticks(&self, holds: bool) {
+        self.gate().hold_ticks(holds);
+    }
+
     /// Waits until the turns that have begun are over, after the gate was closed.
     pub async fn turns_over(&self) {
         self.gate().idle().await;

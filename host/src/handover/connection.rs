@@ -280,7 +280,8 @@ mod tests {
         successor.outgoing.message(&hello).await?;
         assert_eq!(predecessor.incoming.message().await?, Some(hello));
         let (one, two) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
-        let welcome = Answer::Welcome { listeners: vec!["clients".into(), "api".into()], plugins: Vec::new() };
+        let listeners = vec!["clients".into(), "api".into()];
+        let welcome = Answer::Welcome { listeners, are_managed: true, plugins: Vec::new() };
         predecessor.outgoing.message_with(&welcome, &[one.as_fd(), two.as_fd()]).await?;
         predecessor.outgoing.record(&Record::End(0)).await?;
         assert_eq!(successor.incoming.message().await?, Some(welcome));

@@ -45,6 +45,9 @@ pub enum Answer {
     Welcome {
         /// What the sockets are for, in their order: `clients`, `api`.
         listeners: Vec<String>,
+        /// Whether they come from a service manager. If not, the successor uses those that its configuration names.
+        #[serde(default)]
+        are_managed: bool,
         /// The names of the plugins that serve. The successor has to serve them too.
         plugins: Vec<String>,
     },

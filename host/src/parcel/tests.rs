@@ -1,5 +1,6 @@
 //! Every record, whole, damaged, and of another version.
 
+use bennu_test_tiers::{Noise, rounds};
 use bytes::Bytes;
 
 use super::*;
@@ -75,11 +76,6 @@ fn a_damaged_or_truncated_record_and_another_version_are_refused() -> Result<(),
             assert_eq!(Frame::record(head, damaged.into()), Err(FrameError::Damaged), "{record:?} at {at}");
         }
     }
-    let framed = |body: Vec<u8>| {
-        let mut head = [0; 8];
-        head[4..].copy_from_slice(&crc32fast::hash(&body).to_be_bytes());
-        Frame::record(head, body.into())
-    };
     for record in records() {
         let body = encoded(&record, 1);
         for length in 1..body.len() {
@@ -91,6 +87,38 @@ fn a_damaged_or_truncated_record_and_another_version_are_refused() -> Result<(),
     // The number of a list's values isn't believed.
     assert_eq!(framed(vec![1, 3, 255, 255, 255, 255]), Err(FrameError::Malformed));
     Ok(())
+}
+
+/// Whatever the bytes are, they are refused or read, without a panic, and what is read is written as the same bytes.
+#[test]
+fn random_bytes_are_refused_or_read() {
+    let (mut noise, mut read) = (Noise::new(1), 0);
+    let bodies: Vec<Vec<u8>> = records().iter().map(|record| encoded(record, VERSION).to_vec()).collect();
+    for _ in 0..rounds("parcel::noise") {
+        let mut body = bodies[noise.below(bodies.len())].clone();
+        for _ in 0..=noise.below(3) {
+            let at = noise.below(body.len());
+            match noise.below(3) {
+                0 => body[at] = u8::try_from(noise.below(256)).unwrap_or_default(),
+                1 => body.truncate(at),
+                _ => body.insert(at, u8::try_from(noise.below(4)).unwrap_or_default()),
+            }
+            if body.is_empty() {
+                body.push(VERSION);
+            }
+        }
+        if let Ok(record) = framed(body.clone()) {
+            assert_eq!(encoded(&record, VERSION), body);
+            read += 1;
+        }
+    }
+    assert!(read > 0, "some of them should be records");
+}
+
+fn framed(body: Vec<u8>) -> Result<Record, FrameError> {
+    let mut head = [0; FRAME_BYTES];
+    head[4..].copy_from_slice(&crc32fast::hash(&body).to_be_bytes());
+    Frame::record(head, body.into())
 }
 
 fn encoded(record: &Record, version: u8) -> Bytes {

@@ -86,6 +86,7 @@ pub(super) struct Parts {
     pub(super) relaunch: Option<Relaunch>,
     pub(super) clients: Arc<TcpListener>,
     pub(super) api: Option<Arc<TcpListener>>,
+    pub(super) are_managed: bool,
     pub(super) intake: Intake,
     pub(super) reactors: Arc<Reactors>,
     pub(super) node: Arc<Node>,
@@ -295,13 +296,15 @@ impl HandingOver {
         let serving =
             self.parts.statuses.all().into_iter().filter(|(_, status)| status.generation > 0 && !status.is_unloaded);
         let plugins = serving.map(|(name, _)| name).collect();
-        outgoing.message_with(&Answer::Welcome { listeners: names, plugins }, &sockets).await
+        let welcome = Answer::Welcome { listeners: names, are_managed: self.parts.are_managed, plugins };
+        outgoing.message_with(&welcome, &sockets).await
     }
 
     /// Accepts nothing more, and lets the turns end.
     async fn end_turns(&self) -> PredecessorEvent {
         self.parts.intake.set(false);
         self.parts.reactors.pause(true);
+        self.parts.node.hold_ticks(true);
         if within(QUEUED_MAX, self.parts.node.idle()).await.is_none() {
             tracing::warn!("turns are still queued; those that haven't begun are lost if the new process takes over");
         }
@@ -356,6 +359,7 @@ impl HandingOver {
             }
             sleep(RECLAIM_PAUSE).await;
         }
+        self.parts.node.hold_ticks(false);
         self.parts.node.open_turns();
         self.parts.reactors.pause(false);
         self.parts.intake.set(true);

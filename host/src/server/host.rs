@@ -51,6 +51,8 @@ pub struct Host {
     api: Router,
     /// The listener of the API, if it has its own address.
     api_listener: Option<Arc<TcpListener>>,
+    /// Whether the listeners come from a service manager.
+    are_managed: bool,
     /// Whether connections and requests are accepted.
     intake: Intake,
     /// The socket for a successor. None if it can't be made.
@@ -119,7 +121,7 @@ impl Host {
     pub async fn start_with(config: &Config, start: Start) -> Result<Self> {
         let Start { listeners, mut inherited, relaunch } = start;
         let files = files(config)?;
-        let Bound { clients: listener, api: api_listener } = listeners.bind(config).await?;
+        let Bound { clients: listener, api: api_listener, are_managed } = listeners.bind(config).await?;
         let (routes, statuses) = (Arc::new(RouteTable::default()), Arc::new(PluginStatuses::default()));
         let (sources, settings) = (config.sources()?, config.settings()?);
         let mut vital = Vital::default();
@@ -185,6 +187,7 @@ impl Host {
             reactors,
             api,
             api_listener,
+            are_managed,
             intake: Intake::default(),
             upgrades: None,
             relaunch,
@@ -235,6 +238,7 @@ impl Host {
             relaunch: self.relaunch.take(),
             clients: Arc::clone(&self.listener),
             api: self.api_listener.clone(),
+            are_managed: self.are_managed,
             intake: self.intake.clone(),
             reactors: Arc::clone(&self.reactors),
             node: Arc::clone(&self.node),
@@ -301,6 +305,7 @@ impl Host {
             mut api,
             api_listener,
             intake,
+            are_managed: _,
             upgrades: _,
             relaunch: _,
             inherited: _,

@@ -27,12 +27,15 @@ pub struct Listeners {
     pub clients: Option<net::TcpListener>,
     /// For the API, if it has its own address.
     pub api: Option<net::TcpListener>,
+    /// Whether they come from a service manager. Then their addresses have nothing to do with the configuration.
+    pub are_managed: bool,
 }
 
 /// The sockets of a host.
 pub(super) struct Bound {
     pub(super) clients: Arc<TcpListener>,
     pub(super) api: Option<Arc<TcpListener>>,
+    pub(super) are_managed: bool,
 }
 
 impl Listeners {
@@ -59,6 +62,7 @@ impl Listeners {
                  `api.listen` is configured"
             );
             *place = Some(socket);
+            listeners.are_managed = true;
         }
         Ok(listeners)
     }
@@ -74,7 +78,7 @@ impl Listeners {
                  or don't pass the socket"
             ),
         };
-        Ok(Bound { clients, api })
+        Ok(Bound { clients, api, are_managed: self.are_managed })
     }
 }
 

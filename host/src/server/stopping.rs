@@ -64,6 +64,7 @@ pub(super) async fn end_sockets_and_rooms(node: &Node, sockets: &Sockets, reacto
     // A client whose message is being handled gets the reply before its socket is closed. Further messages stay in their
     // streams.
     reactors.pause(true);
+    node.hold_ticks(true);
     if within(stop.mul_f64(STOP_FOR_TURNS), node.idle()).await.is_none() {
         tracing::warn!("sockets are closed while turns still run, so their clients may not get the replies");
     }

@@ -84,9 +84,9 @@ pub async fn take_over(config: &Config) -> Result<TakeOver> {
         let deadline = machine.deadline();
         let told = tokio::select! {
             answer = incoming.message::<Answer>() => match answer {
-                Ok(Some(Answer::Welcome { listeners: names, plugins: serving })) => {
+                Ok(Some(Answer::Welcome { listeners: names, are_managed, plugins: serving })) => {
                     plugins = serving;
-                    match taken(config, &names, incoming.take_sockets()).await {
+                    match taken(config, (&names, are_managed), incoming.take_sockets()).await {
                         Ok(taken) => {
                             listeners = taken;
                             SuccessorEvent::Welcome
@@ -264,10 +264,11 @@ fn is_end(error: &anyhow::Error) -> bool {
     })
 }
 
-/// The sockets of the other host, by their names. Those that aren't for the addresses of this configuration are closed.
-async fn taken(config: &Config, names: &[String], sockets: Vec<OwnedFd>) -> Result<Listeners> {
+/// The sockets of the other host, by their names. Those that it has bound, and that aren't for the addresses of this
+/// configuration, are closed.
+async fn taken(config: &Config, (names, are_managed): (&[String], bool), sockets: Vec<OwnedFd>) -> Result<Listeners> {
     ensure!(names.len() == sockets.len(), "{} sockets came, and {} were announced", sockets.len(), names.len());
-    let mut listeners = Listeners::default();
+    let mut listeners = Listeners { are_managed, ..Listeners::default() };
     for (name, socket) in names.iter().zip(sockets) {
         let socket = TcpListener::from(socket);
         let (address, place) = match name.as_str() {
@@ -276,7 +277,7 @@ async fn taken(config: &Config, names: &[String], sockets: Vec<OwnedFd>) -> Resu
             _ => continue,
         };
         if let Some(address) = address
-            && is_for(&socket, address).await?
+            && (are_managed || is_for(&socket, address).await?)
         {
             *place = Some(socket);
         }

@@ -163,6 +163,34 @@ async fn the_service_manager_is_told_that_the_host_is_ready_works_reloads_and_st
 }
 
 #[tokio::test]
+async fn the_service_manager_is_told_of_the_process_that_has_taken_over() -> Result<()> {
+    let place = tempfile::tempdir()?;
+    let path = place.path().join("notify");
+    let manager = UnixDatagram::bind(&path)?;
+    manager.set_read_timeout(Some(DEADLINE))?;
+    let setup = Setup::new().guests(&["echo"])?.variable("NOTIFY_SOCKET", path.to_str().context("UTF-8")?);
+    let mut host = setup.variable("WATCHDOG_USEC", "20000").start().await?;
+    told(&manager, "READY=1")?;
+    let ended = host.upgrade(&[]).await?;
+    ensure!(ended.code == Some(0), "{ended:?}");
+    let said = told(&manager, "MAINPID=")?;
+    ensure!(said.starts_with(&format!("MAINPID={}\nREADY=1\n", host.pid().as_raw_nonzero())), "{said}");
+    // The old process has ended, and must not have said that the service stops.
+    manager.set_nonblocking(true)?;
+    let mut bytes = [0; 1024];
+    while let Ok(length) = manager.recv(&mut bytes) {
+        let text = String::from_utf8_lossy(&bytes[..length]);
+        ensure!(!text.contains("STOPPING"), "{text}");
+    }
+    manager.set_nonblocking(false)?;
+    // The new one goes on with the watchdog, and says when it stops.
+    told(&manager, "WATCHDOG=1")?;
+    host.stop().await?;
+    told(&manager, "STOPPING=1")?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_service_manager_that_cant_be_reached_is_an_error() -> Result<()> {
     let (mut command, _home) = Setup::new().variable("NOTIFY_SOCKET", "/nowhere/notify").command()?;
     let ended = command.output()?;

@@ -79,8 +79,10 @@ impl TickTask {
             missed = missed.saturating_add(u32::try_from(late).unwrap_or(u32::MAX));
             let Some(topic) = self.topic.upgrade() else { return };
             let services = topic.services();
-            // A tick may be left out, and a busy host already has too many frames to send.
-            if is_under_pressure(&services.pubsub.pressure, &mut high_since) || self.progress.is_waiting.swap_in() {
+            // A tick may be left out, and a busy host already has too many frames to send. A host that stops waits until no turn
+            // is queued.
+            let is_held = services.gate.holds_ticks() || is_under_pressure(&services.pubsub.pressure, &mut high_since);
+            if is_held || self.progress.is_waiting.swap_in() {
                 missed = missed.saturating_add(1);
                 services.count_ticks(0, 1);
                 continue;
