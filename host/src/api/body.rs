@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::ApiError;
 use crate::contract::plain;
+use crate::counts::Limit;
 use crate::timing::within;
 
 /// The maximum number of bytes of a request's body.
@@ -47,10 +48,12 @@ impl<S: Send + Sync> FromRequest<S> for Body {
         match within(BODY_TIME, Bytes::from_request(request, state)).await {
             Some(Ok(bytes)) => Ok(Self(bytes)),
             None => {
+                Limit::ApiBody.hit();
                 let message = format!("the body didn't arrive within {} s", BODY_TIME.as_secs());
                 Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "too_slow", message))
             }
             Some(Err(_)) => {
+                Limit::ApiBody.hit();
                 let message = format!("a body may have at most {BODY_BYTES_MAX} bytes");
                 Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message))
             }

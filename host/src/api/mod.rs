@@ -8,6 +8,7 @@ mod error;
 mod events;
 mod inspect;
 mod messages;
+mod metrics;
 mod plugins;
 mod topics;
 
@@ -65,6 +66,7 @@ pub fn router(api: Api) -> Router {
         .route("/api/plugins/{name}/{command}", post(plugins::change))
         .route("/api/inspect", get(inspect::inspect))
         .route("/api/openapi.json", get(describe))
+        .route("/metrics", get(metrics::metrics))
         .route("/api", any(unknown))
         .route("/api/", any(unknown))
         .route("/api/{*rest}", any(unknown))

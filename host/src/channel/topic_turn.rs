@@ -15,6 +15,7 @@ use super::room::{
 };
 use super::turn::{Evaluated, Failed, FaultLine, Job, Persisted, PluginCall, RetryDeadline, StateSnapshot, invoke};
 use crate::contract::{Answer, Fault, Reply, SeatChange, Tick, TopicCall, TopicCallback};
+use crate::counts::Limit;
 use crate::protocol::{Payload, Topic};
 use crate::pubsub::Pressure;
 use crate::routes::Route;
@@ -132,6 +133,7 @@ async fn run_tick(topic: &Arc<TopicTurns>, tick: Tick) {
             log_fault(topic, &route, Failed::in_callback("handle_tick"), &fault);
             let (failed, most) = (topic.count_tick(true), route.spec.tick_faults);
             if most > 0 && failed >= most {
+                Limit::TickFaults.hit();
                 tracing::error!(
                     topic = topic.name.as_str(),
                     "topic_closed: its handle_tick failed {failed} times in a row"

@@ -23,6 +23,7 @@ use super::{Config, Limits, MountTable, log_lines_lost};
 use crate::api::{self, Access, Api};
 use crate::channel::Node;
 use crate::contract::{CallLimits, Http, Surroundings};
+use crate::counts::Limit;
 use crate::entries::EntriesNode;
 use crate::plugin::{Builds, Cache, Control, Engine, Kinds, Library, LibraryOptions, Loader, PluginStatuses};
 use crate::protocol::CloseCode;
@@ -277,6 +278,7 @@ impl Host {
             node.emptied().await;
         });
         if ended.await.is_none() {
+            Limit::StopMs.hit();
             let (sockets, channels) = (sockets.count(), node.channel_count());
             tracing::warn!(
                 sockets,

@@ -27,6 +27,7 @@ use tower_service::Service;
 use super::connect::origin_of;
 use super::request::prepare;
 use super::stream::{Receipts, TrackedStream};
+use crate::counts::Limit;
 use crate::socket::{Client, Reason, Tally};
 use crate::timing;
 
@@ -138,6 +139,10 @@ impl Connection {
             .serve_connection(TokioIo::new(stream), service_fn(answer))
             .with_upgrades();
         if let Err(error) = connection.await {
+            // The two limits of a head: its bytes, and the time until it has arrived.
+            if error.is_parse_too_large() || error.is_timeout() {
+                Limit::RequestHead.hit();
+            }
             tracing::debug!("a connection failed: {error}");
         }
     }

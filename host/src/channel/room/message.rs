@@ -8,6 +8,7 @@ use super::in_flight::InFlight;
 use super::topics::{TopicTurns, Topics, WaitingMessages};
 use crate::channel::turn::Job;
 use crate::contract::{Fault, Reply};
+use crate::counts::Limit;
 use crate::protocol::{Payload, Topic};
 
 /// Why a message wasn't handled.
@@ -66,6 +67,7 @@ where
         return message.refuse(Undelivered::Unrouted);
     };
     let Some(in_flight) = topics.in_flight.of(&route.plugin).add(bytes) else {
+        Limit::TopicMessagesPerPlugin.hit();
         return message.refuse(Undelivered::Busy);
     };
     let topic = topics.of(&message.topic);
