@@ -30,7 +30,7 @@ const MODULES: [(&str, &[&str]); 21] = [
         "api",
         &[
             "counts", "files", "protocol", "timing", "auth", "contract", "presence", "pubsub", "plugin", "channel",
-            "socket",
+            "socket", "store",
         ],
     ),
     (

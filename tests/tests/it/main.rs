@@ -39,6 +39,7 @@ mod logs;
 mod longpoll;
 mod longpoll_lost;
 mod loops;
+mod metrics;
 mod mounts;
 mod output;
 mod pages;
