@@ -34,6 +34,7 @@ kinds! {
     HandleOut = "handle_out",
     Terminate = "terminate",
     HandleMessage = "handle_message",
+    HandleTopicInfo = "handle_topic_info",
     HandleTick = "handle_tick",
     HandleSeat = "handle_seat",
     Upgrade = "upgrade",
@@ -57,6 +58,7 @@ impl CallKind {
     pub(super) fn of_topic(callback: &TopicCallback) -> Self {
         match callback {
             TopicCallback::Message { .. } => Self::HandleMessage,
+            TopicCallback::Info(_) => Self::HandleTopicInfo,
             TopicCallback::Tick(_) => Self::HandleTick,
             TopicCallback::Seat { .. } => Self::HandleSeat,
         }

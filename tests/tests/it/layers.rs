@@ -10,7 +10,7 @@ use crate::imports;
 use crate::tidy::sources;
 
 /// Each top-level module with the modules that it may import. All modules are listed.
-const MODULES: [(&str, &[&str]); 21] = [
+const MODULES: [(&str, &[&str]); 22] = [
     ("counts", &[]),
     ("files", &[]),
     ("protocol", &[]),
@@ -24,13 +24,14 @@ const MODULES: [(&str, &[&str]); 21] = [
     ("routes", &["protocol", "contract", "store"]),
     ("plugin", &["counts", "files", "protocol", "contract", "routes", "store", "entries"]),
     ("channel", &["counts", "protocol", "contract", "presence", "pubsub", "routes", "store", "entries"]),
+    ("jobs", &["protocol", "contract", "store", "channel"]),
     ("socket", &["counts", "protocol", "contract", "routes", "channel", "pubsub"]),
     ("transport", &["counts", "protocol", "timing", "auth", "contract", "routes", "socket", "pubsub"]),
     (
         "api",
         &[
             "counts", "files", "protocol", "timing", "auth", "contract", "presence", "pubsub", "plugin", "channel",
-            "socket", "store",
+            "jobs", "socket", "store",
         ],
     ),
     (
@@ -48,6 +49,7 @@ const MODULES: [(&str, &[&str]); 21] = [
             "routes",
             "plugin",
             "channel",
+            "jobs",
             "socket",
             "store",
             "entries",
@@ -55,7 +57,13 @@ const MODULES: [(&str, &[&str]); 21] = [
         ],
     ),
     ("terminal", &["contract", "server"]),
-    ("kit", &["protocol", "contract", "pubsub", "routes", "plugin", "channel", "socket", "server", "store", "entries"]),
+    (
+        "kit",
+        &[
+            "protocol", "contract", "pubsub", "routes", "plugin", "channel", "jobs", "socket", "server", "store",
+            "entries",
+        ],
+    ),
     ("project", &["plugin", "server"]),
     // The binary. It uses the library as the crate `bennu`.
     ("commands", &[]),

@@ -51,6 +51,7 @@ mod repeated;
 mod requests;
 mod restarts;
 mod rooms;
+mod schedules;
 mod script_instances;
 mod scripts;
 mod source_lines;
