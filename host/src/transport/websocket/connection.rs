@@ -21,7 +21,6 @@ use super::scratch::{LONG, OUTPUT_BYTES, Scratch};
 use super::sending::{send, send_long};
 use super::unsent::Unsent;
 use crate::contract::Ending;
-use crate::counts::Traffic;
 use crate::protocol::{CloseCode, Frame};
 use crate::pubsub::{Outbox, Taken};
 use crate::socket::{Client, Reason, Registered, Socket};
@@ -199,7 +198,7 @@ impl Connection {
             Err(_) => return Next::Drop,
         };
         self.heard = *now;
-        Traffic::BytesReceived.add(read as u64);
+        crate::counts::Traffic::BytesReceived.add(read as u64);
         // If the read didn't fill the buffer, there are no more bytes, and the next bytes cause a new event. The end of the
         // stream is the exception: its event may have come already, so it must be read without another event.
         self.is_readable = read == input.len() || self.is_read_closed;
