@@ -7,11 +7,13 @@
 mod high_water;
 mod histogram;
 mod limit;
+mod moment;
 mod rare;
 mod traffic;
 
 pub use high_water::HighWater;
 pub use histogram::{Histogram, HistogramCounts};
 pub use limit::Limit;
+pub use moment::Moment;
 pub use rare::Rare;
 pub use traffic::Traffic;

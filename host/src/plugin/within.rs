@@ -2,7 +2,6 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
@@ -11,6 +10,7 @@ use super::call_kind::CallKind;
 use super::epoch::EpochSignal;
 use super::pool::Pool;
 use crate::contract::{Fault, FaultKind, limit_key, limits};
+use crate::counts::Moment;
 
 pin_project! {
     /// A call that must end within the wall time of its plugin. Most calls end at their first poll, so the timer is
@@ -25,7 +25,7 @@ pin_project! {
         pool: &'a Pool,
         kind: CallKind,
         // When it began, if it is timed.
-        began: Option<Instant>,
+        began: Option<Moment>,
         timer: Option<Pin<Box<Sleep>>>,
     }
 }
@@ -33,7 +33,7 @@ pin_project! {
 impl<'a, F> Within<'a, F> {
     pub(super) fn new(signal: &'a EpochSignal, pool: &'a Pool, kind: CallKind, work: F) -> Self {
         // Most calls are not timed: reading the clock twice would cost one percent of a short call.
-        let began = pool.usage.is_timed(kind).then(Instant::now);
+        let began = pool.usage.is_timed(kind).then(Moment::now);
         Self { work, signal, pool, kind, began, timer: None }
     }
 }
@@ -56,7 +56,7 @@ impl<T, F: Future<Output = Result<T, Fault>>> Future for Within<'_, F> {
         let limit = this.pool.wall();
         if this.timer.is_none() {
             // The timer reads the clock too.
-            this.began.get_or_insert_with(Instant::now);
+            this.began.get_or_insert_with(Moment::now);
         }
         let timer = this.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
         if timer.as_mut().poll(context).is_pending() {
@@ -72,7 +72,7 @@ impl<T, F: Future<Output = Result<T, Fault>>> Future for Within<'_, F> {
 
 /// Counts the duration of a call that was timed.
 #[cold]
-fn count_duration(pool: &Pool, kind: CallKind, began: Option<Instant>, has_waited: bool) {
+fn count_duration(pool: &Pool, kind: CallKind, began: Option<Moment>, has_waited: bool) {
     let Some(began) = began else { return };
     let took = began.elapsed();
     if has_waited { pool.usage.add_waited(took) } else { pool.usage.add_short(kind, took) }

@@ -3,14 +3,13 @@
 //! A producer of frames checks this between two turns, and waits until the reactors have caught up. Only a client that
 //! reads too slowly may lose its connection, never one whose server is busy.
 
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::counts::{Limit, Rare};
+use crate::counts::{Limit, Moment, Rare};
 
 /// The longest time that a producer of frames waits because of pressure. Then it continues a little: with many
 /// reactors, one may be behind at any time, and no client may starve because of that.
@@ -32,7 +31,7 @@ impl Pressure {
     pub fn raise(&self) {
         if self.behind.fetch_add(1, Ordering::AcqRel) == 0 {
             Limit::Backpressure.hit();
-            self.since.store(nanoseconds(), Ordering::Relaxed);
+            self.since.store(Moment::now().nanoseconds(), Ordering::Relaxed);
         }
     }
 
@@ -41,7 +40,7 @@ impl Pressure {
         // Read before the count: after it, another thread may raise the pressure again.
         let since = self.since.load(Ordering::Relaxed);
         if self.behind.fetch_sub(1, Ordering::AcqRel) == 1 {
-            Rare::PressureNanoseconds.add(nanoseconds().saturating_sub(since));
+            Rare::PressureNanoseconds.add(Moment::now().nanoseconds().saturating_sub(since));
             self.eased.notify_waiters();
         }
     }
@@ -70,12 +69,6 @@ impl Pressure {
             }
         }
     }
-}
-
-/// The time since an arbitrary moment.
-fn nanoseconds() -> u64 {
-    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
