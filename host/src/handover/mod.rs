@@ -20,5 +20,5 @@ mod tests;
 pub(crate) use connection::kill;
 pub use connection::{Connection, Incoming, Outgoing, SOCKET, Socket};
 pub use messages::{Answer, MESSAGE_BYTES_MAX, PROTOCOL, Request};
-pub use predecessor::{Predecessor, Step as PredecessorStep, Times, Told as PredecessorEvent};
-pub use successor::{Step as SuccessorStep, Successor, Told as SuccessorEvent};
+pub use predecessor::{Action as PredecessorAction, Event as PredecessorEvent, Predecessor, Times};
+pub use successor::{Action as SuccessorAction, Event as SuccessorEvent, Successor};

@@ -31,7 +31,7 @@ impl Default for Times {
 
 /// What the running host learns.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum Event {
     /// The successor is prepared.
     Prepared,
     /// All turns are over, and none begins.
@@ -54,7 +54,7 @@ pub enum Told {
 
 /// What the running host has to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum Action {
     /// Accept no connections and messages, and end the turns.
     EndTurns,
     /// Store the rooms, give up the store, and send the state.
@@ -102,7 +102,7 @@ impl Predecessor {
         Self { phase: Phase::Preparing, until: now + times.prepare, times }
     }
 
-    /// When [`Told::Tick`] is due; none if the hand-over is over.
+    /// When [`Event::Tick`] is due; none if the hand-over is over.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         (self.phase != Phase::Over).then_some(self.until)
@@ -110,59 +110,63 @@ impl Predecessor {
 
     /// Handles an event. Returns what to do, in this order.
     #[must_use]
-    pub fn on(&mut self, told: Told, now: Instant) -> Vec<Step> {
+    pub fn on(&mut self, told: Event, now: Instant) -> Vec<Action> {
         match (self.phase.clone(), told) {
             (Phase::Over, _) => Vec::new(),
             // Whoever serves has the store. Nothing that the host has begun to do against it counts any more, unless the
             // successor was killed.
-            (Phase::Sending | Phase::Adopting | Phase::Aborting(_, false), Told::Serving) => {
+            (Phase::Sending | Phase::Adopting | Phase::Aborting(_, false), Event::Serving) => {
                 self.phase = Phase::Over;
-                vec![Step::GiveWay]
+                vec![Action::GiveWay]
             }
-            (Phase::Preparing, Told::Prepared) => self.enter(Phase::EndingTurns, self.times.turns, now, Step::EndTurns),
-            (Phase::EndingTurns, Told::TurnsOver) => self.enter(Phase::Sending, self.times.send, now, Step::Send),
-            (Phase::Sending, Told::Sent) => {
+            (Phase::Preparing, Event::Prepared) => {
+                self.enter(Phase::EndingTurns, self.times.turns, now, Action::EndTurns)
+            }
+            (Phase::EndingTurns, Event::TurnsOver) => self.enter(Phase::Sending, self.times.send, now, Action::Send),
+            (Phase::Sending, Event::Sent) => {
                 (self.phase, self.until) = (Phase::Adopting, now + self.times.adopt);
                 Vec::new()
             }
-            (Phase::Aborting(why, _), Told::Gone) => self.end(Step::Resume(why)),
-            (Phase::Aborting(why, false), Told::Tick) if now >= self.until => {
-                self.enter(Phase::Aborting(why, true), self.times.abort, now, Step::Kill)
+            (Phase::Aborting(why, _), Event::Gone) => self.end(Action::Resume(why)),
+            (Phase::Aborting(why, false), Event::Tick) if now >= self.until => {
+                self.enter(Phase::Aborting(why, true), self.times.abort, now, Action::Kill)
             }
             // It was killed. What remains is the end of its connection.
-            (Phase::Aborting(why, true), Told::Tick) if now >= self.until => self.end(Step::Resume(why)),
+            (Phase::Aborting(why, true), Event::Tick) if now >= self.until => self.end(Action::Resume(why)),
             (Phase::Aborting(..), _) => Vec::new(),
-            (_, Told::Tick) if now < self.until => Vec::new(),
-            (_, Told::Tick) => self.abort(&format!("{} took longer than {:?}", self.what(), self.allowed()), now, true),
-            (_, Told::Gone) => self.back("the successor has ended"),
-            (_, Told::GivesUp(why)) => self.abort(&why, now, false),
-            (_, Told::Failed(why)) => self.abort(&why, now, true),
-            (_, Told::Stop) => self.abort("the host is told to stop", now, true),
-            (_, Told::Prepared | Told::TurnsOver | Told::Sent | Told::Serving) => {
+            (_, Event::Tick) if now < self.until => Vec::new(),
+            (_, Event::Tick) => {
+                self.abort(&format!("{} took longer than {:?}", self.what(), self.allowed()), now, true)
+            }
+            (_, Event::Gone) => self.back("the successor has ended"),
+            (_, Event::GivesUp(why)) => self.abort(&why, now, false),
+            (_, Event::Failed(why)) => self.abort(&why, now, true),
+            (_, Event::Stop) => self.abort("the host is told to stop", now, true),
+            (_, Event::Prepared | Event::TurnsOver | Event::Sent | Event::Serving) => {
                 self.abort("the successor broke the protocol", now, true)
             }
         }
     }
 
-    fn enter(&mut self, phase: Phase, time: Duration, now: Instant, step: Step) -> Vec<Step> {
+    fn enter(&mut self, phase: Phase, time: Duration, now: Instant, step: Action) -> Vec<Action> {
         (self.phase, self.until) = (phase, now + time);
         vec![step]
     }
 
-    fn end(&mut self, step: Step) -> Vec<Step> {
+    fn end(&mut self, step: Action) -> Vec<Action> {
         self.phase = Phase::Over;
         vec![step]
     }
 
     /// Nobody else can have the store.
-    fn back(&mut self, why: &str) -> Vec<Step> {
+    fn back(&mut self, why: &str) -> Vec<Action> {
         let had_turns = self.phase == Phase::Preparing;
-        self.end(if had_turns { Step::GoOn(why.to_owned()) } else { Step::Resume(why.to_owned()) })
+        self.end(if had_turns { Action::GoOn(why.to_owned()) } else { Action::Resume(why.to_owned()) })
     }
 
     /// The successor has to end. If it may have the store, the host waits for that.
-    fn abort(&mut self, why: &str, now: Instant, is_told: bool) -> Vec<Step> {
-        let told = is_told.then(|| Step::Abort(why.to_owned()));
+    fn abort(&mut self, why: &str, now: Instant, is_told: bool) -> Vec<Action> {
+        let told = is_told.then(|| Action::Abort(why.to_owned()));
         if matches!(self.phase, Phase::Preparing | Phase::EndingTurns) {
             return told.into_iter().chain(self.back(why)).collect();
         }

@@ -7,7 +7,7 @@ const ANSWER: Duration = Duration::from_secs(180);
 
 /// What the successor learns.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum Event {
     /// It may prepare.
     Welcome,
     /// There is no hand-over, for this reason.
@@ -30,7 +30,7 @@ pub enum Told {
 
 /// What the successor has to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum Action {
     /// Compile the plugins.
     Prepare,
     /// Say that it is prepared.
@@ -68,7 +68,7 @@ impl Successor {
         Self { phase: Phase::Greeting, until: Some(now + ANSWER) }
     }
 
-    /// When [`Told::Tick`] is due, if it is.
+    /// When [`Event::Tick`] is due, if it is.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.until
@@ -76,31 +76,31 @@ impl Successor {
 
     /// Handles an event. Returns what to do.
     #[must_use]
-    pub fn on(&mut self, told: Told, now: Instant) -> Option<Step> {
+    pub fn on(&mut self, told: Event, now: Instant) -> Option<Action> {
         match (self.phase, told) {
             (Phase::Over, _) => None,
-            (_, Told::Refused(why) | Told::Aborted(why) | Told::Failed(why)) => self.end(Step::GiveUp(why)),
-            (Phase::Greeting, Told::Welcome) => self.enter(Phase::Preparing, None, Step::Prepare),
-            (Phase::Preparing, Told::Prepared) => self.enter(Phase::Waiting, Some(now + ANSWER), Step::SayPrepared),
+            (_, Event::Refused(why) | Event::Aborted(why) | Event::Failed(why)) => self.end(Action::GiveUp(why)),
+            (Phase::Greeting, Event::Welcome) => self.enter(Phase::Preparing, None, Action::Prepare),
+            (Phase::Preparing, Event::Prepared) => self.enter(Phase::Waiting, Some(now + ANSWER), Action::SayPrepared),
             // From here on, the state is here, and nobody else has it if the running host dies.
-            (Phase::Waiting, Told::Received) => self.enter(Phase::Adopting, None, Step::Adopt),
-            (Phase::Adopting, Told::Adopted) => self.end(Step::Serve),
-            (Phase::Adopting, Told::Gone) => None,
-            (_, Told::Gone) => self.end(Step::StartAlone),
-            (_, Told::Tick) if self.until.is_none_or(|until| now < until) => None,
-            (_, Told::Tick) => self.end(Step::GiveUp(format!("the running host didn't answer in {ANSWER:?}"))),
-            (_, Told::Welcome | Told::Prepared | Told::Received | Told::Adopted) => {
-                self.end(Step::GiveUp("the running host broke the protocol".to_owned()))
+            (Phase::Waiting, Event::Received) => self.enter(Phase::Adopting, None, Action::Adopt),
+            (Phase::Adopting, Event::Adopted) => self.end(Action::Serve),
+            (Phase::Adopting, Event::Gone) => None,
+            (_, Event::Gone) => self.end(Action::StartAlone),
+            (_, Event::Tick) if self.until.is_none_or(|until| now < until) => None,
+            (_, Event::Tick) => self.end(Action::GiveUp(format!("the running host didn't answer in {ANSWER:?}"))),
+            (_, Event::Welcome | Event::Prepared | Event::Received | Event::Adopted) => {
+                self.end(Action::GiveUp("the running host broke the protocol".to_owned()))
             }
         }
     }
 
-    fn enter(&mut self, phase: Phase, until: Option<Instant>, step: Step) -> Option<Step> {
+    fn enter(&mut self, phase: Phase, until: Option<Instant>, step: Action) -> Option<Action> {
         (self.phase, self.until) = (phase, until);
         Some(step)
     }
 
-    fn end(&mut self, step: Step) -> Option<Step> {
+    fn end(&mut self, step: Action) -> Option<Action> {
         (self.phase, self.until) = (Phase::Over, None);
         Some(step)
     }

@@ -4,7 +4,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::Instant;
 
-use super::{Predecessor, PredecessorEvent, PredecessorStep, Successor, SuccessorEvent, SuccessorStep, Times};
+use super::{Predecessor, PredecessorAction, PredecessorEvent, Successor, SuccessorAction, SuccessorEvent, Times};
 
 /// Who has the lock of the data directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,8 +21,8 @@ struct World {
     new: Option<Successor>,
     to_old: VecDeque<PredecessorEvent>,
     to_new: VecDeque<SuccessorEvent>,
-    old_works: Option<PredecessorStep>,
-    new_works: Option<SuccessorStep>,
+    old_works: Option<PredecessorAction>,
+    new_works: Option<SuccessorAction>,
     owner: Owner,
     old_serves: bool,
     new_serves: bool,
@@ -58,12 +58,32 @@ impl World {
     /// All worlds that may follow.
     fn next(&self, now: Instant) -> Vec<Self> {
         let mut next = Vec::new();
-        let mut add = |change: &dyn Fn(&mut Self)| {
-            let mut world = self.clone();
-            change(&mut world);
-            world.settle();
-            next.push(world);
-        };
+        self.next_of_old(now, &mut next);
+        self.next_of_new(now, &mut next);
+        if self.crashes == 0 && self.old_lives {
+            self.add(&mut next, &|world| {
+                world.crashes += 1;
+                world.end_old();
+            });
+        }
+        if self.crashes == 0 && self.new_lives {
+            self.add(&mut next, &|world| {
+                world.crashes += 1;
+                world.end_new();
+            });
+        }
+        next
+    }
+
+    fn add(&self, next: &mut Vec<Self>, change: &dyn Fn(&mut Self)) {
+        let mut world = self.clone();
+        change(&mut world);
+        world.settle();
+        next.push(world);
+    }
+
+    fn next_of_old(&self, now: Instant, next: &mut Vec<Self>) {
+        let mut add = |change: &dyn Fn(&mut Self)| self.add(next, change);
         if self.old_lives && self.old.as_ref().is_some_and(|old| old.deadline().is_some()) {
             if let Some(told) = self.to_old.front() {
                 add(&|world| {
@@ -74,11 +94,11 @@ impl World {
                 add(&|world| world.tell_old(PredecessorEvent::Gone, now));
             }
             match &self.old_works {
-                Some(PredecessorStep::EndTurns) => {
+                Some(PredecessorAction::EndTurns) => {
                     add(&|world| world.old_done(PredecessorEvent::TurnsOver, now));
                     add(&|world| world.old_done(PredecessorEvent::Failed("turns".into()), now));
                 }
-                Some(PredecessorStep::Send) => {
+                Some(PredecessorAction::Send) => {
                     add(&|world| {
                         world.owner = Owner::Nobody;
                         world.to_new.push_back(SuccessorEvent::Received);
@@ -97,6 +117,10 @@ impl World {
             let deadline = self.old.as_ref().and_then(Predecessor::deadline).unwrap_or(now);
             add(&|world| world.tell_old(PredecessorEvent::Tick, deadline));
         }
+    }
+
+    fn next_of_new(&self, now: Instant, next: &mut Vec<Self>) {
+        let mut add = |change: &dyn Fn(&mut Self)| self.add(next, change);
         if self.new_lives && self.new.is_some() && !self.new_serves {
             if let Some(told) = self.to_new.front() {
                 add(&|world| {
@@ -107,11 +131,11 @@ impl World {
                 add(&|world| world.tell_new(SuccessorEvent::Gone, now));
             }
             match &self.new_works {
-                Some(SuccessorStep::Prepare) => {
+                Some(SuccessorAction::Prepare) => {
                     add(&|world| world.new_done(SuccessorEvent::Prepared, now));
                     add(&|world| world.new_done(SuccessorEvent::Failed("compiling".into()), now));
                 }
-                Some(SuccessorStep::Adopt) => {
+                Some(SuccessorAction::Adopt) => {
                     let is_free = self.owner == Owner::Nobody;
                     add(&|world| {
                         if is_free {
@@ -129,19 +153,6 @@ impl World {
                 add(&|world| world.tell_new(SuccessorEvent::Tick, deadline));
             }
         }
-        if self.crashes == 0 && self.old_lives {
-            add(&|world| {
-                world.crashes += 1;
-                world.end_old();
-            });
-        }
-        if self.crashes == 0 && self.new_lives {
-            add(&|world| {
-                world.crashes += 1;
-                world.end_new();
-            });
-        }
-        next
     }
 
     fn old_done(&mut self, told: PredecessorEvent, now: Instant) {
@@ -156,24 +167,24 @@ impl World {
 
     fn tell_old(&mut self, told: PredecessorEvent, now: Instant) {
         let Some(old) = &mut self.old else { return };
-        for step in old.on(told, now) {
-            match step {
-                PredecessorStep::EndTurns => {
+        for action in old.on(told, now) {
+            match action {
+                PredecessorAction::EndTurns => {
                     self.old_serves = false;
-                    self.old_works = Some(PredecessorStep::EndTurns);
+                    self.old_works = Some(PredecessorAction::EndTurns);
                 }
-                PredecessorStep::Send => self.old_works = Some(PredecessorStep::Send),
-                PredecessorStep::Abort(why) => {
+                PredecessorAction::Send => self.old_works = Some(PredecessorAction::Send),
+                PredecessorAction::Abort(why) => {
                     self.old_works = None;
                     self.to_new.push_back(SuccessorEvent::Aborted(why));
                 }
-                PredecessorStep::Kill => self.end_new(),
-                PredecessorStep::Resume(_) => {
+                PredecessorAction::Kill => self.end_new(),
+                PredecessorAction::Resume(_) => {
                     self.old_works = None;
                     self.old_waits = true;
                 }
-                PredecessorStep::GoOn(_) => {}
-                PredecessorStep::GiveWay => {
+                PredecessorAction::GoOn(_) => {}
+                PredecessorAction::GiveWay => {
                     assert!(self.new_serves || self.crashes > 0, "{self:?}");
                     self.old_is_done = true;
                     self.end_old();
@@ -186,16 +197,16 @@ impl World {
         let Some(new) = &mut self.new else { return };
         match new.on(told, now) {
             None => {}
-            Some(SuccessorStep::SayPrepared) => self.to_old.push_back(PredecessorEvent::Prepared),
-            Some(SuccessorStep::StartAlone) => {
+            Some(SuccessorAction::SayPrepared) => self.to_old.push_back(PredecessorEvent::Prepared),
+            Some(SuccessorAction::StartAlone) => {
                 assert_eq!(self.owner, Owner::Nobody, "{self:?}");
                 (self.owner, self.new_serves) = (Owner::New, true);
             }
-            Some(SuccessorStep::Serve) => {
+            Some(SuccessorAction::Serve) => {
                 self.to_old.push_back(PredecessorEvent::Serving);
                 self.new_serves = true;
             }
-            Some(SuccessorStep::GiveUp(why)) => {
+            Some(SuccessorAction::GiveUp(why)) => {
                 self.to_old.push_back(PredecessorEvent::GivesUp(why));
                 self.end_new();
             }
@@ -258,16 +269,16 @@ fn one_host_serves_in_the_end_and_never_two_whatever_fails() {
 fn a_successor_that_hangs_with_the_store_is_told_to_end_and_then_killed() {
     let (now, times) = (Instant::now(), Times::default());
     let mut old = Predecessor::new(times, now);
-    assert_eq!(old.on(PredecessorEvent::Prepared, now), [PredecessorStep::EndTurns]);
-    assert_eq!(old.on(PredecessorEvent::TurnsOver, now), [PredecessorStep::Send]);
+    assert_eq!(old.on(PredecessorEvent::Prepared, now), [PredecessorAction::EndTurns]);
+    assert_eq!(old.on(PredecessorEvent::TurnsOver, now), [PredecessorAction::Send]);
     assert_eq!(old.on(PredecessorEvent::Sent, now), Vec::new());
     assert_eq!(old.deadline(), Some(now + times.adopt));
     assert_eq!(old.on(PredecessorEvent::Tick, now), Vec::new(), "it is too early");
     let late = now + times.adopt;
     let why = "adopting the state took longer than 60s".to_owned();
-    assert_eq!(old.on(PredecessorEvent::Tick, late), [PredecessorStep::Abort(why.clone())]);
-    assert_eq!(old.on(PredecessorEvent::Tick, late + times.abort), [PredecessorStep::Kill]);
-    assert_eq!(old.on(PredecessorEvent::Gone, late + times.abort), [PredecessorStep::Resume(why)]);
+    assert_eq!(old.on(PredecessorEvent::Tick, late), [PredecessorAction::Abort(why.clone())]);
+    assert_eq!(old.on(PredecessorEvent::Tick, late + times.abort), [PredecessorAction::Kill]);
+    assert_eq!(old.on(PredecessorEvent::Gone, late + times.abort), [PredecessorAction::Resume(why)]);
     assert_eq!((old.deadline(), old.on(PredecessorEvent::Serving, late)), (None, vec![]));
 }
 
@@ -278,7 +289,7 @@ fn turns_that_do_not_end_leave_the_host_as_it_was() {
     let _ = old.on(PredecessorEvent::Prepared, now);
     let why = "ending the turns that run took longer than 10s".to_owned();
     let steps = old.on(PredecessorEvent::Tick, now + times.turns);
-    assert_eq!(steps, [PredecessorStep::Abort(why.clone()), PredecessorStep::Resume(why)]);
+    assert_eq!(steps, [PredecessorAction::Abort(why.clone()), PredecessorAction::Resume(why)]);
 }
 
 #[test]
@@ -289,12 +300,12 @@ fn a_successor_starts_alone_if_the_running_host_dies_before_its_state_is_there()
         for event in events {
             assert!(new.on(event, now).is_some());
         }
-        assert_eq!(new.on(SuccessorEvent::Gone, now), Some(SuccessorStep::StartAlone));
+        assert_eq!(new.on(SuccessorEvent::Gone, now), Some(SuccessorAction::StartAlone));
     }
     let mut new = Successor::new(now);
     let all = [SuccessorEvent::Welcome, SuccessorEvent::Prepared, SuccessorEvent::Received];
     let steps: Vec<_> = all.into_iter().filter_map(|event| new.on(event, now)).collect();
-    assert_eq!(steps, [SuccessorStep::Prepare, SuccessorStep::SayPrepared, SuccessorStep::Adopt]);
+    assert_eq!(steps, [SuccessorAction::Prepare, SuccessorAction::SayPrepared, SuccessorAction::Adopt]);
     assert_eq!(new.on(SuccessorEvent::Gone, now), None, "it has all of the state");
-    assert_eq!(new.on(SuccessorEvent::Adopted, now), Some(SuccessorStep::Serve));
+    assert_eq!(new.on(SuccessorEvent::Adopted, now), Some(SuccessorAction::Serve));
 }

@@ -17,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use super::{Broadcast, Encoded, Except, Histories};
+use crate::counts::Limit;
 use crate::parcel::{BroadcastRecord, HistoryRecord, PayloadRecord};
 use crate::protocol::{Payload, Topic, event};
 
@@ -359,6 +360,14 @@ impl History {
                 || self.all.is_over()
                 || now.duration_since(oldest.at) > self.spec.age)
         {
+            let reached = if self.stored.len() > count {
+                Some(Limit::HistoryCount)
+            } else if self.bytes > topic_bytes {
+                Some(Limit::HistoryBytesPerTopic)
+            } else {
+                self.all.is_over().then_some(Limit::HistoryBytes)
+            };
+            reached.into_iter().for_each(Limit::hit);
             self.drop_oldest();
         }
         self.forget_clients(now);
@@ -367,6 +376,7 @@ impl History {
     /// Drops the broadcasts that were made at `limit` or before.
     pub(super) fn drop_until(&mut self, limit: Instant) {
         while self.stored.front().is_some_and(|oldest| oldest.at <= limit) {
+            Limit::HistoryBytes.hit();
             self.drop_oldest();
         }
     }

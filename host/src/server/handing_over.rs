@@ -22,8 +22,8 @@ use super::taking_over::HANDOVER_BYTES_MAX;
 use crate::channel::Node;
 use crate::contract::system_now_ms;
 use crate::handover::{
-    Answer, Connection, Incoming, Outgoing, PROTOCOL, Predecessor, PredecessorEvent, PredecessorStep, Request, Socket,
-    Times, kill,
+    Answer, Connection, Incoming, Outgoing, PROTOCOL, Predecessor, PredecessorAction, PredecessorEvent, Request,
+    Socket, Times, kill,
 };
 use crate::parcel::{Record, VERSION};
 use crate::plugin::{Control, LibraryPause, PluginStatuses};
@@ -251,33 +251,33 @@ impl HandingOver {
                 () = self.stop.notified() => PredecessorEvent::Stop,
                 () = until(deadline) => PredecessorEvent::Tick,
             };
-            for step in machine.on(told, Instant::now()) {
-                match step {
-                    PredecessorStep::EndTurns => {
+            for action in machine.on(told, Instant::now()) {
+                match action {
+                    PredecessorAction::EndTurns => {
                         self.is_busy.send_replace(true);
                         report(upgrade, "the new process is prepared; ending the turns").await;
                         pause = self.parts.control.pause().await;
                         work = Box::pin(self.end_turns());
                     }
-                    PredecessorStep::Send => work = Box::pin(self.send(outgoing.clone())),
-                    PredecessorStep::Abort(why) => {
+                    PredecessorAction::Send => work = Box::pin(self.send(outgoing.clone())),
+                    PredecessorAction::Abort(why) => {
                         work = Box::pin(pending());
                         let aborted = Answer::Aborted { why };
                         // A process that doesn't read is killed later.
                         let _ = timeout(Duration::from_secs(1), outgoing.message(&aborted)).await;
                     }
-                    PredecessorStep::Kill => {
+                    PredecessorAction::Kill => {
                         tracing::error!("the new process doesn't end, and is killed");
                         kill(peer);
                     }
-                    PredecessorStep::Resume(why) => {
+                    PredecessorAction::Resume(why) => {
                         drop(work);
                         self.resume().await?;
                         drop(pause);
                         return Err(Failed::Serves(why));
                     }
-                    PredecessorStep::GoOn(why) => return Err(Failed::Serves(why)),
-                    PredecessorStep::GiveWay => {
+                    PredecessorAction::GoOn(why) => return Err(Failed::Serves(why)),
+                    PredecessorAction::GiveWay => {
                         self.parts.node.end_turns();
                         return Ok(pause);
                     }

@@ -28,6 +28,7 @@ use super::{Config, Limits, MountTable, log_lines_lost};
 use crate::api::{self, Access, Api};
 use crate::channel::{Adopted, Node};
 use crate::contract::{CallLimits, Http, Surroundings, system_now_ms};
+use crate::counts::HighWater;
 use crate::entries::EntriesNode;
 use crate::handover::{Socket, Times};
 use crate::jobs::{Dispatcher, Jobs, NowMs, tell_starts};
@@ -119,7 +120,7 @@ impl Host {
     /// # Errors
     /// See [`Host::start`].
     pub async fn start_with(config: &Config, start: Start) -> Result<Self> {
-        let Start { listeners, mut inherited, relaunch } = start;
+        let Start { listeners, inherited, relaunch } = start;
         let files = files(config)?;
         let Bound { clients: listener, api: api_listener, are_managed } = listeners.bind(config).await?;
         let (routes, statuses) = (Arc::new(RouteTable::default()), Arc::new(PluginStatuses::default()));
@@ -134,10 +135,6 @@ impl Host {
         let (limits, pace) = (config.limits.node(), config.limits.pace());
         let node = Node::with_http(Arc::clone(&routes), limits, pace, store.clone(), entries, Arc::clone(&http));
         node.pubsub.histories.set_limits(config.limits.history());
-        if inherited.is_some() {
-            // The other host can still take everything back.
-            node.close_turns();
-        }
         let tokens = tokens(config)?;
         let surroundings = HostSurroundings::new(&node).with_tokens(tokens.clone());
         let loader = loader(config, Arc::new(surroundings), store, http, config.limits.instances)?;
@@ -175,11 +172,6 @@ impl Host {
         data::log_unclaimed(&node.store, &known).await;
         findings(config, &sources, &known.all())?.iter().for_each(Finding::log);
         log_open_mounts(config, &node.routes, listener.local_addr()?);
-        if let Some(inherited) = &mut inherited {
-            let State { sockets, topics, takeover } = std::mem::take(&mut inherited.state);
-            let Adopted { rooms, rooms_dropped, members } = node.adopt(sockets, topics, takeover).await;
-            tracing::info!(rooms, rooms_dropped, members, paused = ?takeover.paused, "the state of the other host is adopted");
-        }
         let limits = config.limits.clone();
         Ok(Self {
             listener,
@@ -205,14 +197,20 @@ impl Host {
         })
     }
 
-    /// Takes over from the host that this one replaces, if it replaces one: that host closes its connections from now on, and
-    /// this one has to serve. `data` is the data directory, in which this host waits for a successor of its own.
+    /// Takes the state of the host over that this one replaces, if it replaces one: that host closes its connections from now
+    /// on, and this one has to serve. `data` is the data directory, in which this host waits for a successor of its own.
     ///
     /// # Errors
     /// If the other host serves on. This one must end.
     pub async fn take_over(&mut self, data: &Path) -> Result<bool> {
         let replaces = self.inherited.is_some();
         if let Some(mut inherited) = self.inherited.take() {
+            // No turn begins before this host serves, because the other one can still take everything back.
+            self.node.close_turns();
+            let State { sockets, topics, takeover } = std::mem::take(&mut inherited.state);
+            let Adopted { rooms, rooms_dropped, members } = self.node.adopt(sockets, topics, takeover).await;
+            let paused = takeover.paused;
+            tracing::info!(rooms, rooms_dropped, members, ?paused, "the state of the other host is adopted");
             // The other host may have changed its mind while this one started.
             tokio::select! {
                 biased;
@@ -305,20 +303,16 @@ impl Host {
             mut api,
             api_listener,
             intake,
-            are_managed: _,
-            upgrades: _,
-            relaunch: _,
-            inherited: _,
             node,
             sockets,
             library,
             files,
             further,
-            statuses: _,
             limits,
             dispatcher,
             mut vital,
             failure,
+            ..
         } = self;
         let ending = library.ending();
         // Separate from the other vital tasks, because at a stop it saves the results of probations after those have ended.
@@ -386,6 +380,7 @@ impl Host {
 fn spawn_tasks(vital: &mut Vital, node: &Arc<Node>, dispatcher: Dispatcher) {
     vital.spawn("the task that ends members without a plugin", sweep(Arc::clone(node)));
     vital.spawn("the task that drops old broadcasts", Arc::clone(&node.pubsub).keep_sweeping_histories());
+    vital.spawn("the task that begins the minutes of the metrics", begin_minutes());
     // A separate task, so that `sweep` doesn't have to wait for any number of stored rooms.
     let rooms = Arc::clone(node);
     vital.spawn("the task that settles stored rooms", async move { rooms.keep_stored_rooms_settled().await });
@@ -449,6 +444,16 @@ async fn sweep(node: Arc<Node>) {
     let mut owners = node.routes.watch_owners();
     while owners.changed().await.is_ok() {
         node.sweep().await;
+    }
+}
+
+/// The largest values in the metrics are those of the last one to two of these times.
+const MINUTE: Duration = Duration::from_secs(60);
+
+async fn begin_minutes() {
+    loop {
+        tokio::time::sleep(MINUTE).await;
+        HighWater::next_minute();
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::handing_over::HandingOver;
 use super::vital::Ended;
 use crate::channel::Node;
+use crate::counts::Limit;
 use crate::plugin::LibraryPause;
 use crate::protocol::CloseCode;
 use crate::socket::Sockets;
@@ -74,6 +75,7 @@ pub(super) async fn end_sockets_and_rooms(node: &Node, sockets: &Sockets, reacto
         node.emptied().await;
     });
     if ended.await.is_none() {
+        Limit::StopMs.hit();
         let (sockets, channels) = (sockets.count(), node.channel_count());
         tracing::warn!(
             sockets,

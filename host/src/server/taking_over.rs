@@ -16,7 +16,7 @@ use super::{Config, Listeners, check};
 use crate::channel::{AdoptedTopic, Takeover};
 use crate::contract::system_now_ms;
 use crate::handover::{
-    Answer, Connection, Incoming, Outgoing, PROTOCOL, Request, Successor, SuccessorEvent, SuccessorStep,
+    Answer, Connection, Incoming, Outgoing, PROTOCOL, Request, Successor, SuccessorAction, SuccessorEvent,
 };
 use crate::parcel::{Record, SocketRecord, VERSION};
 use crate::pubsub::ClientKey;
@@ -117,30 +117,30 @@ pub async fn take_over(config: &Config) -> Result<TakeOver> {
         };
         match machine.on(told, Instant::now()) {
             None => {}
-            Some(SuccessorStep::Prepare) => preparing = Box::pin(prepare(config)),
-            Some(SuccessorStep::SayPrepared) => {
+            Some(SuccessorAction::Prepare) => preparing = Box::pin(prepare(config)),
+            Some(SuccessorAction::SayPrepared) => {
                 tracing::info!("all plugins are compiled; waiting until the running host has ended its turns");
                 let _ = outgoing.message(&Request::Prepared).await;
             }
-            Some(SuccessorStep::Adopt) => {
+            Some(SuccessorAction::Adopt) => {
                 return Ok(TakeOver::From(
                     listeners,
                     Box::new(Inherited { state, plugins, machine, incoming, outgoing }),
                 ));
             }
-            Some(SuccessorStep::StartAlone) => {
+            Some(SuccessorAction::StartAlone) => {
                 tracing::warn!(
                     "the running host has ended before it has handed its state over; starting from the store"
                 );
                 await_lock(&config.data).await?;
                 return Ok(TakeOver::Alone(listeners));
             }
-            Some(SuccessorStep::GiveUp(why)) => {
+            Some(SuccessorAction::GiveUp(why)) => {
                 let _ = outgoing.message(&Request::GivesUp { why: why.clone() }).await;
                 bail!("the running host serves on: {why}");
             }
             // Only after an adoption.
-            Some(SuccessorStep::Serve) => bail!("a fault of the host: it would serve before it has adopted anything"),
+            Some(SuccessorAction::Serve) => bail!("a fault of the host: it would serve before it has adopted anything"),
         }
     }
 }
@@ -155,7 +155,7 @@ impl Inherited {
                 Ok(None) | Err(_) => SuccessorEvent::Gone,
             };
             let is_gone = told == SuccessorEvent::Gone;
-            if let Some(SuccessorStep::GiveUp(why)) = self.machine.on(told, Instant::now()) {
+            if let Some(SuccessorAction::GiveUp(why)) = self.machine.on(told, Instant::now()) {
                 return anyhow!("the running host serves on: {why}");
             }
             if is_gone {
@@ -175,7 +175,7 @@ impl Inherited {
             return Err(self.give_up(why).await);
         }
         match self.machine.on(SuccessorEvent::Adopted, Instant::now()) {
-            Some(SuccessorStep::Serve) => {
+            Some(SuccessorAction::Serve) => {
                 // If the other host has ended meanwhile, this one serves all the same.
                 let _ = self.outgoing.message(&Request::Serving).await;
                 Ok(())

@@ -9,6 +9,7 @@ use super::job::{TopicEvent, post_and_drain};
 use super::tick_timer::{Progress, TickTimer};
 use super::topics::TopicTurns;
 use crate::contract::Tick;
+use crate::counts::Limit;
 use crate::pubsub::{HELD_BACK_MAX, Pressure};
 
 /// Sets the topic's tick interval, or ends its ticks.
@@ -85,6 +86,7 @@ impl TickTask {
             if is_held || self.progress.is_waiting.swap_in() {
                 missed = missed.saturating_add(1);
                 services.count_ticks(0, 1);
+                Limit::TickQueue.hit();
                 continue;
             }
             services.count_ticks(1, late);
