@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use bennu_tests::{Answer, Cast, Signal, TestHost, bennu, request_with, within};
+use bennu_tests::{Answer, Cast, TestHost, bennu, request_with, within};
 use futures_util::future::join_all;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 async fn post(address: SocketAddr, path: &str, key: &str, body: &Value) -> Result<Answer> {
