@@ -6,11 +6,13 @@ mod access;
 mod body;
 mod error;
 mod events;
+mod idempotency;
 mod inspect;
 mod members;
 mod messages;
 mod plugins;
 mod schedules;
+mod sends;
 mod topics;
 
 use std::net::SocketAddr;
@@ -31,6 +33,7 @@ use crate::plugin::{Control, PluginStatuses};
 use crate::socket::{Client, Sockets};
 
 pub use access::Access;
+pub use idempotency::Answers;
 
 /// The parts of the host that the API uses.
 pub struct Api {
@@ -50,6 +53,8 @@ pub struct Api {
     pub access: Access,
     /// Names the vital task or thread that has ended. It is set at most once, by the host.
     pub failure: Arc<OnceLock<String>>,
+    /// The answers to requests with an idempotency key that aren't stored.
+    pub answers: Answers,
     /// Returns how many lines of the log were lost.
     pub log_lines_lost: fn() -> u64,
 }
@@ -59,7 +64,7 @@ pub fn router(api: Api) -> Router {
     let api = Arc::new(api);
     Router::new()
         .route("/api/broadcast", post(messages::broadcast))
-        .route("/api/send", post(messages::send))
+        .route("/api/send", post(sends::send))
         .route("/api/push", post(members::push))
         .route("/api/send-member", post(members::send_member))
         .route("/api/kick", post(members::kick))

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytestring::ByteString;
 
 use super::room::{DueJob, InfoCause, InfoJob, InfoOutcome, TopicTurns};
-use super::topic_call::{RunningJob, log_fault, store_fault, topic_turn};
+use super::topic_call::{CommitPart, RunningJob, log_fault, store_fault, topic_turn};
 use super::turn::{Failed, Services};
 use crate::contract::jobs::{JobId, JobKind, JobRow};
 use crate::contract::{Fault, FaultKind, Fired, Message, Source, TopicCallback, TopicInfo, system_random};
@@ -65,7 +65,7 @@ async fn run_job(topic: &Arc<TopicTurns>, due: &DueJob) -> InfoOutcome {
     let callback = TopicCallback::Info(info(id, &stored.row));
     let event = stored.row.event.clone();
     let job = RunningJob { due, stored };
-    let fault = match topic_turn(topic, &route, callback, Some(&job)).await {
+    let fault = match topic_turn(topic, &route, callback, Some(&CommitPart::Job(&job))).await {
         Ok(Some(_)) => return InfoOutcome::Done,
         Ok(None) => return InfoOutcome::Changed,
         Err(fault) => fault,

@@ -158,6 +158,7 @@ impl Host {
                 started: Instant::now(),
                 access,
                 failure: Arc::clone(&failure),
+                answers: api::Answers::default(),
                 log_lines_lost,
             }),
             None => Router::new(),

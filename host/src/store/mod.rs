@@ -44,6 +44,7 @@ mod probe;
 mod reading;
 mod recent;
 mod rename;
+mod request_rows;
 mod scan;
 mod space;
 mod sweep;

@@ -27,6 +27,7 @@ mod faults;
 mod findings;
 mod gatekeepers;
 mod http;
+mod idempotency;
 mod imports;
 mod intercepts;
 mod json;

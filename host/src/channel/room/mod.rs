@@ -5,6 +5,7 @@
 mod answers;
 mod catch_up;
 mod durable;
+mod idempotency;
 mod idle;
 mod in_flight;
 mod info;
@@ -28,6 +29,8 @@ mod topics;
 
 pub(super) use catch_up::catch_up_entries;
 pub(super) use durable::{needs_persisting, persist, persist_room};
+pub use idempotency::IdempotentRequest;
+pub(super) use idempotency::StoredAnswer;
 pub use info::{DueJob, InfoOutcome};
 pub(super) use info::{InfoCause, InfoJob};
 pub(super) use job::{TopicEvent, TopicJob, post_and_spawn};
