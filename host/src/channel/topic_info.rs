@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
-use super::room::{DueJob, InfoCause, InfoJob, InfoOutcome, TopicTurns};
+use super::room::{AnswerJob, DueJob, InfoCause, InfoJob, InfoOutcome, TopicTurns};
 use super::topic_call::{CommitPart, RunningJob, log_fault, store_fault, topic_turn};
 use super::turn::{Failed, Services};
 use crate::contract::jobs::{JobId, JobKind, JobRow};
@@ -47,6 +47,21 @@ async fn tell_start(topic: &Arc<TopicTurns>) -> InfoOutcome {
             log_fault(topic, &route, Failed::in_callback("handle_topic_info"), &fault);
             InfoOutcome::Failed
         }
+    }
+}
+
+/// Passes the answer to a request by HTTP on, at most once: after a fault it isn't tried again.
+pub(super) async fn tell_answer(topic: &Arc<TopicTurns>, answer: AnswerJob) {
+    // The counts end after the callback, whose own requests then have room.
+    let AnswerJob { plugin, event, payload, under_way: _under_way, in_flight: _in_flight } = answer;
+    let route = topic.services().routes.find(topic.name.as_str());
+    // A plugin without the callback didn't want the answer.
+    let Some(route) = route.filter(|route| route.takes.infos && route.plugin == plugin) else { return };
+    let failed = Failed { event: Some(&event), ..Failed::in_callback("handle_topic_info") };
+    let message = Message { source: Source::Http, topic: topic.name.clone(), event: event.clone(), payload };
+    let callback = TopicCallback::Info(TopicInfo { message, fired: None });
+    if let Err(fault) = topic_turn(topic, &route, callback, None).await {
+        log_fault(topic, &route, failed, &fault);
     }
 }
 

@@ -12,7 +12,7 @@ use super::room::{
     catch_up_entries, change_ended_seat, end, persist_room, set_tick, take_tick,
 };
 use super::topic_call::{CommitPart, TopicOutcome, log_fault, store_fault, topic_turn};
-use super::topic_info::tell;
+use super::topic_info::{tell, tell_answer};
 use super::turn::{Failed, Job, RetryDeadline, TurnGate};
 use crate::contract::{AnswerRef, Fault, FaultKind, SeatChange, Tick, TopicCallback};
 use crate::protocol::{Payload, Topic};
@@ -83,6 +83,7 @@ impl Job for TopicJob {
 async fn run(topic: Arc<TopicTurns>, event: TopicEvent) {
     match event {
         TopicEvent::Info(info) => tell(&topic, *info).await,
+        TopicEvent::Answer(answer) => tell_answer(&topic, *answer).await,
         TopicEvent::Tick(tick) => run_tick(&topic, tick).await,
         TopicEvent::Seat(name) => {
             for change in topic.take_seat_changes(&name) {

@@ -24,7 +24,7 @@ pub use bennu_semantics::{
     limit_key, limits, one_line,
 };
 pub use connect::{Admission, Gatekeeper, Headers, Identity, Request, Uri};
-pub use http::{Http, HttpClient, HttpJournal, HttpLimits, MemberRequest};
+pub use http::{Asker, Http, HttpClient, HttpJournal, HttpLimits, UnderWay};
 pub use member::{Call, Member, SocketFacts};
 pub use outcome::Outcome;
 pub use plain::plain;
