@@ -1,4 +1,4 @@
-//! The HTTP API, for operators and other programs: messages, topics, presences, plugins.
+//! The HTTP API, for operators and other programs: messages, topics, presences, plugins, the store.
 //!
 //! `openapi.json` describes the API and is served at `/api/openapi.json`. A test compares it with the host's answers.
 
@@ -9,6 +9,7 @@ mod events;
 mod inspect;
 mod messages;
 mod plugins;
+mod store;
 mod topics;
 
 use std::net::SocketAddr;
@@ -63,6 +64,8 @@ pub fn router(api: Api) -> Router {
         .route("/api/plugins", get(plugins::list))
         .route("/api/plugins/{name}", get(plugins::one))
         .route("/api/plugins/{name}/{command}", post(plugins::change))
+        .route("/api/store/usage", get(store::usage))
+        .route("/api/store/export", get(store::export))
         .route("/api/inspect", get(inspect::inspect))
         .route("/api/openapi.json", get(describe))
         .route("/api", any(unknown))

@@ -15,17 +15,23 @@ const MODULES: [(&str, &[&str]); 20] = [
     ("protocol", &[]),
     ("timing", &[]),
     ("auth", &[]),
-    ("store", &["files"]),
+    ("store", &["files", "timing"]),
     ("entries", &["store"]),
     ("contract", &["protocol", "store", "entries"]),
     ("pubsub", &["protocol"]),
     ("presence", &["protocol", "pubsub"]),
     ("routes", &["protocol", "contract", "store"]),
-    ("plugin", &["files", "protocol", "contract", "routes", "store", "entries"]),
+    ("plugin", &["files", "protocol", "timing", "contract", "routes", "store", "entries"]),
     ("channel", &["protocol", "contract", "presence", "pubsub", "routes", "store", "entries"]),
     ("socket", &["protocol", "contract", "routes", "channel", "pubsub"]),
     ("transport", &["protocol", "timing", "auth", "contract", "routes", "socket", "pubsub"]),
-    ("api", &["files", "protocol", "timing", "auth", "contract", "presence", "pubsub", "plugin", "channel", "socket"]),
+    (
+        "api",
+        &[
+            "files", "protocol", "timing", "auth", "store", "contract", "presence", "pubsub", "plugin", "channel",
+            "socket",
+        ],
+    ),
     (
         "server",
         &[

@@ -1,5 +1,6 @@
 //! The store's tests: engines and drafts against simple models, and the content after a crash.
 
+mod backup;
 mod commits;
 mod crash;
 mod disk;
