@@ -22,8 +22,9 @@ use super::vital::{Ended, Vital};
 use super::{Config, Limits, MountTable, log_lines_lost};
 use crate::api::{self, Access, Api};
 use crate::channel::Node;
-use crate::contract::{CallLimits, Http, Surroundings};
+use crate::contract::{CallLimits, Http, Surroundings, system_now_ms};
 use crate::entries::EntriesNode;
+use crate::jobs::{Dispatcher, Jobs, NowMs, tell_starts};
 use crate::plugin::{Builds, Cache, Control, Engine, Kinds, Library, LibraryOptions, Loader, PluginStatuses};
 use crate::protocol::CloseCode;
 use crate::routes::{GatekeeperChoice, RouteTable};
@@ -62,6 +63,7 @@ pub struct Host {
     further: Router,
     statuses: Arc<PluginStatuses>,
     limits: Limits,
+    dispatcher: Dispatcher,
     /// Watches the threads, which have already started. [`Host::serve`] adds the tasks.
     vital: Vital,
     /// Names the vital task or thread that has ended, for the API. It is set at most once.
@@ -137,6 +139,8 @@ impl Host {
         let reactors = Reactors::start(config.wire_threads(), &node.pubsub.pressure).context("serving connections")?;
         vital.spawn("a thread that serves WebSocket connections", reactors.ended());
         let failure = Arc::<OnceLock<String>>::default();
+        let clock: NowMs = Arc::new(system_now_ms);
+        let dispatcher = Dispatcher::new(Arc::clone(&node), Arc::clone(&clock), config.cron_lines()?);
         let mounts = mounts(config, tokens.as_ref(), &node, &sockets, &reactors)?;
         let api = match access(config)? {
             Some(access) => api::router(Api {
@@ -144,6 +148,7 @@ impl Host {
                 sockets: Arc::clone(&sockets),
                 statuses: Arc::clone(&statuses),
                 control: library.control(),
+                jobs: Jobs::new(node.store.clone(), clock),
                 started: Instant::now(),
                 access,
                 failure: Arc::clone(&failure),
@@ -169,6 +174,7 @@ impl Host {
             further: Router::new(),
             statuses,
             limits,
+            dispatcher,
             vital,
             failure,
         })
@@ -235,6 +241,7 @@ impl Host {
             further,
             statuses: _statuses,
             limits,
+            dispatcher,
             mut vital,
             failure,
         } = self;
@@ -242,12 +249,7 @@ impl Host {
         // Separate from the other vital tasks, because at a stop it saves the results of probations after those have ended.
         let mut loading = Vital::default();
         loading.spawn("the task that loads plugins", library.watch());
-        vital.spawn("the task that ends members without a plugin", sweep(Arc::clone(&node)));
-        let histories = Arc::clone(&node.pubsub).keep_sweeping_histories();
-        vital.spawn("the task that drops old broadcasts", histories);
-        // A separate task, so that `sweep` doesn't have to wait for any number of stored rooms.
-        let rooms = Arc::clone(&node);
-        vital.spawn("the task that settles stored rooms", async move { rooms.keep_stored_rooms_settled().await });
+        spawn_tasks(&mut vital, &node, dispatcher);
         if let Some(listener) = api_listener {
             let (api, tally) = (std::mem::take(&mut api), Arc::clone(&sockets.tally));
             let listening = listen(listener, api, API_CONNECTIONS_MAX, tally);
@@ -296,6 +298,19 @@ impl Host {
         node.store.close().await;
         outcome
     }
+}
+
+/// Starts the tasks that run until the host stops, except those that load plugins and accept connections.
+fn spawn_tasks(vital: &mut Vital, node: &Arc<Node>, dispatcher: Dispatcher) {
+    vital.spawn("the task that ends members without a plugin", sweep(Arc::clone(node)));
+    vital.spawn("the task that drops old broadcasts", Arc::clone(&node.pubsub).keep_sweeping_histories());
+    // A separate task, so that `sweep` doesn't have to wait for any number of stored rooms.
+    let rooms = Arc::clone(node);
+    vital.spawn("the task that settles stored rooms", async move { rooms.keep_stored_rooms_settled().await });
+    vital.spawn("the task that gives jobs to their topics", dispatcher.run());
+    let store = node.store.clone();
+    vital.spawn("the task that removes expired keys", async move { store.keep_swept(system_now_ms).await });
+    vital.spawn("the task that tells topics of starts", tell_starts(Arc::clone(node)));
 }
 
 /// Returns the requests by HTTP that the configuration grants. The client does nothing until the first one.

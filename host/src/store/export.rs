@@ -22,7 +22,7 @@ const PART: ScanLimit = ScanLimit { rows: 500, bytes: 256 << 10 };
 /// The result of an export.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Exported {
-    /// The number of keys, rooms, entries, and states from before.
+    /// The number of keys, rooms, entries, jobs, and states from before.
     pub rows: u64,
 }
 
@@ -42,12 +42,12 @@ pub struct Exporter {
 }
 
 impl Store {
-    /// Begins an export of all keys, rooms and entries, or of those of one plugin, as they are now.
+    /// Begins an export of all keys, rooms, entries and jobs, or of those of one plugin, as they are now.
     #[must_use]
     pub fn exporter(&self, plugin: Option<&Owner>) -> Exporter {
         let spans = match plugin {
             Some(owner) => EXPORTED.map(|kind| owner.span(kind)).into(),
-            None => VecDeque::from([space::everything()]),
+            None => space::everything().into(),
         };
         let (digest, rows_digest) = (Sha256::new(), Sha256::new());
         let (seen, exported) = (self.seen(), Exported::default());

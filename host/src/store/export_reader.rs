@@ -30,7 +30,7 @@ pub struct ExportReader<R> {
 /// What a checked export has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checked {
-    /// The number of keys, rooms, entries, and states from before.
+    /// The number of keys, rooms, entries, jobs, and states from before.
     pub rows: u64,
     /// The bytes of their keys and values.
     pub data_bytes: u64,

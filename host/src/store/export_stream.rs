@@ -31,7 +31,7 @@ const EXPORT_TIME_MAX: Duration = Duration::from_secs(12 * 60 * 60);
 pub struct Exporting;
 
 impl Store {
-    /// Exports all keys, rooms and entries, or those of one plugin, as they are now. The receiver gets the lines in parts. If it takes
+    /// Exports all keys, rooms, entries and jobs, or those of one plugin, as they are now. The receiver gets the lines in parts. If it takes
     /// no part for 60 s, or not all of them within 12 hours, the export ends early. If the store fails, the last line says why.
     ///
     /// # Errors

@@ -35,6 +35,8 @@ mod handle;
 mod health;
 mod ids;
 mod import;
+mod job_board;
+mod job_rows;
 mod log;
 mod logged;
 mod memory;
@@ -47,6 +49,7 @@ mod rename;
 mod restore;
 mod scan;
 mod space;
+mod sweep;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
@@ -67,6 +70,8 @@ pub use export_stream::Exporting;
 pub use handle::Store;
 pub use health::Trouble;
 pub use import::{Existing, Imported};
+pub use job_board::JobBoard;
+pub use job_rows::StoredJob;
 pub use log::LogCounts;
 pub use logged::{LogLimits, Logged};
 pub use memory::Memory;

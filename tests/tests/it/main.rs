@@ -3,6 +3,7 @@
 mod address_space;
 mod api;
 mod api_key;
+mod backup;
 mod bad_input;
 mod call_limits;
 mod channels;
@@ -50,6 +51,7 @@ mod repeated;
 mod requests;
 mod restarts;
 mod rooms;
+mod schedules;
 mod script_instances;
 mod scripts;
 mod source_lines;
