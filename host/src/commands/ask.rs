@@ -62,6 +62,16 @@ impl Ask {
         target.read(target.with_key(request)?.call())
     }
 
+    /// Sends a `GET` request, and parses the answer. Returns none if the thing that the path names doesn't exist.
+    pub(super) fn find<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>> {
+        let target = self.target()?;
+        let answer = target.with_key(agent(target.timeout).get(target.url(path)))?.call();
+        match answer {
+            Ok(answer) if answer.status().as_u16() == 404 => Ok(None),
+            answer => target.read(answer).map(Some),
+        }
+    }
+
     /// Sends a `POST` request with a JSON body and parses the answer as `T`.
     pub(super) fn post<T: DeserializeOwned>(&self, path: &str, body: &str) -> Result<T> {
         let target = self.target()?;

@@ -49,6 +49,7 @@ mod rename;
 mod restore;
 mod scan;
 mod space;
+mod stored_rows;
 mod sweep;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -79,3 +80,4 @@ pub use rename::Renamed;
 pub use restore::RestoreStep;
 pub use scan::{Page, Scan};
 pub use space::Owner;
+pub use stored_rows::{RowPage, RowSet, TopicBytes, TopicPage};

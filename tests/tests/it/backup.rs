@@ -76,6 +76,14 @@ async fn partial(directory: &Path) -> Result<PathBuf> {
     .await
 }
 
+/// Waits until the host has noticed that the reader of an export is gone.
+async fn no_export_runs(host: &TestHost) -> Result<()> {
+    eventually("the export has ended", async || {
+        Ok((get(host.address(), "/api/store/export?plugin=other").await?.status == 200).then_some(()))
+    })
+    .await
+}
+
 /// Transfers money between accounts until the end. Each client has a topic of its own, and all have the same accounts.
 async fn transfer(mut client: TestClient, topic: String, ended: Arc<AtomicBool>, count: Arc<AtomicU64>) -> Result<()> {
     const IN_FLIGHT: usize = 16;
@@ -218,6 +226,7 @@ async fn an_interrupted_backup_leaves_no_file_and_an_earlier_one_stays() -> Resu
         ensure!(left()? == ["all.jsonl"] && fs::read_to_string(&path)? == "the earlier backup", "{:?}", left()?);
     }
     fs::write(&path, "the earlier backup")?;
+    no_export_runs(&host).await?;
     // The host is killed meanwhile.
     let child = begin(&host, "backups/all.jsonl")?;
     partial(&directory).await?;
@@ -254,10 +263,7 @@ async fn a_host_makes_one_export_at_a_time() -> Result<()> {
     let refused = store(&host, &["export"]).await?;
     ensure!(refused.code == Some(1) && refused.errors.contains("an export of the store is running"), "{refused:?}");
     drop(slow);
-    let freed = eventually("the first export has ended", async || {
-        Ok((get(host.address(), "/api/store/export?plugin=other").await?.status == 200).then_some(()))
-    });
-    freed.await?;
+    no_export_runs(&host).await?;
     let bad = get(host.address(), "/api/store/export?plugins=other").await?;
     ensure!(bad.status == 400, "{bad:?}");
     let nobody = get(host.address(), "/api/store/export?plugin=").await?;

@@ -1,6 +1,7 @@
 //! `bennu store`: backups, exports, imports and sizes of the data of plugins.
 
 mod backup;
+mod look;
 mod restore;
 mod source;
 mod stoppable;
@@ -12,16 +13,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use bennu::server::Config;
 use bennu::store::{Existing, Owner, QUOTA_BYTES, Store as Storage};
-use bennu::terminal::shown;
 use clap::{Args, Subcommand};
 
-use self::source::Source;
+use self::look::Which;
 use super::ask::Ask;
 use super::path_or_nothing;
 
 /// Back up, restore, export, import, rename or measure the data of plugins.
 ///
-/// `backup`, `export` and `usage` read the data of a running host through its API, and otherwise the data directory. The other
+/// `backup`, `export`, `usage`, `get` and `scan` read the data of a running host through its API, and otherwise the data directory. The other
 /// commands need the data directory of a stopped host.
 #[derive(Args)]
 pub(super) struct Store {
@@ -99,6 +99,38 @@ enum What {
     Usage {
         #[command(flatten)]
         ask: Ask,
+        /// Print only the data under this name
+        #[arg(value_name = "PLUGIN")]
+        plugin: Option<String>,
+        /// Print the COUNT topics of each plugin that have the most bytes, too
+        #[arg(long, value_name = "COUNT", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=10_000))]
+        topics: u32,
+    },
+    /// Print a stored row as JSON. The host may be running
+    Get {
+        #[command(flatten)]
+        ask: Ask,
+        #[command(flatten)]
+        which: Which,
+        /// The key, or the topic of a room
+        #[arg(value_name = "KEY")]
+        key: String,
+        /// Write only the bytes of the value
+        #[arg(long)]
+        raw: bool,
+    },
+    /// Print the stored rows whose keys begin with a prefix as lines of JSON. The host may be running
+    Scan {
+        #[command(flatten)]
+        ask: Ask,
+        #[command(flatten)]
+        which: Which,
+        /// The prefix
+        #[arg(value_name = "PREFIX", default_value = "")]
+        prefix: String,
+        /// Print at most this number of rows
+        #[arg(long, value_name = "COUNT", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+        limit: u32,
     },
 }
 
@@ -118,8 +150,7 @@ impl Store {
     pub(super) async fn run(self) -> Result<()> {
         match self.what {
             What::Backup { ask, place, plugin, keep } => {
-                let keep = keep.map(|keep| usize::try_from(keep).unwrap_or(usize::MAX));
-                backup::backup(&ask, &place, plugin.as_deref(), keep).await
+                backup::backup(&ask, &place, plugin.as_deref(), keep.map(number)).await
             }
             What::Restore { place, input } => restore::restore(&place, &input).await,
             What::Verify { input } => backup::verify(&input).await,
@@ -133,7 +164,9 @@ impl Store {
                 import(&place, &input, existing).await
             }
             What::Rename { place, old, new } => rename(&place, &old, &new).await,
-            What::Usage { ask } => usage(&ask).await,
+            What::Usage { ask, plugin, topics } => look::usage(&ask, plugin.as_deref(), number(topics)).await,
+            What::Get { ask, which, key, raw } => look::get(&ask, &which, &key, raw).await,
+            What::Scan { ask, which, prefix, limit } => look::scan(&ask, &which, &prefix, number(limit)).await,
         }
     }
 }
@@ -190,14 +223,9 @@ async fn rename(place: &Place, old: &str, new: &str) -> Result<()> {
     Ok(())
 }
 
-async fn usage(ask: &Ask) -> Result<()> {
-    let source = Source::find(ask).await?;
-    let usages = source.usages().await;
-    source.close().await;
-    for (plugin, bytes) in usages? {
-        out_line!("{}: {bytes} bytes", shown::name(&plugin));
-    }
-    Ok(())
+/// Converts a number of the command line.
+fn number(given: u32) -> usize {
+    usize::try_from(given).unwrap_or(usize::MAX)
 }
 
 fn rows(count: u64) -> String {

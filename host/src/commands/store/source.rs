@@ -3,9 +3,12 @@
 use std::io::Read;
 
 use anyhow::{Context, Result, bail};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bennu::server::Config;
-use bennu::store::{InUse, Owner, QUOTA_BYTES, Store as Storage};
+use bennu::store::{InUse, Owner, QUOTA_BYTES, RowPage, RowSet, Store as Storage, TopicBytes, TopicPage};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::super::ask::{Ask, in_path};
 
@@ -27,6 +30,28 @@ struct Usage {
 struct PluginUsage {
     plugin: String,
     bytes: u64,
+}
+
+/// The answer of `GET /api/store/rows`.
+#[derive(Deserialize)]
+struct Rows {
+    rows: Vec<Box<RawValue>>,
+    next: Option<String>,
+}
+
+/// The answer of `GET /api/store/topics`.
+#[derive(Deserialize)]
+struct Topics {
+    topics: Vec<Topic>,
+    next: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Topic {
+    topic: String,
+    room_bytes: u64,
+    entries: u64,
+    entries_bytes: u64,
 }
 
 impl<'a> Source<'a> {
@@ -68,9 +93,63 @@ impl<'a> Source<'a> {
                 Ok(Box::new(ask.stream(&format!("/api/store/export{query}"))?))
             }
             Self::Directory(store) => {
-                let owner = plugin.map(|name| Owner::new(name, QUOTA_BYTES)).transpose().context("--plugin")?;
+                let owner = plugin.map(owner).transpose()?;
                 Ok(Box::new(store.exporter(owner.as_ref()).into_read()))
             }
+        }
+    }
+
+    /// Returns a row in JSON, or none if there is no such row.
+    pub(super) async fn row(&self, plugin: &str, set: &RowSet, key: &[u8]) -> Result<Option<String>> {
+        match self {
+            Self::Host(ask) => {
+                let query = query(plugin, set, "key_base64", key);
+                let row: Option<Box<RawValue>> = ask.find(&format!("/api/store/row{query}"))?;
+                Ok(row.map(|row| row.get().to_owned()))
+            }
+            Self::Directory(store) => store.stored_row(&owner(plugin)?, set, key).await,
+        }
+    }
+
+    /// Returns rows whose keys begin with a prefix, after a key.
+    pub(super) async fn rows(
+        &self,
+        plugin: &str,
+        set: &RowSet,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<RowPage> {
+        match self {
+            Self::Host(ask) => {
+                let query = query(plugin, set, "prefix_base64", prefix);
+                let after = after.map(|after| format!("&after={}", in_path(&BASE64_STANDARD.encode(after))));
+                let path = format!("/api/store/rows{query}{}&limit={limit}", after.unwrap_or_default());
+                let Rows { rows, next } = ask.get_as(&path)?;
+                let more_after = next.map(|next| BASE64_STANDARD.decode(next)).transpose().context("the answer")?;
+                let rows = rows.iter().map(|row| row.get().to_owned()).collect();
+                Ok(RowPage { rows, more_after: more_after.map(Into::into) })
+            }
+            Self::Directory(store) => store.stored_rows(&owner(plugin)?, set, prefix, after, limit).await,
+        }
+    }
+
+    /// Returns the sizes of some topics after one.
+    pub(super) async fn topics(&self, plugin: &str, after: Option<&str>) -> Result<TopicPage> {
+        match self {
+            Self::Host(ask) => {
+                let after = after.map(|after| format!("&after={}", in_path(after))).unwrap_or_default();
+                let path = format!("/api/store/topics?plugin={}{after}", in_path(plugin));
+                let Topics { topics, next: more_after } = ask.get_as(&path)?;
+                let topic = |Topic { topic, room_bytes, entries, entries_bytes }| TopicBytes {
+                    topic,
+                    room_bytes,
+                    entries,
+                    entries_bytes,
+                };
+                Ok(TopicPage { topics: topics.into_iter().map(topic).collect(), more_after })
+            }
+            Self::Directory(store) => store.topic_bytes(&owner(plugin)?, after).await,
         }
     }
 
@@ -80,4 +159,18 @@ impl<'a> Source<'a> {
             store.close().await;
         }
     }
+}
+
+fn owner(plugin: &str) -> Result<Owner> {
+    Owner::new(plugin, QUOTA_BYTES).with_context(|| format!("the name `{plugin}`"))
+}
+
+/// Returns the query that names rows.
+fn query(plugin: &str, set: &RowSet, name: &str, bytes: &[u8]) -> String {
+    let set = match set {
+        RowSet::Keys => String::new(),
+        RowSet::Rooms => "&rooms=true".to_owned(),
+        RowSet::Entries(topic) => format!("&topic={}", in_path(topic)),
+    };
+    format!("?plugin={}{set}&{name}={}", in_path(plugin), in_path(&BASE64_STANDARD.encode(bytes)))
 }

@@ -18,6 +18,7 @@ mod reads;
 mod recovery;
 mod renames;
 mod serial;
+mod stored_rows;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
