@@ -31,9 +31,11 @@ const PARTIAL: &str = "bennu.redb.partial";
 /// even in the moment in which this process reopens it.
 pub(super) struct Held {
     engine: Logged,
+    directory: PathBuf,
     logs: [PathBuf; 2],
     // Fields are dropped in their order, so the lock is released after the engine is closed.
-    _lock: File,
+    /// None while another process may have the files.
+    lock: Option<File>,
 }
 
 /// Another process uses a data directory.
@@ -64,8 +66,8 @@ pub(super) fn open(directory: &Path, cache_bytes: usize, limits: LogLimits) -> R
         .mode(0o700)
         .create(directory)
         .with_context(|| format!("creating the data directory {shown}"))?;
-    let path = directory.join(FILE);
     let lock = locked(directory)?;
+    let path = directory.join(FILE);
     if !path.exists() {
         make(&directory.join(PARTIAL), &path)?;
     }
@@ -82,7 +84,7 @@ pub(super) fn open(directory: &Path, cache_bytes: usize, limits: LogLimits) -> R
     let opener = move |which: usize, opening| log_backend(&paths[which], opening);
     let engine = Logged::open(tree, Box::new(opener), limits);
     let engine = engine.map_err(|error| anyhow!("{} can't be opened: {error}", path.display()))?;
-    Ok(Held { engine, logs, _lock: lock })
+    Ok(Held { engine, directory: directory.to_owned(), logs, lock: Some(lock) })
 }
 
 impl Engine for Held {
@@ -103,6 +105,25 @@ impl Engine for Held {
         Box::pin(async {
             self.engine.close().await?;
             self.logs.iter().try_for_each(fs::remove_file).map_err(EngineError::new)
+        })
+    }
+
+    /// Leaves the files as after a close, and gives up the lock of the directory.
+    fn release(&mut self) -> EngineFuture<'_, ()> {
+        Box::pin(async {
+            self.engine.release().await?;
+            self.logs.iter().try_for_each(fs::remove_file).map_err(EngineError::new)?;
+            self.lock = None;
+            Ok(())
+        })
+    }
+
+    fn reclaim(&mut self) -> EngineFuture<'_, ()> {
+        Box::pin(async {
+            if self.lock.is_none() {
+                self.lock = Some(locked(&self.directory).map_err(|error| EngineError::new(format!("{error:#}")))?);
+            }
+            self.engine.reclaim().await
         })
     }
 

@@ -16,6 +16,7 @@ mod overlays;
 mod quotas;
 mod reads;
 mod recovery;
+mod release;
 mod renames;
 mod serial;
 mod stored_rows;
