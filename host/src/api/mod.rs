@@ -1,4 +1,4 @@
-//! The HTTP API, for operators and other programs: messages, topics, presences, plugins.
+//! The HTTP API, for operators and other programs: messages, topics, presences, plugins, the store.
 //!
 //! `openapi.json` describes the API and is served at `/api/openapi.json`. A test compares it with the host's answers.
 
@@ -13,6 +13,7 @@ mod messages;
 mod plugins;
 mod schedules;
 mod sends;
+mod store;
 mod topics;
 
 use std::net::SocketAddr;
@@ -76,6 +77,11 @@ pub fn router(api: Api) -> Router {
         .route("/api/plugins", get(plugins::list))
         .route("/api/plugins/{name}", get(plugins::one))
         .route("/api/plugins/{name}/{command}", post(plugins::change))
+        .route("/api/store/usage", get(store::usage))
+        .route("/api/store/topics", get(store::topics))
+        .route("/api/store/row", get(store::row))
+        .route("/api/store/rows", get(store::rows))
+        .route("/api/store/export", get(store::export))
         .route("/api/schedules", get(schedules::list))
         .route("/api/schedules/{command}", post(schedules::change))
         .route("/api/inspect", get(inspect::inspect))

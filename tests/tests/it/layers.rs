@@ -15,13 +15,13 @@ const MODULES: [(&str, &[&str]); 21] = [
     ("protocol", &[]),
     ("timing", &[]),
     ("auth", &[]),
-    ("store", &["files"]),
+    ("store", &["files", "timing"]),
     ("entries", &["store"]),
     ("contract", &["protocol", "store", "entries"]),
     ("pubsub", &["protocol"]),
     ("presence", &["protocol", "pubsub"]),
     ("routes", &["protocol", "contract", "store"]),
-    ("plugin", &["files", "protocol", "contract", "routes", "store", "entries"]),
+    ("plugin", &["files", "protocol", "timing", "contract", "routes", "store", "entries"]),
     ("channel", &["protocol", "contract", "presence", "pubsub", "routes", "store", "entries"]),
     ("jobs", &["protocol", "contract", "store", "channel"]),
     ("socket", &["protocol", "contract", "routes", "channel", "pubsub"]),
@@ -29,8 +29,8 @@ const MODULES: [(&str, &[&str]); 21] = [
     (
         "api",
         &[
-            "files", "protocol", "timing", "auth", "contract", "presence", "pubsub", "plugin", "channel", "jobs",
-            "socket",
+            "files", "protocol", "timing", "auth", "store", "contract", "presence", "pubsub", "plugin", "channel",
+            "jobs", "socket",
         ],
     ),
     (

@@ -4,6 +4,7 @@ mod address_space;
 mod addressed;
 mod api;
 mod api_key;
+mod backup;
 mod bad_input;
 mod call_limits;
 mod channels;
