@@ -6,22 +6,31 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use crate::socket::Reason;
+
 /// An error of the API: `{"error": {"code", "message"}}`.
 #[derive(Debug)]
 pub(super) struct ApiError {
     pub(super) status: StatusCode,
-    code: &'static str,
-    message: String,
+    pub(super) code: &'static str,
+    pub(super) message: String,
+    /// The reason under which the request is counted, if it had no access.
+    pub(super) reason: Option<Reason>,
 }
 
 impl ApiError {
     pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into() }
+        Self { status, code, message: message.into(), reason: None }
     }
 
     /// Makes an error 400: the body or a parameter is invalid.
     pub(super) fn bad(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
+    }
+
+    /// Makes an error 403: the key doesn't allow what the request asks for.
+    pub(super) fn out_of_scope(code: &'static str, message: impl Into<String>) -> Self {
+        Self { reason: Some(Reason::ApiScope), ..Self::new(StatusCode::FORBIDDEN, code, message) }
     }
 
     /// Makes an error 404: the thing that the request names doesn't exist.
@@ -39,7 +48,11 @@ impl From<PathRejection> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let Self { status, code, message } = self;
-        (status, Json(json!({ "error": { "code": code, "message": message } }))).into_response()
+        let Self { status, code, message, reason } = self;
+        let mut response = (status, Json(json!({ "error": { "code": code, "message": message } }))).into_response();
+        if let Some(reason) = reason {
+            response.extensions_mut().insert(reason);
+        }
+        response
     }
 }

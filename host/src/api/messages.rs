@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytestring::ByteString;
@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::body::{Body, object};
+use super::keys::Caller;
 use super::{Api, ApiError};
 use crate::channel::Undelivered;
 use crate::contract::Reply;
@@ -83,9 +84,14 @@ pub(super) struct Disconnect {
 }
 
 /// `POST /api/broadcast`. Checks all broadcasts before it sends the first one.
-pub(super) async fn broadcast(State(api): State<Arc<Api>>, body: Body) -> Result<Json<Value>, ApiError> {
+pub(super) async fn broadcast(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> Result<Json<Value>, ApiError> {
     let Probe { messages } = body.read()?;
     let events: Vec<Event> = if messages.is_some() { many(&body)? } else { vec![body.read()?] };
+    events.iter().try_for_each(|event| caller.check_topic(&event.topic))?;
     let broadcasts = events.into_iter().map(|event| api.broadcast_of(event)).collect::<Result<Vec<_>, _>>()?;
     let accepted = broadcasts.len();
     // In a task, so that all are sent even if the client closes its connection, which drops this handler's future.
@@ -120,8 +126,13 @@ fn many(body: &Body) -> Result<Vec<Event>, ApiError> {
 }
 
 /// `POST /api/send`. Answers when `handle_message` has run.
-pub(super) async fn send(State(api): State<Arc<Api>>, body: Body) -> Result<Json<Sent>, ApiError> {
+pub(super) async fn send(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> Result<Json<Sent>, ApiError> {
     let event: Event = body.read()?;
+    caller.check_topic(&event.topic)?;
     if event.except.is_some() {
         return Err(ApiError::bad(
             "`except` is only for broadcasts: a message is sent to the topic, not to its members",

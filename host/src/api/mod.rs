@@ -4,30 +4,33 @@
 
 mod access;
 mod body;
+mod config;
 mod error;
 mod events;
 mod inspect;
+mod keys;
 mod messages;
 mod plugins;
 mod topics;
 
-use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use axum::Router;
-use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
+use axum::extract::DefaultBodyLimit;
 use axum::http::{StatusCode, header};
-use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
+use axum::middleware::from_fn_with_state;
+use axum::response::IntoResponse;
 use axum::routing::{any, get, post};
 
+use self::access::{Reach, admit, needs};
 use self::error::ApiError;
 use crate::channel::Node;
 use crate::plugin::{Control, PluginStatuses};
-use crate::socket::{Client, Sockets};
+use crate::socket::Sockets;
 
-pub use access::Access;
+pub use config::ReloadConfig;
+pub use keys::{Access, ApiKey, Scope};
 
 /// The parts of the host that the API uses.
 pub struct Api {
@@ -41,8 +44,10 @@ pub struct Api {
     pub control: Control,
     /// When the host started.
     pub started: Instant,
-    /// Checks the API key.
-    pub access: Access,
+    /// Reloads the configuration.
+    pub reload_config: ReloadConfig,
+    /// The API keys.
+    pub access: Arc<Access>,
     /// Names the vital task or thread that has ended. It is set at most once, by the host.
     pub failure: Arc<OnceLock<String>>,
     /// Returns how many lines of the log were lost.
@@ -53,17 +58,18 @@ pub struct Api {
 pub fn router(api: Api) -> Router {
     let api = Arc::new(api);
     Router::new()
-        .route("/api/broadcast", post(messages::broadcast))
-        .route("/api/send", post(messages::send))
-        .route("/api/disconnect", post(messages::disconnect))
-        .route("/api/events", get(events::events))
-        .route("/api/topics", get(topics::list))
-        .route("/api/topics/{topic}", get(topics::one))
-        .route("/api/topics/{topic}/presence", get(topics::presence))
-        .route("/api/plugins", get(plugins::list))
-        .route("/api/plugins/{name}", get(plugins::one))
-        .route("/api/plugins/{name}/{command}", post(plugins::change))
-        .route("/api/inspect", get(inspect::inspect))
+        .route("/api/broadcast", needs(Scope::Broadcast, Reach::Named, post(messages::broadcast)))
+        .route("/api/send", needs(Scope::Send, Reach::Named, post(messages::send)))
+        .route("/api/disconnect", needs(Scope::Operate, Reach::All, post(messages::disconnect)))
+        .route("/api/events", needs(Scope::Read, Reach::Named, get(events::events)))
+        .route("/api/topics", needs(Scope::Read, Reach::Named, get(topics::list)))
+        .route("/api/topics/{topic}", needs(Scope::Read, Reach::Named, get(topics::one)))
+        .route("/api/topics/{topic}/presence", needs(Scope::Read, Reach::Named, get(topics::presence)))
+        .route("/api/plugins", needs(Scope::Read, Reach::All, get(plugins::list)))
+        .route("/api/plugins/{name}", needs(Scope::Read, Reach::All, get(plugins::one)))
+        .route("/api/plugins/{name}/{command}", needs(Scope::Operate, Reach::All, post(plugins::change)))
+        .route("/api/config/reload", needs(Scope::Operate, Reach::All, post(config::reload)))
+        .route("/api/inspect", needs(Scope::Read, Reach::All, get(inspect::inspect)))
         .route("/api/openapi.json", get(describe))
         .route("/api", any(unknown))
         .route("/api/", any(unknown))
@@ -74,22 +80,6 @@ pub fn router(api: Api) -> Router {
         // Reached only if the API has its own address.
         .fallback(elsewhere)
         .with_state(api)
-}
-
-/// Passes on a request that has access. Counts and refuses any other.
-async fn admit(
-    State(api): State<Arc<Api>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let Err(refusal) = api.access.check(request.method(), request.headers()) else {
-        return next.run(request).await;
-    };
-    let origin = request.headers().get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
-    let client = Client { peer: Some(peer), mount: request.uri().path(), origin };
-    api.sockets.tally.note(refusal.reason(), &client);
-    ApiError::from(refusal).into_response()
 }
 
 async fn describe() -> impl IntoResponse {

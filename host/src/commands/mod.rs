@@ -11,10 +11,12 @@ macro_rules! error_line {
 }
 
 mod address;
+mod api_key;
 mod ask;
 mod build;
 mod building;
 mod check;
+mod config;
 mod dev;
 mod hosting;
 mod inspect;
@@ -75,6 +77,8 @@ enum What {
     Broadcast(messages::Broadcast),
     Send(messages::Send),
     Disconnect(messages::Disconnect),
+    Config(config::ConfigCommand),
+    Key(api_key::ApiKeys),
     Store(store::Store),
     Test(test::Test),
     Kit(kit::Kit),
@@ -98,6 +102,8 @@ impl Command {
             What::Broadcast(broadcast) => broadcast.run(),
             What::Send(send) => send.run(),
             What::Disconnect(disconnect) => disconnect.run(),
+            What::Config(config) => config.run(),
+            What::Key(keys) => keys.run(),
             What::Store(store) => block_on(store.run()),
             What::Test(test) => test.run(),
             What::Kit(kit) => kit.run(),

@@ -13,14 +13,15 @@ use tokio::net::{TcpListener, TcpSocket, lookup_host};
 use tokio::time::timeout;
 
 use super::api_key::{api_key_file, own_api_key};
+use super::config_reload::{ConfigParts, ConfigReload};
 use super::data;
 use super::findings::{Finding, findings};
-use super::mounts::{mounts, tokens};
+use super::mounts::{MountParts, tokens};
 use super::overview::Overview;
 use super::surroundings::HostSurroundings;
 use super::vital::{Ended, Vital};
-use super::{Config, Limits, MountTable, log_lines_lost};
-use crate::api::{self, Access, Api};
+use super::{Config, MountTable, log_lines_lost};
+use crate::api::{self, Access, Api, ApiKey};
 use crate::channel::Node;
 use crate::contract::{CallLimits, Http, Surroundings};
 use crate::entries::EntriesNode;
@@ -30,7 +31,7 @@ use crate::routes::{GatekeeperChoice, RouteTable};
 use crate::socket::Sockets;
 use crate::store::Store;
 use crate::timing::within;
-use crate::transport::{Mount, Reactors, StaticFiles, listen, router};
+use crate::transport::{ConnectionLimit, LiveRouter, Mount, Reactors, StaticFiles, listen};
 
 /// The maximum number of connections that wait to be accepted. It is large because all clients reconnect at once after a
 /// restart. The operating system may have a lower limit.
@@ -61,7 +62,9 @@ pub struct Host {
     /// Routes that a command has added.
     further: Router,
     statuses: Arc<PluginStatuses>,
-    limits: Limits,
+    config_reload: Arc<ConfigReload>,
+    /// The limit of sockets.
+    most_sockets: usize,
     /// Watches the threads, which have already started. [`Host::serve`] adds the tasks.
     vital: Vital,
     /// Names the vital task or thread that has ended, for the API. It is set at most once.
@@ -123,7 +126,8 @@ impl Host {
         node.pubsub.histories.set_limits(config.limits.history());
         let tokens = tokens(config)?;
         let surroundings = HostSurroundings::new(&node).with_tokens(tokens.clone());
-        let loader = loader(config, Arc::new(surroundings), store, http, config.limits.instances)?;
+        let live_tokens = surroundings.tokens();
+        let loader = loader(config, Arc::new(surroundings), store, Arc::clone(&http), config.limits.instances)?;
         vital.spawn("the thread that interrupts plugins", loader.engine.ended());
         let builds = Builds::open(&config.data.join("builds")).context("`data` can't be used")?;
         let options = LibraryOptions { settings, probation: (&config.reload).into() };
@@ -137,8 +141,26 @@ impl Host {
         let reactors = Reactors::start(config.wire_threads(), &node.pubsub.pressure).context("serving connections")?;
         vital.spawn("a thread that serves WebSocket connections", reactors.ended());
         let failure = Arc::<OnceLock<String>>::default();
-        let mounts = mounts(config, tokens.as_ref(), &node, &sockets, &reactors)?;
-        let api = match access(config)? {
+        let mount_parts = MountParts {
+            node: Arc::clone(&node),
+            sockets: Arc::clone(&sockets),
+            reactors: Arc::clone(&reactors),
+            gate: ConnectionLimit::new(config.limits.sockets()),
+        };
+        let mounts = mount_parts.mounts(config, tokens.as_ref())?;
+        let access = access(config)?.map(Arc::new);
+        let parts = ConfigParts {
+            access: access.clone(),
+            tokens: live_tokens,
+            http,
+            mounts: mount_parts,
+            control: library.control(),
+            statuses: Arc::clone(&statuses),
+            node: Arc::clone(&node),
+            sources: sources.clone(),
+        };
+        let config_reload = ConfigReload::new(config, parts)?;
+        let api = match access {
             Some(access) => api::router(Api {
                 node: Arc::clone(&node),
                 sockets: Arc::clone(&sockets),
@@ -146,6 +168,7 @@ impl Host {
                 control: library.control(),
                 started: Instant::now(),
                 access,
+                reload_config: config_reload.for_api(),
                 failure: Arc::clone(&failure),
                 log_lines_lost,
             }),
@@ -155,7 +178,7 @@ impl Host {
         data::log_unclaimed(&node.store, &known).await;
         findings(config, &sources, &known.all())?.iter().for_each(Finding::log);
         log_open_mounts(config, &node.routes, listener.local_addr()?);
-        let limits = config.limits.clone();
+        let most_sockets = config.limits.sockets();
         Ok(Self {
             listener,
             mounts,
@@ -168,7 +191,8 @@ impl Host {
             files,
             further: Router::new(),
             statuses,
-            limits,
+            config_reload,
+            most_sockets,
             vital,
             failure,
         })
@@ -196,6 +220,12 @@ impl Host {
     #[must_use]
     pub fn control(&self) -> Control {
         self.library.control()
+    }
+
+    /// Returns the handle that reads the configuration again.
+    #[must_use]
+    pub fn config_reload(&self) -> Arc<ConfigReload> {
+        Arc::clone(&self.config_reload)
     }
 
     /// Returns the address on which the host listens, with the actual port.
@@ -234,7 +264,8 @@ impl Host {
             files,
             further,
             statuses: _statuses,
-            limits,
+            config_reload,
+            most_sockets,
             mut vital,
             failure,
         } = self;
@@ -250,11 +281,13 @@ impl Host {
         vital.spawn("the task that settles stored rooms", async move { rooms.keep_stored_rooms_settled().await });
         if let Some(listener) = api_listener {
             let (api, tally) = (std::mem::take(&mut api), Arc::clone(&sockets.tally));
-            let listening = listen(listener, api, API_CONNECTIONS_MAX, tally);
+            let listening = listen(listener, LiveRouter::fixed(api), API_CONNECTIONS_MAX, tally);
             vital.spawn("the task that accepts connections to the API", listening);
         }
-        let (router, tally) = (router(mounts, api.merge(further), files), Arc::clone(&sockets.tally));
-        vital.spawn("the task that accepts connections", listen(listener, router, limits.sockets(), tally));
+        let tally = Arc::clone(&sockets.tally);
+        let router = LiveRouter::new(mounts, api.merge(further), files, Arc::clone(&tally));
+        config_reload.serves(Arc::clone(&router));
+        vital.spawn("the task that accepts connections", listen(listener, router, most_sockets, tally));
         let outcome = tokio::select! {
             () = stop => Ok(()),
             ended = vital.ended() => Err(ended),
@@ -271,7 +304,7 @@ impl Host {
         drop(vital);
         node.pubsub.events.close();
         ending.notify_one();
-        let (began, stop) = (Instant::now(), limits.stop());
+        let (began, stop) = (Instant::now(), config_reload.limits().stop());
         let ended = within(stop.mul_f64(STOP_FOR_CHANNELS), async {
             sockets.close_all(CloseCode::ServiceRestart).await;
             node.emptied().await;
@@ -329,8 +362,8 @@ pub(super) fn check_apart(config: &Config) -> Result<()> {
     Ok(())
 }
 
-/// Returns the access check of the API, if the API is enabled. The key is the one that the configuration names, or else the
-/// one that the host makes. The caller must have opened the store, so that no other host uses the data directory.
+/// Returns the keys of the API, if the API is enabled: the one for everything, which `api.key` names or the host makes, and those
+/// of `api.keys`. The caller must have opened the store, so that no other host uses the data directory.
 fn access(config: &Config) -> Result<Option<Access>> {
     if !config.api.enabled {
         return Ok(None);
@@ -343,7 +376,9 @@ fn access(config: &Config) -> Result<Option<Access>> {
             key
         }
     };
-    Ok(Some(Access::new(key)))
+    let mut keys = config.api_keys()?;
+    keys.push(ApiKey::for_everything(&key));
+    Ok(Some(Access::new(keys)))
 }
 
 /// Logs the mounts without authentication, if other machines can reach the address. The plugins must have been loaded, because

@@ -3,12 +3,14 @@
 mod address_space;
 mod api;
 mod api_key;
+mod api_scopes;
 mod bad_input;
 mod call_limits;
 mod channels;
 mod commands;
 mod compatibility;
 mod compiling;
+mod config_reload;
 mod conformance;
 mod core_modules;
 mod dev;
