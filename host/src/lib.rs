@@ -20,6 +20,7 @@ pub mod channel;
 pub mod contract;
 pub mod entries;
 pub mod files;
+pub mod jobs;
 pub mod kit;
 pub mod plugin;
 pub mod presence;

@@ -11,6 +11,7 @@ mod inspect;
 mod keys;
 mod messages;
 mod plugins;
+mod schedules;
 mod topics;
 
 use std::sync::{Arc, OnceLock};
@@ -26,6 +27,7 @@ use axum::routing::{any, get, post};
 use self::access::{Reach, admit, needs};
 use self::error::ApiError;
 use crate::channel::Node;
+use crate::jobs::Jobs;
 use crate::plugin::{Control, PluginStatuses};
 use crate::socket::Sockets;
 
@@ -40,6 +42,8 @@ pub struct Api {
     pub sockets: Arc<Sockets>,
     /// The state of each plugin.
     pub statuses: Arc<PluginStatuses>,
+    /// What is done later.
+    pub jobs: Jobs,
     /// Sends commands to the plugin library.
     pub control: Control,
     /// When the host started.
@@ -68,6 +72,8 @@ pub fn router(api: Api) -> Router {
         .route("/api/plugins", needs(Scope::Read, Reach::All, get(plugins::list)))
         .route("/api/plugins/{name}", needs(Scope::Read, Reach::All, get(plugins::one)))
         .route("/api/plugins/{name}/{command}", needs(Scope::Operate, Reach::All, post(plugins::change)))
+        .route("/api/schedules", needs(Scope::Read, Reach::All, get(schedules::list)))
+        .route("/api/schedules/{command}", needs(Scope::Operate, Reach::All, post(schedules::change)))
         .route("/api/config/reload", needs(Scope::Operate, Reach::All, post(config::reload)))
         .route("/api/inspect", needs(Scope::Read, Reach::All, get(inspect::inspect)))
         .route("/api/openapi.json", get(describe))

@@ -6,18 +6,17 @@ use std::sync::Arc;
 use bytestring::ByteString;
 use futures_util::future::BoxFuture;
 
-use super::member::{
-    EffectScope, MemberEvent, after_turn, carry_out, has_room_for, members_of, open_room, settle_room, take,
-};
+use super::member::{MemberEvent, after_turn, members_of, take};
 use super::room::{
-    Delivered, MessageJob, Sender, TopicEvent, TopicJob, TopicTurns, Undelivered, catch_up_entries, change_ended_seat,
-    end, persist, persist_room, publish_entries, set_tick, take_tick,
+    MessageJob, Sender, TopicEvent, TopicJob, TopicTurns, Undelivered, catch_up_entries, change_ended_seat, end,
+    persist_room, set_tick, take_tick,
 };
-use super::turn::{Evaluated, Failed, FaultLine, Job, Persisted, PluginCall, RetryDeadline, StateSnapshot, invoke};
-use crate::contract::{Answer, Fault, Reply, SeatChange, Tick, TopicCall, TopicCallback};
+use super::topic_call::{TopicOutcome, log_fault, topic_turn};
+use super::topic_info::tell;
+use super::turn::{Failed, Job};
+use crate::contract::{AnswerRef, Fault, SeatChange, Tick, TopicCallback};
 use crate::protocol::{Payload, Topic};
 use crate::pubsub::Pressure;
-use crate::routes::Route;
 
 impl<S: Sender> Job for MessageJob<S> {
     fn topic(&self) -> &Topic {
@@ -33,9 +32,19 @@ impl<S: Sender> Job for MessageJob<S> {
         let (sender, in_flight) = (self.sender.take()?, self.in_flight.take());
         let (topic, event, payload) = (Arc::clone(&self.topic), self.event.clone(), self.payload.clone());
         Some(Box::pin(async move {
-            let delivered = deliver(&topic, &event, payload).await;
-            sender.answer(&topic.name, event, delivered);
-            drop(in_flight);
+            if !sender.is_waiting() {
+                let delivered = deliver(&topic, &event, payload, None).await;
+                sender.answer(&topic.name, event, delivered.map(|turned| turned.reply));
+                drop(in_flight);
+                return;
+            }
+            // Before the callback, because its own effects may lead to the answer.
+            let answers = &topic.topics.answers;
+            let answer_ref = answers.begin(sender, &topic.name, &event, in_flight);
+            match deliver(&topic, &event, payload, Some(answer_ref)).await {
+                Ok(TopicOutcome { reply: None, is_answered_later: true }) => {}
+                delivered => answers.end(answer_ref, delivered.map(|turned| turned.reply)),
+            }
         }))
     }
 
@@ -64,6 +73,7 @@ impl Job for TopicJob {
 
 async fn run(topic: Arc<TopicTurns>, event: TopicEvent) {
     match event {
+        TopicEvent::Info(info) => tell(&topic, *info).await,
         TopicEvent::Tick(tick) => run_tick(&topic, tick).await,
         TopicEvent::Seat(name) => {
             for change in topic.take_seat_changes(&name) {
@@ -94,14 +104,20 @@ async fn run(topic: Arc<TopicTurns>, event: TopicEvent) {
     }
 }
 
-async fn deliver(topic: &Arc<TopicTurns>, event: &ByteString, payload: Payload) -> Delivered {
+async fn deliver(
+    topic: &Arc<TopicTurns>,
+    event: &ByteString,
+    payload: Payload,
+    answer_ref: Option<AnswerRef>,
+) -> Result<TopicOutcome, Undelivered> {
     let route = topic.services().routes.find(topic.name.as_str()).ok_or(Undelivered::Unrouted)?;
     if !route.takes.messages {
         return Err(Undelivered::NotTaken(Arc::clone(&route.plugin)));
     }
-    let callback = TopicCallback::Message { event: event.clone(), payload };
+    let callback = TopicCallback::Message { event: event.clone(), payload, answer_ref };
     let failed = Failed { event: Some(event), ..Failed::in_callback(callback.name()) };
-    topic_turn(topic, &route, callback).await.map_err(|fault| {
+    let turned = topic_turn(topic, &route, callback, None).await;
+    turned.map(Option::unwrap_or_default).map_err(|fault| {
         log_fault(topic, &route, failed, &fault);
         Undelivered::Fault(fault)
     })
@@ -126,7 +142,7 @@ async fn run_tick(topic: &Arc<TopicTurns>, tick: Tick) {
         );
         return set_tick(topic, None);
     }
-    match topic_turn(topic, &route, TopicCallback::Tick(tick)).await {
+    match topic_turn(topic, &route, TopicCallback::Tick(tick), None).await {
         Ok(_) => drop(topic.count_tick(false)),
         Err(fault) => {
             log_fault(topic, &route, Failed::in_callback("handle_tick"), &fault);
@@ -161,50 +177,7 @@ async fn tell_seat(topic: &Arc<TopicTurns>, name: &ByteString, change: SeatChang
         return;
     }
     let callback = TopicCallback::Seat { name: name.clone(), change };
-    if let Err(fault) = topic_turn(topic, &route, callback).await {
+    if let Err(fault) = topic_turn(topic, &route, callback, None).await {
         log_fault(topic, &route, Failed { seat: Some(name), ..Failed::in_callback("handle_seat") }, &fault);
     }
-}
-
-/// One callback of a topic, and its commit. Returns its answer, if it has one.
-async fn topic_turn(
-    topic: &Arc<TopicTurns>,
-    route: &Arc<Route>,
-    callback: TopicCallback,
-) -> Result<Option<Reply>, Fault> {
-    open_room(topic, route).await?;
-    settle_room(topic);
-    let (room, entries) = (topic.saved_room(), topic.entries(route));
-    let states = StateSnapshot { room, entries, http: route.http_journal(), ..StateSnapshot::default() };
-    let mut call = PluginCall::Topic(TopicCall { topic: topic.name.clone(), room: None, callback });
-    let deadline = RetryDeadline::new();
-    loop {
-        let mut evaluated = invoke(route, &mut call, &states).await?;
-        let effects = &evaluated.effects;
-        let audience = topic.services().pubsub.audience(topic.name.as_str());
-        let has_room = audience.is_none_or(|audience| audience.has_room(effects.len()));
-        if !has_room || !has_room_for(&topic.topics, effects) {
-            return Err(Fault::overflow());
-        }
-        match persist(topic.services(), Some(topic), route, &mut evaluated).await? {
-            Persisted::Done => return Ok(commit(topic, evaluated)),
-            Persisted::Conflict => deadline.check()?,
-        }
-    }
-}
-
-fn commit(topic: &Arc<TopicTurns>, evaluated: Evaluated) -> Option<Reply> {
-    let Evaluated { room, entries, effects, answer, is_room_stored, .. } = evaluated;
-    publish_entries(topic, topic.save(room, entries, is_room_stored));
-    carry_out(effects, EffectScope::of_topic(topic));
-    match answer {
-        Answer::Reply(reply) => Some(reply),
-        Answer::None | Answer::Admit(_) | Answer::Refuse(_) | Answer::Stop(_) => None,
-    }
-}
-
-/// Counts and logs a fault of one of the topic's callbacks.
-fn log_fault(topic: &TopicTurns, route: &Route, failed: Failed<'_>, fault: &Fault) {
-    topic.services().count_fault();
-    FaultLine { route: Some(route), topic: &topic.name, member: None, failed, fault, answered_by: None }.write();
 }

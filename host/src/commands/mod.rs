@@ -25,6 +25,7 @@ mod kit;
 mod messages;
 mod new;
 mod plugins;
+mod schedules;
 mod serve;
 mod signals;
 mod store;
@@ -72,6 +73,7 @@ enum What {
     Check(check::Check),
     Inspect(inspect::Inspect),
     Plugins(plugins::Plugins),
+    Schedules(schedules::Schedules),
     Topics(topics::Topics),
     Presence(topics::Presence),
     Broadcast(messages::Broadcast),
@@ -97,6 +99,7 @@ impl Command {
             What::Check(check) => block_on(check.run()),
             What::Inspect(inspect) => inspect.run(),
             What::Plugins(plugins) => plugins.run(),
+            What::Schedules(schedules) => schedules.run(),
             What::Topics(topics) => topics.run(),
             What::Presence(presence) => presence.run(),
             What::Broadcast(broadcast) => broadcast.run(),

@@ -1,6 +1,5 @@
 //! A host: wires all parts together, starts them, and stops them in order.
 
-use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -9,13 +8,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use axum::Router;
 use bennu_outbound::{Client, Roots, SystemNetwork};
-use tokio::net::{TcpListener, TcpSocket, lookup_host};
+use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use super::api_key::{api_key_file, own_api_key};
 use super::config_reload::{ConfigParts, ConfigReload};
 use super::data;
 use super::findings::{Finding, findings};
+use super::listeners::listeners;
 use super::mounts::{MountParts, tokens};
 use super::overview::Overview;
 use super::surroundings::HostSurroundings;
@@ -23,19 +23,16 @@ use super::vital::{Ended, Vital};
 use super::{Config, MountTable, log_lines_lost};
 use crate::api::{self, Access, Api, ApiKey};
 use crate::channel::Node;
-use crate::contract::{CallLimits, Http, Surroundings};
+use crate::contract::{CallLimits, Http, Surroundings, system_now_ms};
 use crate::entries::EntriesNode;
-use crate::plugin::{Builds, Cache, Control, Engine, Kinds, Library, LibraryOptions, Loader, PluginStatuses};
+use crate::jobs::{Dispatcher, Jobs, NowMs, tell_starts};
+use crate::plugin::{Builds, Cache, Control, Engine, Kinds, Library, LibraryOptions, Loader, PluginStatuses, Source};
 use crate::protocol::CloseCode;
 use crate::routes::{GatekeeperChoice, RouteTable};
 use crate::socket::Sockets;
 use crate::store::Store;
 use crate::timing::within;
-use crate::transport::{ConnectionLimit, LiveRouter, Mount, Reactors, StaticFiles, listen};
-
-/// The maximum number of connections that wait to be accepted. It is large because all clients reconnect at once after a
-/// restart. The operating system may have a lower limit.
-const BACKLOG: u32 = 4096;
+use crate::transport::{LiveRouter, Mount, Reactors, StaticFiles, listen};
 
 /// The maximum number of connections to an API with its own address.
 const API_CONNECTIONS_MAX: usize = 256;
@@ -65,6 +62,7 @@ pub struct Host {
     config_reload: Arc<ConfigReload>,
     /// The limit of sockets.
     most_sockets: usize,
+    dispatcher: Dispatcher,
     /// Watches the threads, which have already started. [`Host::serve`] adds the tasks.
     vital: Vital,
     /// Names the vital task or thread that has ended, for the API. It is set at most once.
@@ -107,13 +105,9 @@ impl Host {
     /// bound.
     pub async fn start(config: &Config) -> Result<Self> {
         let files = files(config)?;
-        let listener = bind(&config.listen, "--listen").await?;
-        let api_listener = match &config.api.listen {
-            Some(address) => Some(bind(address, "api.listen").await?),
-            None => None,
-        };
+        let (listener, api_listener) = listeners(config).await?;
         let (routes, statuses) = (Arc::new(RouteTable::default()), Arc::new(PluginStatuses::default()));
-        let (sources, settings) = (config.sources()?, config.settings()?);
+        let sources = config.sources()?;
         let mut vital = Vital::default();
         let store = data::open(config).await?;
         check_apart(config)?;
@@ -121,32 +115,20 @@ impl Host {
         let entries = EntriesNode::with_cache(config.limits.entries(), config.limits.entries_cache());
         vital.spawn("the task that evicts entries", Arc::clone(&entries).keep_within_limit());
         let http = http(config)?;
-        let (limits, pace) = (config.limits.node(), config.limits.pace());
-        let node = Node::with_http(Arc::clone(&routes), limits, pace, store.clone(), entries, Arc::clone(&http));
-        node.pubsub.histories.set_limits(config.limits.history());
+        let node = node(config, &routes, &store, entries, &http);
         let tokens = tokens(config)?;
         let surroundings = HostSurroundings::new(&node).with_tokens(tokens.clone());
         let live_tokens = surroundings.tokens();
         let loader = loader(config, Arc::new(surroundings), store, Arc::clone(&http), config.limits.instances)?;
         vital.spawn("the thread that interrupts plugins", loader.engine.ended());
-        let builds = Builds::open(&config.data.join("builds")).context("`data` can't be used")?;
-        let options = LibraryOptions { settings, probation: (&config.reload).into() };
-        let mut library = Library::new(loader, sources.clone(), options, builds, (routes, Arc::clone(&statuses)));
-        library.remember(Kinds::open(&config.data).context("`data` can't be used")?);
-        let known = Arc::clone(&statuses);
-        if config.mounts().values().any(MountTable::relies_on_the_only_gatekeeper) {
-            library.expect_one_gatekeeper();
-        }
+        let mut library = library(config, loader, sources.clone(), (routes, Arc::clone(&statuses)))?;
         let sockets = Arc::new(Sockets::default());
         let reactors = Reactors::start(config.wire_threads(), &node.pubsub.pressure).context("serving connections")?;
         vital.spawn("a thread that serves WebSocket connections", reactors.ended());
         let failure = Arc::<OnceLock<String>>::default();
-        let mount_parts = MountParts {
-            node: Arc::clone(&node),
-            sockets: Arc::clone(&sockets),
-            reactors: Arc::clone(&reactors),
-            gate: ConnectionLimit::new(config.limits.sockets()),
-        };
+        let clock: NowMs = Arc::new(system_now_ms);
+        let dispatcher = Dispatcher::new(Arc::clone(&node), Arc::clone(&clock), config.cron_lines()?);
+        let mount_parts = MountParts::new(config, &node, &sockets, &reactors);
         let mounts = mount_parts.mounts(config, tokens.as_ref())?;
         let access = access(config)?.map(Arc::new);
         let parts = ConfigParts {
@@ -166,6 +148,7 @@ impl Host {
                 sockets: Arc::clone(&sockets),
                 statuses: Arc::clone(&statuses),
                 control: library.control(),
+                jobs: Jobs::new(node.store.clone(), clock),
                 started: Instant::now(),
                 access,
                 reload_config: config_reload.for_api(),
@@ -175,10 +158,9 @@ impl Host {
             None => Router::new(),
         };
         library.start().await;
-        data::log_unclaimed(&node.store, &known).await;
-        findings(config, &sources, &known.all())?.iter().for_each(Finding::log);
+        data::log_unclaimed(&node.store, &statuses).await;
+        findings(config, &sources, &statuses.all())?.iter().for_each(Finding::log);
         log_open_mounts(config, &node.routes, listener.local_addr()?);
-        let most_sockets = config.limits.sockets();
         Ok(Self {
             listener,
             mounts,
@@ -192,7 +174,8 @@ impl Host {
             further: Router::new(),
             statuses,
             config_reload,
-            most_sockets,
+            most_sockets: config.limits.sockets(),
+            dispatcher,
             vital,
             failure,
         })
@@ -266,6 +249,7 @@ impl Host {
             statuses: _statuses,
             config_reload,
             most_sockets,
+            dispatcher,
             mut vital,
             failure,
         } = self;
@@ -273,12 +257,7 @@ impl Host {
         // Separate from the other vital tasks, because at a stop it saves the results of probations after those have ended.
         let mut loading = Vital::default();
         loading.spawn("the task that loads plugins", library.watch());
-        vital.spawn("the task that ends members without a plugin", sweep(Arc::clone(&node)));
-        let histories = Arc::clone(&node.pubsub).keep_sweeping_histories();
-        vital.spawn("the task that drops old broadcasts", histories);
-        // A separate task, so that `sweep` doesn't have to wait for any number of stored rooms.
-        let rooms = Arc::clone(&node);
-        vital.spawn("the task that settles stored rooms", async move { rooms.keep_stored_rooms_settled().await });
+        spawn_tasks(&mut vital, &node, dispatcher);
         if let Some(listener) = api_listener {
             let (api, tally) = (std::mem::take(&mut api), Arc::clone(&sockets.tally));
             let listening = listen(listener, LiveRouter::fixed(api), API_CONNECTIONS_MAX, tally);
@@ -329,6 +308,50 @@ impl Host {
         node.store.close().await;
         outcome
     }
+}
+
+/// Starts the tasks that run until the host stops, except those that load plugins and accept connections.
+fn spawn_tasks(vital: &mut Vital, node: &Arc<Node>, dispatcher: Dispatcher) {
+    vital.spawn("the task that ends members without a plugin", sweep(Arc::clone(node)));
+    vital.spawn("the task that drops old broadcasts", Arc::clone(&node.pubsub).keep_sweeping_histories());
+    // A separate task, so that `sweep` doesn't have to wait for any number of stored rooms.
+    let rooms = Arc::clone(node);
+    vital.spawn("the task that settles stored rooms", async move { rooms.keep_stored_rooms_settled().await });
+    vital.spawn("the task that gives jobs to their topics", dispatcher.run());
+    let store = node.store.clone();
+    vital.spawn("the task that removes expired keys", async move { store.keep_swept(system_now_ms).await });
+    vital.spawn("the task that tells topics of starts", tell_starts(Arc::clone(node)));
+}
+
+/// Makes the node, with the limits of the configuration.
+fn node(
+    config: &Config,
+    routes: &Arc<RouteTable>,
+    store: &Store,
+    entries: Arc<EntriesNode>,
+    http: &Arc<Http>,
+) -> Arc<Node> {
+    let (limits, pace) = (config.limits.node(), config.limits.pace());
+    let node = Node::with_http(Arc::clone(routes), limits, pace, store.clone(), entries, Arc::clone(http));
+    node.pubsub.histories.set_limits(config.limits.history());
+    node
+}
+
+/// Makes the library of all plugins, which has loaded none yet.
+fn library(
+    config: &Config,
+    loader: Loader,
+    sources: Vec<Source>,
+    published: (Arc<RouteTable>, Arc<PluginStatuses>),
+) -> Result<Library> {
+    let builds = Builds::open(&config.data.join("builds")).context("`data` can't be used")?;
+    let options = LibraryOptions { settings: config.settings()?, probation: (&config.reload).into() };
+    let mut library = Library::new(loader, sources, options, builds, published);
+    library.remember(Kinds::open(&config.data).context("`data` can't be used")?);
+    if config.mounts().values().any(MountTable::relies_on_the_only_gatekeeper) {
+        library.expect_one_gatekeeper();
+    }
+    Ok(library)
 }
 
 /// Returns the requests by HTTP that the configuration grants. The client does nothing until the first one.
@@ -404,26 +427,6 @@ fn log_open_mounts(config: &Config, routes: &RouteTable, address: SocketAddr) {
     if !on_purpose.is_empty() {
         tracing::info!("other machines can connect at {address}, and there is no authentication at {on_purpose}");
     }
-}
-
-async fn bind(address: &str, key: &str) -> Result<TcpListener> {
-    listen_on(address).await.with_context(|| {
-        format!("listening on `{address}`; name another with {key} ADDRESS:PORT (port 0 takes a free port)")
-    })
-}
-
-/// Resolves a name, and listens on the first of its addresses that can be bound.
-async fn listen_on(address: &str) -> io::Result<TcpListener> {
-    let mut failure = io::Error::new(io::ErrorKind::InvalidInput, "it is not an address");
-    for address in lookup_host(address).await? {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        socket.set_reuseaddr(true)?;
-        match socket.bind(address).and_then(|()| socket.listen(BACKLOG)) {
-            Ok(listener) => return Ok(listener),
-            Err(error) => failure = error,
-        }
-    }
-    Err(failure)
 }
 
 /// Ends members whose topic now belongs to another plugin or to none, or whose build was rolled back automatically. Runs after

@@ -8,6 +8,7 @@ mod data;
 mod findings;
 mod host;
 mod limits;
+mod listeners;
 mod logging;
 mod mounts;
 mod nearest;

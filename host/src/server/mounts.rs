@@ -27,14 +27,19 @@ pub fn tokens(config: &Config) -> Result<Option<Arc<Tokens>>> {
 
 /// The parts of the host that all of its mounts share, also those that replace them later.
 pub(super) struct MountParts {
-    pub(super) node: Arc<Node>,
-    pub(super) sockets: Arc<Sockets>,
-    pub(super) reactors: Arc<Reactors>,
+    node: Arc<Node>,
+    sockets: Arc<Sockets>,
+    reactors: Arc<Reactors>,
     /// The limit of connections.
-    pub(super) gate: Arc<ConnectionLimit>,
+    gate: Arc<ConnectionLimit>,
 }
 
 impl MountParts {
+    pub(super) fn new(config: &Config, node: &Arc<Node>, sockets: &Arc<Sockets>, reactors: &Arc<Reactors>) -> Self {
+        let (node, sockets, reactors) = (Arc::clone(node), Arc::clone(sockets), Arc::clone(reactors));
+        Self { node, sockets, reactors, gate: ConnectionLimit::new(config.limits.sockets()) }
+    }
+
     /// Makes all mounts of a configuration.
     pub(super) fn mounts(&self, config: &Config, tokens: Option<&Arc<Tokens>>) -> Result<Vec<Arc<Mount>>> {
         config.mounts().iter().map(|(path, table)| self.mount(config, path, table, tokens)).collect()

@@ -12,6 +12,7 @@ use super::draft::{Draft, Revision, Seen};
 use super::engine::{Engine, EngineError, Writes};
 use super::health::{Attempts, Health, Trouble, now_ms};
 use super::ids::{Ids, LEASE_MS};
+use super::job_board::JobBoard;
 use super::log::LogCounts;
 use super::metadata;
 use super::recent::Recent;
@@ -28,6 +29,8 @@ pub(super) struct Shared {
     pub(super) ids: Ids,
     pub(super) page_reads: Arc<PageReads>,
     pub(super) log_counts: Arc<LogCounts>,
+    /// The committer notes each batch before the next one.
+    pub(super) jobs: Arc<JobBoard>,
 }
 
 /// Owns the engine, and writes to it.
@@ -98,14 +101,16 @@ impl Committer {
                 known
             }
         };
+        let jobs = Arc::<JobBoard>::default();
+        jobs.load(&*snapshot).await?;
         let ids = Ids::after(metadata::read(&*snapshot, &metadata::mark()).await?);
         let (revision, health) = (Revision::default(), Arc::<Health>::default());
-        let seen = ArcSwap::from_pointee(Seen { revision, snapshot, opening: 0, health: Arc::clone(&health) });
+        let seen = ArcSwap::from_pointee(Seen { revision, snapshot, opening: 0, health: Arc::clone(&health), limits });
         let recent = Mutex::new(Recent::new(limits.recent_bytes));
         // `Store::keep_ids` returns how far the clock is behind at the start, so that isn't logged a second time here.
         let is_clock_behind = ids.last_ms() > now_ms().saturating_add(LEASE_MS);
         let (page_reads, log_counts) = (engine.page_reads(), engine.log_counts());
-        let shared = Arc::new(Shared { seen, recent, limits, health, ids, page_reads, log_counts });
+        let shared = Arc::new(Shared { seen, recent, limits, health, ids, page_reads, log_counts, jobs });
         let attempts = Attempts::default();
         Ok(Self { engine, shared, latest: revision, opening: 0, format, attempts, is_clock_behind })
     }
@@ -194,7 +199,8 @@ impl Committer {
         let mut outcomes = Vec::with_capacity(drafts.len());
         for draft in drafts {
             let is_late = has_conflict(draft, &self.shared.recent());
-            let outcome = if is_late { Err(CommitError::Conflict) } else { batch.admit(draft).await };
+            let outcome =
+                if is_late { Err(CommitError::Conflict) } else { batch.admit(draft, &self.shared.jobs).await };
             outcomes.push(outcome.map(|()| revision));
         }
         if let Some(Err(CommitError::Failed(error))) = outcomes.iter().find(|outcome| is_broken(outcome)) {
@@ -213,6 +219,7 @@ impl Committer {
         }
         (self.latest, self.format) = (revision, metadata::FORMAT);
         self.shared.recent().note(revision, keys.iter());
+        self.shared.jobs.note(&writes);
         self.written(mark).await;
         outcomes
     }
@@ -230,6 +237,7 @@ impl Committer {
         }
         (self.latest, self.format) = (self.latest.next(), metadata::FORMAT);
         self.shared.recent().clear_up_to(self.latest);
+        self.shared.jobs.note(&writes);
         self.written(None).await;
         Ok(self.latest)
     }
@@ -329,8 +337,9 @@ impl Committer {
     /// Publishes a new snapshot, so that calls that begin from now on see all that was written.
     async fn show(&mut self) -> Result<(), EngineError> {
         let snapshot = self.engine.snapshot().await?;
-        let health = Arc::clone(&self.shared.health);
-        self.shared.seen.store(Arc::new(Seen { revision: self.latest, snapshot, opening: self.opening, health }));
+        let (health, limits) = (Arc::clone(&self.shared.health), self.shared.limits);
+        let seen = Seen { revision: self.latest, snapshot, opening: self.opening, health, limits };
+        self.shared.seen.store(Arc::new(seen));
         Ok(())
     }
 
@@ -374,7 +383,10 @@ impl Committer {
         self.opening += 1;
         self.latest = self.latest.next();
         self.shared.recent().clear_up_to(self.latest);
-        self.show().await
+        self.show().await?;
+        // Nobody knows whether the failed batch is stored.
+        let seen = self.shared.seen.load_full();
+        self.shared.jobs.load(&*seen.snapshot).await
     }
 
     fn recovered(&self) {

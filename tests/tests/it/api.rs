@@ -300,6 +300,8 @@ async fn the_description_matches_the_answers() -> Result<()> {
     let host = TestHost::start(&["naughty"]).await?;
     let mut cast = Cast::new(&host);
     cast.play("alice > join naughty:1\nalice < ok …\nalice > track {\"key\": \"a\", \"meta\": {}}").await?;
+    let schedule = json!({ "topic": "naughty:1", "event": "schedule", "payload": { "key": "k", "ms": 3_600_000 } });
+    request_with(host.address(), "POST", "/api/send", JSON, schedule.to_string().as_bytes()).await?;
     let document = get(&host, "/api/openapi.json").await?.json()?;
     let mut seen = 0;
     for (path, methods) in document["paths"].as_object().context("paths")? {
@@ -308,6 +310,9 @@ async fn the_description_matches_the_answers() -> Result<()> {
             let body = match path.as_str() {
                 "/api/disconnect" => json!({ "id": "user:1" }),
                 "/api/config/reload" => json!({ "dry_run": true }),
+                "/api/schedules/retry" | "/api/schedules/drop" => {
+                    json!({ "plugin": "naughty", "topic": "naughty:1", "key": "k" })
+                }
                 _ => json!({ "topic": "naughty:1", "event": "echo", "payload": {} }),
             };
             let body = if method == "post" { body.to_string() } else { String::new() };
@@ -320,7 +325,7 @@ async fn the_description_matches_the_answers() -> Result<()> {
             seen += 1;
         }
     }
-    ensure!(seen == 16, "{seen} calls are described");
+    ensure!(seen == 19, "{seen} calls are described");
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use crate::imports;
 use crate::tidy::sources;
 
 /// Each top-level module with the modules that it may import. All modules are listed.
-const MODULES: [(&str, &[&str]); 20] = [
+const MODULES: [(&str, &[&str]); 21] = [
     ("files", &[]),
     ("protocol", &[]),
     ("timing", &[]),
@@ -23,9 +23,16 @@ const MODULES: [(&str, &[&str]); 20] = [
     ("routes", &["protocol", "contract", "store"]),
     ("plugin", &["files", "protocol", "contract", "routes", "store", "entries"]),
     ("channel", &["protocol", "contract", "presence", "pubsub", "routes", "store", "entries"]),
+    ("jobs", &["protocol", "contract", "store", "channel"]),
     ("socket", &["protocol", "contract", "routes", "channel", "pubsub"]),
     ("transport", &["protocol", "timing", "auth", "contract", "routes", "socket", "pubsub"]),
-    ("api", &["files", "protocol", "timing", "auth", "contract", "presence", "pubsub", "plugin", "channel", "socket"]),
+    (
+        "api",
+        &[
+            "files", "protocol", "timing", "auth", "contract", "presence", "pubsub", "plugin", "channel", "jobs",
+            "socket",
+        ],
+    ),
     (
         "server",
         &[
@@ -40,6 +47,7 @@ const MODULES: [(&str, &[&str]); 20] = [
             "routes",
             "plugin",
             "channel",
+            "jobs",
             "socket",
             "store",
             "entries",
@@ -47,7 +55,13 @@ const MODULES: [(&str, &[&str]); 20] = [
         ],
     ),
     ("terminal", &["contract", "server"]),
-    ("kit", &["protocol", "contract", "pubsub", "routes", "plugin", "channel", "socket", "server", "store", "entries"]),
+    (
+        "kit",
+        &[
+            "protocol", "contract", "pubsub", "routes", "plugin", "channel", "jobs", "socket", "server", "store",
+            "entries",
+        ],
+    ),
     ("project", &["plugin", "server"]),
     // The binary. It uses the library as the crate `bennu`.
     ("commands", &[]),

@@ -52,6 +52,7 @@ mod repeated;
 mod requests;
 mod restarts;
 mod rooms;
+mod schedules;
 mod script_instances;
 mod scripts;
 mod source_lines;

@@ -17,6 +17,10 @@ impl Sender for Weak<Channel> {
             channel.post(MemberEvent::Info(Message { source: Source::Answer, topic, event, payload }));
         }
     }
+
+    fn is_waiting(&self) -> bool {
+        self.strong_count() > 0
+    }
 }
 
 /// A reply as `handle_info` gets it: bytes as they are, JSON with its status.

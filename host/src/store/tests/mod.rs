@@ -144,5 +144,5 @@ fn committer(engine: impl Engine, limits: StoreLimits) -> (Committer, Arc<Shared
 }
 
 fn begin(shared: &Shared, owner: &Owner) -> Draft {
-    Draft::new(owner.clone(), shared.seen.load_full(), shared.limits)
+    Draft::new(owner.clone(), shared.seen.load_full(), 0)
 }
