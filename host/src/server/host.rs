@@ -15,7 +15,7 @@ use super::api_key::{api_key_file, own_api_key};
 use super::config_reload::{ConfigParts, ConfigReload};
 use super::data;
 use super::findings::{Finding, findings};
-use super::listeners::listeners;
+use super::listeners::{Bound, Listeners};
 use super::mounts::{MountParts, tokens};
 use super::overview::Overview;
 use super::surroundings::HostSurroundings;
@@ -32,10 +32,14 @@ use crate::routes::{GatekeeperChoice, RouteTable};
 use crate::socket::Sockets;
 use crate::store::Store;
 use crate::timing::within;
-use crate::transport::{LiveRouter, Mount, Reactors, StaticFiles, listen};
+use crate::transport::{Intake, LiveRouter, Mount, Reactors, StaticFiles, listen};
 
 /// The maximum number of connections to an API with its own address.
 const API_CONNECTIONS_MAX: usize = 256;
+
+/// The part of `stop_ms` in which turns that have begun may end before the sockets are closed, so that their replies are
+/// written.
+const STOP_FOR_TURNS: f64 = 0.25;
 
 /// The part of `stop_ms` in which sockets and channels may end. The rest of the time is for storing durable rooms, so that a
 /// channel that doesn't end can't prevent that.
@@ -46,12 +50,14 @@ const LIBRARY_ENDS: Duration = Duration::from_secs(1);
 
 /// A host that has bound its address and loaded its plugins once.
 pub struct Host {
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
     mounts: Vec<Arc<Mount>>,
     reactors: Arc<Reactors>,
     api: Router,
     /// The listener of the API, if it has its own address.
-    api_listener: Option<TcpListener>,
+    api_listener: Option<Arc<TcpListener>>,
+    /// Whether connections and requests are accepted.
+    intake: Intake,
     node: Arc<Node>,
     sockets: Arc<Sockets>,
     library: Library,
@@ -104,8 +110,16 @@ impl Host {
     /// Returns an error if something that the configuration names doesn't exist or can't be used, or if an address can't be
     /// bound.
     pub async fn start(config: &Config) -> Result<Self> {
+        Self::start_on(config, Listeners::default()).await
+    }
+
+    /// Does the same with sockets that were passed to this process.
+    ///
+    /// # Errors
+    /// See [`Host::start`].
+    pub async fn start_on(config: &Config, listeners: Listeners) -> Result<Self> {
         let files = files(config)?;
-        let (listener, api_listener) = listeners(config).await?;
+        let Bound { clients: listener, api: api_listener } = listeners.bind(config).await?;
         let (routes, statuses) = (Arc::new(RouteTable::default()), Arc::new(PluginStatuses::default()));
         let sources = config.sources()?;
         let mut vital = Vital::default();
@@ -167,6 +181,7 @@ impl Host {
             reactors,
             api,
             api_listener,
+            intake: Intake::default(),
             node,
             sockets,
             library,
@@ -224,23 +239,23 @@ impl Host {
     /// # Errors
     /// Returns the operating system's error if it doesn't give the address.
     pub fn api_address(&self) -> Result<Option<SocketAddr>> {
-        let address = self.api_listener.as_ref().map(TcpListener::local_addr);
+        let address = self.api_listener.as_ref().map(|listener| listener.local_addr());
         address.transpose().context("asking for the address of the API")
     }
 
-    /// Serves until `stop` completes, and then stops in order: accepts no new connections, closes the sockets in batches, and
-    /// runs each channel's `terminate`.
+    /// Serves until `stop` completes, and then stops in order: accepts no new connections and messages, waits for the turns
+    /// that have begun, closes the sockets in batches, and runs each channel's `terminate`.
     ///
     /// # Errors
     /// Returns the vital task or thread that has ended. The host has then stopped in the same order.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send) -> Result<(), Ended> {
-        // The threads of the reactors end when the last reference is dropped. This one is kept until the end of the function.
         let Self {
             listener,
             mounts,
-            reactors: _reactors,
+            reactors,
             mut api,
             api_listener,
+            intake,
             node,
             sockets,
             library,
@@ -259,14 +274,14 @@ impl Host {
         loading.spawn("the task that loads plugins", library.watch());
         spawn_tasks(&mut vital, &node, dispatcher);
         if let Some(listener) = api_listener {
-            let (api, tally) = (std::mem::take(&mut api), Arc::clone(&sockets.tally));
-            let listening = listen(listener, LiveRouter::fixed(api), API_CONNECTIONS_MAX, tally);
+            let (api, accepting) = (std::mem::take(&mut api), (Arc::clone(&sockets.tally), intake.clone()));
+            let listening = listen(listener, LiveRouter::fixed(api), API_CONNECTIONS_MAX, accepting);
             vital.spawn("the task that accepts connections to the API", listening);
         }
-        let tally = Arc::clone(&sockets.tally);
-        let router = LiveRouter::new(mounts, api.merge(further), files, Arc::clone(&tally));
+        let router = LiveRouter::new(mounts, api.merge(further), files, Arc::clone(&sockets.tally));
         config_reload.serves(Arc::clone(&router));
-        vital.spawn("the task that accepts connections", listen(listener, router, most_sockets, tally));
+        let accepting = (Arc::clone(&sockets.tally), intake.clone());
+        vital.spawn("the task that accepts connections", listen(listener, router, most_sockets, accepting));
         let outcome = tokio::select! {
             () = stop => Ok(()),
             ended = vital.ended() => Err(ended),
@@ -281,32 +296,47 @@ impl Host {
         }
         // Ends the tasks that accept connections and sweep topics.
         drop(vital);
+        intake.set(false);
         node.pubsub.events.close();
         ending.notify_one();
-        let (began, stop) = (Instant::now(), config_reload.limits().stop());
-        let ended = within(stop.mul_f64(STOP_FOR_CHANNELS), async {
-            sockets.close_all(CloseCode::ServiceRestart).await;
-            node.emptied().await;
-        });
-        if ended.await.is_none() {
-            let (sockets, channels) = (sockets.count(), node.channel_count());
-            tracing::warn!(
-                sockets,
-                channels,
-                "stopped before all sockets and channels had ended; `limits.stop_ms` says how long a stop may take"
-            );
-        }
-        // Also if some channels haven't ended, because the rooms of other topics can be stored.
-        let rest = stop.saturating_sub(began.elapsed()).max(stop.mul_f64(1.0 - STOP_FOR_CHANNELS));
-        if within(rest, node.store_rooms()).await.is_none() {
-            tracing::error!("stopped before the last commits of all durable rooms were stored");
-        }
+        end_sockets_and_rooms(&node, &sockets, &reactors, config_reload.limits().stop()).await;
         // The library may still be loading a plugin. A stop doesn't wait for that longer than this.
         let _ = timeout(LIBRARY_ENDS, loading.ended()).await;
         drop(loading);
+        // The threads of the reactors end with the last reference.
+        drop(reactors);
         // Acknowledged writes are already on the disk. This ends the writes that are still queued, in order.
         node.store.close().await;
         outcome
+    }
+}
+
+/// Ends the turns, the sockets and their channels, and stores the durable rooms, within `stop`.
+async fn end_sockets_and_rooms(node: &Node, sockets: &Sockets, reactors: &Reactors, stop: Duration) {
+    let began = Instant::now();
+    // A client whose message is being handled gets the reply before its socket is closed. Further messages stay in their
+    // streams.
+    reactors.pause(true);
+    if within(stop.mul_f64(STOP_FOR_TURNS), node.idle()).await.is_none() {
+        tracing::warn!("sockets are closed while turns still run, so their clients may not get the replies");
+    }
+    let for_channels = stop.mul_f64(STOP_FOR_CHANNELS).saturating_sub(began.elapsed());
+    let ended = within(for_channels, async {
+        sockets.close_all(CloseCode::ServiceRestart).await;
+        node.emptied().await;
+    });
+    if ended.await.is_none() {
+        let (sockets, channels) = (sockets.count(), node.channel_count());
+        tracing::warn!(
+            sockets,
+            channels,
+            "stopped before all sockets and channels had ended; `limits.stop_ms` says how long a stop may take"
+        );
+    }
+    // Also if some channels haven't ended, because the rooms of other topics can be stored.
+    let rest = stop.saturating_sub(began.elapsed()).max(stop.mul_f64(1.0 - STOP_FOR_CHANNELS));
+    if within(rest, node.store_rooms()).await.is_none() {
+        tracing::error!("stopped before the last commits of all durable rooms were stored");
     }
 }
 

@@ -13,6 +13,7 @@ mod logging;
 mod mounts;
 mod nearest;
 mod overview;
+mod service_manager;
 mod surroundings;
 mod vital;
 
@@ -26,9 +27,11 @@ pub use config_reload::{ConfigReload, ConfigReloaded, ReadConfig};
 pub use findings::Finding;
 pub use host::{Host, loader};
 pub use limits::Limits;
+pub use listeners::Listeners;
 pub use logging::{LogEvent, flush_log, log_lines_lost, start_logging, start_logging_with, write_error_line};
 pub use mounts::tokens;
 pub use overview::Overview;
+pub use service_manager::ServiceManager;
 pub use surroundings::HostSurroundings;
 pub use vital::Ended;
 

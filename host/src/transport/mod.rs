@@ -21,7 +21,7 @@ mod websocket;
 
 pub use authenticator::{Authenticator, TokenCheck, Verifier};
 pub use files::StaticFiles;
-pub use listen::listen;
+pub use listen::{Intake, listen};
 pub use live_router::LiveRouter;
 pub use mount::{ConnectionLimit, Mount, WireLimits};
 #[cfg(test)]
