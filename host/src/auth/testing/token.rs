@@ -222,7 +222,7 @@ fn damaged_tokens_are_invalid() {
 
 /// A token with any bytes as its payload, and a valid signature.
 fn wrapped<M: Mac + KeyInit>(header: Header, payload: &[u8]) -> String {
-    let key = tokens().keys.get(&Secret::new(SECRET), &Derivation::of("s"));
+    let key = tokens().signing.keys.get(&Secret::new(SECRET), &Derivation::of("s"));
     let message = format!("{}.{}", header.encoded(), URL_SAFE_NO_PAD.encode(payload));
     let mut mac = keyed::<M>(&key);
     mac.update(message.as_bytes());
