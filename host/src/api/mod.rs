@@ -9,6 +9,7 @@ mod error;
 mod events;
 mod inspect;
 mod keys;
+mod members;
 mod messages;
 mod plugins;
 mod schedules;
@@ -64,6 +65,9 @@ pub fn router(api: Api) -> Router {
     Router::new()
         .route("/api/broadcast", needs(Scope::Broadcast, Reach::Named, post(messages::broadcast)))
         .route("/api/send", needs(Scope::Send, Reach::Named, post(messages::send)))
+        .route("/api/push", needs(Scope::Send, Reach::Named, post(members::push)))
+        .route("/api/send-member", needs(Scope::Send, Reach::Named, post(members::send_member)))
+        .route("/api/kick", needs(Scope::Operate, Reach::Named, post(members::kick)))
         .route("/api/disconnect", needs(Scope::Operate, Reach::All, post(messages::disconnect)))
         .route("/api/events", needs(Scope::Read, Reach::Named, get(events::events)))
         .route("/api/topics", needs(Scope::Read, Reach::Named, get(topics::list)))

@@ -58,6 +58,8 @@ async fn every_call_needs_the_scope_that_its_description_names() -> Result<()> {
             let body = match path.as_str() {
                 "/api/disconnect" => json!({ "id": "user:1" }),
                 "/api/config/reload" => json!({ "dry_run": true }),
+                "/api/push" | "/api/send-member" => json!({ "topic": "naughty:1", "member": 1, "event": "e" }),
+                "/api/kick" => json!({ "topic": "naughty:1", "member": 99 }),
                 _ => json!({ "topic": "naughty:1", "event": "echo", "payload": {} }),
             };
             seen += 1;
