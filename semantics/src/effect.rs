@@ -6,7 +6,10 @@ use std::time::Duration;
 use bytestring::ByteString;
 use serde::{Deserialize, Deserializer};
 
-use crate::effect_values::{check_delay, check_droppable_key, check_period, check_ref, check_schedule, check_state};
+use crate::effect_values::{
+    check_delay, check_droppable_key, check_event_for, check_own_for, check_period, check_ref, check_schedule,
+    check_state,
+};
 use crate::http::read_request;
 use crate::jobs::Schedule;
 use crate::record::{Record, check_name};
@@ -349,31 +352,20 @@ impl Effect {
             Self::Push { event, payload }
             | Self::Broadcast { event, payload }
             | Self::BroadcastFrom { event, payload } => record.check_event(event, payload)?,
-            Self::Publish { topic, event, payload } => {
-                check_name("a topic", topic.as_str())?;
-                record.check_event(event, payload)?;
-            }
+            Self::Publish { topic, event, payload } => check_event_for(record, topic, (event, payload))?,
             Self::BroadcastDroppable { key, event, payload } | Self::BroadcastFromDroppable { key, event, payload } => {
                 check_droppable_key(key)?;
                 record.check_event(event, payload)?;
             }
             Self::PublishDroppable { topic, key, event, payload } => {
-                check_name("a topic", topic.as_str())?;
                 check_droppable_key(key)?;
-                record.check_event(event, payload)?;
+                check_event_for(record, topic, (event, payload))?;
             }
-            Self::Send { topic, event, payload } => {
-                check_name("a topic", topic.as_str())?;
-                record.check_own(event, payload)?;
-            }
-            Self::SendMember { topic, event, payload, .. } => {
-                check_name("a topic", topic.as_str())?;
-                record.check_own(event, payload)?;
-            }
+            Self::Send { topic, event, payload } => check_own_for(record, topic, (event, payload))?,
+            Self::SendMember { topic, event, payload, .. } => check_own_for(record, topic, (event, payload))?,
             Self::PushToSocket { topic, socket_id, event, payload } => {
-                check_name("a topic", topic.as_str())?;
                 check_name("a socket's id", socket_id)?;
-                record.check_event(event, payload)?;
+                check_event_for(record, topic, (event, payload))?;
             }
             Self::Schedule(schedule) => {
                 let Schedule { topic, key, event, payload, .. } = &**schedule;

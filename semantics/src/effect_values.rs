@@ -15,6 +15,18 @@ pub(crate) fn check_state(record: &Record, state: &mut PublishedState) -> Result
     parsed.map(drop).map_err(|error| Fault::failed(format!("a published state is a JSON object: {error}")))
 }
 
+/// Checks an event for clients in a topic.
+pub(crate) fn check_event_for(record: &Record, topic: &Topic, (event, payload): (&str, &Payload)) -> Result<(), Fault> {
+    check_name("a topic", topic.as_str())?;
+    record.check_event(event, payload)
+}
+
+/// Checks an event for a callback in a topic.
+pub(crate) fn check_own_for(record: &Record, topic: &Topic, (event, payload): (&str, &Payload)) -> Result<(), Fault> {
+    check_name("a topic", topic.as_str())?;
+    record.check_own(event, payload)
+}
+
 /// Checks the names of a schedule.
 ///
 /// # Errors
