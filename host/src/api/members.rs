@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
+use axum::{Extension, Json};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::body::{Body, check_name, payload_of};
 use super::idempotency::IdempotencyKey;
+use super::keys::Caller;
 use super::{Api, ApiError};
 use crate::channel::MemberSelector;
 use crate::protocol::{NAME_BYTES_MAX, Payload};
@@ -41,9 +42,15 @@ struct Kick {
 }
 
 /// `POST /api/push`. Sends an event to the clients of some members of a topic.
-pub(super) async fn push(State(api): State<Arc<Api>>, headers: HeaderMap, body: Body) -> Result<Json<Value>, ApiError> {
+pub(super) async fn push(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Value>, ApiError> {
     let key = IdempotencyKey::read(&headers, &body)?;
     let ToMembers { topic, member, socket_id, event, payload, payload_base64 } = body.read()?;
+    caller.check_topic(&topic)?;
     let selector = selector(&topic, &event, member, socket_id)?;
     let payload = payload_of(payload.as_deref(), payload_base64.as_deref(), Payload::check_object)?;
     let node = Arc::clone(&api.node);
@@ -58,11 +65,13 @@ pub(super) async fn push(State(api): State<Arc<Api>>, headers: HeaderMap, body: 
 /// `POST /api/send-member`. Sends an event to the `handle_info` of some members of a topic.
 pub(super) async fn send_member(
     State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Value>, ApiError> {
     let key = IdempotencyKey::read(&headers, &body)?;
     let ToMembers { topic, member, socket_id, event, payload, payload_base64 } = body.read()?;
+    caller.check_topic(&topic)?;
     let selector = selector(&topic, &event, member, socket_id)?;
     let payload = payload_of(payload.as_deref(), payload_base64.as_deref(), Payload::check_value)?;
     let node = Arc::clone(&api.node);
@@ -75,8 +84,16 @@ pub(super) async fn send_member(
 }
 
 /// `POST /api/kick`. Answers when the ends of the members are queued.
-pub(super) async fn kick(State(api): State<Arc<Api>>, body: Body) -> Result<Json<Value>, ApiError> {
+pub(super) async fn kick(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> Result<Json<Value>, ApiError> {
     let Kick { topic, member, socket_id, reason } = body.read()?;
+    match &topic {
+        Some(topic) => caller.check_topic(topic)?,
+        None => caller.check_all_topics()?,
+    }
     topic.iter().try_for_each(|topic| check_name("topic", topic))?;
     let selector = member_selector(member, socket_id)?;
     if reason.len() > NAME_BYTES_MAX {

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
+use axum::{Extension, Json};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::body::{Body, check_name, object, payload_of};
 use super::idempotency::IdempotencyKey;
+use super::keys::Caller;
 use super::{Api, ApiError};
 use crate::protocol::{NAME_BYTES_MAX, Payload, Topic};
 use crate::pubsub::{Broadcast, DropKey, Except, PubSub};
@@ -80,6 +81,7 @@ impl Events {
 /// `POST /api/broadcast`. Checks all broadcasts before it sends the first one.
 pub(super) async fn broadcast(
     State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Value>, ApiError> {
@@ -88,6 +90,7 @@ pub(super) async fn broadcast(
         Events::One(event) => vec![*event],
         Events::Many(events) => events,
     };
+    events.iter().try_for_each(|event| caller.check_topic(&event.topic))?;
     let broadcasts = events.into_iter().map(|event| api.broadcast_of(event)).collect::<Result<Vec<_>, _>>()?;
     let of_api = Arc::clone(&api);
     api.once("/api/broadcast", key, async move {

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytestring::ByteString;
@@ -18,6 +18,7 @@ use serde_json::value::RawValue;
 
 use super::body::Body;
 use super::idempotency::IdempotencyKey;
+use super::keys::Caller;
 use super::messages::{Event, Events, check_names};
 use super::{Api, ApiError};
 use crate::channel::Undelivered;
@@ -69,14 +70,21 @@ struct Shown {
 }
 
 /// `POST /api/send`. Answers when `handle_message` has run. Checks all messages before it sends the first one.
-pub(super) async fn send(State(api): State<Arc<Api>>, headers: HeaderMap, body: Body) -> Result<Response, ApiError> {
+pub(super) async fn send(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
     let key = IdempotencyKey::read(&headers, &body)?;
     match Events::read(&body)? {
         Events::One(event) => {
+            caller.check_topic(&event.topic)?;
             let message = TopicMessage::read(*event)?;
             Ok(Json(api.send_one(&message, key.as_ref(), 0).await?).into_response())
         }
         Events::Many(events) => {
+            events.iter().try_for_each(|event| caller.check_topic(&event.topic))?;
             let read =
                 |(at, event)| TopicMessage::read(event).map_err(|error| error.within(&format!("messages[{at}]")));
             let messages = events.into_iter().enumerate().map(read).collect::<Result<Vec<_>, _>>()?;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bennu_outbound::{Access, Answer, Checked, Client, Failure, OutboundCounts, OutboundLimits, Refused, Request};
 use futures_util::future::BoxFuture;
 
@@ -73,7 +74,7 @@ impl HttpClient for NoClient {
 pub struct Http {
     client: Arc<dyn HttpClient>,
     /// The plugins that may ask for something.
-    access: HashMap<String, Arc<Access>>,
+    access: ArcSwap<HashMap<String, Arc<Access>>>,
     limits: HttpLimits,
     /// The number of requests under way of each member and topic that has some.
     under_way: Mutex<HashMap<Asker, usize>>,
@@ -92,7 +93,13 @@ impl Http {
     /// Requests through a client. Plugins that aren't in `access` may ask for nothing.
     #[must_use]
     pub fn new(client: Arc<dyn HttpClient>, access: HashMap<String, Arc<Access>>, limits: HttpLimits) -> Arc<Self> {
+        let access = ArcSwap::from_pointee(access);
         Arc::new(Self { client, access, limits, under_way: Mutex::default() })
+    }
+
+    /// Replaces what plugins may ask for. Requests that are under way continue.
+    pub fn replace_access(&self, access: HashMap<String, Arc<Access>>) {
+        self.access.store(Arc::new(access));
     }
 
     /// No plugin may ask for anything.
@@ -104,7 +111,7 @@ impl Http {
     /// Returns what a plugin may ask for.
     #[must_use]
     pub fn access(&self, plugin: &str) -> Arc<Access> {
-        let granted = self.access.get(plugin).cloned();
+        let granted = self.access.load().get(plugin).cloned();
         granted.unwrap_or_else(|| Arc::new(Access::new(plugin, Vec::new(), Vec::new())))
     }
 
@@ -159,7 +166,7 @@ impl Http {
     /// Sends a request that was asked for as an effect. Its idempotency key is `id`, unless the plugin has set one.
     pub async fn request(&self, plugin: &str, request: &HttpRequest, id: &str) -> HttpResult {
         let access = self.access(plugin);
-        // The request was checked when the plugin asked for it, so this can't fail.
+        // The request was checked when the plugin asked for it. Its grant may have been removed meanwhile.
         let mut checked = self.check(&access, request).map_err(|fault| not_sent(&fault.detail))?;
         if checked.header(IDEMPOTENCY_KEY).is_none() {
             checked.set(IDEMPOTENCY_KEY, id);
