@@ -107,6 +107,10 @@ const timedEvents: Record<string, Handler> = {
     scheduleOne(payload, topic);
     fail("asked to fail after a schedule");
   },
+  schedule_then_refuse(payload, topic) {
+    scheduleOne(payload, topic);
+    refuse("too late");
+  },
   unschedule({ key }, { topic }) {
     schedule.cancel(topic, key);
     return ok;
