@@ -17,6 +17,7 @@ use super::turn::{Failed, Job, RetryDeadline, TurnGate};
 use crate::contract::{AnswerRef, Fault, FaultKind, SeatChange, Tick, TopicCallback};
 use crate::protocol::{Payload, Topic};
 use crate::pubsub::Pressure;
+use crate::routes::Route;
 
 impl<S: Sender> Job for MessageJob<S> {
     fn topic(&self) -> &Topic {

@@ -20,7 +20,7 @@ pub struct IdempotentRequest {
 }
 
 /// What was stored when the message of a request was handled.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(in crate::channel) enum StoredAnswer {
     /// This request was handled, with this reply.
     Same(Option<Reply>),
@@ -48,7 +48,7 @@ impl IdempotentRequest {
         let head = [&[VERSION], &self.digest[..]].concat();
         let Some(Reply { status, payload }) = reply else { return [&head[..], &[NO_REPLY]].concat() };
         let (kind, bytes) = match payload {
-            Payload::Json(text) => (JSON, text.as_bytes()),
+            Payload::Json(text) => (JSON, &text.as_bytes()[..]),
             Payload::Binary(bytes) => (BINARY, &bytes[..]),
         };
         // A status has at most 255 bytes.
