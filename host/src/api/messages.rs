@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::body::{Body, check_name, object, payload_of};
 use super::idempotency::IdempotencyKey;
 use super::{Api, ApiError};
+use crate::counts::Limit;
 use crate::protocol::{NAME_BYTES_MAX, Payload, Topic};
 use crate::pubsub::{Broadcast, DropKey, Except, PubSub};
 
@@ -114,6 +115,7 @@ async fn send_all(pubsub: &PubSub, broadcasts: Vec<Broadcast>, receivers: impl F
 fn many(body: &Body) -> Result<Vec<Event>, ApiError> {
     let Many { messages } = body.read()?;
     if messages.len() > MESSAGES_MAX {
+        Limit::ApiBody.hit();
         return Err(ApiError::bad(format!("at most {MESSAGES_MAX} messages at once, not {}", messages.len())));
     }
     let read = |(at, text): (usize, Box<RawValue>)| {

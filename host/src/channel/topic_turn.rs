@@ -15,6 +15,7 @@ use super::topic_call::{CommitPart, TopicOutcome, log_fault, store_fault, topic_
 use super::topic_info::tell;
 use super::turn::{Failed, Job, RetryDeadline, TurnGate};
 use crate::contract::{AnswerRef, Fault, FaultKind, SeatChange, Tick, TopicCallback};
+use crate::counts::Limit;
 use crate::protocol::{Payload, Topic};
 use crate::pubsub::Pressure;
 use crate::routes::Route;
@@ -195,6 +196,7 @@ async fn run_tick(topic: &Arc<TopicTurns>, tick: Tick) {
             log_fault(topic, &route, Failed::in_callback("handle_tick"), &fault);
             let (failed, most) = (topic.count_tick(true), route.spec.tick_faults);
             if most > 0 && failed >= most {
+                Limit::TickFaults.hit();
                 tracing::error!(
                     topic = topic.name.as_str(),
                     "topic_closed: its handle_tick failed {failed} times in a row"
