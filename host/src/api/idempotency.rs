@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use super::body::Body;
 use super::{Api, ApiError};
 use crate::channel::IdempotentRequest;
+use crate::counts::Limit;
 
 /// The header that has the key.
 const HEADER: &str = "idempotency-key";
@@ -112,6 +113,9 @@ impl Kept {
         while let Some((since, _)) = self.order.front()
             && (self.order.len() >= ANSWERS_MAX || now.duration_since(*since) >= KEPT)
         {
+            if self.order.len() >= ANSWERS_MAX {
+                Limit::IdempotencyAnswers.hit();
+            }
             if let Some((_, name)) = self.order.pop_front() {
                 self.by_name.remove(&name);
             }

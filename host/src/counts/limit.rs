@@ -97,6 +97,7 @@ limits! {
     RequestHead = "request_head",
     LongpollBody = "longpoll_body",
     ApiBody = "api_body",
+    IdempotencyAnswers = "idempotency_answers",
     EventStreams = "event_streams",
     EventsKept = "events_kept",
     EventTopics = "event_topics",

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::support::{Notes, Part, Stage, nothing, replied};
 use bennu::channel::{Delivered, IdempotentRequest, Undelivered};
-use bennu::contract::{Fault, FaultKind, Outcome, Reply, TopicCall, TopicCallback};
+use bennu::contract::{CallFuture, Fault, FaultKind, Outcome, Reply, TopicCall, TopicCallback};
 use bennu::protocol::Payload;
 
 /// A topic with a durable room that counts its messages. The event `crash` fails, and `quiet` gives no reply.
@@ -12,7 +12,7 @@ fn counter(notes: &Notes) -> Part {
     let notes = notes.clone();
     let mut part = Part::new("desk:*", |_| std::future::ready(Ok(nothing())));
     part.options = &[("room", "durable")];
-    part.on_topic_call = Some(Arc::new(move |call: TopicCall, _| {
+    part.on_topic_call = Some(Arc::new(move |call: TopicCall, _| -> CallFuture<'static, Outcome> {
         let TopicCallback::Message { event, .. } = &call.callback else { panic!("no topic has a tick") };
         notes.add(format!("{} {event}", call.topic));
         let count = call.room.as_ref().map_or(1, |room| room.len() + 1);

@@ -57,7 +57,7 @@ async fn a_message_with_a_key_is_handled_once() -> Result<()> {
         let inspected = request_with(host.address(), "GET", "/api/inspect", &[], b"").await?.json()?;
         ensure!(inspected["faults"] == faults, "{}", inspected["faults"]);
     }
-    for key in ["", "a b", "é", &"k".repeat(256)] {
+    for key in ["", "a b", "é", "k".repeat(256).as_str()] {
         let answer = send(&host, key, &count("c")).await?;
         ensure!(answer.status == 400 && answer.body.contains("Idempotency-Key"), "{key}: {answer:?}");
     }
