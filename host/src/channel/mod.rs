@@ -26,4 +26,4 @@ pub use handover::{Adopted, AdoptedTopic, Unread};
 pub use member::{Channel, Connection, Drain, Full, Inbound, MemberEvent, MemberSelector};
 pub use node::Node;
 pub use room::Takeover;
-pub use room::{Delivered, DueJob, InfoOutcome, RoomSize, Undelivered};
+pub use room::{Delivered, DueJob, IdempotentRequest, InfoOutcome, RoomSize, Undelivered};

@@ -1,5 +1,7 @@
 //! A host: wires all parts together, starts them, and stops them in order.
 
+mod replacing;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::pin;
@@ -13,30 +15,31 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use super::api_key::{api_key_file, own_api_key};
+use super::config_reload::{ConfigParts, ConfigReload};
 use super::data;
 use super::findings::{Finding, findings};
-use super::handing_over::{HandingOver, Parts, Relaunch};
+use super::handing_over::Relaunch;
 use super::listeners::Bound;
-use super::mounts::{log_open_mounts, mounts, tokens};
+use super::mounts::{MountParts, log_open_mounts, tokens};
 use super::overview::Overview;
 use super::start::Start;
 use super::stopping::{End, close_sockets, end_sockets_and_rooms, until_replaced};
 use super::surroundings::HostSurroundings;
-use super::taking_over::{Inherited, State};
+use super::taking_over::Inherited;
 use super::vital::{Ended, Vital};
-use super::{Config, Limits, MountTable, log_lines_lost};
-use crate::api::{self, Access, Api};
-use crate::channel::{Adopted, Node};
+use super::{Config, MountTable, log_lines_lost};
+use crate::api::{self, Access, Api, ApiKey};
+use crate::channel::Node;
 use crate::contract::{CallLimits, Http, Surroundings, system_now_ms};
 use crate::counts::HighWater;
 use crate::entries::EntriesNode;
-use crate::handover::{Socket, Times};
+use crate::handover::Socket;
 use crate::jobs::{Dispatcher, Jobs, NowMs, tell_starts};
-use crate::plugin::{Builds, Cache, Control, Engine, Kinds, Library, LibraryOptions, Loader, PluginStatuses};
+use crate::plugin::{Builds, Cache, Control, Engine, Kinds, Library, LibraryOptions, Loader, PluginStatuses, Source};
 use crate::routes::RouteTable;
 use crate::socket::Sockets;
 use crate::store::Store;
-use crate::transport::{Intake, Mount, Reactors, StaticFiles, listen, router};
+use crate::transport::{Intake, LiveRouter, Mount, Reactors, StaticFiles, listen};
 
 /// The maximum number of connections to an API with its own address.
 const API_CONNECTIONS_MAX: usize = 256;
@@ -68,7 +71,9 @@ pub struct Host {
     /// Routes that a command has added.
     further: Router,
     statuses: Arc<PluginStatuses>,
-    limits: Limits,
+    config_reload: Arc<ConfigReload>,
+    /// The limit of sockets.
+    most_sockets: usize,
     dispatcher: Dispatcher,
     /// Watches the threads, which have already started. [`Host::serve`] adds the tasks.
     vital: Vital,
@@ -124,7 +129,7 @@ impl Host {
         let files = files(config)?;
         let Bound { clients: listener, api: api_listener, are_managed } = listeners.bind(config).await?;
         let (routes, statuses) = (Arc::new(RouteTable::default()), Arc::new(PluginStatuses::default()));
-        let (sources, settings) = (config.sources()?, config.settings()?);
+        let sources = config.sources()?;
         let mut vital = Vital::default();
         let store = data::open(config).await?;
         check_apart(config)?;
@@ -132,29 +137,34 @@ impl Host {
         let entries = EntriesNode::with_cache(config.limits.entries(), config.limits.entries_cache());
         vital.spawn("the task that evicts entries", Arc::clone(&entries).keep_within_limit());
         let http = http(config)?;
-        let (limits, pace) = (config.limits.node(), config.limits.pace());
-        let node = Node::with_http(Arc::clone(&routes), limits, pace, store.clone(), entries, Arc::clone(&http));
-        node.pubsub.histories.set_limits(config.limits.history());
+        let node = node(config, &routes, &store, entries, &http);
         let tokens = tokens(config)?;
         let surroundings = HostSurroundings::new(&node).with_tokens(tokens.clone());
-        let loader = loader(config, Arc::new(surroundings), store, http, config.limits.instances)?;
+        let live_tokens = surroundings.tokens();
+        let loader = loader(config, Arc::new(surroundings), store, Arc::clone(&http), config.limits.instances)?;
         vital.spawn("the thread that interrupts plugins", loader.engine.ended());
-        let builds = Builds::open(&config.data.join("builds")).context("`data` can't be used")?;
-        let options = LibraryOptions { settings, probation: (&config.reload).into() };
-        let mut library = Library::new(loader, sources.clone(), options, builds, (routes, Arc::clone(&statuses)));
-        library.remember(Kinds::open(&config.data).context("`data` can't be used")?);
-        let known = Arc::clone(&statuses);
-        if config.mounts().values().any(MountTable::relies_on_the_only_gatekeeper) {
-            library.expect_one_gatekeeper();
-        }
+        let mut library = library(config, loader, sources.clone(), (routes, Arc::clone(&statuses)))?;
         let sockets = Arc::new(Sockets::default());
         let reactors = Reactors::start(config.wire_threads(), &node.pubsub.pressure).context("serving connections")?;
         vital.spawn("a thread that serves WebSocket connections", reactors.ended());
         let failure = Arc::<OnceLock<String>>::default();
         let clock: NowMs = Arc::new(system_now_ms);
         let dispatcher = Dispatcher::new(Arc::clone(&node), Arc::clone(&clock), config.cron_lines()?);
-        let mounts = mounts(config, tokens.as_ref(), &node, &sockets, &reactors)?;
-        let api = match access(config)? {
+        let mount_parts = MountParts::new(config, &node, &sockets, &reactors);
+        let mounts = mount_parts.mounts(config, tokens.as_ref())?;
+        let access = access(config)?.map(Arc::new);
+        let parts = ConfigParts {
+            access: access.clone(),
+            tokens: live_tokens,
+            http,
+            mounts: mount_parts,
+            control: library.control(),
+            statuses: Arc::clone(&statuses),
+            node: Arc::clone(&node),
+            sources: sources.clone(),
+        };
+        let config_reload = ConfigReload::new(config, parts)?;
+        let api = match access {
             Some(access) => api::router(Api {
                 node: Arc::clone(&node),
                 sockets: Arc::clone(&sockets),
@@ -163,16 +173,17 @@ impl Host {
                 jobs: Jobs::new(node.store.clone(), clock),
                 started: Instant::now(),
                 access,
+                reload_config: config_reload.for_api(),
                 failure: Arc::clone(&failure),
+                answers: api::Answers::default(),
                 log_lines_lost,
             }),
             None => Router::new(),
         };
         library.start().await;
-        data::log_unclaimed(&node.store, &known).await;
-        findings(config, &sources, &known.all())?.iter().for_each(Finding::log);
+        data::log_unclaimed(&node.store, &statuses).await;
+        findings(config, &sources, &statuses.all())?.iter().for_each(Finding::log);
         log_open_mounts(config, &node.routes, listener.local_addr()?);
-        let limits = config.limits.clone();
         Ok(Self {
             listener,
             mounts,
@@ -190,62 +201,12 @@ impl Host {
             files,
             further: Router::new(),
             statuses,
-            limits,
+            config_reload,
+            most_sockets: config.limits.sockets(),
             dispatcher,
             vital,
             failure,
         })
-    }
-
-    /// Takes the state of the host over that this one replaces, if it replaces one: that host closes its connections from now
-    /// on, and this one has to serve. `data` is the data directory, in which this host waits for a successor of its own.
-    ///
-    /// # Errors
-    /// If the other host serves on. This one must end.
-    pub async fn take_over(&mut self, data: &Path) -> Result<bool> {
-        let replaces = self.inherited.is_some();
-        if let Some(mut inherited) = self.inherited.take() {
-            // No turn begins before this host serves, because the other one can still take everything back.
-            self.node.close_turns();
-            let State { sockets, topics, takeover } = std::mem::take(&mut inherited.state);
-            let Adopted { rooms, rooms_dropped, members } = self.node.adopt(sockets, topics, takeover).await;
-            let paused = takeover.paused;
-            tracing::info!(rooms, rooms_dropped, members, ?paused, "the state of the other host is adopted");
-            // The other host may have changed its mind while this one started.
-            tokio::select! {
-                biased;
-                why = inherited.aborted() => return Err(why),
-                () = std::future::ready(()) => {}
-            }
-            let served = self.statuses.all();
-            let serves = |name: &str| served.get(name).is_some_and(|status| status.generation > 0);
-            inherited.serve(serves).await?;
-            self.node.open_turns();
-        }
-        match Socket::listen(data) {
-            Ok(socket) => self.upgrades = Some(socket),
-            Err(error) => tracing::warn!("this host can't be replaced while it runs: its own socket failed: {error}"),
-        }
-        Ok(replaces)
-    }
-
-    /// Returns what a successor needs, if there may be one.
-    fn handing_over(&mut self) -> Option<HandingOver> {
-        let parts = Parts {
-            socket: self.upgrades.take()?,
-            relaunch: self.relaunch.take(),
-            clients: Arc::clone(&self.listener),
-            api: self.api_listener.clone(),
-            are_managed: self.are_managed,
-            intake: self.intake.clone(),
-            reactors: Arc::clone(&self.reactors),
-            node: Arc::clone(&self.node),
-            sockets: Arc::clone(&self.sockets),
-            control: self.library.control(),
-            statuses: Arc::clone(&self.statuses),
-            times: Times { turns: self.limits.stop(), ..Times::default() },
-        };
-        Some(HandingOver::new(parts))
     }
 
     /// Adds routes, at the address at which clients connect. They take precedence over static files.
@@ -270,6 +231,12 @@ impl Host {
     #[must_use]
     pub fn control(&self) -> Control {
         self.library.control()
+    }
+
+    /// Returns the handle that reads the configuration again.
+    #[must_use]
+    pub fn config_reload(&self) -> Arc<ConfigReload> {
+        Arc::clone(&self.config_reload)
     }
 
     /// Returns the address on which the host listens, with the actual port.
@@ -308,7 +275,8 @@ impl Host {
             library,
             files,
             further,
-            limits,
+            config_reload,
+            most_sockets,
             dispatcher,
             mut vital,
             failure,
@@ -321,12 +289,13 @@ impl Host {
         spawn_tasks(&mut vital, &node, dispatcher);
         if let Some(listener) = api_listener {
             let (api, accepting) = (std::mem::take(&mut api), (Arc::clone(&sockets.tally), intake.clone()));
-            let listening = listen(listener, api, API_CONNECTIONS_MAX, accepting);
+            let listening = listen(listener, LiveRouter::fixed(api), API_CONNECTIONS_MAX, accepting);
             vital.spawn("the task that accepts connections to the API", listening);
         }
-        let router = router(mounts, api.merge(further), files);
+        let router = LiveRouter::new(mounts, api.merge(further), files, Arc::clone(&sockets.tally));
+        config_reload.serves(Arc::clone(&router));
         let accepting = (Arc::clone(&sockets.tally), intake.clone());
-        vital.spawn("the task that accepts connections", listen(listener, router, limits.sockets(), accepting));
+        vital.spawn("the task that accepts connections", listen(listener, router, most_sockets, accepting));
         let mut replacing = pin!(until_replaced(handing_over.as_ref()));
         let mut end = tokio::select! {
             () = stop => End::Stop,
@@ -350,7 +319,7 @@ impl Host {
                 tracing::info!("another process serves now; closing the connections");
                 // The library must not write any more, and the turns have ended.
                 drop(loading);
-                close_sockets(&sockets, &intake, limits.stop()).await;
+                close_sockets(&sockets, &intake, config_reload.limits().stop()).await;
                 return Ok(());
             }
             End::Stop => {
@@ -364,7 +333,7 @@ impl Host {
             }
         };
         ending.notify_one();
-        end_sockets_and_rooms(&node, &sockets, &reactors, limits.stop()).await;
+        end_sockets_and_rooms(&node, &sockets, &reactors, config_reload.limits().stop()).await;
         // The library may still be loading a plugin. A stop doesn't wait for that longer than this.
         let _ = timeout(LIBRARY_ENDS, loading.ended()).await;
         drop(loading);
@@ -388,6 +357,37 @@ fn spawn_tasks(vital: &mut Vital, node: &Arc<Node>, dispatcher: Dispatcher) {
     let store = node.store.clone();
     vital.spawn("the task that removes expired keys", async move { store.keep_swept(system_now_ms).await });
     vital.spawn("the task that tells topics of starts", tell_starts(Arc::clone(node)));
+}
+
+/// Makes the node, with the limits of the configuration.
+fn node(
+    config: &Config,
+    routes: &Arc<RouteTable>,
+    store: &Store,
+    entries: Arc<EntriesNode>,
+    http: &Arc<Http>,
+) -> Arc<Node> {
+    let (limits, pace) = (config.limits.node(), config.limits.pace());
+    let node = Node::with_http(Arc::clone(routes), limits, pace, store.clone(), entries, Arc::clone(http));
+    node.pubsub.histories.set_limits(config.limits.history());
+    node
+}
+
+/// Makes the library of all plugins, which has loaded none yet.
+fn library(
+    config: &Config,
+    loader: Loader,
+    sources: Vec<Source>,
+    published: (Arc<RouteTable>, Arc<PluginStatuses>),
+) -> Result<Library> {
+    let builds = Builds::open(&config.data.join("builds")).context("`data` can't be used")?;
+    let options = LibraryOptions { settings: config.settings()?, probation: (&config.reload).into() };
+    let mut library = Library::new(loader, sources, options, builds, published);
+    library.remember(Kinds::open(&config.data).context("`data` can't be used")?);
+    if config.mounts().values().any(MountTable::relies_on_the_only_gatekeeper) {
+        library.expect_one_gatekeeper();
+    }
+    Ok(library)
 }
 
 /// Returns the requests by HTTP that the configuration grants. The client does nothing until the first one.
@@ -421,8 +421,8 @@ pub(super) fn check_apart(config: &Config) -> Result<()> {
     Ok(())
 }
 
-/// Returns the access check of the API, if the API is enabled. The key is the one that the configuration names, or else the
-/// one that the host makes. The caller must have opened the store, so that no other host uses the data directory.
+/// Returns the keys of the API, if the API is enabled: the one for everything, which `api.key` names or the host makes, and those
+/// of `api.keys`. The caller must have opened the store, so that no other host uses the data directory.
 fn access(config: &Config) -> Result<Option<Access>> {
     if !config.api.enabled {
         return Ok(None);
@@ -435,7 +435,9 @@ fn access(config: &Config) -> Result<Option<Access>> {
             key
         }
     };
-    Ok(Some(Access::new(key)))
+    let mut keys = config.api_keys()?;
+    keys.push(ApiKey::for_everything(&key));
+    Ok(Some(Access::new(keys)))
 }
 
 /// Ends members whose topic now belongs to another plugin or to none, or whose build was rolled back automatically. Runs after

@@ -6,6 +6,10 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::super::PoolLimits;
+use super::LibraryOptions;
+use crate::contract::CallLimits;
+
 /// A command for one plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -49,6 +53,26 @@ pub(super) struct CommandRequest {
     pub(super) answer: oneshot::Sender<Result<(), CommandError>>,
 }
 
+/// The settings of a library that can be replaced while it watches its files.
+pub struct LibraryConfig {
+    /// The plugins' configuration, and the terms of a probation.
+    pub options: LibraryOptions,
+    /// The limits of each call.
+    pub call_limits: Arc<CallLimits>,
+    /// The limits of each plugin's pool of instances.
+    pub pool_limits: PoolLimits,
+}
+
+/// What the library does for the rest of the host.
+pub(super) enum Asked {
+    /// A command for one plugin.
+    Command(CommandRequest),
+    /// Uses other settings for each later load.
+    Configure(Box<LibraryConfig>),
+    /// Does nothing for a while.
+    Pause(PauseRequest),
+}
+
 /// The maximum number of commands in the channel. Above it, senders wait.
 const WAITING_MAX: usize = 16;
 
@@ -64,24 +88,22 @@ pub(super) struct PauseRequest {
 /// Sends commands to the library. Clones send to the same library.
 #[derive(Clone)]
 pub struct Control {
-    asked: mpsc::Sender<CommandRequest>,
-    pauses: mpsc::Sender<PauseRequest>,
+    asked: mpsc::Sender<Asked>,
     /// Notified when all files must be read again.
     pub(super) look: Arc<Notify>,
 }
 
 impl Control {
-    pub(super) fn new() -> (Self, mpsc::Receiver<CommandRequest>, mpsc::Receiver<PauseRequest>) {
+    pub(super) fn new() -> (Self, mpsc::Receiver<Asked>) {
         let (asked, receiver) = mpsc::channel(WAITING_MAX);
-        let (pauses, pause_receiver) = mpsc::channel(1);
-        (Self { asked, pauses, look: Arc::default() }, receiver, pause_receiver)
+        (Self { asked, look: Arc::default() }, receiver)
     }
 
     /// Waits until the library has recorded what it has decided, and does nothing more until the pause is dropped. Returns
     /// none if the library has ended.
     pub async fn pause(&self) -> Option<LibraryPause> {
         let ((begun, has_begun), (pause, over)) = (oneshot::channel(), oneshot::channel());
-        self.pauses.send(PauseRequest { begun, over }).await.ok()?;
+        self.asked.send(Asked::Pause(PauseRequest { begun, over })).await.ok()?;
         has_begun.await.ok().map(|()| LibraryPause(pause))
     }
 
@@ -99,7 +121,16 @@ impl Control {
     pub async fn ask(&self, plugin: &str, command: Command) -> Result<(), CommandError> {
         let (answer, answered) = oneshot::channel();
         let asked = CommandRequest { plugin: plugin.to_owned(), command, answer };
-        self.asked.send(asked).await.map_err(|_| CommandError::Stopping)?;
+        self.asked.send(Asked::Command(asked)).await.map_err(|_| CommandError::Stopping)?;
         answered.await.map_err(|_| CommandError::Stopping)?
+    }
+
+    /// Makes the library use other settings for each later load. Generations that serve keep theirs.
+    ///
+    /// # Errors
+    /// Returns an error if the host is stopping.
+    pub async fn configure(&self, config: LibraryConfig) -> Result<(), CommandError> {
+        let sent = self.asked.send(Asked::Configure(Box::new(config))).await;
+        sent.map_err(|_| CommandError::Stopping)
     }
 }

@@ -28,8 +28,8 @@ use super::{Builds, Digest, Kinds, Source};
 use crate::contract::system_now_ms;
 use crate::routes::{Conflict, Probation, ProbationTerms, RouteTable, Routes};
 
-pub use control::{Command, CommandError, Control, LibraryPause};
-use control::{CommandRequest, PauseRequest};
+use control::{Asked, PauseRequest};
+pub use control::{Command, CommandError, Control, LibraryConfig, LibraryPause};
 use jobs::{Job, Jobs, Why};
 use recall::past_of;
 pub use settings::{PluginSettings, Settings};
@@ -62,8 +62,7 @@ pub struct Library {
     /// Files that aren't served because another file has the same plugin name. Each is logged once.
     doubles: BTreeSet<PathBuf>,
     control: Control,
-    asked: mpsc::Receiver<CommandRequest>,
-    pauses: mpsc::Receiver<PauseRequest>,
+    asked: mpsc::Receiver<Asked>,
     /// Notified when a probation may be over.
     news: Arc<Notify>,
     /// Notified when the host stops.
@@ -159,7 +158,7 @@ impl Library {
         builds: Builds,
         (routes, statuses): (Arc<RouteTable>, Arc<PluginStatuses>),
     ) -> Self {
-        let (control, asked, pauses) = Control::new();
+        let (control, asked) = Control::new();
         let news = Arc::<Notify>::default();
         let past = past_of(&builds, &news);
         Self {
@@ -177,7 +176,6 @@ impl Library {
             doubles: BTreeSet::new(),
             control,
             asked,
-            pauses,
             news,
             ending: Arc::default(),
             past,
@@ -268,13 +266,16 @@ impl Library {
                     self.review();
                     self.take(ended);
                 }
-                Some(asked) = self.asked.recv() => self.run(asked),
-                Some(PauseRequest { begun, over }) = self.pauses.recv() => {
-                    self.review();
-                    let _ = begun.send(());
-                    // An error is the end of the pause: nothing is ever sent.
-                    let _ = over.await;
-                }
+                Some(asked) = self.asked.recv() => match asked {
+                    Asked::Command(asked) => self.run(asked),
+                    Asked::Configure(config) => self.configure(*config),
+                    Asked::Pause(PauseRequest { begun, over }) => {
+                        self.review();
+                        let _ = begun.send(());
+                        // An error is the end of the pause: nothing is ever sent.
+                        let _ = over.await;
+                    }
+                },
             }
         }
     }
