@@ -83,6 +83,7 @@ async fn a_request_waits_for_the_one_with_its_key_that_is_under_way() -> Result<
     let slow = |topic: &str| json!({ "topic": topic, "event": "count", "payload": { "key": "a", "ms": 50 } });
     let same = join_all((0..8).map(|_| {
         let body = slow("naughty:1");
+        let host = &host;
         async move { post(host.address(), "/api/send", "k", &body).await }
     }));
     for answer in same.await {
