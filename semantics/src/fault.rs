@@ -24,6 +24,10 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
+    /// All kinds.
+    pub const ALL: [Self; 7] =
+        [Self::Trap, Self::Deadline, Self::Memory, Self::Oversize, Self::Overflow, Self::Store, Self::Failed];
+
     /// Its name in the contract, in logs and in metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -110,6 +114,12 @@ impl Fault {
             "this callback can't wait for an answer by HTTP: only `join`, `handle_in`, `handle_info`, `handle_message`, \
              `handle_tick`, `handle_seat` and a gatekeeper's `connect` can",
         )
+    }
+
+    /// A call asked for an effect or a write after it had discarded its effects.
+    #[must_use]
+    pub fn discarded() -> Self {
+        Self::failed("the call has discarded its effects, so it can't have another effect, and can't write any more")
     }
 
     /// A call that may only read the store wrote to it.

@@ -7,7 +7,9 @@ mod body;
 mod error;
 mod events;
 mod inspect;
+mod members;
 mod messages;
+mod metrics;
 mod plugins;
 mod schedules;
 mod topics;
@@ -59,6 +61,9 @@ pub fn router(api: Api) -> Router {
     Router::new()
         .route("/api/broadcast", post(messages::broadcast))
         .route("/api/send", post(messages::send))
+        .route("/api/push", post(members::push))
+        .route("/api/send-member", post(members::send_member))
+        .route("/api/kick", post(members::kick))
         .route("/api/disconnect", post(messages::disconnect))
         .route("/api/events", get(events::events))
         .route("/api/topics", get(topics::list))
@@ -71,6 +76,7 @@ pub fn router(api: Api) -> Router {
         .route("/api/schedules/{command}", post(schedules::change))
         .route("/api/inspect", get(inspect::inspect))
         .route("/api/openapi.json", get(describe))
+        .route("/metrics", get(metrics::metrics))
         .route("/api", any(unknown))
         .route("/api/", any(unknown))
         .route("/api/{*rest}", any(unknown))

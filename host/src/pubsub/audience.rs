@@ -28,6 +28,7 @@ use super::{
     Broadcast, BroadcastObserver, Deferred, DropKey, DroppableCounts, Handling, Outbox, PubSub, Rejoin, StateUpdate,
     Subscriber, after_turn,
 };
+use crate::counts::{HighWater, Limit, Rare, Traffic};
 use crate::protocol::{CloseCode, Frame, Topic};
 
 /// The number of jobs after which the drain yields to other tasks.
@@ -89,6 +90,10 @@ pub(super) enum Job {
 impl Job {
     /// Handles a job that doesn't fit into the queue.
     fn refuse(self, inner: &mut Inner) {
+        Limit::HandleOutQueue.hit();
+        if let Self::Broadcast(_) | Self::Deferred(..) = self {
+            Rare::BroadcastsDropped.add(1);
+        }
         if let Self::Broadcast(Broadcast { number: Some(_), .. }) | Self::Deferred(Some(_), _) = self {
             inner.lose_numbered();
         }
@@ -131,6 +136,15 @@ impl Audience {
     #[must_use]
     pub fn members(&self) -> Vec<Arc<dyn Any + Send + Sync>> {
         self.lock().subscribers.iter().map(|(_, placed)| Arc::clone(&placed.subscriber.member)).collect()
+    }
+
+    /// Returns [`Subscriber::member`] of each subscriber for which `is_wanted` returns true. `is_wanted` is called under
+    /// the lock, so it must not wait.
+    #[must_use]
+    pub fn find(&self, is_wanted: impl Fn(&Subscriber) -> bool) -> Vec<Arc<dyn Any + Send + Sync>> {
+        let inner = self.lock();
+        let found = inner.subscribers.iter().filter(|(_, placed)| is_wanted(&placed.subscriber));
+        found.map(|(_, placed)| Arc::clone(&placed.subscriber.member)).collect()
     }
 
     /// Returns [`Subscriber::member`] of each subscriber that the running deferred broadcast is for. Subscribers that
@@ -326,6 +340,7 @@ impl Audience {
         inner.queued += 1;
         let number = inner.queued;
         inner.queue.push_back((number, job));
+        HighWater::HandleOut.note(inner.queue.len());
         self.waiting.fetch_add(1, Ordering::Release);
     }
 
@@ -404,15 +419,17 @@ impl Inner {
         if let Some(number) = broadcast.number {
             return self.deliver_numbered(broadcast, number);
         }
-        let mut encoded = Encoded::new(broadcast);
+        let (mut encoded, mut delivered) = (Encoded::new(broadcast), 0);
         for subscriber in self.present() {
             if broadcast.except.leaves_out(subscriber.id) {
                 continue;
             }
             if let Some(frame) = encoded.frame(subscriber.serializer, subscriber.deflates) {
                 subscriber.outbox.push(frame.clone());
+                delivered += 1;
             }
         }
+        Traffic::Deliveries.add(delivered);
     }
 
     /// The same for a droppable message.

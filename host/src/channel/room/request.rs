@@ -8,6 +8,7 @@ use super::info::AnswerJob;
 use super::job::{TopicEvent, post_and_spawn};
 use super::topics::{TopicTurns, Topics};
 use crate::contract::{Asker, HttpFailure, HttpRequest, HttpResult, UnderWay, http_payload};
+use crate::counts::Limit;
 use crate::protocol::Topic;
 
 /// Sends a request in a task of its own. The topic's `handle_topic_info` gets the answer.
@@ -16,6 +17,7 @@ pub(in crate::channel) fn send_topic_request(turns: &Arc<TopicTurns>, event: Byt
     // The plugin whose turn it is: it serves the topic.
     let Some(plugin) = services.routes.find(topic.as_str()).map(|route| Arc::clone(&route.plugin)) else { return };
     let Some(under_way) = services.http.begin(Asker::Topic(topic.clone())) else {
+        Limit::HttpRequestsPerTopic.hit();
         let detail = "too many requests of the topic are under way".into();
         let busy = Err(HttpFailure { kind: "busy".into(), detail });
         return post(topics, &topic, waiting(topics, plugin, event, &busy, None));
@@ -45,6 +47,7 @@ fn waiting(
     let payload = if in_flight.is_some() {
         payload
     } else {
+        Limit::HttpAnswerQueue.hit();
         let detail = "the queues of the plugin's topics have no room for the answer".into();
         http_payload(&Err(HttpFailure { kind: "too-large".into(), detail }))
     };
