@@ -15,6 +15,7 @@ mod ask;
 mod build;
 mod building;
 mod check;
+mod completions;
 mod dev;
 mod hosting;
 mod inspect;
@@ -85,6 +86,7 @@ enum What {
     Token(token::Token),
     Types(types::Types),
     Wit(wit::Wit),
+    Completions(completions::Completions),
 }
 
 impl Command {
@@ -114,6 +116,7 @@ impl Command {
             What::Token(token) => token.run(),
             What::Types(types) => types.run(),
             What::Wit(wit) => wit.run(),
+            What::Completions(completions) => completions.run(),
         }
     }
 }
