@@ -34,7 +34,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let own = host_target()?;
     let (built, target) = match (&options.executable, &options.target) {
         (Some(executable), _) => (executable.clone(), own.clone()),
-        (None, None) => (step("the host in release", || package::build())?, own.clone()),
+        (None, None) => (step("the host in release", package::build)?, own.clone()),
         (None, Some(target)) => {
             let plain = plain_target(target).to_owned();
             (step("the host in release", || build_for(target, &plain))?, plain)
@@ -118,7 +118,7 @@ fn fill(root: &Path, executable: &Path, is_own: bool) -> Result<()> {
 fn pack(folder: &Path, name: &str) -> Result<PathBuf> {
     let archive = format!("{name}.tar.gz");
     let mut tar = Command::new("tar");
-    tar.current_dir(folder).env("GZIP", "-n");
+    tar.current_dir(folder);
     tar.args(["--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner", "--mode=go=rX,u+rw"]);
     tar.args(["--use-compress-program=gzip -9n", "-cf", &archive, name]);
     process::run(&mut tar).context("packing needs GNU tar")?;
