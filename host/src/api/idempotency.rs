@@ -164,7 +164,9 @@ mod tests {
         for n in 0..ANSWERS_MAX {
             assert!(answers.entry("c", key(&n.to_string(), 1)).is_ok());
         }
-        assert_eq!((answers.lock().by_name.len(), answers.lock().order.len()), (ANSWERS_MAX, ANSWERS_MAX));
+        let kept = answers.lock();
+        assert_eq!((kept.by_name.len(), kept.order.len()), (ANSWERS_MAX, ANSWERS_MAX));
+        drop(kept);
         assert!(answers.entry("a", key("k", 3)).is_ok(), "the oldest one was dropped");
     }
 }
