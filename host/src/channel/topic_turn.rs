@@ -153,9 +153,9 @@ async fn once(
 ) -> Result<Option<TopicOutcome>, Fault> {
     let deadline = RetryDeadline::new();
     loop {
-        let mut draft = topic.services().store.begin(&route.owner);
-        let stored = draft.request(&request.name()).await.map_err(|error| store_fault(&error))?;
-        match stored.map(|stored| request.decode(&stored)) {
+        // The draft ends before the callback, because a snapshot keeps the store from freeing pages.
+        let stored = topic.services().store.begin(&route.owner).request(&request.name()).await;
+        match stored.map_err(|error| store_fault(&error))?.map(|stored| request.decode(&stored)) {
             Some(StoredAnswer::Same(reply)) => return Ok(Some(TopicOutcome { reply, is_answered_later: false })),
             Some(StoredAnswer::Other) => return Ok(None),
             Some(StoredAnswer::Damaged) => {

@@ -16,6 +16,7 @@ mod ask;
 mod build;
 mod building;
 mod check;
+mod completions;
 mod config;
 mod dev;
 mod hosting;
@@ -91,6 +92,7 @@ enum What {
     Types(types::Types),
     Upgrade(upgrade::Upgrade),
     Wit(wit::Wit),
+    Completions(completions::Completions),
 }
 
 impl Command {
@@ -123,6 +125,7 @@ impl Command {
             What::Types(types) => types.run(),
             What::Upgrade(upgrade) => block_on(upgrade.run()),
             What::Wit(wit) => wit.run(),
+            What::Completions(completions) => completions.run(),
         }
     }
 }
