@@ -10,7 +10,7 @@ use crate::imports;
 use crate::tidy::sources;
 
 /// Each top-level module with the modules that it may import. All modules are listed.
-const MODULES: [(&str, &[&str]); 22] = [
+const MODULES: [(&str, &[&str]); 24] = [
     ("counts", &[]),
     ("files", &[]),
     ("protocol", &[]),

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Result, ensure};
 use bennu_tests::{ConnectRequest, Setup, TestClient, TestHost};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 const TABLE: &str = r#"
 import { channel, entries, plugin, store } from "bennu";
