@@ -13,6 +13,7 @@ use super::room::{
     post_message, settle_stored_rooms,
 };
 use super::turn::Services;
+use crate::clients::Clients;
 use crate::contract::limits::NodeLimits;
 use crate::contract::{Fault, Http, Person, system_now_ms};
 use crate::entries::{EntriesNode, EntryUsage};
@@ -40,6 +41,8 @@ pub struct Node {
     pub presence: Arc<Presence>,
     /// The data that outlives the host.
     pub store: Store,
+    /// The clients, with the limits of users and addresses.
+    pub clients: Arc<Clients>,
     topics: Arc<Topics>,
 }
 
@@ -79,7 +82,8 @@ impl Node {
             entries,
             http,
         );
-        Arc::new(Self { routes, pubsub, presence, store, topics: Arc::new(Topics::new(services)) })
+        let clients = Arc::clone(&services.clients);
+        Arc::new(Self { routes, pubsub, presence, store, clients, topics: Arc::new(Topics::new(services)) })
     }
 
     /// A channel that is about to join, by a message with these refs. Its events come after those of `after`, the last

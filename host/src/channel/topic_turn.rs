@@ -14,7 +14,8 @@ use super::room::{
     end, persist, persist_room, publish_entries, set_tick, take_tick,
 };
 use super::turn::{Evaluated, Failed, FaultLine, Job, Persisted, PluginCall, RetryDeadline, StateSnapshot, invoke};
-use crate::contract::{Answer, Fault, Reply, SeatChange, Tick, TopicCall, TopicCallback};
+use crate::clients::FaultCause;
+use crate::contract::{Answer, Fault, Reply, SeatChange, SocketFacts, Tick, TopicCall, TopicCallback};
 use crate::protocol::{Payload, Topic};
 use crate::pubsub::Pressure;
 use crate::routes::Route;
@@ -33,7 +34,7 @@ impl<S: Sender> Job for MessageJob<S> {
         let (sender, in_flight) = (self.sender.take()?, self.in_flight.take());
         let (topic, event, payload) = (Arc::clone(&self.topic), self.event.clone(), self.payload.clone());
         Some(Box::pin(async move {
-            let delivered = deliver(&topic, &event, payload).await;
+            let delivered = deliver(&topic, &event, payload, sender.socket().as_deref()).await;
             sender.answer(&topic.name, event, delivered);
             drop(in_flight);
         }))
@@ -94,15 +95,21 @@ async fn run(topic: Arc<TopicTurns>, event: TopicEvent) {
     }
 }
 
-async fn deliver(topic: &Arc<TopicTurns>, event: &ByteString, payload: Payload) -> Delivered {
+async fn deliver(
+    topic: &Arc<TopicTurns>,
+    event: &ByteString,
+    payload: Payload,
+    socket: Option<&SocketFacts>,
+) -> Delivered {
     let route = topic.services().routes.find(topic.name.as_str()).ok_or(Undelivered::Unrouted)?;
     if !route.takes.messages {
         return Err(Undelivered::NotTaken(Arc::clone(&route.plugin)));
     }
+    topic.services().clients.may_be_called(&route.plugin, route.generation).map_err(Undelivered::SetAside)?;
     let callback = TopicCallback::Message { event: event.clone(), payload };
     let failed = Failed { event: Some(event), ..Failed::in_callback(callback.name()) };
     topic_turn(topic, &route, callback).await.map_err(|fault| {
-        log_fault(topic, &route, failed, &fault);
+        log_fault(topic, &route, failed, &fault, socket);
         Undelivered::Fault(fault)
     })
 }
@@ -126,10 +133,13 @@ async fn run_tick(topic: &Arc<TopicTurns>, tick: Tick) {
         );
         return set_tick(topic, None);
     }
+    if topic.services().clients.may_be_called(&route.plugin, route.generation).is_err() {
+        return topic.services().count_ticks(0, 1);
+    }
     match topic_turn(topic, &route, TopicCallback::Tick(tick)).await {
         Ok(_) => drop(topic.count_tick(false)),
         Err(fault) => {
-            log_fault(topic, &route, Failed::in_callback("handle_tick"), &fault);
+            log_fault(topic, &route, Failed::in_callback("handle_tick"), &fault, None);
             let (failed, most) = (topic.count_tick(true), route.spec.tick_faults);
             if most > 0 && failed >= most {
                 tracing::error!(
@@ -162,7 +172,7 @@ async fn tell_seat(topic: &Arc<TopicTurns>, name: &ByteString, change: SeatChang
     }
     let callback = TopicCallback::Seat { name: name.clone(), change };
     if let Err(fault) = topic_turn(topic, &route, callback).await {
-        log_fault(topic, &route, Failed { seat: Some(name), ..Failed::in_callback("handle_seat") }, &fault);
+        log_fault(topic, &route, Failed { seat: Some(name), ..Failed::in_callback("handle_seat") }, &fault, None);
     }
 }
 
@@ -203,8 +213,18 @@ fn commit(topic: &Arc<TopicTurns>, evaluated: Evaluated) -> Option<Reply> {
     }
 }
 
-/// Counts and logs a fault of one of the topic's callbacks.
-fn log_fault(topic: &TopicTurns, route: &Route, failed: Failed<'_>, fault: &Fault) {
+/// Counts and logs a fault of one of the topic's callbacks. If it handled a message of a member, `socket` is the member's.
+fn log_fault(topic: &TopicTurns, route: &Route, failed: Failed<'_>, fault: &Fault, socket: Option<&SocketFacts>) {
     topic.services().count_fault();
+    if fault.is_of_call() {
+        topic.services().clients.on_fault(&FaultCause {
+            plugin: &route.plugin,
+            generation: route.generation,
+            calls: route.behaviour.calls(),
+            client: socket.and_then(SocketFacts::limited),
+            is_caused_by_client: socket.is_some(),
+            ends_member: false,
+        });
+    }
     FaultLine { route: Some(route), topic: &topic.name, member: None, failed, fault, answered_by: None }.write();
 }

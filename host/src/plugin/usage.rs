@@ -85,6 +85,11 @@ impl GenerationUsage {
         self.calls.store(self.calls.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
     }
 
+    /// Returns the number of calls that have ended.
+    pub(super) fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed) + self.calls_too_long.load(Ordering::Relaxed)
+    }
+
     /// Counts a fault.
     pub(super) fn count_fault(&self) {
         self.faults.fetch_add(1, Ordering::Relaxed);
@@ -118,7 +123,7 @@ impl GenerationUsage {
             instances: self.instances().max(idle),
             idle,
             memory_bytes: self.memory_bytes.load(Ordering::Relaxed),
-            calls: self.calls.load(Ordering::Relaxed) + self.calls_too_long.load(Ordering::Relaxed),
+            calls: self.calls(),
             cpu: Duration::from_nanos(self.cpu_ns.load(Ordering::Relaxed)),
             faults: self.faults.load(Ordering::Relaxed),
         }

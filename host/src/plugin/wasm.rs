@@ -92,6 +92,10 @@ impl WasmPlugin {
 }
 
 impl Behaviour for WasmPlugin {
+    fn calls(&self) -> Option<u64> {
+        Some(self.pool.usage.calls())
+    }
+
     fn call<'a>(&'a self, call: &'a Call, input: CallInput<'a>) -> CallFuture<'a, Outcome> {
         let http = HttpPhase::of(input.http);
         let Some(entries) = input.entries else {

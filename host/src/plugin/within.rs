@@ -8,7 +8,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::epoch::EpochSignal;
 use super::pool::Pool;
-use crate::contract::{Fault, FaultKind, limit_key, limits};
+use crate::contract::Fault;
 
 pin_project! {
     /// A call that must end within the wall time of its plugin. Most calls end at their first poll, so the timer is
@@ -47,8 +47,6 @@ impl<T, F: Future<Output = Result<T, Fault>>> Future for Within<'_, F> {
         let timer = this.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
         ready!(timer.as_mut().poll(context));
         this.pool.usage.count_too_long();
-        let limit = limit.as_millis();
-        let key = limit_key(limits::keys::CALL_WALL_MS, limit);
-        Poll::Ready(Err(Fault::new(FaultKind::Deadline, format!("the call took more than {limit} ms{key}"))))
+        Poll::Ready(Err(Fault::wall_time(limit.as_millis())))
     }
 }

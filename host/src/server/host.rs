@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use arc_swap::ArcSwap;
 use axum::Router;
 use bennu_outbound::{Client, Roots, SystemNetwork};
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
@@ -30,7 +31,7 @@ use crate::routes::{GatekeeperChoice, RouteTable};
 use crate::socket::Sockets;
 use crate::store::Store;
 use crate::timing::within;
-use crate::transport::{Mount, Reactors, StaticFiles, listen, router};
+use crate::transport::{Mount, Proxies, Reactors, StaticFiles, listen, router};
 
 /// The maximum number of connections that wait to be accepted. It is large because all clients reconnect at once after a
 /// restart. The operating system may have a lower limit.
@@ -62,6 +63,8 @@ pub struct Host {
     further: Router,
     statuses: Arc<PluginStatuses>,
     limits: Limits,
+    /// The trusted proxies. They may be exchanged while the host runs.
+    proxies: Arc<ArcSwap<Proxies>>,
     /// Watches the threads, which have already started. [`Host::serve`] adds the tasks.
     vital: Vital,
     /// Names the vital task or thread that has ended, for the API. It is set at most once.
@@ -121,6 +124,7 @@ impl Host {
         let (limits, pace) = (config.limits.node(), config.limits.pace());
         let node = Node::with_http(Arc::clone(&routes), limits, pace, store.clone(), entries, Arc::clone(&http));
         node.pubsub.histories.set_limits(config.limits.history());
+        node.clients.set_limits(config.limits.clients());
         let tokens = tokens(config)?;
         let surroundings = HostSurroundings::new(&node).with_tokens(tokens.clone());
         let loader = loader(config, Arc::new(surroundings), store, http, config.limits.instances)?;
@@ -169,6 +173,7 @@ impl Host {
             further: Router::new(),
             statuses,
             limits,
+            proxies: Arc::new(ArcSwap::from_pointee(config.proxies())),
             vital,
             failure,
         })
@@ -235,6 +240,7 @@ impl Host {
             further,
             statuses: _statuses,
             limits,
+            proxies,
             mut vital,
             failure,
         } = self;
@@ -245,16 +251,19 @@ impl Host {
         vital.spawn("the task that ends members without a plugin", sweep(Arc::clone(&node)));
         let histories = Arc::clone(&node.pubsub).keep_sweeping_histories();
         vital.spawn("the task that drops old broadcasts", histories);
+        let clients = Arc::clone(&node.clients).keep_sweeping();
+        vital.spawn("the task that forgets clients", clients);
         // A separate task, so that `sweep` doesn't have to wait for any number of stored rooms.
         let rooms = Arc::clone(&node);
         vital.spawn("the task that settles stored rooms", async move { rooms.keep_stored_rooms_settled().await });
         if let Some(listener) = api_listener {
             let (api, tally) = (std::mem::take(&mut api), Arc::clone(&sockets.tally));
-            let listening = listen(listener, api, API_CONNECTIONS_MAX, tally);
+            let listening = listen(listener, api, API_CONNECTIONS_MAX, tally, Arc::clone(&proxies));
             vital.spawn("the task that accepts connections to the API", listening);
         }
         let (router, tally) = (router(mounts, api.merge(further), files), Arc::clone(&sockets.tally));
-        vital.spawn("the task that accepts connections", listen(listener, router, limits.sockets(), tally));
+        let listening = listen(listener, router, limits.sockets(), tally, proxies);
+        vital.spawn("the task that accepts connections", listening);
         let outcome = tokio::select! {
             () = stop => Ok(()),
             ended = vital.ended() => Err(ended),

@@ -11,6 +11,7 @@ mod logging;
 mod mounts;
 mod nearest;
 mod overview;
+mod scope_limits;
 mod surroundings;
 mod vital;
 
@@ -26,6 +27,7 @@ pub use limits::Limits;
 pub use logging::{LogEvent, flush_log, log_lines_lost, start_logging, start_logging_with, write_error_line};
 pub use mounts::tokens;
 pub use overview::Overview;
+pub use scope_limits::{AddressLimits, UserLimits};
 pub use surroundings::HostSurroundings;
 pub use vital::Ended;
 

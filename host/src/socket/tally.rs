@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::clients::Limit;
 use crate::protocol::CloseCode;
 
 /// The most lines for one reason within a window.
@@ -54,6 +55,8 @@ macro_rules! reasons {
 reasons! {
     /// The request breaks a rule of HTTP, for example with two `Host` lines.
     BadRequest = "bad_request", true;
+    /// A connection from a trusted proxy didn't begin with a valid header of the PROXY protocol.
+    ProxyHeader = "proxy_header", true;
     /// No mount has this path.
     UnknownMount = "unknown_mount", true;
     /// The origin of the client's page may not connect.
@@ -80,6 +83,16 @@ reasons! {
     BadUpgrade = "bad_upgrade", true;
     /// The maximum number of sockets is open.
     SocketLimit = "socket_limit", true;
+    /// The user has too many sockets.
+    UserConnections = "user_connections", true;
+    /// The user connects too often.
+    UserConnects = "user_connects", true;
+    /// The address has too many sockets.
+    AddressConnections = "address_connections", true;
+    /// The address connects too often.
+    AddressConnects = "address_connects", true;
+    /// The address has caused too many faults of the gatekeeper.
+    AddressFaults = "address_faults", true;
     /// The maximum number of connections is open.
     ConnectionLimit = "connection_limit", true;
     /// A request to the API had no API key.
@@ -115,6 +128,19 @@ reasons! {
 }
 
 impl Reason {
+    /// Returns the reason that belongs to a limit for which a client may not connect.
+    #[must_use]
+    pub fn of_limit(limit: Limit) -> Self {
+        match limit {
+            Limit::UserConnections => Self::UserConnections,
+            Limit::UserConnects => Self::UserConnects,
+            Limit::AddressConnections => Self::AddressConnections,
+            Limit::AddressConnects => Self::AddressConnects,
+            // The other limits are for messages, and for faults.
+            _ => Self::AddressFaults,
+        }
+    }
+
     /// Returns the reason that belongs to a close code. An idle client is closed with the code for bad framing, and a
     /// client that accepts no bytes with the code for a full outbox. In these two cases the caller must not use this
     /// function, and gives the reason itself.
@@ -136,7 +162,7 @@ impl Reason {
 /// The known facts about a client.
 #[derive(Clone, Copy, Debug)]
 pub struct Client<'a> {
-    /// The address of the peer, which may be a proxy.
+    /// The client's address, as far as it is known: that of the peer, or the one that a trusted proxy gives.
     pub peer: Option<SocketAddr>,
     /// The mount, or the path if no mount has it, as for the API.
     pub mount: &'a str,

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use serde_json::{Map, Value};
 
 use crate::auth::{Derivation, Jwt, Leeway, MaxAge, TokenError, Tokens};
+use crate::clients::{Client, Refusal};
 use crate::contract::{Admission, Identity, Request};
 use crate::routes::{GatekeeperChoice, RouteTable};
 use crate::socket::Reason;
@@ -63,6 +64,8 @@ pub(super) enum Rejection {
     NoGatekeeper,
     /// The limit of sockets is reached: 503.
     Full,
+    /// A limit of the user or of the address is reached: 429.
+    Limited(Refusal),
 }
 
 impl Rejection {
@@ -77,6 +80,7 @@ impl Rejection {
             Self::Refused(reason, ..) | Self::Failed(reason) => *reason,
             Self::NoGatekeeper => Reason::GatekeeperMissing,
             Self::Full => Reason::SocketLimit,
+            Self::Limited(refusal) => Reason::of_limit(refusal.limit),
         }
     }
 }
@@ -91,6 +95,7 @@ impl Authenticator {
         routes: &RouteTable,
         request: Request,
         params: &Map<String, Value>,
+        client: &Client,
     ) -> Result<Identity, Rejection> {
         let choice = match self {
             Self::Open => return Ok(Identity::default()),
@@ -112,6 +117,8 @@ impl Authenticator {
             }
         };
         let mount = request.mount.clone();
+        let (plugin, generation) = gatekeeper.origin();
+        client.may_call(None, plugin, generation).map_err(Rejection::Limited)?;
         match gatekeeper.connect(request).await {
             Ok(Admission::Granted(identity)) => Ok(identity),
             Ok(Admission::Refused { status, body }) => {
@@ -120,8 +127,11 @@ impl Authenticator {
             }
             Err(fault) => {
                 let kind = fault.kind.as_str();
-                let ((plugin, generation), mount) = (gatekeeper.origin(), &*mount);
-                tracing::warn!(plugin, generation, mount, callback = "connect", kind, "fault: {}", fault.detail);
+                let (mount, peer) = (&*mount, client.address());
+                tracing::warn!(plugin, generation, mount, callback = "connect", kind, %peer, "fault: {}", fault.detail);
+                if fault.is_of_call() {
+                    client.on_connect_fault(plugin);
+                }
                 Err(Rejection::Failed(Reason::GatekeeperFailed))
             }
         }

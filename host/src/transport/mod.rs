@@ -12,6 +12,7 @@ mod mount;
 mod nothing;
 mod pages;
 mod params;
+mod proxies;
 mod request;
 mod stream;
 mod subprotocol;
@@ -37,6 +38,7 @@ pub use authenticator::{Authenticator, TokenCheck, Verifier};
 pub use files::StaticFiles;
 pub use listen::listen;
 pub use mount::{ConnectionLimit, Mount, WireLimits};
+pub use proxies::{AddressSource, Network, Proxies};
 #[cfg(test)]
 pub(crate) use websocket::Fault;
 pub use websocket::Reactors;

@@ -150,7 +150,13 @@ async fn serve(disk: &SlowDisk) -> Result<u16> {
     };
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let port = listener.local_addr()?.port();
-    tokio::spawn(listen(listener, router(vec![Arc::new(mount)], Router::new(), None), 100, Arc::default()));
+    tokio::spawn(listen(
+        listener,
+        router(vec![Arc::new(mount)], Router::new(), None),
+        100,
+        Arc::default(),
+        Arc::default(),
+    ));
     Ok(port)
 }
 

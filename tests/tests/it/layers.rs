@@ -10,22 +10,29 @@ use crate::imports;
 use crate::tidy::sources;
 
 /// Each top-level module with the modules that it may import. All modules are listed.
-const MODULES: [(&str, &[&str]); 20] = [
+const MODULES: [(&str, &[&str]); 21] = [
     ("files", &[]),
     ("protocol", &[]),
     ("timing", &[]),
     ("auth", &[]),
     ("store", &["files"]),
     ("entries", &["store"]),
-    ("contract", &["protocol", "store", "entries"]),
+    ("clients", &[]),
+    ("contract", &["protocol", "store", "entries", "clients"]),
     ("pubsub", &["protocol"]),
     ("presence", &["protocol", "pubsub"]),
     ("routes", &["protocol", "contract", "store"]),
     ("plugin", &["files", "protocol", "contract", "routes", "store", "entries"]),
-    ("channel", &["protocol", "contract", "presence", "pubsub", "routes", "store", "entries"]),
-    ("socket", &["protocol", "contract", "routes", "channel", "pubsub"]),
-    ("transport", &["protocol", "timing", "auth", "contract", "routes", "socket", "pubsub"]),
-    ("api", &["files", "protocol", "timing", "auth", "contract", "presence", "pubsub", "plugin", "channel", "socket"]),
+    ("channel", &["protocol", "contract", "presence", "pubsub", "routes", "store", "entries", "clients"]),
+    ("socket", &["protocol", "contract", "routes", "channel", "pubsub", "clients"]),
+    ("transport", &["protocol", "timing", "auth", "contract", "routes", "socket", "pubsub", "clients"]),
+    (
+        "api",
+        &[
+            "files", "protocol", "timing", "auth", "contract", "presence", "pubsub", "plugin", "channel", "socket",
+            "clients",
+        ],
+    ),
     (
         "server",
         &[
@@ -43,6 +50,7 @@ const MODULES: [(&str, &[&str]); 20] = [
             "socket",
             "store",
             "entries",
+            "clients",
             "transport",
         ],
     ),

@@ -6,6 +6,7 @@ mod api_key;
 mod bad_input;
 mod call_limits;
 mod channels;
+mod client_limits;
 mod commands;
 mod compatibility;
 mod compiling;

@@ -7,7 +7,8 @@ use bytestring::ByteString;
 use super::in_flight::InFlight;
 use super::topics::{TopicTurns, Topics, WaitingMessages};
 use crate::channel::turn::Job;
-use crate::contract::{Fault, Reply};
+use crate::clients::Refusal;
+use crate::contract::{Fault, Reply, SocketFacts};
 use crate::protocol::{Payload, Topic};
 
 /// Why a message wasn't handled.
@@ -19,6 +20,8 @@ pub enum Undelivered {
     NotTaken(Arc<str>),
     /// The limit of messages that wait for the topic is reached.
     Busy,
+    /// The plugin is set aside because of its faults.
+    SetAside(Refusal),
     /// `handle_message` failed.
     Fault(Fault),
 }
@@ -30,6 +33,11 @@ pub type Delivered = Result<Option<Reply>, Undelivered>;
 pub(in crate::channel) trait Sender: Send + 'static {
     /// Delivers the answer to the message with this topic and event.
     fn answer(self, topic: &Topic, event: ByteString, delivered: Delivered);
+
+    /// The socket of the member that has sent it.
+    fn socket(&self) -> Option<Arc<SocketFacts>> {
+        None
+    }
 }
 
 /// A topic's callback sent it: nobody gets the answer.

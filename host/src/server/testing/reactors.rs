@@ -70,7 +70,7 @@ impl Stage {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let router = router(vec![Arc::new(mount)], Router::new(), None);
-        tokio::spawn(listen(listener, router, SOCKETS, Arc::clone(&sockets.tally)));
+        tokio::spawn(listen(listener, router, SOCKETS, Arc::clone(&sockets.tally), Arc::default()));
         Ok(Self { address, reactors, sockets })
     }
 

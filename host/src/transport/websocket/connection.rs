@@ -446,7 +446,12 @@ impl Connection {
         if std::mem::replace(&mut self.is_noted, true) {
             return;
         }
-        let (peer, origin) = (self.stream.peer_addr().ok(), self.origin.as_deref().map(AsRef::as_ref));
+        let known = match &self.phase {
+            Phase::Open(socket) => socket.address(),
+            Phase::Leaving(_) => None,
+        };
+        let peer = known.or_else(|| self.stream.peer_addr().ok());
+        let origin = self.origin.as_deref().map(AsRef::as_ref);
         self.settings.tally.note(reason, &Client { peer, mount: &self.settings.path, origin });
     }
 
