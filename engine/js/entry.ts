@@ -18,4 +18,4 @@ async function evaluated(): Promise<any> {
   }
 }
 
-export const { channel, handleOut, handleMessage, handleTick, handleSeat, upgrade, upgradeEntry, connect } = await evaluated();
+export const { channel, handleOut, handleMessage, handleTopicInfo, handleTick, handleSeat, upgrade, upgradeEntry, connect } = await evaluated();

@@ -15,7 +15,7 @@ macro_rules! sdk {
 
 /// The modules that a script can import, and those that evaluate it: names and sources in TypeScript. The module `./x.ts` of the
 /// SDK has the name `bennu/x.ts`.
-pub const MODULES: [(&str, &str); 14] = [
+pub const MODULES: [(&str, &str); 15] = [
     ("bennu:entry", include_str!("../js/entry.ts")),
     ("bennu:globals", include_str!("../js/globals.ts")),
     ("bennu", sdk!("index.ts")),
@@ -27,6 +27,7 @@ pub const MODULES: [(&str, &str); 14] = [
     ("bennu/payload.ts", sdk!("payload.ts")),
     ("bennu/http.ts", sdk!("http.ts")),
     ("bennu/phase.ts", sdk!("phase.ts")),
+    ("bennu/schedule.ts", sdk!("schedule.ts")),
     ("bennu/stored.ts", sdk!("stored.ts")),
     ("bennu/text.ts", sdk!("text.ts")),
     ("bennu/topic.ts", sdk!("topic.ts")),

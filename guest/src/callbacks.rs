@@ -67,6 +67,14 @@ pub(crate) fn handle_message<C: Channel>(
     Ok(message::Outcome { room: topic.room.changed()?, reply })
 }
 
+pub(crate) fn handle_topic_info<C: Channel>(topic: String, message: Message, room: Room) -> Called<Room> {
+    let mut topic = Topic::<C::Room>::new(topic, Shared::new(room));
+    let event = message.event.clone();
+    C::handle_topic_info(&mut topic, message)
+        .map_err(|error| format!("handle_topic_info of {event:?}: {}", text(error)))?;
+    topic.room.changed()
+}
+
 pub(crate) fn handle_tick<C: Channel>(topic: String, tick: &Tick, room: Room) -> Called<Room> {
     let mut topic = Topic::<C::Room>::new(topic, Shared::new(room));
     C::handle_tick(&mut topic, tick).map_err(|error| format!("handle_tick: {}", text(error)))?;

@@ -6,7 +6,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     Decided, Decision, Ending, Handled, Join, Message, Old, OldEntry, Payload, SeatChange, Seated, Socket, Tick,
-    Ticked, Topic, Upgraded, UpgradedEntry, as_it_is, log, no_reply, unknown_event,
+    Ticked, Told, Topic, Upgraded, UpgradedEntry, as_it_is, log, no_reply, unknown_event,
 };
 
 /// A channel: the callbacks for one kind of topic. The implementing struct is the state of one member.
@@ -80,6 +80,11 @@ pub trait Channel: Sized + Serialize + DeserializeOwned {
     /// 10.
     const TICK_FAULTS: Option<u32> = None;
 
+    /// The topics whose [`handle_topic_info`](Channel::handle_topic_info) gets a message with the source `start`, each time a
+    /// generation of the plugin begins to serve: after a load, a reload, a rollback and a restart of the host. At most 64, which
+    /// the pattern matches.
+    const START_TOPICS: &'static [&'static str] = &[];
+
     /// The number of the topic's last broadcasts that the host keeps, at most 10,000. 0 means that it keeps none. A client
     /// that joins again with the position of the last broadcast that it got gets those that it has missed, or is told
     /// that it has missed some. See `docs/history.md`.
@@ -149,6 +154,25 @@ pub trait Channel: Sized + Serialize + DeserializeOwned {
     fn handle_message(topic: &mut Topic<Self::Room>, event: &str, payload: Payload) -> Handled {
         let _ = (topic, payload);
         unknown_event(event)
+    }
+
+    /// The host tells the topic something. The topic may have no members. Return `Ok(())`. `message.source` is:
+    ///
+    /// - `schedule`: a [schedule](crate::schedule) of the topic is due
+    /// - `cron`: a time of a line `plugins.NAME.cron` in the host's configuration has come
+    /// - `start`: a generation of the plugin began to serve, and [`START_TOPICS`](Channel::START_TOPICS) names the topic
+    ///
+    /// Only the host makes these messages. Later hosts may add sources, so ignore unknown ones. The default only logs a warning,
+    /// and the schedule is done.
+    ///
+    /// # Errors
+    ///
+    /// An error of either kind, and a panic, are faults. No member ends. The host tries a schedule and a time of a cron line
+    /// again, five times in total, with growing delays.
+    fn handle_topic_info(topic: &mut Topic<Self::Room>, message: Message) -> Told {
+        let (event, source, name) = (message.event, message.source, topic.name());
+        log::warn!("no handle_topic_info: the message {event:?} from {source} to {name:?} is ignored");
+        Ok(())
     }
 
     /// The topic's tick timer has fired: see [`Socket::tick`] and [`Topic::tick`]. Return `Ok(())`.

@@ -3,7 +3,7 @@
 
 #[cfg(target_family = "wasm")]
 pub(crate) use crate::bindings::bennu::channel::{
-    droppable, entries, host, http, member, presence, socket, store, token, topics,
+    droppable, entries, host, http, member, presence, schedule, socket, store, token, topics,
 };
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use crate::bindings::effects::{droppable, socket};
@@ -22,6 +22,12 @@ pub(crate) mod presence {
 pub(crate) mod entries {
     pub(crate) use crate::bindings::effects::entries::*;
     pub(crate) use crate::testing::recorder::entries::*;
+}
+
+#[cfg(not(target_family = "wasm"))]
+pub(crate) mod schedule {
+    pub(crate) use crate::bindings::effects::schedule::*;
+    pub(crate) use crate::testing::recorder::schedule::*;
 }
 
 use serde::de::DeserializeOwned;

@@ -130,12 +130,15 @@ mod guides {
     mod storage {}
     #[doc = include_str!("../../docs/testing.md")]
     mod testing {}
+    #[doc = include_str!("../../docs/time.md")]
+    mod time {}
 }
 
 pub mod http;
 pub mod log;
 #[doc(hidden)]
 pub mod plugin;
+pub mod schedule;
 pub mod store;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
@@ -149,9 +152,9 @@ pub use gatekeeper::{Connect, Gatekeeper, Identity, Refused, Request};
 pub use host::{config, now_ms, random, unique_id};
 pub use output::{Binary, IntoPayload};
 pub use presence::{Presences, presence};
-pub use refs::{ReplyRef, TimerId};
+pub use refs::{AnswerRef, ReplyRef, TimerId};
 pub use reply::{
-    Decided, Handled, Seated, Ticked, no_reply, ok, reply, reply_error, reply_status, stop, stop_with_reply,
+    Decided, Handled, Seated, Ticked, Told, no_reply, ok, reply, reply_error, reply_status, stop, stop_with_reply,
     unknown_event,
 };
 pub use serde_json::{Value, json};
@@ -177,10 +180,11 @@ pub mod prelude {
     #[cfg(not(target_family = "wasm"))]
     pub use crate::testing;
     pub use crate::{
-        Answer, Binary, Channel, Connect, Decided, Decision, Ending, Error, Gatekeeper, Handled, Identity, IntoPayload,
-        Join, Message, Old, OldEntry, OnFault, Payload, Presences, Recipient, Refused, Reply, ReplyRef, Request,
-        RoomMap, SeatChange, Seated, Socket, Tick, Ticked, TimerId, Topic, Turns, Upgraded, UpgradedEntry, Value,
-        as_it_is, channels, config, fail, gatekeeper, http, json, log, no_reply, now_ms, ok, random, refuse, reply,
-        reply_error, reply_status, stop, stop_with_reply, store, token, topics, unique_id, unknown_event, upgraded,
+        Answer, AnswerRef, Binary, Channel, Connect, Decided, Decision, Ending, Error, Gatekeeper, Handled, Identity,
+        IntoPayload, Join, Message, Old, OldEntry, OnFault, Payload, Presences, Recipient, Refused, Reply, ReplyRef,
+        Request, RoomMap, SeatChange, Seated, Socket, Tick, Ticked, TimerId, Told, Topic, Turns, Upgraded,
+        UpgradedEntry, Value, as_it_is, channels, config, fail, gatekeeper, http, json, log, no_reply, now_ms, ok,
+        random, refuse, reply, reply_error, reply_status, schedule, stop, stop_with_reply, store, token, topics,
+        unique_id, unknown_event, upgraded,
     };
 }

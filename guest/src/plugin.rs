@@ -2,7 +2,7 @@
 
 use crate::bindings::bennu::channel::types::{self, Admission, Membership, Outcome};
 use crate::bindings::exports::bennu::channel::{
-    channel, handle_message, handle_out, handle_seat, handle_tick, upgrade, upgrade_entry,
+    channel, handle_message, handle_out, handle_seat, handle_tick, handle_topic_info, upgrade, upgrade_entry,
 };
 use crate::callbacks::{Called, Room};
 use crate::route::find;
@@ -117,6 +117,13 @@ impl<P: Plugin> handle_message::Guest for P {
     fn handle_message(topic: String, event: String, payload: Payload, room: Room) -> Called<handle_message::Outcome> {
         panics::write_to_log();
         (find(P::ROUTES, &topic)?.handle_message)(topic, &event, payload, room)
+    }
+}
+
+impl<P: Plugin> handle_topic_info::Guest for P {
+    fn handle_topic_info(topic: String, message: Message, room: Room) -> Called<Room> {
+        panics::write_to_log();
+        (find(P::ROUTES, &topic)?.handle_topic_info)(topic, message, room)
     }
 }
 

@@ -11,6 +11,9 @@ pub type Handled = Result<Answer, Error>;
 /// The result of `handle_out`. There is no client to answer, so an [`Error`] of either kind is a fault.
 pub type Decided = Result<Decision, Error>;
 
+/// The result of `handle_topic_info`. There is no client to answer, so an [`Error`] of either kind is a fault.
+pub type Told = Result<(), Error>;
+
 /// The result of `handle_tick`. There is no client to answer, so an [`Error`] of either kind is a fault.
 pub type Ticked = Result<(), Error>;
 

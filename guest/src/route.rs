@@ -38,6 +38,7 @@ pub struct Route {
     pub(crate) handle_info: fn(Membership, Message) -> Called<Outcome>,
     pub(crate) handle_out: HandleOut,
     pub(crate) handle_message: HandleMessage,
+    pub(crate) handle_topic_info: fn(String, Message, Room) -> Called<Room>,
     pub(crate) handle_tick: fn(String, &Tick, Room) -> Called<Room>,
     pub(crate) handle_seat: fn(String, &str, SeatChange, Room) -> Called<Room>,
     pub(crate) upgrade: UpgradeState,
@@ -49,6 +50,7 @@ impl Route {
     /// Returns a route to a channel.
     pub const fn to<C: Channel>(pattern: &'static str) -> Self {
         const { check_room::<C>() };
+        const { assert!(C::START_TOPICS.len() <= 64, "START_TOPICS has at most 64 topics") };
         Self {
             pattern,
             describe: describe::<C>,
@@ -57,6 +59,7 @@ impl Route {
             handle_info: callbacks::handle_info::<C>,
             handle_out: callbacks::handle_out::<C>,
             handle_message: callbacks::handle_message::<C>,
+            handle_topic_info: callbacks::handle_topic_info::<C>,
             handle_tick: callbacks::handle_tick::<C>,
             handle_seat: callbacks::handle_seat::<C>,
             upgrade: callbacks::upgrade::<C>,
@@ -81,6 +84,7 @@ fn describe<C: Channel>(pattern: &str) -> types::Route {
     let entries_version = (version > 0).then(|| setting("entries-version", &version.to_string()));
     let linger = C::LINGER.map(|linger| setting("linger-ms", &linger.as_millis().to_string()));
     let publishes = C::PUBLISHES.iter().map(|prefix| setting("publishes", prefix));
+    let start_topics = C::START_TOPICS.iter().map(|topic| setting("start-topics", topic));
     let history_count = (C::HISTORY_COUNT > 0).then(|| setting("history-count", &C::HISTORY_COUNT.to_string()));
     let history_age = C::HISTORY_AGE.map(|age| setting("history-ms", &age.as_millis().to_string()));
     let tick_faults = C::TICK_FAULTS.map(|most| setting("tick-faults", &most.to_string()));
@@ -93,6 +97,7 @@ fn describe<C: Channel>(pattern: &str) -> types::Route {
             .into_iter()
             .flatten()
             .chain(publishes)
+            .chain(start_topics)
             .collect(),
     }
 }

@@ -9,7 +9,7 @@ use crate::host::{entries, presence, socket};
 use crate::output::as_json;
 use crate::presence::Presences;
 use crate::room::Shared;
-use crate::{IntoPayload, Payload, Reply, ReplyRef, TimerId, tick};
+use crate::{AnswerRef, IntoPayload, Payload, Reply, ReplyRef, TimerId, tick};
 
 /// The member's side of its channel: effects, presence, the room, and data about the member.
 ///
@@ -158,6 +158,13 @@ impl<R: 'static> Socket<R> {
     #[expect(clippy::needless_pass_by_value, reason = "callers make the reply only for this call")]
     pub fn reply_later(&mut self, to: &ReplyRef, reply: Reply) {
         socket::reply(&to.0, &reply);
+    }
+
+    /// Answers an earlier topic message, which [`Topic::answer_ref`](crate::Topic::answer_ref) identified. If nobody waits for the
+    /// answer any more, nothing happens.
+    #[expect(clippy::needless_pass_by_value, reason = "callers make the reply only for this call")]
+    pub fn answer(&mut self, to: &AnswerRef, reply: Reply) {
+        socket::answer(&to.0, &reply);
     }
 
     /// Sends an event to this member's own [`handle_info`](crate::Channel::handle_info), with the source `self`. The

@@ -82,6 +82,7 @@
 //! ```
 
 use std::any::type_name;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -132,6 +133,35 @@ pub fn get_bytes(key: impl AsRef<[u8]>) -> Option<Vec<u8>> {
 #[track_caller]
 pub fn put(key: impl AsRef<[u8]>, value: impl Serialize) {
     put_bytes(key, state::encode(&value).unwrap_or_else(|why| panic!("{why}")));
+}
+
+/// Stores a value under a key for a time, and replaces an existing value. Calls whose first use of the store is after that time
+/// don't see the key, and the host deletes it within seconds. A later [`put`] of the key stores a value without a time.
+///
+/// ```
+/// use bennu_guest::prelude::*;
+///
+/// /// Whether this is the first request with this id for an hour.
+/// fn is_new(id: &str) -> bool {
+///     let key = format!("seen:{id}");
+///     let is_new = store::get_bytes(&key).is_none();
+///     store::put_expiring(&key, true, Duration::from_secs(3600));
+///     is_new
+/// }
+/// ```
+///
+/// # Panics
+///
+/// If the value can't be written as MessagePack.
+#[track_caller]
+pub fn put_expiring(key: impl AsRef<[u8]>, value: impl Serialize, time: Duration) {
+    put_bytes_expiring(key, state::encode(&value).unwrap_or_else(|why| panic!("{why}")), time);
+}
+
+/// Stores bytes under a key for a time, without encoding them. See [`put_expiring`].
+pub fn put_bytes_expiring(key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, time: Duration) {
+    let milliseconds = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    store::put_expiring(key.as_ref(), value.as_ref(), milliseconds);
 }
 
 /// Stores bytes under a key without encoding them, and replaces an existing value.

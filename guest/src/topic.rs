@@ -6,11 +6,11 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::host::socket;
+use crate::host::{socket, topics};
 use crate::output::as_json;
 use crate::presence::Presences;
 use crate::room::Shared;
-use crate::{IntoPayload, tick};
+use crate::{AnswerRef, IntoPayload, Reply, tick};
 
 /// A topic, as [`Channel::handle_message`](crate::Channel::handle_message),
 /// [`Channel::handle_tick`](crate::Channel::handle_tick) and [`Channel::handle_seat`](crate::Channel::handle_seat) get
@@ -48,6 +48,56 @@ impl<R: 'static> Topic<R> {
     /// because there is no member that could get it. See [`Socket::send`](crate::Socket::send).
     pub fn send(&mut self, topic: &str, event: &str, payload: impl IntoPayload) {
         socket::send(topic, event, &payload.into_payload());
+    }
+
+    /// In [`handle_message`](crate::Channel::handle_message): returns a reference to this message, for a later
+    /// [`answer`](Topic::answer). Then return [`no_reply`](crate::no_reply), and the sender waits on: a member that used
+    /// [`Socket::send`](crate::Socket::send) for an hour at most, and a caller of the HTTP API for as long as its `wait_ms` says.
+    /// `None` if nobody waits for the answer.
+    ///
+    /// ```
+    /// use bennu_guest::prelude::*;
+    ///
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Judge;
+    ///
+    /// impl Channel for Judge {
+    ///     type Room = Option<AnswerRef>;
+    ///
+    ///     fn join(_socket: &mut Socket<Self::Room>, _params: Payload) -> Join<Self> {
+    ///         Ok(Judge)
+    ///     }
+    ///
+    ///     fn handle_message(topic: &mut Topic<Self::Room>, _event: &str, payload: Payload) -> Handled {
+    ///         *topic.room_mut() = topic.answer_ref();
+    ///         topic.broadcast("judge", payload);
+    ///         no_reply()
+    ///     }
+    ///
+    ///     fn handle_in(&mut self, socket: &mut Socket<Self::Room>, _event: &str, payload: Payload) -> Handled {
+    ///         if let Some(question) = socket.room_mut().take() {
+    ///             socket.answer(&question, Reply::ok(payload));
+    ///         }
+    ///         ok()
+    ///     }
+    /// }
+    ///
+    /// let stage = testing::Stage::new().channel::<Judge>("court:*");
+    /// let mut judge = stage.join("court:1", json!({})).unwrap();
+    /// assert!(stage.send("court:1", "ask", json!({ "case": 7 })).unwrap().is_none());
+    /// judge.assert_broadcast("judge", json!({ "case": 7 }));
+    /// judge.push("verdict", json!({ "case": 7, "is_guilty": false }));
+    /// assert_eq!(stage.late_answers(), [("ok", json!({ "case": 7, "is_guilty": false }))]);
+    /// ```
+    #[must_use = "it identifies the message for a later answer"]
+    pub fn answer_ref(&mut self) -> Option<AnswerRef> {
+        topics::answer_ref().map(AnswerRef)
+    }
+
+    /// Answers an earlier message of any topic of this plugin. See [`answer_ref`](Topic::answer_ref).
+    #[expect(clippy::needless_pass_by_value, reason = "callers make the reply only for this call")]
+    pub fn answer(&mut self, to: &AnswerRef, reply: Reply) {
+        socket::answer(&to.0, &reply);
     }
 
     /// Closes every socket with this id. See [`Socket::disconnect`](crate::Socket::disconnect). Each id needs a grant.

@@ -21,6 +21,7 @@ pub mod clients;
 pub mod contract;
 pub mod entries;
 pub mod files;
+pub mod jobs;
 pub mod kit;
 pub mod plugin;
 pub mod presence;

@@ -26,6 +26,7 @@ declare module "bennu:channel/member@0.1.0" {
 declare module "bennu:channel/topics@0.1.0" {
   export function count(topic: string): number;
   export function members(topic: string, limit: number): { member: number; user: string | null; socketId: string | null }[];
+  export function answerRef(): string | null;
   export function under(prefix: string, after: string | undefined, limit: number): { name: string; members: number }[];
 }
 
@@ -62,6 +63,7 @@ declare module "bennu:channel/store@0.1.0" {
     limit: number,
   ): { key: Uint8Array; value: Uint8Array }[];
   export function put(key: Uint8Array, value: Uint8Array): void;
+  export function putExpiring(key: Uint8Array, value: Uint8Array, milliseconds: number): void;
   function remove(key: Uint8Array): void;
   export { remove as delete };
 }
@@ -95,6 +97,7 @@ declare module "bennu:channel/socket@0.1.0" {
   export function unsubscribe(topic: string): void;
   export function disconnect(socketId: string): void;
   export function reply(ref: string, reply: { status: string; payload: Packed }): void;
+  export function answer(ref: string, reply: { status: string; payload: Packed }): void;
   export function sendSelf(event: string, payload: Packed): void;
   export function sendAfter(milliseconds: number, event: string, payload: Packed): number;
   export function publishState(state: string): void;
@@ -108,6 +111,14 @@ declare module "bennu:channel/droppable@0.1.0" {
   export function broadcastDroppable(key: string, event: string, payload: Packed): void;
   export function broadcastFromDroppable(key: string, event: string, payload: Packed): void;
   export function publishDroppable(topic: string, key: string, event: string, payload: Packed): void;
+}
+
+declare module "bennu:channel/schedule@0.1.0" {
+  export function schedule(topic: string, atMs: number, key: string, event: string, payload: Packed): void;
+  export function cancelSchedule(topic: string, key: string): void;
+  export function get(topic: string, key: string): number | null;
+  export function due(): number | null;
+  export function key(): string | null;
 }
 
 declare module "bennu:engine/script@0.1.0" {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use crate::{FaultKind, Payload, RouteSpec, Topic};
+use crate::{AnswerRef, FaultKind, Payload, RouteSpec, Topic};
 
 /// The origin of a message for `handle_info`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,12 @@ pub enum Source {
     Topic,
     /// It is the reply of another topic's `handle_message` to a `send`.
     Answer,
+    /// A plugin has scheduled it for this time.
+    Schedule,
+    /// A line of the configuration has this time.
+    Cron,
+    /// A generation of the plugin began to serve.
+    Start,
     /// It is the answer to a request by HTTP.
     Http,
 }
@@ -31,6 +37,9 @@ impl Source {
             Self::Intercept => "intercept",
             Self::Topic => "topic",
             Self::Answer => "answer",
+            Self::Schedule => "schedule",
+            Self::Cron => "cron",
+            Self::Start => "start",
             Self::Http => "http",
         }
     }
@@ -167,7 +176,11 @@ pub enum TopicCallback {
         event: ByteString,
         /// Its payload.
         payload: Payload,
+        /// Names the message for a later answer, if somebody waits for its answer.
+        answer_ref: Option<AnswerRef>,
     },
+    /// `handle-topic-info`.
+    Info(TopicInfo),
     /// `handle-tick`.
     Tick(Tick),
     /// `handle-seat`.
@@ -177,6 +190,24 @@ pub enum TopicCallback {
         /// The change of the seat.
         change: SeatChange,
     },
+}
+
+/// A message that no client and no other topic sent.
+#[derive(Clone, Debug)]
+pub struct TopicInfo {
+    /// The message. Its topic is the topic of the call.
+    pub message: Message,
+    /// The schedule that it comes from.
+    pub fired: Option<Fired>,
+}
+
+/// A schedule that fires, or a time of a cron line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fired {
+    /// When it was due, in milliseconds since 1970.
+    pub due_ms: u64,
+    /// Its key. `None` for a cron line.
+    pub key: Option<Box<str>>,
 }
 
 /// A change of a seat.
@@ -209,6 +240,7 @@ impl TopicCallback {
     pub fn given(&self) -> Option<&Payload> {
         match self {
             Self::Message { payload, .. } => Some(payload),
+            Self::Info(info) => Some(&info.message.payload),
             Self::Tick(_) | Self::Seat { .. } => None,
         }
     }
@@ -218,6 +250,7 @@ impl TopicCallback {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Message { .. } => "handle_message",
+            Self::Info(_) => "handle_topic_info",
             Self::Tick(_) => "handle_tick",
             Self::Seat { .. } => "handle_seat",
         }
@@ -228,6 +261,7 @@ impl TopicCallback {
     pub fn event(&self) -> Option<&str> {
         match self {
             Self::Message { event, .. } => Some(event),
+            Self::Info(info) => Some(&info.message.event),
             Self::Tick(_) | Self::Seat { .. } => None,
         }
     }
@@ -237,7 +271,25 @@ impl TopicCallback {
     pub fn seat(&self) -> Option<&str> {
         match self {
             Self::Seat { name, .. } => Some(name),
-            Self::Message { .. } | Self::Tick(_) => None,
+            Self::Message { .. } | Self::Info(_) | Self::Tick(_) => None,
+        }
+    }
+
+    /// The name of the message for a later answer, if it is `handle-message` and somebody waits for the answer.
+    #[must_use]
+    pub fn answer_ref(&self) -> Option<AnswerRef> {
+        match self {
+            Self::Message { answer_ref, .. } => *answer_ref,
+            Self::Info(_) | Self::Tick(_) | Self::Seat { .. } => None,
+        }
+    }
+
+    /// The schedule that it comes from, if it is `handle-topic-info`.
+    #[must_use]
+    pub fn fired(&self) -> Option<&Fired> {
+        match self {
+            Self::Info(info) => info.fired.as_ref(),
+            Self::Message { .. } | Self::Tick(_) | Self::Seat { .. } => None,
         }
     }
 }

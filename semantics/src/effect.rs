@@ -7,6 +7,7 @@ use bytestring::ByteString;
 use serde::{Deserialize, Deserializer};
 
 use crate::http::read_request;
+use crate::jobs::Schedule;
 use crate::limits::keys;
 use crate::record::{Record, check_name};
 use crate::rule::Rule;
@@ -107,6 +108,15 @@ pub enum Effect {
         #[serde(default)]
         payload: Payload,
     },
+    /// Schedules a message to a topic's `handle_topic_info`. It is in a box, because it would make every effect larger.
+    Schedule(Box<Schedule>),
+    /// Cancels such a schedule.
+    CancelSchedule {
+        /// The topic.
+        topic: Topic,
+        /// The key.
+        key: Box<str>,
+    },
     /// Subscribes the member to the broadcasts of another topic.
     Subscribe {
         /// The other topic.
@@ -130,6 +140,17 @@ pub enum Effect {
         /// The answer.
         reply: Reply,
     },
+    /// Answers an earlier topic message.
+    #[serde(deserialize_with = "late_reply")]
+    Answer {
+        /// The message's name, which its callback got. It isn't a `ByteString`, because that would make every effect larger.
+        answer_ref: Box<str>,
+        /// The answer.
+        reply: Reply,
+    },
+    /// The call took the name of its topic message: it may be answered later. It isn't a function of the contract.
+    #[serde(skip)]
+    AnswerLater,
     /// Sends an event to the member's own `handle_info`.
     SendSelf {
         /// The event.
@@ -246,10 +267,19 @@ impl Effect {
                 let grant = Grant::Reach("sending to", topic.as_str());
                 Rule::new(Topic, topic.as_str().len() + bytes).need(Need::Message(topic, bytes)).grant(grant)
             }
+            Self::Schedule(schedule) => {
+                let Schedule { topic, key, event, payload, .. } = &**schedule;
+                let bytes = topic.as_str().len() + key.len() + event.len() + payload.len();
+                Rule::new(Topic, bytes).grant(Grant::Schedule(topic.as_str()))
+            }
+            Self::CancelSchedule { topic, key } => {
+                Rule::new(Topic, topic.as_str().len() + key.len()).grant(Grant::Schedule(topic.as_str()))
+            }
             Self::Subscribe { topic } => Rule::new(Member, topic.as_str().len()).grant(Grant::Read(topic.as_str())),
             Self::Unsubscribe { topic } => Rule::new(Member, topic.as_str().len()),
             Self::Disconnect { socket_id } => Rule::new(Topic, socket_id.len()).grant(Grant::Disconnect(socket_id)),
             Self::Reply { reply_ref, reply } => Rule::new(Member, reply_ref.len() + reply.payload.len()),
+            Self::Answer { answer_ref, reply } => Rule::new(Topic, answer_ref.len() + reply.payload.len()),
             Self::SendSelf { event, payload } => {
                 let bytes = event.len() + payload.len();
                 Rule::new(Member, bytes).need(Need::Mailbox(bytes))
@@ -264,6 +294,7 @@ impl Effect {
             Self::Track { key, meta } | Self::UpdatePresence { key, meta } => Rule::new(Member, key.len() + meta.len()),
             Self::Untrack { key } => Rule::new(Member, key.len()),
             Self::Follow { prefix } | Self::Unfollow { prefix } => Rule::new(Member, prefix.len()).need(Need::Room),
+            Self::AnswerLater => Rule::new(Topic, 0),
             // Of a member, because a topic has no callback for the answer.
             Self::HttpRequest { key, request } => Rule::new(Member, key.len() + request.bytes()),
             Self::Cancel { .. } | Self::LeaveSeat | Self::PushPresences => Rule::new(Member, 0),
@@ -308,6 +339,12 @@ impl Effect {
                 check_name("a topic", topic.as_str())?;
                 record.check_own(event, payload)?;
             }
+            Self::Schedule(schedule) => {
+                let Schedule { topic, key, event, payload, .. } = &**schedule;
+                check_schedule(topic, key)?;
+                record.check_own(event, payload)?;
+            }
+            Self::CancelSchedule { topic, key } => check_schedule(topic, key)?,
             Self::Subscribe { topic } => {
                 check_name("a topic", topic.as_str())?;
                 record.usage.subscribe(topic, &record.limits)?;
@@ -318,6 +355,10 @@ impl Effect {
                 check_ref(reply_ref)?;
                 record.check_answer(reply)?;
             }
+            Self::Answer { answer_ref, reply } => {
+                check_name("an answer-ref", answer_ref)?;
+                record.check_answer(reply)?;
+            }
             Self::SendSelf { event, payload } => record.check_own(event, payload)?,
             Self::SendAfter { milliseconds, event, payload } => {
                 record.check_own(event, payload)?;
@@ -325,11 +366,7 @@ impl Effect {
                 return record.usage.start_timer(&record.limits).map(Some);
             }
             Self::Cancel { timer } => record.usage.cancel_timer(*timer),
-            Self::PublishState { state } => {
-                // Before the text is parsed, so that a call can't make the host parse more than its limit.
-                record.check_bytes(state.text().len())?;
-                state.parse().map_err(|error| Fault::failed(format!("a published state is a JSON object: {error}")))?;
-            }
+            Self::PublishState { state } => check_state(record, state)?,
             Self::TakeSeat { name, grace_ms } => {
                 check_name("a seat's name", name)?;
                 if *grace_ms > GRACE_MS_MAX {
@@ -356,7 +393,7 @@ impl Effect {
             }
             Self::Unfollow { prefix } => Follows::unfollow(&mut record.usage.follows, prefix),
             Self::HttpRequest { key, .. } => check_name("the key of a request", key)?,
-            Self::LeaveSeat | Self::PushPresences => {}
+            Self::LeaveSeat | Self::PushPresences | Self::AnswerLater => {}
         }
         Ok(None)
     }
@@ -376,11 +413,27 @@ impl Effect {
     }
 }
 
+fn check_state(record: &Record, state: &mut PublishedState) -> Result<(), Fault> {
+    // Before the text is parsed, so that a call can't make the host parse more than its limit.
+    record.check_bytes(state.text().len())?;
+    let parsed = state.parse();
+    parsed.map(drop).map_err(|error| Fault::failed(format!("a published state is a JSON object: {error}")))
+}
+
 /// The requirements of an event to members of another topic. `bytes` doesn't include the topic's name.
 #[inline]
 fn publishing(topic: &Topic, bytes: usize) -> Rule<'_> {
     let grant = Grant::Reach("publishing to", topic.as_str());
     Rule::new(Capability::Topic, topic.as_str().len() + bytes).need(Need::Audience(topic)).grant(grant)
+}
+
+/// Checks the names of a schedule.
+///
+/// # Errors
+/// Fault: oversize.
+pub fn check_schedule(topic: &Topic, key: &str) -> Result<(), Fault> {
+    check_name("a topic", topic.as_str())?;
+    check_name("the key of a schedule", key)
 }
 
 fn check_droppable_key(key: &str) -> Result<(), Fault> {
@@ -423,17 +476,17 @@ fn no_fields<'de, D: Deserializer<'de>>(source: D) -> Result<(), D::Error> {
     NoFields::deserialize(source).map(|NoFields {}| ())
 }
 
-/// Reads the parameters of [`Effect::Reply`]. In JSON the reply's fields are beside the ref.
-fn late_reply<'de, D: Deserializer<'de>>(source: D) -> Result<(ByteString, Reply), D::Error> {
+/// Reads the parameters of [`Effect::Reply`] and [`Effect::Answer`]. In JSON the reply's fields are beside the ref.
+fn late_reply<'de, D: Deserializer<'de>, T: From<String>>(source: D) -> Result<(T, Reply), D::Error> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct LateReply {
         #[serde(rename = "ref")]
-        reply_ref: ByteString,
+        to: String,
         status: Option<ByteString>,
         #[serde(default)]
         payload: Payload,
     }
-    let LateReply { reply_ref, status, payload } = LateReply::deserialize(source)?;
-    Ok((reply_ref, Reply { status: status.unwrap_or(ByteString::from_static("ok")), payload }))
+    let LateReply { to, status, payload } = LateReply::deserialize(source)?;
+    Ok((to.into(), Reply { status: status.unwrap_or(ByteString::from_static("ok")), payload }))
 }

@@ -7,19 +7,23 @@
 //! - A callback asks for an [`Effect`]. [`Reach`] checks the grants of the plugin, and the [`Record`] checks the
 //!   [`limits`].
 //! - The [`entries`] of a topic are an ordered map. A call reads its own writes.
+//! - [`jobs`] are what is done later, and [`lifetime`] is the time to live of stored values.
 //! - [`Seats`] and [`Published`] states compute the result of their effects, and a [`PresenceWindow`] decides when a
 //!   presence diff is sent.
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod answer;
+mod answer_ref;
 mod call;
 mod effect;
 pub mod entries;
 mod fault;
 mod follows;
 mod http;
+pub mod jobs;
 mod json;
+pub mod lifetime;
 pub mod limits;
 mod manifest;
 mod name;
@@ -38,11 +42,12 @@ mod state_update;
 mod usage;
 
 pub use answer::{Answer, Decision, Reply, Stop};
+pub use answer_ref::AnswerRef;
 pub use call::{
-    Callback, Ending, EntryUpgrade, Message, Part, Passing, Recipient, SeatChange, Source, Tick, TopicCall,
-    TopicCallback, Upgrade,
+    Callback, Ending, EntryUpgrade, Fired, Message, Part, Passing, Recipient, SeatChange, Source, Tick, TopicCall,
+    TopicCallback, TopicInfo, Upgrade,
 };
-pub use effect::{Effect, TimerId};
+pub use effect::{Effect, TimerId, check_schedule};
 pub use fault::{DETAIL_BYTES_MAX, Fault, FaultKind, one_line};
 pub use follows::Follows;
 pub use http::{HttpFailure, HttpRequest, HttpResponse, HttpResult, HttpTable, http_payload};

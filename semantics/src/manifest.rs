@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::limits::ENTRY_KEY_BYTES_MAX;
-use crate::{Effect, Fault, NAME_BYTES_MAX, Need, Pattern, PatternError};
+use crate::{Effect, Fault, NAME_BYTES_MAX, Need, Pattern, PatternError, Topic};
 
 /// Which callbacks run one after another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,6 +63,8 @@ pub struct RouteSpec {
     /// The number of consecutive faults of `handle_tick` that ends a topic: its members and its room. 0 means that
     /// faults never end it.
     pub tick_faults: u32,
+    /// The topics that are told when a generation begins to serve.
+    pub start_topics: Vec<Topic>,
     /// The prefixes of the entries that its topics publish, in their order. No prefix begins with another one.
     pub publishes: Arc<[Box<str>]>,
     /// The broadcasts that are kept for clients that join again. None if no broadcast is kept.
@@ -83,6 +85,9 @@ const LINGER: Duration = Duration::from_secs(10);
 const TICK_FAULTS: u32 = 10;
 const HISTORY_AGE: Duration = Duration::from_secs(5 * 60);
 
+/// The most topics that are told when a generation begins to serve.
+const START_TOPICS_MAX: usize = 64;
+
 /// The most prefixes of published entries.
 const PUBLISHES_MAX: usize = 16;
 
@@ -94,13 +99,14 @@ const HISTORY_COUNT_MAX: u32 = 10_000;
 const HISTORY_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The options of a route, each with its allowed values.
-const OPTIONS: [(&str, &str); 9] = [
+const OPTIONS: [(&str, &str); 10] = [
     ("turns", "`member` and `topic`"),
     ("on-fault", "`end` and `keep`"),
     ("room", "`none`, `memory` and `durable`"),
     ("entries-version", "0 to 4294967295"),
     ("linger-ms", "0 to 86400000 (a day)"),
     ("tick-faults", "0 (never) to 4294967295"),
+    ("start-topics", "at most 64 topics, each once, which the pattern matches"),
     ("publishes", "at most 16 prefixes of 1 to 255 bytes, of which none begins with another one"),
     ("history-count", "0 (no history) to 10000"),
     ("history-ms", "1 to 86400000 (a day)"),
@@ -210,6 +216,7 @@ impl RouteSpec {
             entries_version: 0,
             linger: LINGER,
             tick_faults: TICK_FAULTS,
+            start_topics: Vec::new(),
             publishes: Arc::default(),
             history: None,
         };
@@ -250,6 +257,13 @@ impl RouteSpec {
                 self.linger = (linger <= LINGER_MAX).then_some(linger)?;
             }
             ("tick-faults", value) => self.tick_faults = value.parse().ok()?,
+            ("start-topics", topic) => {
+                let is_allowed = self.pattern.matches(topic)
+                    && self.start_topics.len() < START_TOPICS_MAX
+                    && !self.start_topics.iter().any(|other| other.as_str() == topic)
+                    && topic.len() <= NAME_BYTES_MAX;
+                self.start_topics.push(is_allowed.then(|| Topic::new(topic))?);
+            }
             ("publishes", prefix) => self.publishes = self.publishing(prefix)?,
             ("history-count", value) => {
                 let count = value.parse().ok().filter(|count| *count <= HISTORY_COUNT_MAX)?;

@@ -12,6 +12,8 @@ pub enum Grant<'a> {
     Reach(&'static str, &'a str),
     /// To read about this topic.
     Read(&'a str),
+    /// To schedule messages to this topic, or to read its schedules: only the plugin's own topics.
+    Schedule(&'a str),
     /// To disconnect this socket id. The member's own id is always allowed.
     Disconnect(&'a str),
 }
@@ -39,6 +41,7 @@ impl Reach<'_> {
             Grant::Own => Ok(()),
             Grant::Reach(doing, topic) => self.check_reachable(doing, topic),
             Grant::Read(topic) => self.check_readable(topic),
+            Grant::Schedule(topic) => self.check_schedulable(topic),
             Grant::Disconnect(id) if own_id == Some(id) => Ok(()),
             Grant::Disconnect(id) => self.check_reachable("disconnecting", id),
         }
@@ -51,6 +54,20 @@ impl Reach<'_> {
         }
         let name = self.plugin;
         Err(Fault::failed(format!("{doing} `{topic}` isn't granted; add it to `plugins.{name}.publish`")))
+    }
+
+    /// Checks that the plugin may schedule messages to a topic. A schedule belongs to the plugin that serves its topic, so no
+    /// configuration grants another plugin's topic.
+    ///
+    /// # Errors
+    /// Fault: failed.
+    pub fn check_schedulable(&self, topic: &str) -> Result<(), Fault> {
+        if self.own.iter().any(|pattern| pattern.matches(topic)) {
+            return Ok(());
+        }
+        Err(Fault::failed(format!(
+            "the plugin has no route for `{topic}`, and a plugin schedules only for its own topics;              send from there to another plugin's topic"
+        )))
     }
 
     /// Checks that the plugin may subscribe to a topic and read about it.
@@ -109,6 +126,10 @@ mod tests {
         assert!(reach.check(&Effect::Subscribe { topic: "lobby".into() }, None).is_ok());
         assert!(reach.check(&Effect::Subscribe { topic: "news".into() }, None).is_err());
         assert!(reach.check(&Effect::LeaveSeat, None).is_ok());
+        let cancel = |topic: &str| Effect::CancelSchedule { topic: topic.into(), key: "k".into() };
+        assert!(reach.check(&cancel("room:1"), None).is_ok());
+        let fault = reach.check(&cancel("news"), None).unwrap_err();
+        assert!(fault.detail.starts_with("the plugin has no route for `news`"), "{fault}");
         // An exact pattern grants one topic. A prefix grants only the topics that start with the whole prefix.
         assert!(reach.check_readable_under("log:1").is_ok() && reach.check_readable_under("room:").is_ok());
         assert!(reach.check_readable_under("lobby").is_err() && reach.check_readable_under("log").is_err());

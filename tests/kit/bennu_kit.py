@@ -125,6 +125,9 @@ class Call:
         value = value if isinstance(value, bytes) else json.dumps(value).encode()
         self.ask("put", key=text(key.encode()), value=text(value))
 
+    def put_expiring(self, key, value, ms):
+        self.ask("put_expiring", key=text(key.encode()), value=text(json.dumps(value).encode()), ms=ms)
+
     def delete(self, key):
         self.ask("delete", key=text(key.encode()))
 
@@ -165,6 +168,9 @@ class Channel:
 
     def handle_message(self, call):
         raise Refuse({"reason": f'unknown event "{call.event}"'})
+
+    def handle_topic_info(self, call):
+        return None
 
     def handle_tick(self, call):
         return None

@@ -4,6 +4,7 @@ from bennu_kit import Channel, Decision, Fail, Kit, Refuse, Reply, Stop, Text, t
 from entries import Entries, read, written
 from entry_events import WithEntries, field, optional
 from public import Public
+from timed import Timed
 
 OK = Reply()
 
@@ -14,7 +15,7 @@ def shown(answer):
     return {name: answer[name] for name in names}
 
 
-class Naughty(WithEntries):
+class Naughty(Timed, WithEntries):
     route = {"intercepts": ["secret"]}
 
     def join(self, call):
@@ -195,6 +196,10 @@ class Naughty(WithEntries):
         call.put(field(call, "key"), field(call, "value"))
         return OK
 
+    def on_store_put_expiring(self, call):
+        call.put_expiring(field(call, "key"), field(call, "value"), field(call, "ms"))
+        return self.on_store_get(call)
+
     def on_store_get(self, call):
         return Reply(call.get(field(call, "key")))
 
@@ -298,6 +303,8 @@ class Naughty(WithEntries):
         return None
 
     def handle_message(self, call):
+        if call.event in Timed.EVENTS:
+            return getattr(self, f"on_{call.event}")(call)
         if call.event == "echo":
             return Reply(call.payload)
         if call.event == "shout":

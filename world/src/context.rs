@@ -1,9 +1,10 @@
 //! The host's side of one call: the values that the callback can read, and the record of its effects.
 
+use bennu_semantics::jobs::{JobRow, Schedule};
 use bennu_semantics::limits::{LISTED_MAX, keys};
 use bennu_semantics::{
-    CallLimits, Capability, Decision, Effect, Fault, HttpRequest, HttpResult, MemberUsage, Payload, Record, TimerId,
-    limit_key, one_line,
+    AnswerRef, CallLimits, Capability, Decision, Effect, Fault, Fired, HttpRequest, HttpResult, MemberUsage, Payload,
+    Record, TimerId, Topic, TopicCallback, limit_key, one_line,
 };
 
 use crate::entries::CallEntries;
@@ -40,6 +41,10 @@ pub struct CallContext {
     /// Its view of the topic's entries. `None` if it has none.
     entries: Option<CallEntries>,
     lines: Vec<(Level, String)>,
+    /// The topic message that the call is about, if somebody waits for its answer.
+    answer_ref: Option<AnswerRef>,
+    /// The topic and the schedule that the call is about.
+    fired: Option<(Topic, Fired)>,
     /// The number of requests for whose answers it has waited. `None` if it may not wait.
     gets: Option<usize>,
 }
@@ -76,9 +81,11 @@ impl CallContext {
     }
 
     /// For a callback of a topic.
-    pub(crate) fn of_topic(host: HostFacts, given: Option<&Payload>) -> Self {
-        let mut context = Self { may_write: true, gets: Some(0), ..Self::reading(host) };
-        context.record.open_with(Capability::Topic, given);
+    pub(crate) fn of_topic(host: HostFacts, topic: &Topic, callback: &TopicCallback) -> Self {
+        let fired = callback.fired().map(|fired| (topic.clone(), fired.clone()));
+        let answer_ref = callback.answer_ref();
+        let mut context = Self { may_write: true, answer_ref, fired, gets: Some(0), ..Self::reading(host) };
+        context.record.open_with(Capability::Topic, callback.given());
         context
     }
 
@@ -88,7 +95,7 @@ impl CallContext {
         let limits = CallLimits::default();
         let mut record = Record::new(limits.clone());
         record.open_with(Capability::Reads, None);
-        let draft = Some(Draft::of(&host.stored));
+        let draft = Some(Draft::of(&host.stored, host.now));
         Self {
             host,
             socket: None,
@@ -98,6 +105,8 @@ impl CallContext {
             may_write: false,
             entries: None,
             lines: Vec::new(),
+            answer_ref: None,
+            fired: None,
             gets: None,
         }
     }
@@ -142,6 +151,9 @@ impl CallContext {
 
     /// Ends the call.
     pub(crate) fn end(mut self) -> CallEnd {
+        if let (Some(draft), Some((topic, Fired { key: Some(key), .. }))) = (&mut self.draft, self.fired.take()) {
+            draft.schedules.finish(topic, key);
+        }
         let stored = self.draft.take().map_or_else(|| self.host.stored.clone(), Draft::commit);
         let (entries, effects) = (self.entries.take(), self.record.take());
         CallEnd { host: self.host, stored, entries, effects, lines: self.lines }
@@ -222,7 +234,60 @@ impl CallContext {
     pub fn ask(&mut self, effect: Effect) -> Result<Option<TimerId>, Fault> {
         let own_id = self.socket.as_ref().and_then(|socket| socket.socket_id.as_deref());
         self.host.check_reach(|reach| reach.check(&effect, own_id))?;
+        if let Effect::Schedule(_) | Effect::CancelSchedule { .. } = effect {
+            return self.set_schedule(effect).map(|()| None);
+        }
         self.record.ask(effect)
+    }
+
+    /// A schedule is stored with the other writes of the call.
+    fn set_schedule(&mut self, mut effect: Effect) -> Result<(), Fault> {
+        self.record.check_stored(&mut effect)?;
+        let draft = self.writable()?;
+        match effect {
+            Effect::Schedule(schedule) => {
+                let Schedule { topic, at_ms, key, event, payload } = *schedule;
+                draft.set_schedule(topic, key, Some(JobRow::new(at_ms, event, payload)))
+            }
+            Effect::CancelSchedule { topic, key } => draft.set_schedule(topic, key, None),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl CallContext {
+    /// The name of the topic message that the call is about, for a later answer.
+    ///
+    /// # Errors
+    /// See [`log`](Self::log).
+    pub fn answer_ref(&mut self) -> Result<Option<String>, Fault> {
+        let Some(answer_ref) = self.answer_ref else { return Ok(None) };
+        self.record.ask(Effect::AnswerLater)?;
+        Ok(Some(answer_ref.to_string()))
+    }
+}
+
+/// The functions of `interface schedule` that read.
+impl CallContext {
+    /// When a schedule is due.
+    ///
+    /// # Errors
+    /// See [`log`](Self::log).
+    pub fn schedule_due(&self, topic: &str, key: &str) -> Result<Option<u64>, Fault> {
+        self.host.check_reach(|reach| reach.check_schedulable(topic))?;
+        Ok(self.draft.as_ref().ok_or_else(Fault::no_store)?.schedule_due(&topic.into(), key))
+    }
+
+    /// When the schedule that the call is about was due.
+    #[must_use]
+    pub fn fired_due(&self) -> Option<u64> {
+        self.fired.as_ref().map(|(_, fired)| fired.due_ms)
+    }
+
+    /// The key of the schedule that the call is about.
+    #[must_use]
+    pub fn fired_key(&self) -> Option<&str> {
+        self.fired.as_ref().and_then(|(_, fired)| fired.key.as_deref())
     }
 }
 
@@ -325,6 +390,14 @@ impl CallContext {
     /// See [`log`](Self::log).
     pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Fault> {
         self.writable()?.put(key, value)
+    }
+
+    /// Stores a value under a key for a time in milliseconds.
+    ///
+    /// # Errors
+    /// See [`log`](Self::log).
+    pub fn put_expiring(&mut self, key: &[u8], value: &[u8], milliseconds: u64) -> Result<(), Fault> {
+        self.writable()?.put_expiring(key, value, milliseconds)
     }
 
     /// Removes a key.

@@ -14,6 +14,7 @@ mod facts;
 mod online;
 mod resources;
 mod saved;
+mod schedules;
 mod stored;
 mod timer;
 mod tokens;

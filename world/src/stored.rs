@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use bennu_semantics::Fault;
+use bennu_semantics::jobs::JobRow;
 use bennu_semantics::limits::{Oversize, StoreLimits};
+use bennu_semantics::{Fault, Topic, lifetime};
+
+use crate::schedules::{ScheduleWrites, Schedules};
 
 /// The order of a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +24,11 @@ pub type Row = (Vec<u8>, Vec<u8>);
 
 /// The content of a store.
 #[derive(Clone, Debug, Default)]
-pub struct Stored(Arc<BTreeMap<Vec<u8>, Vec<u8>>>);
+pub struct Stored {
+    rows: Arc<BTreeMap<Vec<u8>, Vec<u8>>>,
+    /// The schedules, which a host stores next to the rows.
+    pub(crate) schedules: Schedules,
+}
 
 /// One callback's view: the content with the callback's own writes. The writes are stored when the callback succeeds.
 #[derive(Clone, Debug)]
@@ -30,13 +37,16 @@ pub struct Draft {
     stored: Stored,
     /// `None` for a key that it removes.
     writes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    pub(crate) schedules: ScheduleWrites,
+    /// The time by which it judges whether a key has expired.
+    now_ms: u64,
 }
 
 impl Stored {
-    /// A key's value.
+    /// A key's value at a time, in milliseconds since 1970.
     #[must_use]
-    pub fn get(&self, key: &[u8]) -> Option<&[u8]> {
-        self.0.get(key).map(Vec::as_slice)
+    pub fn get(&self, key: &[u8], now_ms: u64) -> Option<Vec<u8>> {
+        self.rows.get(key).and_then(|stored| opened(stored, now_ms))
     }
 
     /// Stores a value as if a callback had done so.
@@ -44,7 +54,7 @@ impl Stored {
     /// # Errors
     /// Fault: oversize.
     pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Fault> {
-        let mut draft = Draft::of(self);
+        let mut draft = Draft::of(self, 0);
         draft.put(key, value)?;
         *self = draft.commit();
         Ok(())
@@ -54,18 +64,25 @@ impl Stored {
 impl Draft {
     /// A view of a store's content.
     #[must_use]
-    pub fn of(stored: &Stored) -> Self {
-        Self { limits: StoreLimits::default(), stored: stored.clone(), writes: BTreeMap::new() }
+    pub fn of(stored: &Stored, now_ms: u64) -> Self {
+        Self {
+            now_ms,
+            limits: StoreLimits::default(),
+            stored: stored.clone(),
+            writes: BTreeMap::new(),
+            schedules: ScheduleWrites::default(),
+        }
     }
 
     /// The content after the callback succeeded.
     #[must_use]
     pub fn commit(self) -> Stored {
-        let Self { mut stored, writes, .. } = self;
+        let Self { mut stored, writes, schedules, .. } = self;
+        stored.schedules.apply(schedules);
         if writes.is_empty() {
             return stored;
         }
-        let all = Arc::make_mut(&mut stored.0);
+        let all = Arc::make_mut(&mut stored.rows);
         for (key, value) in writes {
             match value {
                 Some(value) => drop(all.insert(key, value)),
@@ -75,13 +92,29 @@ impl Draft {
         stored
     }
 
+    /// When a schedule is due, with the callback's own writes.
+    pub(crate) fn schedule_due(&self, topic: &Topic, key: &str) -> Option<u64> {
+        let row = match self.schedules.get(topic, key) {
+            Some(written) => written,
+            None => self.stored.schedules.get(topic, key),
+        };
+        row.map(|row| row.due_ms)
+    }
+
+    /// Schedules a message, or cancels one.
+    pub(crate) fn set_schedule(&mut self, topic: Topic, key: Box<str>, row: Option<JobRow>) -> Result<(), Fault> {
+        self.schedules.set(topic, key, row);
+        self.stored.schedules.check(&self.schedules, &self.limits.jobs)
+    }
+
     /// A key's value.
     ///
     /// # Errors
     /// Fault: oversize.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
         self.limits.check_key(key).map_err(fault)?;
-        Ok(self.writes.get(key).cloned().unwrap_or_else(|| self.stored.0.get(key).cloned()))
+        let stored = self.writes.get(key).map_or_else(|| self.stored.rows.get(key), Option::as_ref);
+        Ok(stored.and_then(|stored| opened(stored, self.now_ms)))
     }
 
     /// The rows from one key up to another. The limits of a scan bound their number and bytes.
@@ -114,8 +147,9 @@ impl Draft {
             bytes += key.len() + value.len();
             is_first || bytes <= self.limits.scan_bytes
         };
-        let entry = |(key, value): (&Vec<u8>, &Vec<u8>)| (key.clone(), value.clone());
-        Ok(entries.take(most).take_while(fits).map(entry).collect())
+        let entry = |(key, stored): (&Vec<u8>, &Vec<u8>)| Some((key.clone(), opened(stored, self.now_ms)?));
+        let entries = entries.filter(|(_, stored)| !lifetime::is_expired(stored, self.now_ms));
+        Ok(entries.take(most).take_while(fits).filter_map(entry).collect())
     }
 
     /// The content from one key up to another, with the callback's own writes.
@@ -124,7 +158,7 @@ impl Draft {
             return BTreeMap::new();
         }
         let range = (Bound::Included(start), end.map_or(Bound::Unbounded, Bound::Excluded));
-        let mut merged: BTreeMap<_, _> = self.stored.0.range::<[u8], _>(range).collect();
+        let mut merged: BTreeMap<_, _> = self.stored.rows.range::<[u8], _>(range).collect();
         for (key, value) in self.writes.range::<[u8], _>(range) {
             match value {
                 Some(value) => merged.insert(key, value),
@@ -140,7 +174,16 @@ impl Draft {
     /// See [`get`](Self::get).
     pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Fault> {
         self.limits.check_value(value).map_err(fault)?;
-        self.write(key, Some(value.into()))
+        self.write(key, Some(lifetime::plain(value.to_vec().into()).into()))
+    }
+
+    /// Stores a value under a key for a time in milliseconds.
+    ///
+    /// # Errors
+    /// See [`get`](Self::get).
+    pub fn put_expiring(&mut self, key: &[u8], value: &[u8], milliseconds: u64) -> Result<(), Fault> {
+        self.limits.check_value(value).map_err(fault)?;
+        self.write(key, Some(lifetime::seal(value, self.now_ms.saturating_add(milliseconds)).into()))
     }
 
     /// Removes a key.
@@ -167,6 +210,12 @@ impl Draft {
     }
 }
 
+/// The value of a stored form, unless it has expired.
+fn opened(stored: &[u8], now_ms: u64) -> Option<Vec<u8>> {
+    let is_expired = lifetime::is_expired(stored, now_ms);
+    (!is_expired).then(|| lifetime::open(stored.to_vec().into()).0.into())
+}
+
 fn fault(oversize: Oversize) -> Fault {
     Fault::oversize(oversize.to_string())
 }
@@ -177,9 +226,9 @@ mod tests {
     use super::*;
 
     fn draft(stored: &[&str], put: &[&str], deleted: &[&str]) -> Draft {
-        let mut draft = Draft::of(&Stored::default());
+        let mut draft = Draft::of(&Stored::default(), 0);
         stored.iter().for_each(|key| draft.put(key.as_bytes(), b"stored").unwrap());
-        let mut draft = Draft::of(&draft.commit());
+        let mut draft = Draft::of(&draft.commit(), 0);
         put.iter().for_each(|key| draft.put(key.as_bytes(), b"put").unwrap());
         deleted.iter().for_each(|key| draft.delete(key.as_bytes()).unwrap());
         draft
@@ -202,13 +251,13 @@ mod tests {
         assert_eq!(keys(&draft, Some("b"), Some("d"), Order::Backward, 10), "c b");
         assert_eq!(keys(&draft, None, None, Order::Backward, 2), "d c");
         assert_eq!(keys(&draft, Some("d"), Some("b"), Order::Forward, 10), "");
-        let committed = Draft::of(&draft.commit());
+        let committed = Draft::of(&draft.commit(), 0);
         assert_eq!(keys(&committed, None, None, Order::Forward, 10), "b c d");
     }
 
     #[test]
     fn a_scan_ends_once_it_is_large() {
-        let mut draft = Draft::of(&Stored::default());
+        let mut draft = Draft::of(&Stored::default(), 0);
         for key in ["a", "b", "c"] {
             draft.put(key.as_bytes(), &[0; 600 << 10]).unwrap();
         }
@@ -219,7 +268,7 @@ mod tests {
     #[test]
     fn keys_and_values_and_writes_have_limits() {
         let limits = StoreLimits::default();
-        let mut draft = Draft::of(&Stored::default());
+        let mut draft = Draft::of(&Stored::default(), 0);
         let text = |result: Result<(), Fault>| result.unwrap_err().to_string();
         assert_eq!(text(draft.put(b"", b"")), "oversize: a key in the store has at least one byte");
         assert_eq!(draft.put(&[1; 1024], b""), Ok(()));
@@ -230,7 +279,7 @@ mod tests {
         let many = (0..1024_u32).try_for_each(|n| draft.put(&n.to_be_bytes(), b""));
         let most = "oversize: a call writes more than 1024 keys of the store (`limits.store_writes_per_call = 1024`)";
         assert_eq!(text(many), most);
-        let mut draft = Draft::of(&Stored::default());
+        let mut draft = Draft::of(&Stored::default(), 0);
         let heavy = [0_u8, 1, 2, 3, 4].map(|n| draft.put(&[n], &large[1..]));
         assert!(heavy[2].is_ok() && heavy[3].is_err());
     }

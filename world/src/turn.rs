@@ -110,7 +110,7 @@ fn run(
             (callbacks.call(call, &mut context), context)
         }
         CallRequest::Topic(callback) => {
-            let mut context = CallContext::of_topic(host, callback.given()).with_entries(entries);
+            let mut context = CallContext::of_topic(host, topic, &callback).with_entries(entries);
             let call = TopicCall { topic: topic.clone(), room, callback };
             (callbacks.call_topic(call, &mut context), context)
         }

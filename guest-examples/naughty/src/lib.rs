@@ -12,6 +12,7 @@
 //! - [`effects`]: events with valid effects
 //! - [`elsewhere`]: events that affect more than the member
 //! - [`storage`]: the store
+//! - [`timed`]: schedules, and what the host tells a topic
 //! - [`entries`]: the entries of topics
 //! - [`http`]: requests by HTTP
 //! - [`moods`]: `handle_out` for the event `secret`
@@ -38,6 +39,7 @@ mod public;
 mod storage;
 #[cfg(test)]
 mod tests;
+mod timed;
 mod unruly;
 
 use forgiving::Forgiving;
@@ -83,12 +85,14 @@ impl Channel for Naughty {
                 socket.broadcast("shout", payload.object()?);
                 ok()
             }
+            "give_answer" => timed::give_answer(&payload, |to, reply| socket.answer(to, reply)),
             _ => {
                 let handled = self.effect(socket, event, &payload);
                 let handled = handled.or_else(|| self.elsewhere(socket, event, &payload));
                 let handled = handled.or_else(|| self.storage(event, &payload));
                 let handled = handled.or_else(|| self.http(socket, event, &payload));
                 let handled = handled.or_else(|| entries::event(event, &payload));
+                let handled = handled.or_else(|| timed::event(socket.topic(), event, &payload));
                 let handled = handled.or_else(|| self.fault(socket, event, &payload));
                 handled.unwrap_or_else(|| unknown_event(event))
             }
@@ -107,7 +111,14 @@ impl Channel for Naughty {
     }
 
     fn handle_message(topic: &mut Topic, event: &str, payload: Payload) -> Handled {
+        if let Some(handled) = timed::message(topic, event, &payload) {
+            return handled;
+        }
         elsewhere::on_message(topic, event, payload)
+    }
+
+    fn handle_topic_info(topic: &mut Topic, message: Message) -> Told {
+        timed::told(topic, message)
     }
 
     fn handle_out(&self, recipient: &Recipient, _event: &str, payload: &Payload) -> Decided {

@@ -3,6 +3,7 @@
 //! | event | result |
 //! | --- | --- |
 //! | `store_put {"key", "value"}`, `store_delete {"key"}` | that write; the topic message `put` is the same as `store_put` |
+//! | `store_put_expiring {"key", "value", "ms"}` | that write, for a time; replies with the value that a read of it returns |
 //! | `store_get {"key"}` | replies with the value, or `null` |
 //! | `store_scan {"prefix"}` | replies with `[[KEY, VALUE], ..]`; further fields are `after`, `before`, `limit`, `backward` |
 //! | `store_count {"key"}` | adds one to the value, and replies `ok {"count": n}`; with `ms`, waits before it writes |
@@ -33,6 +34,7 @@ impl Naughty {
     pub(crate) fn storage(&self, event: &str, payload: &Payload) -> Option<Handled> {
         Some(match event {
             "store_put" => put(payload),
+            "store_put_expiring" => put_expiring(payload),
             "store_get" => get(payload),
             "store_delete" => delete(payload),
             "store_scan" => scan(payload),
@@ -48,6 +50,13 @@ impl Naughty {
 pub(crate) fn put(payload: &Payload) -> Handled {
     store::put(payload.field::<String>("key")?, payload.field::<Option<Value>>("value")?);
     ok()
+}
+
+fn put_expiring(payload: &Payload) -> Handled {
+    let key: String = payload.field("key")?;
+    let (value, ms): (Value, u64) = (payload.field("value")?, payload.field("ms")?);
+    store::put_expiring(&key, value, Duration::from_millis(ms));
+    reply(store::get::<Value>(&key)?)
 }
 
 fn get(payload: &Payload) -> Handled {

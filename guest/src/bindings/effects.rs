@@ -43,6 +43,10 @@ pub(crate) mod socket {
         ask_for(Effect::Reply { reply_ref: reply_ref.into(), reply: reply.into() });
     }
 
+    pub(crate) fn answer(answer_ref: &str, reply: &crate::Reply) {
+        ask_for(Effect::Answer { answer_ref: answer_ref.into(), reply: reply.into() });
+    }
+
     pub(crate) fn send_self(event: &str, payload: &crate::Payload) {
         ask_for(Effect::SendSelf { event: event.into(), payload: payload.into() });
     }
@@ -129,5 +133,21 @@ pub(crate) mod entries {
 
     pub(crate) fn unfollow(prefix: &str) {
         ask_for(Effect::Unfollow { prefix: prefix.into() });
+    }
+}
+
+/// The effects of `interface schedule`.
+#[rustfmt::skip]
+pub(crate) mod schedule {
+    use bennu_semantics::Effect;
+
+    use crate::testing::recorder::ask_for;
+
+    pub(crate) fn schedule(topic: &str, at_ms: u64, key: &str, event: &str, payload: &crate::Payload) {
+        ask_for(Effect::Schedule(Box::new(bennu_semantics::jobs::Schedule { topic: topic.into(), at_ms, key: key.into(), event: event.into(), payload: payload.into() })));
+    }
+
+    pub(crate) fn cancel_schedule(topic: &str, key: &str) {
+        ask_for(Effect::CancelSchedule { topic: topic.into(), key: key.into() });
     }
 }

@@ -695,6 +695,8 @@ pub mod bennu {
                 /// - `linger-ms`: how long a room remains after its last member has ended, in milliseconds. The default is
                 ///   10000, and the maximum is a day.
                 /// - `entries-version`: the version of the entries that this build writes. The default is 0. See `upgrade-entry`.
+                /// - `start-topics`: a topic that the pattern matches. Its `handle-topic-info` gets a message with the source `start`
+                ///   each time a generation of the plugin begins to serve. The option can be set several times, for at most 64 topics.
                 /// - `tick-faults`: after this number of faults of `handle-tick` in a row, the topic's members end with
                 ///   `phx_error`, and a `memory` room ends. The default is 10. 0 means never.
                 /// - `history-count`: how many of the topic's last broadcasts the host keeps, at most 10000. The default is 0. A
@@ -937,7 +939,7 @@ pub mod bennu {
         /// The effects that a plugin can ask for. The host records each effect. After the callback has succeeded, it carries
         /// them out in the order of the calls. The callback's reply follows them, but the reply of a join comes before them. In
         /// `describe`, `handle-out` and `upgrade`, each effect is a fault. `handle-message`, `handle-tick` and `handle-seat`
-        /// have no member, so they only allow `broadcast`, `publish`, `send`, `disconnect`, `publish-state` and `tick`.
+        /// have no member, so they only allow `broadcast`, `publish`, `send`, `answer`, `disconnect`, `publish-state` and `tick`.
         ///
         /// The host checks an effect when the plugin asks for it. An invalid effect ends the callback with a fault: for
         /// example, a payload of the wrong kind, an event of more than 255 bytes, or more than 1,024 effects
@@ -1325,6 +1327,74 @@ pub mod bennu {
                     #[link(wasm_import_module = "bennu:channel/socket@0.1.0")]
                     unsafe extern "C" {
                         #[link_name = "reply"]
+                        fn wit_import7(
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: i32,
+                            _: *mut u8,
+                            _: usize,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import7(
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: i32,
+                        _: *mut u8,
+                        _: usize,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import7(
+                        ptr0.cast_mut(),
+                        len0,
+                        ptr2.cast_mut(),
+                        len2,
+                        result6_0,
+                        result6_1,
+                        result6_2,
+                    );
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Answers an earlier topic message, identified by the `topics.answer-ref` of its `handle-message`. If nobody waits for the
+            /// answer any more, nothing happens.
+            #[allow(async_fn_in_trait)]
+            pub fn answer(answer_ref: &str, reply: &Response) -> () {
+                unsafe {
+                    let vec0 = answer_ref;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let super::super::super::bennu::channel::types::Reply {
+                        status: status1,
+                        payload: payload1,
+                    } = reply;
+                    let vec2 = status1;
+                    let ptr2 = vec2.as_ptr().cast::<u8>();
+                    let len2 = vec2.len();
+                    use super::super::super::bennu::channel::types::Payload as V5;
+                    let (result6_0, result6_1, result6_2) = match payload1 {
+                        V5::Json(e) => {
+                            let vec3 = e;
+                            let ptr3 = vec3.as_ptr().cast::<u8>();
+                            let len3 = vec3.len();
+                            (0i32, ptr3.cast_mut(), len3)
+                        }
+                        V5::Binary(e) => {
+                            let vec4 = e;
+                            let ptr4 = vec4.as_ptr().cast::<u8>();
+                            let len4 = vec4.len();
+                            (1i32, ptr4.cast_mut(), len4)
+                        }
+                    };
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "bennu:channel/socket@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "answer"]
                         fn wit_import7(
                             _: *mut u8,
                             _: usize,
@@ -2318,6 +2388,63 @@ pub mod bennu {
                     result12
                 }
             }
+            #[allow(unused_unsafe, clippy::all)]
+            /// In `handle-message`: returns a name of this message for a later answer (`socket.answer`). If the callback then returns no
+            /// reply, the sender waits on. None if nobody waits for the answer, and in any other callback. A name is for one answer. It is
+            /// valid until the sender stops waiting: a member that used `socket.send` waits for an hour at most, and a caller of the
+            /// HTTP API for as long as it says. It is never valid after a restart of the host.
+            #[allow(async_fn_in_trait)]
+            pub fn answer_ref() -> ::core::option::Option<_rt::String> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 3 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 3
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "bennu:channel/topics@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "answer-ref"]
+                        fn wit_import1(_: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import1(ptr0);
+                    let l2 = i32::from(*ptr0.add(0).cast::<u8>());
+                    let result6 = match l2 {
+                        0 => None,
+                        1 => {
+                            let e = {
+                                let l3 = *ptr0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l4 = *ptr0
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len5 = l4;
+                                let bytes5 = _rt::Vec::from_raw_parts(
+                                    l3.cast(),
+                                    len5,
+                                    len5,
+                                );
+                                _rt::string_lift(bytes5)
+                            };
+                            Some(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result6
+                }
+            }
         }
         /// Signed tokens in the format of `Phoenix.Token`. A Phoenix application with the same secret can verify them, and the
         /// host can verify that application's tokens. The secret is `secret_key_base` of the host's configuration. If the host
@@ -2867,6 +2994,50 @@ pub mod bennu {
                     wit_import1(ptr0.cast_mut(), len0);
                 }
             }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Effect: stores a value under a key for a time in milliseconds, and replaces an existing value. Calls whose first use of
+            /// the store is after that time don't see the key. The host deletes it within seconds. A later `put` of the key stores a
+            /// value without a time. The time takes 24 bytes of the plugin's quota.
+            #[allow(async_fn_in_trait)]
+            pub fn put_expiring(key: &[u8], value: &[u8], milliseconds: u64) -> () {
+                unsafe {
+                    let vec0 = key;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let vec1 = value;
+                    let ptr1 = vec1.as_ptr().cast::<u8>();
+                    let len1 = vec1.len();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "bennu:channel/store@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "put-expiring"]
+                        fn wit_import2(
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: i64,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import2(
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: i64,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import2(
+                        ptr0.cast_mut(),
+                        len0,
+                        ptr1.cast_mut(),
+                        len1,
+                        _rt::as_i64(&milliseconds),
+                    );
+                }
+            }
         }
         /// The entries of a topic with a room: an ordered map from keys to values, next to the room's one value. The keys are
         /// in the order of their bytes. The entries live as long as the room: those of a `memory` room are in the host's memory,
@@ -3311,6 +3482,278 @@ pub mod bennu {
                         unreachable!()
                     }
                     wit_import1(ptr0.cast_mut(), len0);
+                }
+            }
+        }
+        /// Schedules: messages to a topic's `handle-topic-info`, at a time. They are stored, and survive a restart of the host.
+        ///
+        /// A plugin has schedules for the topics of its own routes only; any other topic is a fault of the kind `failed`. A key names a
+        /// schedule within its topic, and has at most 255 bytes. A plugin has at most 1,000 schedules of a topic
+        /// (`schedules_per_topic`), 100,000 in total (`schedules_per_plugin`), and 64 MiB of them (`schedule_bytes_per_plugin`). More is
+        /// a fault of the kind `oversize`.
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod schedule {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            pub type Payload = super::super::super::bennu::channel::types::Payload;
+            #[allow(unused_unsafe, clippy::all)]
+            /// Effect: `event` comes to `topic` at a time in milliseconds since 1970, or at once if that has passed. It replaces an
+            /// earlier schedule with the same topic and key. It is stored together with the other writes of the callback. If the host
+            /// doesn't run at that time, or no plugin serves the topic, it comes late. `handle-topic-info` gets it with the source
+            /// `schedule`.
+            #[allow(async_fn_in_trait)]
+            pub fn schedule(
+                topic: &str,
+                at_ms: u64,
+                key: &str,
+                event: &str,
+                payload: &Payload,
+            ) -> () {
+                unsafe {
+                    let vec0 = topic;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let vec1 = key;
+                    let ptr1 = vec1.as_ptr().cast::<u8>();
+                    let len1 = vec1.len();
+                    let vec2 = event;
+                    let ptr2 = vec2.as_ptr().cast::<u8>();
+                    let len2 = vec2.len();
+                    use super::super::super::bennu::channel::types::Payload as V5;
+                    let (result6_0, result6_1, result6_2) = match payload {
+                        V5::Json(e) => {
+                            let vec3 = e;
+                            let ptr3 = vec3.as_ptr().cast::<u8>();
+                            let len3 = vec3.len();
+                            (0i32, ptr3.cast_mut(), len3)
+                        }
+                        V5::Binary(e) => {
+                            let vec4 = e;
+                            let ptr4 = vec4.as_ptr().cast::<u8>();
+                            let len4 = vec4.len();
+                            (1i32, ptr4.cast_mut(), len4)
+                        }
+                    };
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "bennu:channel/schedule@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "schedule"]
+                        fn wit_import7(
+                            _: *mut u8,
+                            _: usize,
+                            _: i64,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: i32,
+                            _: *mut u8,
+                            _: usize,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import7(
+                        _: *mut u8,
+                        _: usize,
+                        _: i64,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: i32,
+                        _: *mut u8,
+                        _: usize,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import7(
+                        ptr0.cast_mut(),
+                        len0,
+                        _rt::as_i64(&at_ms),
+                        ptr1.cast_mut(),
+                        len1,
+                        ptr2.cast_mut(),
+                        len2,
+                        result6_0,
+                        result6_1,
+                        result6_2,
+                    );
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Effect: cancels a schedule. If there is none, nothing happens. In the callback that a schedule fires, cancelling it has
+            /// no further effect.
+            #[allow(async_fn_in_trait)]
+            pub fn cancel_schedule(topic: &str, key: &str) -> () {
+                unsafe {
+                    let vec0 = topic;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let vec1 = key;
+                    let ptr1 = vec1.as_ptr().cast::<u8>();
+                    let len1 = vec1.len();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "bennu:channel/schedule@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "cancel-schedule"]
+                        fn wit_import2(_: *mut u8, _: usize, _: *mut u8, _: usize);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import2(
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import2(ptr0.cast_mut(), len0, ptr1.cast_mut(), len1);
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Returns when a schedule is due, if there is one. A call sees its own schedules and cancellations. Like a read of the
+            /// store, it is checked when the callback is committed.
+            #[allow(async_fn_in_trait)]
+            pub fn get(topic: &str, key: &str) -> ::core::option::Option<u64> {
+                unsafe {
+                    #[repr(align(8))]
+                    struct RetArea([::core::mem::MaybeUninit<u8>; 16]);
+                    let mut ret_area = RetArea([::core::mem::MaybeUninit::uninit(); 16]);
+                    let vec0 = topic;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let vec1 = key;
+                    let ptr1 = vec1.as_ptr().cast::<u8>();
+                    let len1 = vec1.len();
+                    let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "bennu:channel/schedule@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "get"]
+                        fn wit_import3(
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import3(
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import3(ptr0.cast_mut(), len0, ptr1.cast_mut(), len1, ptr2);
+                    let l4 = i32::from(*ptr2.add(0).cast::<u8>());
+                    let result6 = match l4 {
+                        0 => None,
+                        1 => {
+                            let e = {
+                                let l5 = *ptr2.add(8).cast::<i64>();
+                                l5 as u64
+                            };
+                            Some(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result6
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// In `handle-topic-info` of a schedule or of a cron line: returns when it was due, in milliseconds since 1970. None in any
+            /// other callback.
+            #[allow(async_fn_in_trait)]
+            pub fn due() -> ::core::option::Option<u64> {
+                unsafe {
+                    #[repr(align(8))]
+                    struct RetArea([::core::mem::MaybeUninit<u8>; 16]);
+                    let mut ret_area = RetArea([::core::mem::MaybeUninit::uninit(); 16]);
+                    let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "bennu:channel/schedule@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "due"]
+                        fn wit_import1(_: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import1(ptr0);
+                    let l2 = i32::from(*ptr0.add(0).cast::<u8>());
+                    let result4 = match l2 {
+                        0 => None,
+                        1 => {
+                            let e = {
+                                let l3 = *ptr0.add(8).cast::<i64>();
+                                l3 as u64
+                            };
+                            Some(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result4
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// In `handle-topic-info` of a schedule: returns its key. None in any other callback.
+            #[allow(async_fn_in_trait)]
+            pub fn key() -> ::core::option::Option<_rt::String> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 3 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 3
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "bennu:channel/schedule@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "key"]
+                        fn wit_import1(_: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import1(ptr0);
+                    let l2 = i32::from(*ptr0.add(0).cast::<u8>());
+                    let result6 = match l2 {
+                        0 => None,
+                        1 => {
+                            let e = {
+                                let l3 = *ptr0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l4 = *ptr0
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len5 = l4;
+                                let bytes5 = _rt::Vec::from_raw_parts(
+                                    l3.cast(),
+                                    len5,
+                                    len5,
+                                );
+                                _rt::string_lift(bytes5)
+                            };
+                            Some(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result6
                 }
             }
         }
@@ -4495,6 +4938,246 @@ pub mod exports {
                 );
                 static mut _RET_AREA: _RetArea = _RetArea(
                     [::core::mem::MaybeUninit::uninit(); 10
+                        * ::core::mem::size_of::<*const u8>()],
+                );
+            }
+            /// An optional export: handles what comes to a topic without a member, and without another topic's `send`.
+            #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+            pub mod handle_topic_info {
+                #[used]
+                #[doc(hidden)]
+                static __FORCE_SECTION_REF: fn() = super::super::super::super::__link_custom_section_describing_imports;
+                use super::super::super::super::_rt;
+                pub type Message = super::super::super::super::bennu::channel::types::Message;
+                #[doc(hidden)]
+                #[allow(non_snake_case, unused_unsafe)]
+                pub unsafe fn _export_handle_topic_info_cabi<T_: Guest>(
+                    arg0: *mut u8,
+                    arg1: usize,
+                    arg2: *mut u8,
+                    arg3: usize,
+                    arg4: *mut u8,
+                    arg5: usize,
+                    arg6: *mut u8,
+                    arg7: usize,
+                    arg8: i32,
+                    arg9: *mut u8,
+                    arg10: usize,
+                    arg11: i32,
+                    arg12: *mut u8,
+                    arg13: usize,
+                ) -> *mut u8 {
+                    unsafe {
+                        #[cfg(target_arch = "wasm32")] _rt::run_ctors_once();
+                        let result8 = {
+                            let len0 = arg1;
+                            let bytes0 = _rt::Vec::from_raw_parts(
+                                arg0.cast(),
+                                len0,
+                                len0,
+                            );
+                            let len1 = arg3;
+                            let bytes1 = _rt::Vec::from_raw_parts(
+                                arg2.cast(),
+                                len1,
+                                len1,
+                            );
+                            let len2 = arg5;
+                            let bytes2 = _rt::Vec::from_raw_parts(
+                                arg4.cast(),
+                                len2,
+                                len2,
+                            );
+                            let len3 = arg7;
+                            let bytes3 = _rt::Vec::from_raw_parts(
+                                arg6.cast(),
+                                len3,
+                                len3,
+                            );
+                            use super::super::super::super::bennu::channel::types::Payload as V6;
+                            let v6 = match arg8 {
+                                0 => {
+                                    let e6 = {
+                                        let len4 = arg10;
+                                        let bytes4 = _rt::Vec::from_raw_parts(
+                                            arg9.cast(),
+                                            len4,
+                                            len4,
+                                        );
+                                        _rt::string_lift(bytes4)
+                                    };
+                                    V6::Json(e6)
+                                }
+                                n => {
+                                    debug_assert_eq!(n, 1, "invalid enum discriminant");
+                                    let e6 = {
+                                        let len5 = arg10;
+                                        <_ as From<
+                                            _rt::Vec<_>,
+                                        >>::from(_rt::Vec::from_raw_parts(arg9.cast(), len5, len5))
+                                    };
+                                    V6::Binary(e6)
+                                }
+                            };
+                            T_::handle_topic_info(
+                                _rt::string_lift(bytes0),
+                                super::super::super::super::bennu::channel::types::Message {
+                                    source: _rt::string_lift(bytes1),
+                                    topic: _rt::string_lift(bytes2),
+                                    event: _rt::string_lift(bytes3),
+                                    payload: v6,
+                                },
+                                match arg11 {
+                                    0 => None,
+                                    1 => {
+                                        let e = {
+                                            let len7 = arg13;
+                                            <_ as From<
+                                                _rt::Vec<_>,
+                                            >>::from(_rt::Vec::from_raw_parts(arg12.cast(), len7, len7))
+                                        };
+                                        Some(e)
+                                    }
+                                    _ => _rt::invalid_enum_discriminant(),
+                                },
+                            )
+                        };
+                        let ptr9 = (&raw mut _RET_AREA.0).cast::<u8>();
+                        match result8 {
+                            Ok(e) => {
+                                *ptr9.add(0).cast::<u8>() = (0i32) as u8;
+                                match e {
+                                    Some(e) => {
+                                        *ptr9
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (1i32) as u8;
+                                        let vec10 = <_ as Into<_rt::Vec<_>>>::into(e)
+                                            .into_boxed_slice();
+                                        let ptr10 = vec10.as_ptr().cast::<u8>();
+                                        let len10 = vec10.len();
+                                        ::core::mem::forget(vec10);
+                                        *ptr9
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>() = len10;
+                                        *ptr9
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>() = ptr10.cast_mut();
+                                    }
+                                    None => {
+                                        *ptr9
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (0i32) as u8;
+                                    }
+                                };
+                            }
+                            Err(e) => {
+                                *ptr9.add(0).cast::<u8>() = (1i32) as u8;
+                                let vec11 = (e.into_bytes()).into_boxed_slice();
+                                let ptr11 = vec11.as_ptr().cast::<u8>();
+                                let len11 = vec11.len();
+                                ::core::mem::forget(vec11);
+                                *ptr9
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>() = len11;
+                                *ptr9
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>() = ptr11.cast_mut();
+                            }
+                        };
+                        ptr9
+                    }
+                }
+                #[doc(hidden)]
+                #[allow(non_snake_case)]
+                pub unsafe fn __post_return_handle_topic_info<T_: Guest>(arg0: *mut u8) {
+                    unsafe {
+                        let l0 = i32::from(*arg0.add(0).cast::<u8>());
+                        match l0 {
+                            0 => {
+                                let l1 = i32::from(
+                                    *arg0.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
+                                );
+                                match l1 {
+                                    0 => {}
+                                    _ => {
+                                        let l2 = *arg0
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l3 = *arg0
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let base4 = l2;
+                                        let len4 = l3;
+                                        _rt::cabi_dealloc(base4, len4 * 1, 1);
+                                    }
+                                }
+                            }
+                            _ => {
+                                let l5 = *arg0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l6 = *arg0
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                _rt::cabi_dealloc(l5, l6, 1);
+                            }
+                        }
+                    }
+                }
+                pub trait Guest {
+                    /// A message arrived for `topic`. The topic doesn't need to have members. The sources of `message` are:
+                    /// - `schedule`: a schedule of the topic is due. See `schedule`, whose functions also return its key and its time.
+                    /// - `cron`: a time of a line `plugins.NAME.cron` in the host's configuration has come.
+                    /// - `start`: a generation of the plugin began to serve, and the route's option `start-topics` names this topic.
+                    ///
+                    /// Later hosts may add sources, so ignore unknown ones. Only the host makes these messages: no client, no plugin and no
+                    /// user of the API can send one. There is no member, as in `handle-message`. Returns the topic's new shared state, or
+                    /// none if the state didn't change.
+                    ///
+                    /// The row of a schedule is removed together with the writes of the callback that it fires, so these writes happen once.
+                    /// After a fault the host tries again, five times in total, with growing delays. Then it keeps the schedule, and an
+                    /// operator can retry or drop it (`bennu schedules`).
+                    #[allow(async_fn_in_trait)]
+                    fn handle_topic_info(
+                        topic: _rt::String,
+                        message: Message,
+                        room: ::core::option::Option<_rt::Vec<u8>>,
+                    ) -> ::core::result::Result<
+                        ::core::option::Option<_rt::Vec<u8>>,
+                        _rt::String,
+                    >;
+                }
+                #[doc(hidden)]
+                #[macro_export]
+                macro_rules! __export_bennu_channel_handle_topic_info_0_1_0_cabi {
+                    ($ty:ident with_types_in $($path_to_types:tt)*) => {
+                        const _ : () = { #[unsafe (export_name =
+                        "bennu:channel/handle-topic-info@0.1.0#handle-topic-info")]
+                        unsafe extern "C" fn export_handle_topic_info(arg0 : * mut u8,
+                        arg1 : usize, arg2 : * mut u8, arg3 : usize, arg4 : * mut u8,
+                        arg5 : usize, arg6 : * mut u8, arg7 : usize, arg8 : i32, arg9 : *
+                        mut u8, arg10 : usize, arg11 : i32, arg12 : * mut u8, arg13 :
+                        usize,) -> * mut u8 { unsafe { $($path_to_types)*::
+                        _export_handle_topic_info_cabi::<$ty > (arg0, arg1, arg2, arg3,
+                        arg4, arg5, arg6, arg7, arg8, arg9, arg10, arg11, arg12, arg13) }
+                        } #[unsafe (export_name =
+                        "cabi_post_bennu:channel/handle-topic-info@0.1.0#handle-topic-info")]
+                        unsafe extern "C" fn _post_return_handle_topic_info(arg0 : * mut
+                        u8,) { unsafe { $($path_to_types)*::
+                        __post_return_handle_topic_info::<$ty > (arg0) } } };
+                    };
+                }
+                #[doc(hidden)]
+                pub use __export_bennu_channel_handle_topic_info_0_1_0_cabi;
+                #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                struct _RetArea(
+                    [::core::mem::MaybeUninit<
+                        u8,
+                    >; 4 * ::core::mem::size_of::<*const u8>()],
+                );
+                static mut _RET_AREA: _RetArea = _RetArea(
+                    [::core::mem::MaybeUninit::uninit(); 4
                         * ::core::mem::size_of::<*const u8>()],
                 );
             }
@@ -7189,6 +7872,9 @@ macro_rules! __export_plugin_full_impl {
         exports::bennu::channel::handle_message::__export_bennu_channel_handle_message_0_1_0_cabi!($ty
         with_types_in $($path_to_types_root)*:: exports::bennu::channel::handle_message);
         $($path_to_types_root)*::
+        exports::bennu::channel::handle_topic_info::__export_bennu_channel_handle_topic_info_0_1_0_cabi!($ty
+        with_types_in $($path_to_types_root)*::
+        exports::bennu::channel::handle_topic_info); $($path_to_types_root)*::
         exports::bennu::channel::handle_tick::__export_bennu_channel_handle_tick_0_1_0_cabi!($ty
         with_types_in $($path_to_types_root)*:: exports::bennu::channel::handle_tick);
         $($path_to_types_root)*::
@@ -7207,9 +7893,9 @@ macro_rules! __export_plugin_full_impl {
         =
         "component-type:wit-bindgen:0.61.1:bennu:channel@0.1.0:plugin-full:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 4448] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 4876] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xde!\x01A\x02\x01A-\x01\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x8a%\x01A\x02\x01A1\x01\
 B\x11\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\
 \x01m\x02\x06output\x05error\x04\0\x0fstandard-stream\x03\0\x02\x01@\0\0w\x04\0\x03\
 now\x01\x04\x01@\0\0s\x04\0\x09unique-id\x01\x05\x04\0\x06random\x01\x04\x04\0\x0d\
@@ -7232,89 +7918,99 @@ esponse\x02\x04\0\x08admitted\x03\0\x15\x01q\x02\x08admitted\x01\x16\0\x07refuse
 d\x01\x02\0\x04\0\x09admission\x03\0\x17\x01r\x04\x06sources\x05topics\x05events\
 \x07payload\x02\x04\0\x07message\x03\0\x19\x01r\x02\x05causes\x06details\x04\0\x06\
 ending\x03\0\x1b\x03\0\x19bennu:channel/types@0.1.0\x05\x02\x02\x03\0\x02\x07pay\
-load\x02\x03\0\x02\x05reply\x01B\x1f\x02\x03\x02\x01\x03\x04\0\x07payload\x03\0\0\
-\x02\x03\x02\x01\x04\x04\0\x08response\x03\0\x02\x01@\x02\x05events\x07payload\x01\
-\x01\0\x04\0\x04push\x01\x04\x04\0\x09broadcast\x01\x04\x04\0\x0ebroadcast-from\x01\
-\x04\x01@\x03\x05topics\x05events\x07payload\x01\x01\0\x04\0\x07publish\x01\x05\x04\
-\0\x04send\x01\x05\x01@\x01\x05topics\x01\0\x04\0\x09subscribe\x01\x06\x04\0\x0b\
-unsubscribe\x01\x06\x01@\x01\x09socket-ids\x01\0\x04\0\x0adisconnect\x01\x07\x01\
-@\x02\x09reply-refs\x05reply\x03\x01\0\x04\0\x05reply\x01\x08\x04\0\x09send-self\
-\x01\x04\x01@\x03\x0cmillisecondsw\x05events\x07payload\x01\0w\x04\0\x0asend-aft\
-er\x01\x09\x01@\x01\x05states\x01\0\x04\0\x0dpublish-state\x01\x0a\x01@\x02\x04n\
-ames\x08grace-msy\x01\0\x04\0\x09take-seat\x01\x0b\x01@\0\x01\0\x04\0\x0aleave-s\
-eat\x01\x0c\x01@\x01\x0cmillisecondsy\x01\0\x04\0\x04tick\x01\x0d\x01@\x01\x05ti\
-merw\x01\0\x04\0\x06cancel\x01\x0e\x03\0\x1abennu:channel/socket@0.1.0\x05\x05\x01\
-B\x07\x02\x03\x02\x01\x03\x04\0\x07payload\x03\0\0\x01@\x03\x03keys\x05events\x07\
-payload\x01\x01\0\x04\0\x13broadcast-droppable\x01\x02\x04\0\x18broadcast-from-d\
-roppable\x01\x02\x01@\x04\x05topics\x03keys\x05events\x07payload\x01\x01\0\x04\0\
-\x11publish-droppable\x01\x03\x03\0\x1dbennu:channel/droppable@0.1.0\x05\x06\x01\
-B\x0c\x01@\x01\x05topics\0s\x04\0\x04list\x01\0\x01ks\x01@\x02\x05topics\x03keys\
-\0\x01\x04\0\x03get\x01\x02\x01@\x02\x03keys\x04metas\x01\0\x04\0\x05track\x01\x03\
-\x04\0\x06update\x01\x03\x01@\x01\x03keys\x01\0\x04\0\x07untrack\x01\x04\x01@\0\x01\
-\0\x04\0\x0apush-state\x01\x05\x03\0\x1cbennu:channel/presence@0.1.0\x05\x07\x01\
-B\x0d\x01r\x02\x04names\x07membersy\x04\0\x05topic\x03\0\0\x01ks\x01r\x03\x06mem\
-berw\x04user\x02\x09socket-id\x02\x04\0\x06person\x03\0\x03\x01@\x01\x05topics\0\
-y\x04\0\x05count\x01\x05\x01p\x04\x01@\x02\x05topics\x05limity\0\x06\x04\0\x07me\
-mbers\x01\x07\x01p\x01\x01@\x03\x06prefixs\x05after\x02\x05limity\0\x08\x04\0\x05\
-under\x01\x09\x03\0\x1abennu:channel/topics@0.1.0\x05\x08\x01B\x08\x01m\x03\x07m\
-issing\x07invalid\x07expired\x04\0\x07problem\x03\0\0\x01kw\x01@\x03\x04salts\x05\
-values\x07max-age\x02\0s\x04\0\x04sign\x01\x03\x01j\x01s\x01\x01\x01@\x03\x04sal\
-ts\x05tokens\x07max-age\x02\0\x04\x04\0\x06verify\x01\x05\x03\0\x19bennu:channel\
-/token@0.1.0\x05\x09\x01B\x0f\x01p}\x01r\x02\x03key\0\x05value\0\x04\0\x05entry\x03\
-\0\x01\x01m\x02\x07forward\x08backward\x04\0\x05order\x03\0\x03\x01k\0\x01@\x01\x03\
-key\0\0\x05\x04\0\x03get\x01\x06\x01p\x02\x01@\x04\x05start\x05\x03end\x05\x05or\
-der\x04\x05limity\0\x07\x04\0\x04scan\x01\x08\x01@\x02\x03key\0\x05value\0\x01\0\
-\x04\0\x03put\x01\x09\x01@\x01\x03key\0\x01\0\x04\0\x06delete\x01\x0a\x03\0\x19b\
-ennu:channel/store@0.1.0\x05\x0a\x01B\x15\x01m\x02\x07forward\x08backward\x04\0\x05\
-order\x03\0\0\x01p}\x01k\x02\x01@\x01\x03key\x02\0\x03\x04\0\x03get\x01\x04\x01@\
-\x01\x04keys\x02\0\x02\x04\0\x08get-many\x01\x05\x01@\x04\x05start\x03\x03end\x03\
-\x05order\x01\x05limity\0\x02\x04\0\x04scan\x01\x06\x01@\x02\x03key\x02\x05value\
-\x02\x01\0\x04\0\x03put\x01\x07\x01@\x01\x07entries\x02\x01\0\x04\0\x08put-many\x01\
-\x08\x01@\x01\x03key\x02\x01\0\x04\0\x06delete\x01\x09\x01@\x03\x05start\x03\x03\
-end\x03\x05limity\0y\x04\0\x0cdelete-range\x01\x0a\x01@\x01\x06prefixs\x01\0\x04\
-\0\x06follow\x01\x0b\x04\0\x08unfollow\x01\x0b\x03\0\x1bbennu:channel/entries@0.\
-1.0\x05\x0b\x02\x03\0\x02\x07setting\x01B\x10\x02\x03\x02\x01\x0c\x04\0\x07setti\
-ng\x03\0\0\x01r\x02\x04names\x05values\x04\0\x06header\x03\0\x02\x01p\x03\x01p}\x01\
+load\x02\x03\0\x02\x05reply\x01B!\x02\x03\x02\x01\x03\x04\0\x07payload\x03\0\0\x02\
+\x03\x02\x01\x04\x04\0\x08response\x03\0\x02\x01@\x02\x05events\x07payload\x01\x01\
+\0\x04\0\x04push\x01\x04\x04\0\x09broadcast\x01\x04\x04\0\x0ebroadcast-from\x01\x04\
+\x01@\x03\x05topics\x05events\x07payload\x01\x01\0\x04\0\x07publish\x01\x05\x04\0\
+\x04send\x01\x05\x01@\x01\x05topics\x01\0\x04\0\x09subscribe\x01\x06\x04\0\x0bun\
+subscribe\x01\x06\x01@\x01\x09socket-ids\x01\0\x04\0\x0adisconnect\x01\x07\x01@\x02\
+\x09reply-refs\x05reply\x03\x01\0\x04\0\x05reply\x01\x08\x01@\x02\x0aanswer-refs\
+\x05reply\x03\x01\0\x04\0\x06answer\x01\x09\x04\0\x09send-self\x01\x04\x01@\x03\x0c\
+millisecondsw\x05events\x07payload\x01\0w\x04\0\x0asend-after\x01\x0a\x01@\x01\x05\
+states\x01\0\x04\0\x0dpublish-state\x01\x0b\x01@\x02\x04names\x08grace-msy\x01\0\
+\x04\0\x09take-seat\x01\x0c\x01@\0\x01\0\x04\0\x0aleave-seat\x01\x0d\x01@\x01\x0c\
+millisecondsy\x01\0\x04\0\x04tick\x01\x0e\x01@\x01\x05timerw\x01\0\x04\0\x06canc\
+el\x01\x0f\x03\0\x1abennu:channel/socket@0.1.0\x05\x05\x01B\x07\x02\x03\x02\x01\x03\
+\x04\0\x07payload\x03\0\0\x01@\x03\x03keys\x05events\x07payload\x01\x01\0\x04\0\x13\
+broadcast-droppable\x01\x02\x04\0\x18broadcast-from-droppable\x01\x02\x01@\x04\x05\
+topics\x03keys\x05events\x07payload\x01\x01\0\x04\0\x11publish-droppable\x01\x03\
+\x03\0\x1dbennu:channel/droppable@0.1.0\x05\x06\x01B\x0c\x01@\x01\x05topics\0s\x04\
+\0\x04list\x01\0\x01ks\x01@\x02\x05topics\x03keys\0\x01\x04\0\x03get\x01\x02\x01\
+@\x02\x03keys\x04metas\x01\0\x04\0\x05track\x01\x03\x04\0\x06update\x01\x03\x01@\
+\x01\x03keys\x01\0\x04\0\x07untrack\x01\x04\x01@\0\x01\0\x04\0\x0apush-state\x01\
+\x05\x03\0\x1cbennu:channel/presence@0.1.0\x05\x07\x01B\x0f\x01r\x02\x04names\x07\
+membersy\x04\0\x05topic\x03\0\0\x01ks\x01r\x03\x06memberw\x04user\x02\x09socket-\
+id\x02\x04\0\x06person\x03\0\x03\x01@\x01\x05topics\0y\x04\0\x05count\x01\x05\x01\
+p\x04\x01@\x02\x05topics\x05limity\0\x06\x04\0\x07members\x01\x07\x01p\x01\x01@\x03\
+\x06prefixs\x05after\x02\x05limity\0\x08\x04\0\x05under\x01\x09\x01@\0\0\x02\x04\
+\0\x0aanswer-ref\x01\x0a\x03\0\x1abennu:channel/topics@0.1.0\x05\x08\x01B\x08\x01\
+m\x03\x07missing\x07invalid\x07expired\x04\0\x07problem\x03\0\0\x01kw\x01@\x03\x04\
+salts\x05values\x07max-age\x02\0s\x04\0\x04sign\x01\x03\x01j\x01s\x01\x01\x01@\x03\
+\x04salts\x05tokens\x07max-age\x02\0\x04\x04\0\x06verify\x01\x05\x03\0\x19bennu:\
+channel/token@0.1.0\x05\x09\x01B\x11\x01p}\x01r\x02\x03key\0\x05value\0\x04\0\x05\
+entry\x03\0\x01\x01m\x02\x07forward\x08backward\x04\0\x05order\x03\0\x03\x01k\0\x01\
+@\x01\x03key\0\0\x05\x04\0\x03get\x01\x06\x01p\x02\x01@\x04\x05start\x05\x03end\x05\
+\x05order\x04\x05limity\0\x07\x04\0\x04scan\x01\x08\x01@\x02\x03key\0\x05value\0\
+\x01\0\x04\0\x03put\x01\x09\x01@\x01\x03key\0\x01\0\x04\0\x06delete\x01\x0a\x01@\
+\x03\x03key\0\x05value\0\x0cmillisecondsw\x01\0\x04\0\x0cput-expiring\x01\x0b\x03\
+\0\x19bennu:channel/store@0.1.0\x05\x0a\x01B\x15\x01m\x02\x07forward\x08backward\
+\x04\0\x05order\x03\0\0\x01p}\x01k\x02\x01@\x01\x03key\x02\0\x03\x04\0\x03get\x01\
+\x04\x01@\x01\x04keys\x02\0\x02\x04\0\x08get-many\x01\x05\x01@\x04\x05start\x03\x03\
+end\x03\x05order\x01\x05limity\0\x02\x04\0\x04scan\x01\x06\x01@\x02\x03key\x02\x05\
+value\x02\x01\0\x04\0\x03put\x01\x07\x01@\x01\x07entries\x02\x01\0\x04\0\x08put-\
+many\x01\x08\x01@\x01\x03key\x02\x01\0\x04\0\x06delete\x01\x09\x01@\x03\x05start\
+\x03\x03end\x03\x05limity\0y\x04\0\x0cdelete-range\x01\x0a\x01@\x01\x06prefixs\x01\
+\0\x04\0\x06follow\x01\x0b\x04\0\x08unfollow\x01\x0b\x03\0\x1bbennu:channel/entr\
+ies@0.1.0\x05\x0b\x01B\x0e\x02\x03\x02\x01\x03\x04\0\x07payload\x03\0\0\x01@\x05\
+\x05topics\x05at-msw\x03keys\x05events\x07payload\x01\x01\0\x04\0\x08schedule\x01\
+\x02\x01@\x02\x05topics\x03keys\x01\0\x04\0\x0fcancel-schedule\x01\x03\x01kw\x01\
+@\x02\x05topics\x03keys\0\x04\x04\0\x03get\x01\x05\x01@\0\0\x04\x04\0\x03due\x01\
+\x06\x01ks\x01@\0\0\x07\x04\0\x03key\x01\x08\x03\0\x1cbennu:channel/schedule@0.1\
+.0\x05\x0c\x02\x03\0\x02\x07setting\x01B\x10\x02\x03\x02\x01\x0d\x04\0\x07settin\
+g\x03\0\0\x01r\x02\x04names\x05values\x04\0\x06header\x03\0\x02\x01p\x03\x01p}\x01\
 r\x03\x06status{\x07headers\x04\x04body\x05\x04\0\x08response\x03\0\x06\x01r\x02\
 \x04kinds\x06details\x04\0\x07failure\x03\0\x08\x01p\x01\x01j\x01\x07\x01\x09\x01\
 @\x04\x06methods\x03urls\x07headers\x04\x08settings\x0a\0\x0b\x04\0\x03get\x01\x0c\
 \x01@\x06\x03keys\x06methods\x03urls\x07headers\x04\x04body\x05\x08settings\x0a\x01\
-\0\x04\0\x07request\x01\x0d\x03\0\x18bennu:channel/http@0.1.0\x05\x0d\x01B\x0c\x02\
+\0\x04\0\x07request\x01\x0d\x03\0\x18bennu:channel/http@0.1.0\x05\x0e\x01B\x0c\x02\
 \x03\x02\x01\x03\x04\0\x07payload\x03\0\0\x01p}\x01r\x02\x06memberw\x07assigns\x02\
 \x04\0\x09recipient\x03\0\x03\x01q\x04\x04pass\0\0\x04drop\0\0\x07replace\x01\x01\
 \0\x09hand-over\0\0\x04\0\x08decision\x03\0\x05\x01p\x04\x01p\x06\x01j\x01\x08\x01\
 s\x01@\x04\x05topics\x05events\x07payload\x01\x0arecipients\x07\0\x09\x04\0\x0ah\
-andle-out\x01\x0a\x04\0\x1ebennu:channel/handle-out@0.1.0\x05\x0e\x01B\x0c\x02\x03\
+andle-out\x01\x0a\x04\0\x1ebennu:channel/handle-out@0.1.0\x05\x0f\x01B\x0c\x02\x03\
 \x02\x01\x03\x04\0\x07payload\x03\0\0\x02\x03\x02\x01\x04\x04\0\x05reply\x03\0\x02\
 \x01p}\x01k\x04\x01k\x03\x01r\x02\x04room\x05\x05reply\x06\x04\0\x07outcome\x03\0\
 \x07\x01j\x01\x08\x01s\x01@\x04\x05topics\x05events\x07payload\x01\x04room\x05\0\
 \x09\x04\0\x0ehandle-message\x01\x0a\x04\0\"bennu:channel/handle-message@0.1.0\x05\
-\x0f\x01B\x07\x01r\x03\x06numberw\x06missedy\x09period-msy\x04\0\x04tick\x03\0\0\
-\x01p}\x01k\x02\x01j\x01\x03\x01s\x01@\x03\x05topics\x04tick\x01\x04room\x03\0\x04\
-\x04\0\x0bhandle-tick\x01\x05\x04\0\x1fbennu:channel/handle-tick@0.1.0\x05\x10\x01\
-B\x07\x01m\x04\x05taken\x07dropped\x08returned\x04gone\x04\0\x06change\x03\0\0\x01\
-p}\x01k\x02\x01j\x01\x03\x01s\x01@\x04\x05topics\x04seats\x06change\x01\x04room\x03\
-\0\x04\x04\0\x0bhandle-seat\x01\x05\x04\0\x1fbennu:channel/handle-seat@0.1.0\x05\
-\x11\x01B\x06\x01m\x02\x07assigns\x04room\x04\0\x04part\x03\0\0\x01p}\x01j\x01\x02\
-\x01s\x01@\x04\x05topics\x04part\x01\x07versiony\x05state\x02\0\x03\x04\0\x07upg\
-rade\x01\x04\x04\0\x1bbennu:channel/upgrade@0.1.0\x05\x12\x01B\x04\x01p}\x01j\x01\
-\0\x01s\x01@\x04\x05topics\x03key\0\x07versiony\x05value\0\0\x01\x04\0\x0dupgrad\
-e-entry\x01\x02\x04\0!bennu:channel/upgrade-entry@0.1.0\x05\x13\x02\x03\0\x02\x09\
-admission\x02\x03\0\x02\x06ending\x02\x03\0\x02\x0amembership\x02\x03\0\x02\x07m\
-essage\x02\x03\0\x02\x07outcome\x02\x03\0\x02\x05route\x01B\x1f\x02\x03\x02\x01\x14\
-\x04\0\x09admission\x03\0\0\x02\x03\x02\x01\x15\x04\0\x06ending\x03\0\x02\x02\x03\
-\x02\x01\x16\x04\0\x0amembership\x03\0\x04\x02\x03\x02\x01\x17\x04\0\x07message\x03\
-\0\x06\x02\x03\x02\x01\x18\x04\0\x07outcome\x03\0\x08\x02\x03\x02\x01\x03\x04\0\x07\
-payload\x03\0\x0a\x02\x03\x02\x01\x19\x04\0\x05route\x03\0\x0c\x01p\x0d\x01@\0\0\
-\x0e\x04\0\x08describe\x01\x0f\x01p}\x01k\x10\x01j\x01\x01\x01s\x01@\x04\x06memb\
-erw\x05topics\x06params\x0b\x04room\x11\0\x12\x04\0\x04join\x01\x13\x01ks\x01j\x01\
-\x09\x01s\x01@\x04\x06member\x05\x05events\x07payload\x0b\x09reply-ref\x14\0\x15\
-\x04\0\x09handle-in\x01\x16\x01@\x02\x06member\x05\x07message\x07\0\x15\x04\0\x0b\
-handle-info\x01\x17\x01j\x01\x11\x01s\x01@\x02\x06member\x05\x06ending\x03\0\x18\
-\x04\0\x09terminate\x01\x19\x04\0\x1bbennu:channel/channel@0.1.0\x05\x1a\x04\0\x1f\
-bennu:channel/plugin-full@0.1.0\x04\0\x0b\x11\x01\0\x0bplugin-full\x03\0\0\0G\x09\
-producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rus\
-t\x060.61.1";
+\x10\x02\x03\0\x02\x07message\x01B\x07\x02\x03\x02\x01\x11\x04\0\x07message\x03\0\
+\0\x01p}\x01k\x02\x01j\x01\x03\x01s\x01@\x03\x05topics\x07message\x01\x04room\x03\
+\0\x04\x04\0\x11handle-topic-info\x01\x05\x04\0%bennu:channel/handle-topic-info@\
+0.1.0\x05\x12\x01B\x07\x01r\x03\x06numberw\x06missedy\x09period-msy\x04\0\x04tic\
+k\x03\0\0\x01p}\x01k\x02\x01j\x01\x03\x01s\x01@\x03\x05topics\x04tick\x01\x04roo\
+m\x03\0\x04\x04\0\x0bhandle-tick\x01\x05\x04\0\x1fbennu:channel/handle-tick@0.1.\
+0\x05\x13\x01B\x07\x01m\x04\x05taken\x07dropped\x08returned\x04gone\x04\0\x06cha\
+nge\x03\0\0\x01p}\x01k\x02\x01j\x01\x03\x01s\x01@\x04\x05topics\x04seats\x06chan\
+ge\x01\x04room\x03\0\x04\x04\0\x0bhandle-seat\x01\x05\x04\0\x1fbennu:channel/han\
+dle-seat@0.1.0\x05\x14\x01B\x06\x01m\x02\x07assigns\x04room\x04\0\x04part\x03\0\0\
+\x01p}\x01j\x01\x02\x01s\x01@\x04\x05topics\x04part\x01\x07versiony\x05state\x02\
+\0\x03\x04\0\x07upgrade\x01\x04\x04\0\x1bbennu:channel/upgrade@0.1.0\x05\x15\x01\
+B\x04\x01p}\x01j\x01\0\x01s\x01@\x04\x05topics\x03key\0\x07versiony\x05value\0\0\
+\x01\x04\0\x0dupgrade-entry\x01\x02\x04\0!bennu:channel/upgrade-entry@0.1.0\x05\x16\
+\x02\x03\0\x02\x09admission\x02\x03\0\x02\x06ending\x02\x03\0\x02\x0amembership\x02\
+\x03\0\x02\x07outcome\x02\x03\0\x02\x05route\x01B\x1f\x02\x03\x02\x01\x17\x04\0\x09\
+admission\x03\0\0\x02\x03\x02\x01\x18\x04\0\x06ending\x03\0\x02\x02\x03\x02\x01\x19\
+\x04\0\x0amembership\x03\0\x04\x02\x03\x02\x01\x11\x04\0\x07message\x03\0\x06\x02\
+\x03\x02\x01\x1a\x04\0\x07outcome\x03\0\x08\x02\x03\x02\x01\x03\x04\0\x07payload\
+\x03\0\x0a\x02\x03\x02\x01\x1b\x04\0\x05route\x03\0\x0c\x01p\x0d\x01@\0\0\x0e\x04\
+\0\x08describe\x01\x0f\x01p}\x01k\x10\x01j\x01\x01\x01s\x01@\x04\x06memberw\x05t\
+opics\x06params\x0b\x04room\x11\0\x12\x04\0\x04join\x01\x13\x01ks\x01j\x01\x09\x01\
+s\x01@\x04\x06member\x05\x05events\x07payload\x0b\x09reply-ref\x14\0\x15\x04\0\x09\
+handle-in\x01\x16\x01@\x02\x06member\x05\x07message\x07\0\x15\x04\0\x0bhandle-in\
+fo\x01\x17\x01j\x01\x11\x01s\x01@\x02\x06member\x05\x06ending\x03\0\x18\x04\0\x09\
+terminate\x01\x19\x04\0\x1bbennu:channel/channel@0.1.0\x05\x1c\x04\0\x1fbennu:ch\
+annel/plugin-full@0.1.0\x04\0\x0b\x11\x01\0\x0bplugin-full\x03\0\0\0G\x09produce\
+rs\x01\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rust\x060.\
+61.1";
         };
     };
 }
@@ -7327,9 +8023,9 @@ pub use __export_plugin_full_impl as export_plugin;
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3179] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xc9\x17\x01A\x02\x01\
-A\x19\x01B\x11\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05leve\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3483] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xf9\x19\x01A\x02\x01\
+A\x1b\x01B\x11\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05leve\
 l\x03\0\0\x01m\x02\x06output\x05error\x04\0\x0fstandard-stream\x03\0\x02\x01@\0\0\
 w\x04\0\x03now\x01\x04\x01@\0\0s\x04\0\x09unique-id\x01\x05\x04\0\x06random\x01\x04\
 \x04\0\x0dconfiguration\x01\x05\x01@\x02\x05level\x01\x07messages\x01\0\x04\0\x03\
@@ -7351,57 +8047,65 @@ ns\0\x04room\x09\x08response\x02\x04\0\x08admitted\x03\0\x15\x01q\x02\x08admitte
 d\x01\x16\0\x07refused\x01\x02\0\x04\0\x09admission\x03\0\x17\x01r\x04\x06source\
 s\x05topics\x05events\x07payload\x02\x04\0\x07message\x03\0\x19\x01r\x02\x05caus\
 es\x06details\x04\0\x06ending\x03\0\x1b\x03\0\x19bennu:channel/types@0.1.0\x05\x02\
-\x02\x03\0\x02\x07payload\x02\x03\0\x02\x05reply\x01B\x1f\x02\x03\x02\x01\x03\x04\
-\0\x07payload\x03\0\0\x02\x03\x02\x01\x04\x04\0\x08response\x03\0\x02\x01@\x02\x05\
+\x02\x03\0\x02\x07payload\x02\x03\0\x02\x05reply\x01B!\x02\x03\x02\x01\x03\x04\0\
+\x07payload\x03\0\0\x02\x03\x02\x01\x04\x04\0\x08response\x03\0\x02\x01@\x02\x05\
 events\x07payload\x01\x01\0\x04\0\x04push\x01\x04\x04\0\x09broadcast\x01\x04\x04\
 \0\x0ebroadcast-from\x01\x04\x01@\x03\x05topics\x05events\x07payload\x01\x01\0\x04\
 \0\x07publish\x01\x05\x04\0\x04send\x01\x05\x01@\x01\x05topics\x01\0\x04\0\x09su\
 bscribe\x01\x06\x04\0\x0bunsubscribe\x01\x06\x01@\x01\x09socket-ids\x01\0\x04\0\x0a\
 disconnect\x01\x07\x01@\x02\x09reply-refs\x05reply\x03\x01\0\x04\0\x05reply\x01\x08\
-\x04\0\x09send-self\x01\x04\x01@\x03\x0cmillisecondsw\x05events\x07payload\x01\0\
-w\x04\0\x0asend-after\x01\x09\x01@\x01\x05states\x01\0\x04\0\x0dpublish-state\x01\
-\x0a\x01@\x02\x04names\x08grace-msy\x01\0\x04\0\x09take-seat\x01\x0b\x01@\0\x01\0\
-\x04\0\x0aleave-seat\x01\x0c\x01@\x01\x0cmillisecondsy\x01\0\x04\0\x04tick\x01\x0d\
-\x01@\x01\x05timerw\x01\0\x04\0\x06cancel\x01\x0e\x03\0\x1abennu:channel/socket@\
-0.1.0\x05\x05\x01B\x07\x02\x03\x02\x01\x03\x04\0\x07payload\x03\0\0\x01@\x03\x03\
-keys\x05events\x07payload\x01\x01\0\x04\0\x13broadcast-droppable\x01\x02\x04\0\x18\
-broadcast-from-droppable\x01\x02\x01@\x04\x05topics\x03keys\x05events\x07payload\
-\x01\x01\0\x04\0\x11publish-droppable\x01\x03\x03\0\x1dbennu:channel/droppable@0\
-.1.0\x05\x06\x01B\x0c\x01@\x01\x05topics\0s\x04\0\x04list\x01\0\x01ks\x01@\x02\x05\
-topics\x03keys\0\x01\x04\0\x03get\x01\x02\x01@\x02\x03keys\x04metas\x01\0\x04\0\x05\
-track\x01\x03\x04\0\x06update\x01\x03\x01@\x01\x03keys\x01\0\x04\0\x07untrack\x01\
-\x04\x01@\0\x01\0\x04\0\x0apush-state\x01\x05\x03\0\x1cbennu:channel/presence@0.\
-1.0\x05\x07\x01B\x0d\x01r\x02\x04names\x07membersy\x04\0\x05topic\x03\0\0\x01ks\x01\
-r\x03\x06memberw\x04user\x02\x09socket-id\x02\x04\0\x06person\x03\0\x03\x01@\x01\
-\x05topics\0y\x04\0\x05count\x01\x05\x01p\x04\x01@\x02\x05topics\x05limity\0\x06\
-\x04\0\x07members\x01\x07\x01p\x01\x01@\x03\x06prefixs\x05after\x02\x05limity\0\x08\
-\x04\0\x05under\x01\x09\x03\0\x1abennu:channel/topics@0.1.0\x05\x08\x01B\x08\x01\
-m\x03\x07missing\x07invalid\x07expired\x04\0\x07problem\x03\0\0\x01kw\x01@\x03\x04\
-salts\x05values\x07max-age\x02\0s\x04\0\x04sign\x01\x03\x01j\x01s\x01\x01\x01@\x03\
-\x04salts\x05tokens\x07max-age\x02\0\x04\x04\0\x06verify\x01\x05\x03\0\x19bennu:\
-channel/token@0.1.0\x05\x09\x01B\x0f\x01p}\x01r\x02\x03key\0\x05value\0\x04\0\x05\
-entry\x03\0\x01\x01m\x02\x07forward\x08backward\x04\0\x05order\x03\0\x03\x01k\0\x01\
-@\x01\x03key\0\0\x05\x04\0\x03get\x01\x06\x01p\x02\x01@\x04\x05start\x05\x03end\x05\
-\x05order\x04\x05limity\0\x07\x04\0\x04scan\x01\x08\x01@\x02\x03key\0\x05value\0\
-\x01\0\x04\0\x03put\x01\x09\x01@\x01\x03key\0\x01\0\x04\0\x06delete\x01\x0a\x03\0\
-\x19bennu:channel/store@0.1.0\x05\x0a\x01B\x15\x01m\x02\x07forward\x08backward\x04\
-\0\x05order\x03\0\0\x01p}\x01k\x02\x01@\x01\x03key\x02\0\x03\x04\0\x03get\x01\x04\
-\x01@\x01\x04keys\x02\0\x02\x04\0\x08get-many\x01\x05\x01@\x04\x05start\x03\x03e\
-nd\x03\x05order\x01\x05limity\0\x02\x04\0\x04scan\x01\x06\x01@\x02\x03key\x02\x05\
-value\x02\x01\0\x04\0\x03put\x01\x07\x01@\x01\x07entries\x02\x01\0\x04\0\x08put-\
-many\x01\x08\x01@\x01\x03key\x02\x01\0\x04\0\x06delete\x01\x09\x01@\x03\x05start\
-\x03\x03end\x03\x05limity\0y\x04\0\x0cdelete-range\x01\x0a\x01@\x01\x06prefixs\x01\
-\0\x04\0\x06follow\x01\x0b\x04\0\x08unfollow\x01\x0b\x03\0\x1bbennu:channel/entr\
-ies@0.1.0\x05\x0b\x02\x03\0\x02\x07setting\x01B\x10\x02\x03\x02\x01\x0c\x04\0\x07\
-setting\x03\0\0\x01r\x02\x04names\x05values\x04\0\x06header\x03\0\x02\x01p\x03\x01\
-p}\x01r\x03\x06status{\x07headers\x04\x04body\x05\x04\0\x08response\x03\0\x06\x01\
-r\x02\x04kinds\x06details\x04\0\x07failure\x03\0\x08\x01p\x01\x01j\x01\x07\x01\x09\
-\x01@\x04\x06methods\x03urls\x07headers\x04\x08settings\x0a\0\x0b\x04\0\x03get\x01\
-\x0c\x01@\x06\x03keys\x06methods\x03urls\x07headers\x04\x04body\x05\x08settings\x0a\
-\x01\0\x04\0\x07request\x01\x0d\x03\0\x18bennu:channel/http@0.1.0\x05\x0d\x04\0?\
-bennu:channel/plugin-full-with-all-of-its-exports-removed@0.1.0\x04\0\x0b1\x01\0\
-+plugin-full-with-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0cproc\
-essed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
+\x01@\x02\x0aanswer-refs\x05reply\x03\x01\0\x04\0\x06answer\x01\x09\x04\0\x09sen\
+d-self\x01\x04\x01@\x03\x0cmillisecondsw\x05events\x07payload\x01\0w\x04\0\x0ase\
+nd-after\x01\x0a\x01@\x01\x05states\x01\0\x04\0\x0dpublish-state\x01\x0b\x01@\x02\
+\x04names\x08grace-msy\x01\0\x04\0\x09take-seat\x01\x0c\x01@\0\x01\0\x04\0\x0ale\
+ave-seat\x01\x0d\x01@\x01\x0cmillisecondsy\x01\0\x04\0\x04tick\x01\x0e\x01@\x01\x05\
+timerw\x01\0\x04\0\x06cancel\x01\x0f\x03\0\x1abennu:channel/socket@0.1.0\x05\x05\
+\x01B\x07\x02\x03\x02\x01\x03\x04\0\x07payload\x03\0\0\x01@\x03\x03keys\x05event\
+s\x07payload\x01\x01\0\x04\0\x13broadcast-droppable\x01\x02\x04\0\x18broadcast-f\
+rom-droppable\x01\x02\x01@\x04\x05topics\x03keys\x05events\x07payload\x01\x01\0\x04\
+\0\x11publish-droppable\x01\x03\x03\0\x1dbennu:channel/droppable@0.1.0\x05\x06\x01\
+B\x0c\x01@\x01\x05topics\0s\x04\0\x04list\x01\0\x01ks\x01@\x02\x05topics\x03keys\
+\0\x01\x04\0\x03get\x01\x02\x01@\x02\x03keys\x04metas\x01\0\x04\0\x05track\x01\x03\
+\x04\0\x06update\x01\x03\x01@\x01\x03keys\x01\0\x04\0\x07untrack\x01\x04\x01@\0\x01\
+\0\x04\0\x0apush-state\x01\x05\x03\0\x1cbennu:channel/presence@0.1.0\x05\x07\x01\
+B\x0f\x01r\x02\x04names\x07membersy\x04\0\x05topic\x03\0\0\x01ks\x01r\x03\x06mem\
+berw\x04user\x02\x09socket-id\x02\x04\0\x06person\x03\0\x03\x01@\x01\x05topics\0\
+y\x04\0\x05count\x01\x05\x01p\x04\x01@\x02\x05topics\x05limity\0\x06\x04\0\x07me\
+mbers\x01\x07\x01p\x01\x01@\x03\x06prefixs\x05after\x02\x05limity\0\x08\x04\0\x05\
+under\x01\x09\x01@\0\0\x02\x04\0\x0aanswer-ref\x01\x0a\x03\0\x1abennu:channel/to\
+pics@0.1.0\x05\x08\x01B\x08\x01m\x03\x07missing\x07invalid\x07expired\x04\0\x07p\
+roblem\x03\0\0\x01kw\x01@\x03\x04salts\x05values\x07max-age\x02\0s\x04\0\x04sign\
+\x01\x03\x01j\x01s\x01\x01\x01@\x03\x04salts\x05tokens\x07max-age\x02\0\x04\x04\0\
+\x06verify\x01\x05\x03\0\x19bennu:channel/token@0.1.0\x05\x09\x01B\x11\x01p}\x01\
+r\x02\x03key\0\x05value\0\x04\0\x05entry\x03\0\x01\x01m\x02\x07forward\x08backwa\
+rd\x04\0\x05order\x03\0\x03\x01k\0\x01@\x01\x03key\0\0\x05\x04\0\x03get\x01\x06\x01\
+p\x02\x01@\x04\x05start\x05\x03end\x05\x05order\x04\x05limity\0\x07\x04\0\x04sca\
+n\x01\x08\x01@\x02\x03key\0\x05value\0\x01\0\x04\0\x03put\x01\x09\x01@\x01\x03ke\
+y\0\x01\0\x04\0\x06delete\x01\x0a\x01@\x03\x03key\0\x05value\0\x0cmillisecondsw\x01\
+\0\x04\0\x0cput-expiring\x01\x0b\x03\0\x19bennu:channel/store@0.1.0\x05\x0a\x01B\
+\x15\x01m\x02\x07forward\x08backward\x04\0\x05order\x03\0\0\x01p}\x01k\x02\x01@\x01\
+\x03key\x02\0\x03\x04\0\x03get\x01\x04\x01@\x01\x04keys\x02\0\x02\x04\0\x08get-m\
+any\x01\x05\x01@\x04\x05start\x03\x03end\x03\x05order\x01\x05limity\0\x02\x04\0\x04\
+scan\x01\x06\x01@\x02\x03key\x02\x05value\x02\x01\0\x04\0\x03put\x01\x07\x01@\x01\
+\x07entries\x02\x01\0\x04\0\x08put-many\x01\x08\x01@\x01\x03key\x02\x01\0\x04\0\x06\
+delete\x01\x09\x01@\x03\x05start\x03\x03end\x03\x05limity\0y\x04\0\x0cdelete-ran\
+ge\x01\x0a\x01@\x01\x06prefixs\x01\0\x04\0\x06follow\x01\x0b\x04\0\x08unfollow\x01\
+\x0b\x03\0\x1bbennu:channel/entries@0.1.0\x05\x0b\x01B\x0e\x02\x03\x02\x01\x03\x04\
+\0\x07payload\x03\0\0\x01@\x05\x05topics\x05at-msw\x03keys\x05events\x07payload\x01\
+\x01\0\x04\0\x08schedule\x01\x02\x01@\x02\x05topics\x03keys\x01\0\x04\0\x0fcance\
+l-schedule\x01\x03\x01kw\x01@\x02\x05topics\x03keys\0\x04\x04\0\x03get\x01\x05\x01\
+@\0\0\x04\x04\0\x03due\x01\x06\x01ks\x01@\0\0\x07\x04\0\x03key\x01\x08\x03\0\x1c\
+bennu:channel/schedule@0.1.0\x05\x0c\x02\x03\0\x02\x07setting\x01B\x10\x02\x03\x02\
+\x01\x0d\x04\0\x07setting\x03\0\0\x01r\x02\x04names\x05values\x04\0\x06header\x03\
+\0\x02\x01p\x03\x01p}\x01r\x03\x06status{\x07headers\x04\x04body\x05\x04\0\x08re\
+sponse\x03\0\x06\x01r\x02\x04kinds\x06details\x04\0\x07failure\x03\0\x08\x01p\x01\
+\x01j\x01\x07\x01\x09\x01@\x04\x06methods\x03urls\x07headers\x04\x08settings\x0a\
+\0\x0b\x04\0\x03get\x01\x0c\x01@\x06\x03keys\x06methods\x03urls\x07headers\x04\x04\
+body\x05\x08settings\x0a\x01\0\x04\0\x07request\x01\x0d\x03\0\x18bennu:channel/h\
+ttp@0.1.0\x05\x0e\x04\0?bennu:channel/plugin-full-with-all-of-its-exports-remove\
+d@0.1.0\x04\0\x0b1\x01\0+plugin-full-with-all-of-its-exports-removed\x03\0\0\0G\x09\
+producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rus\
+t\x060.61.1";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

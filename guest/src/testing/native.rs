@@ -84,9 +84,10 @@ impl Callbacks for NativeRoutes {
         let (topic, room) = (topic.to_string(), room.map(Vec::from));
         let of_room = |room: Option<Vec<u8>>| CallOutcome::of_room(room.map(Into::into));
         run(context, || match callback {
-            TopicCallback::Message { event, payload } => {
+            TopicCallback::Message { event, payload, .. } => {
                 (route.handle_message)(topic, &event, payload.into(), room).map(CallOutcome::from)
             }
+            TopicCallback::Info(info) => (route.handle_topic_info)(topic, info.message.into(), room).map(of_room),
             TopicCallback::Tick(tick) => (route.handle_tick)(topic, &tick.into(), room).map(of_room),
             TopicCallback::Seat { name, change } => (route.handle_seat)(topic, &name, change.into(), room).map(of_room),
         })

@@ -146,6 +146,11 @@ pub(crate) mod topics {
         ask(|context| context.members(topic, limit)).into_iter().map(Person::from).collect()
     }
 
+    #[track_caller]
+    pub(crate) fn answer_ref() -> Option<String> {
+        ask(bennu_world::CallContext::answer_ref)
+    }
+
     pub(crate) fn under(prefix: &str, after: Option<&str>, limit: u32) -> Vec<Topic> {
         let topics = ask(|context| context.topics(prefix, after, limit));
         topics.into_iter().map(|(name, members)| Topic { name, members }).collect()
@@ -171,6 +176,11 @@ pub(crate) mod store {
     #[track_caller]
     pub(crate) fn put(key: &[u8], value: &[u8]) {
         ask(|context| context.put(key, value));
+    }
+
+    #[track_caller]
+    pub(crate) fn put_expiring(key: &[u8], value: &[u8], milliseconds: u64) {
+        ask(|context| context.put_expiring(key, value, milliseconds));
     }
 
     #[track_caller]
@@ -266,6 +276,26 @@ pub(crate) mod entries {
     #[track_caller]
     pub(crate) fn delete_range(start: Option<&[u8]>, end: Option<&[u8]>, limit: u32) -> u32 {
         ask(|context| context.entries_delete_range(start, end, limit))
+    }
+}
+
+/// The functions of `interface schedule` that read.
+pub(crate) mod schedule {
+    use super::ask;
+
+    #[track_caller]
+    pub(crate) fn get(topic: &str, key: &str) -> Option<u64> {
+        ask(|context| context.schedule_due(topic, key))
+    }
+
+    #[track_caller]
+    pub(crate) fn due() -> Option<u64> {
+        ask(|context| Ok(context.fired_due()))
+    }
+
+    #[track_caller]
+    pub(crate) fn key() -> Option<String> {
+        ask(|context| Ok(context.fired_key().map(str::to_owned)))
     }
 }
 

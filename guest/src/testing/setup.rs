@@ -181,8 +181,8 @@ pub(super) fn store(host: &mut HostFacts, key: &[u8], value: &impl Serialize) {
 /// The stored value of a key.
 #[track_caller]
 pub(super) fn stored<T: DeserializeOwned>(host: &HostFacts, key: &[u8]) -> Option<T> {
-    let value = host.stored.get(key)?;
-    Some(state::read(value).unwrap_or_else(|error| panic!("{:?}: {error}", String::from_utf8_lossy(key))))
+    let value = host.stored.get(key, host.now)?;
+    Some(state::read(&value).unwrap_or_else(|error| panic!("{:?}: {error}", String::from_utf8_lossy(key))))
 }
 
 /// The entries of a topic in a map.

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use bennu_semantics::Pattern;
+use bennu_semantics::{Pattern, Source};
 use bennu_world::World;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -201,6 +201,12 @@ impl Stage {
         Ok(act(&self.world, |world| world.send(topic, sent.into()))?.map(Into::into))
     }
 
+    /// Takes the answers to [`send`](Self::send) that came after it, in the order of the messages.
+    pub fn late_answers(&self) -> Vec<Reply> {
+        let answers = self.world.borrow_mut().take_late_answers();
+        answers.into_iter().map(Into::into).collect()
+    }
+
     /// Calls a topic's `handle_tick` with a tick of the test's choice. Ticks that a channel asked for run by themselves
     /// when the clock [advances](Stage::advance).
     ///
@@ -248,7 +254,36 @@ impl Stage {
         act(&self.world, |world| world.disconnect_from_elsewhere(socket_id))
     }
 
-    /// Advances the clock: timers fire, topics tick, grace periods and empty rooms end, in their order.
+    /// Tells a topic that a time of a cron line has come, or that a generation began to serve: `source` is `cron` or `start`.
+    /// Schedules fire by [`advance`](Self::advance).
+    ///
+    /// # Errors
+    ///
+    /// If the callback ends in a fault, or no channel serves the topic.
+    ///
+    /// # Panics
+    ///
+    /// If `source` is another text.
+    #[track_caller]
+    pub fn tell(&self, topic: &str, source: &str, event: &str, payload: impl IntoPayload) -> Result<(), Fault> {
+        let source = match source {
+            "cron" => Source::Cron,
+            "start" => Source::Start,
+            other => panic!("a test tells a topic `cron` or `start`, and not {other:?}"),
+        };
+        let sent = Sent::new(event, &payload.into_payload());
+        Ok(act(&self.world, |world| world.tell(topic, source, sent.into()))?)
+    }
+
+    /// The schedules of a topic, each with its key and when it is due, in milliseconds since 1970.
+    #[must_use]
+    pub fn schedules(&self, topic: &str) -> Vec<(String, u64)> {
+        let world = self.world.borrow();
+        let of_topic = world.schedules().filter(|(of, ..)| of.as_str() == topic);
+        of_topic.map(|(_, key, due_ms, ..)| (key.to_owned(), due_ms)).collect()
+    }
+
+    /// Advances the clock: timers and schedules fire, topics tick, grace periods and empty rooms end, in their order.
     pub fn advance(&self, time: Duration) {
         act(&self.world, |world| world.advance(time));
     }

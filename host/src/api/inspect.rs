@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use super::Api;
 use crate::channel::RoomSize;
 use crate::clients::Limited;
+use crate::jobs::JobCounts;
 use crate::plugin::unclaimed;
 use crate::protocol::DeflateCount;
 
@@ -62,6 +63,7 @@ pub(super) async fn inspect(State(api): State<Arc<Api>>) -> Json<Value> {
             "page_reads": api.node.store.page_reads(),
             "log": store_log(&api),
         },
+        "jobs": jobs(&api),
         "http": http(&api),
         "entries": entries(&api),
         "largest_rooms": api.node.largest_rooms(ROOMS_SHOWN).await.iter().map(room).collect::<Vec<_>>(),
@@ -84,6 +86,12 @@ fn history(api: &Api) -> Value {
 fn store_log(api: &Api) -> Value {
     let counts = api.node.store.log_counts();
     json!({ "bytes": counts.bytes(), "checkpoints": counts.checkpoints(), "waits": counts.waits() })
+}
+
+/// Returns how many schedules and times of cron lines there are.
+fn jobs(api: &Api) -> Value {
+    let JobCounts { all, given_up, unserved } = api.jobs.counts();
+    json!({ "all": all, "given_up": given_up, "unserved": unserved })
 }
 
 /// Returns what has happened to the requests by HTTP of all plugins.

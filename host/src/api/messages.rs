@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -24,6 +25,9 @@ use crate::pubsub::{Broadcast, DropKey, Except, PubSub};
 /// The maximum number of broadcasts in one request.
 const MESSAGES_MAX: usize = 1000;
 
+/// The longest time that a caller may wait for the answer of a topic, in milliseconds.
+const WAIT_MS_MAX: u64 = 300_000;
+
 /// One event for a topic.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,6 +41,8 @@ pub(super) struct Event {
     except: Option<Excluded>,
     /// For a droppable broadcast: its key.
     droppable: Option<String>,
+    /// For a message to a topic: how long its answer may take, in milliseconds.
+    wait_ms: Option<u64>,
 }
 
 /// The members that don't get a broadcast: all sockets of an id, or one member by its number.
@@ -132,7 +138,18 @@ pub(super) async fn send(State(api): State<Arc<Api>>, body: Body) -> Result<Json
     }
     check_names(&event)?;
     let payload = event.payload(Payload::check_value)?;
-    let delivered = api.node.send(&event.topic, event.event.into(), payload).await;
+    let delivered = match event.wait_ms {
+        None => api.node.send(&event.topic, event.event.into(), payload).await,
+        Some(wait_ms) if wait_ms <= WAIT_MS_MAX => {
+            let wait = Duration::from_millis(wait_ms);
+            let delivered = api.node.send_and_wait(&event.topic, event.event.into(), payload, wait).await;
+            delivered.ok_or_else(|| {
+                let message = format!("no answer came within {wait_ms} ms; the message itself may have been handled");
+                ApiError::new(StatusCode::GATEWAY_TIMEOUT, "no_answer", message)
+            })?
+        }
+        Some(_) => return Err(ApiError::bad(format!("`wait_ms` must be at most {WAIT_MS_MAX}"))),
+    };
     let reply = delivered.map_err(|why| undelivered(&event.topic, why))?;
     Ok(Json(Sent { reply: reply.as_ref().map(Shown::of) }))
 }
@@ -156,6 +173,9 @@ impl Api {
                 Except::Members(Arc::new(left.map(|person| person.member).collect::<HashSet<_>>()))
             }
         };
+        if event.wait_ms.is_some() {
+            return Err(ApiError::bad("`wait_ms` is only for messages to a topic: a broadcast has no answer"));
+        }
         let topic = Topic::new(&event.topic);
         let droppable = match event.droppable.as_deref() {
             Some(key) if key.len() > NAME_BYTES_MAX => {
@@ -248,8 +268,6 @@ impl Shown {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::protocol::Serializer;
     use crate::pubsub::{HELD_BACK_MAX, Outbox, OutboxLimits, Subscriber};

@@ -9,6 +9,7 @@ mod events;
 mod inspect;
 mod messages;
 mod plugins;
+mod schedules;
 mod topics;
 
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ use axum::routing::{any, get, post};
 
 use self::error::ApiError;
 use crate::channel::Node;
+use crate::jobs::Jobs;
 use crate::plugin::{Control, PluginStatuses};
 use crate::socket::{Client, Sockets};
 
@@ -37,6 +39,8 @@ pub struct Api {
     pub sockets: Arc<Sockets>,
     /// The state of each plugin.
     pub statuses: Arc<PluginStatuses>,
+    /// What is done later.
+    pub jobs: Jobs,
     /// Sends commands to the plugin library.
     pub control: Control,
     /// When the host started.
@@ -63,6 +67,8 @@ pub fn router(api: Api) -> Router {
         .route("/api/plugins", get(plugins::list))
         .route("/api/plugins/{name}", get(plugins::one))
         .route("/api/plugins/{name}/{command}", post(plugins::change))
+        .route("/api/schedules", get(schedules::list))
+        .route("/api/schedules/{command}", post(schedules::change))
         .route("/api/inspect", get(inspect::inspect))
         .route("/api/openapi.json", get(describe))
         .route("/api", any(unknown))

@@ -9,11 +9,13 @@
 //! 1. `turn`: how one turn goes. Queue, plugin call, storage.
 //! 2. `room`: a topic's own queue and its room.
 //! 3. `member`: a member, its turns, and the effects of all turns.
-//! 4. `topic_turn` and `node`: the turns of a topic itself, and the interface for the rest of the host.
+//! 4. `topic_call`, `topic_info`, `topic_turn` and `node`: the turns of a topic itself, and the interface for the rest of the host.
 
 mod member;
 mod node;
 mod room;
+mod topic_call;
+mod topic_info;
 mod topic_turn;
 mod turn;
 
@@ -21,4 +23,4 @@ pub use crate::contract::limits::NodeLimits;
 pub use crate::entries::RollbackState;
 pub use member::{Channel, Connection, Drain, Full, Inbound, MemberEvent};
 pub use node::Node;
-pub use room::{Delivered, RoomSize, Undelivered};
+pub use room::{Delivered, DueJob, InfoOutcome, RoomSize, Undelivered};

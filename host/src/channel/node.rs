@@ -9,11 +9,13 @@ use tokio::sync::oneshot;
 
 use super::member::{Channel, Connection, Intercepts, MemberEvent, members_of};
 use super::room::{
-    Delivered, RoomSize, Sender, TopicEvent, TopicMessage, Topics, Undelivered, largest_rooms, post_and_spawn,
-    post_message, settle_stored_rooms,
+    Delivered, DueJob, InfoCause, InfoJob, InfoOutcome, RoomSize, Sender, TopicEvent, TopicMessage, Topics,
+    Undelivered, largest_rooms, post_and_spawn, post_message, settle_stored_rooms,
 };
+use super::topic_info::route_of;
 use super::turn::Services;
 use crate::clients::Clients;
+use crate::contract::jobs::JobId;
 use crate::contract::limits::NodeLimits;
 use crate::contract::{Fault, Http, Person, system_now_ms};
 use crate::entries::{EntriesNode, EntryUsage};
@@ -30,6 +32,9 @@ const NAME: &str = "local";
 /// failure writes a line to the log, so a long pause also keeps the log short.
 const SETTLING_PAUSE_FIRST: Duration = Duration::from_secs(1);
 const SETTLING_PAUSE_MAX: Duration = Duration::from_secs(300);
+
+/// How often [`Node::idle`] looks for broadcasts that wait.
+const IDLE_LOOK: Duration = Duration::from_millis(1);
 
 /// All channels and topics of a host, and the services that they use.
 pub struct Node {
@@ -152,9 +157,57 @@ impl Node {
     /// If no plugin handles it, a limit is reached, or the callback fails.
     pub async fn send(&self, topic: &str, event: ByteString, payload: Payload) -> Delivered {
         let (sender, delivered) = oneshot::channel();
-        post_message(&self.topics, TopicMessage { topic: Topic::new(topic), event, payload, sender });
+        post_message(&self.topics, TopicMessage { topic: Topic::new(topic), event, payload, sender: AtOnce(sender) });
         // The answer is lost only if the turn panics. The turn logs the panic.
         delivered.await.unwrap_or_else(|_| Err(Undelivered::Fault(Fault::failed("a fault of the host"))))
+    }
+
+    /// The same, but `handle_message` may answer later, within `wait` after the message was sent. Returns none if no answer came
+    /// in time.
+    pub async fn send_and_wait(
+        &self,
+        topic: &str,
+        event: ByteString,
+        payload: Payload,
+        wait: Duration,
+    ) -> Option<Delivered> {
+        let (sender, delivered) = oneshot::channel();
+        post_message(&self.topics, TopicMessage { topic: Topic::new(topic), event, payload, sender });
+        let panicked = |_| Err(Undelivered::Fault(Fault::failed("a fault of the host")));
+        tokio::time::timeout(wait, delivered).await.ok().map(|delivered| delivered.unwrap_or_else(panicked))
+    }
+
+    /// Whether the plugin of a job serves its topic, and takes such messages.
+    #[must_use]
+    pub fn serves(&self, id: &JobId) -> bool {
+        route_of(&self.topics.services, id).is_some()
+    }
+
+    /// Gives a job that is due to its topic. The topic's turns get jobs in the order of these calls. The future waits for the
+    /// result.
+    pub fn run_job(&self, due: DueJob) -> impl Future<Output = InfoOutcome> + Send + use<> {
+        let topic = due.id.topic.clone();
+        let is_served = self.serves(&due.id);
+        // A topic that nobody serves needs no turn.
+        let telling = is_served.then(|| self.tell(&topic, InfoCause::Job(due)));
+        async move {
+            match telling {
+                Some(telling) => telling.await,
+                None => InfoOutcome::Unserved,
+            }
+        }
+    }
+
+    /// Tells a topic that a generation of its plugin began to serve.
+    pub fn tell_start(&self, topic: &Topic) -> impl Future<Output = InfoOutcome> + Send + use<> {
+        self.tell(topic, InfoCause::Start)
+    }
+
+    fn tell(&self, topic: &Topic, told: InfoCause) -> impl Future<Output = InfoOutcome> + Send + use<> {
+        let (result, telling) = oneshot::channel();
+        post_and_spawn(&self.topics.of(topic), TopicEvent::Info(Box::new(InfoJob { told, result })));
+        // The result is lost only if the turn panics. The turn logs the panic.
+        async move { telling.await.unwrap_or(InfoOutcome::Failed) }
     }
 
     /// Ends the members whose plugin no longer serves their topic. If a probation has ended with a rollback, rolls states
@@ -175,6 +228,19 @@ impl Node {
             }
             // There may be many topics, and other tasks are more urgent.
             tokio::task::yield_now().await;
+        }
+    }
+
+    /// Waits until no turn runs or waits, and no broadcast waits for a decision about it. Then all replies and broadcasts
+    /// that were made are in the outboxes. Without an end of new messages, this may take for ever.
+    pub async fn idle(&self) {
+        let gate = &self.topics.services.gate;
+        loop {
+            gate.idle().await;
+            if self.pubsub.is_idle() && gate.is_idle() {
+                return;
+            }
+            tokio::time::sleep(IDLE_LOOK).await;
         }
     }
 
@@ -223,10 +289,27 @@ fn described(member: &Arc<dyn Any + Send + Sync>) -> Option<MemberInfo> {
     Some(MemberInfo { member, user, socket_id })
 }
 
-/// The sender is outside the channels, and waits for the answer.
+/// The sender is outside the channels, and waits also for a later answer.
 impl Sender for oneshot::Sender<Delivered> {
     fn answer(self, _: &Topic, _: ByteString, delivered: Delivered) {
         // The sender may have stopped waiting.
         drop(self.send(delivered));
+    }
+
+    fn is_waiting(&self) -> bool {
+        !self.is_closed()
+    }
+}
+
+/// A sender that waits only for the end of the callback.
+struct AtOnce(oneshot::Sender<Delivered>);
+
+impl Sender for AtOnce {
+    fn answer(self, topic: &Topic, event: ByteString, delivered: Delivered) {
+        self.0.answer(topic, event, delivered);
+    }
+
+    fn is_waiting(&self) -> bool {
+        false
     }
 }

@@ -6,19 +6,17 @@ use std::sync::Arc;
 use bytestring::ByteString;
 use futures_util::future::BoxFuture;
 
-use super::member::{
-    EffectScope, MemberEvent, after_turn, carry_out, has_room_for, members_of, open_room, settle_room, take,
-};
+use super::member::{MemberEvent, after_turn, members_of, take};
 use super::room::{
-    Delivered, MessageJob, Sender, TopicEvent, TopicJob, TopicTurns, Undelivered, catch_up_entries, change_ended_seat,
-    end, persist, persist_room, publish_entries, set_tick, take_tick,
+    MessageJob, Sender, TopicEvent, TopicJob, TopicTurns, Undelivered, catch_up_entries, change_ended_seat, end,
+    persist_room, set_tick, take_tick,
 };
-use super::turn::{Evaluated, Failed, FaultLine, Job, Persisted, PluginCall, RetryDeadline, StateSnapshot, invoke};
-use crate::clients::FaultCause;
-use crate::contract::{Answer, Fault, Reply, SeatChange, SocketFacts, Tick, TopicCall, TopicCallback};
+use super::topic_call::{TopicOutcome, log_fault, log_fault_of, topic_turn};
+use super::topic_info::tell;
+use super::turn::{Failed, Job, TurnGate};
+use crate::contract::{AnswerRef, Fault, SeatChange, SocketFacts, Tick, TopicCallback};
 use crate::protocol::{Payload, Topic};
 use crate::pubsub::Pressure;
-use crate::routes::Route;
 
 impl<S: Sender> Job for MessageJob<S> {
     fn topic(&self) -> &Topic {
@@ -29,14 +27,29 @@ impl<S: Sender> Job for MessageJob<S> {
         &self.topic.services().pubsub.pressure
     }
 
+    fn gate(&self) -> &Arc<TurnGate> {
+        &self.topic.services().gate
+    }
+
     fn begin(&mut self) -> Option<BoxFuture<'static, ()>> {
         self.leave_queue();
         let (sender, in_flight) = (self.sender.take()?, self.in_flight.take());
         let (topic, event, payload) = (Arc::clone(&self.topic), self.event.clone(), self.payload.clone());
         Some(Box::pin(async move {
-            let delivered = deliver(&topic, &event, payload, sender.socket().as_deref()).await;
-            sender.answer(&topic.name, event, delivered);
-            drop(in_flight);
+            let socket = sender.socket();
+            if !sender.is_waiting() {
+                let delivered = deliver(&topic, &event, payload, (None, socket)).await;
+                sender.answer(&topic.name, event, delivered.map(|turned| turned.reply));
+                drop(in_flight);
+                return;
+            }
+            // Before the callback, because its own effects may lead to the answer.
+            let answers = &topic.topics.answers;
+            let answer_ref = answers.begin(sender, &topic.name, &event, in_flight);
+            match deliver(&topic, &event, payload, (Some(answer_ref), socket)).await {
+                Ok(TopicOutcome { reply: None, is_answered_later: true }) => {}
+                delivered => answers.end(answer_ref, delivered.map(|turned| turned.reply)),
+            }
         }))
     }
 
@@ -54,6 +67,10 @@ impl Job for TopicJob {
         &self.topic.services().pubsub.pressure
     }
 
+    fn gate(&self) -> &Arc<TurnGate> {
+        &self.topic.services().gate
+    }
+
     fn begin(&mut self) -> Option<BoxFuture<'static, ()>> {
         Some(Box::pin(run(Arc::clone(&self.topic), self.event.take()?)))
     }
@@ -65,6 +82,7 @@ impl Job for TopicJob {
 
 async fn run(topic: Arc<TopicTurns>, event: TopicEvent) {
     match event {
+        TopicEvent::Info(info) => tell(&topic, *info).await,
         TopicEvent::Tick(tick) => run_tick(&topic, tick).await,
         TopicEvent::Seat(name) => {
             for change in topic.take_seat_changes(&name) {
@@ -99,17 +117,18 @@ async fn deliver(
     topic: &Arc<TopicTurns>,
     event: &ByteString,
     payload: Payload,
-    socket: Option<&SocketFacts>,
-) -> Delivered {
+    (answer_ref, socket): (Option<AnswerRef>, Option<Arc<SocketFacts>>),
+) -> Result<TopicOutcome, Undelivered> {
     let route = topic.services().routes.find(topic.name.as_str()).ok_or(Undelivered::Unrouted)?;
     if !route.takes.messages {
         return Err(Undelivered::NotTaken(Arc::clone(&route.plugin)));
     }
     topic.services().clients.may_be_called(&route.plugin, route.generation).map_err(Undelivered::SetAside)?;
-    let callback = TopicCallback::Message { event: event.clone(), payload };
+    let callback = TopicCallback::Message { event: event.clone(), payload, answer_ref };
     let failed = Failed { event: Some(event), ..Failed::in_callback(callback.name()) };
-    topic_turn(topic, &route, callback).await.map_err(|fault| {
-        log_fault(topic, &route, failed, &fault, socket);
+    let turned = topic_turn(topic, &route, callback, None).await;
+    turned.map(Option::unwrap_or_default).map_err(|fault| {
+        log_fault_of(topic, &route, failed, &fault, socket.as_deref());
         Undelivered::Fault(fault)
     })
 }
@@ -136,10 +155,10 @@ async fn run_tick(topic: &Arc<TopicTurns>, tick: Tick) {
     if topic.services().clients.may_be_called(&route.plugin, route.generation).is_err() {
         return topic.services().count_ticks(0, 1);
     }
-    match topic_turn(topic, &route, TopicCallback::Tick(tick)).await {
+    match topic_turn(topic, &route, TopicCallback::Tick(tick), None).await {
         Ok(_) => drop(topic.count_tick(false)),
         Err(fault) => {
-            log_fault(topic, &route, Failed::in_callback("handle_tick"), &fault, None);
+            log_fault(topic, &route, Failed::in_callback("handle_tick"), &fault);
             let (failed, most) = (topic.count_tick(true), route.spec.tick_faults);
             if most > 0 && failed >= most {
                 tracing::error!(
@@ -171,60 +190,7 @@ async fn tell_seat(topic: &Arc<TopicTurns>, name: &ByteString, change: SeatChang
         return;
     }
     let callback = TopicCallback::Seat { name: name.clone(), change };
-    if let Err(fault) = topic_turn(topic, &route, callback).await {
-        log_fault(topic, &route, Failed { seat: Some(name), ..Failed::in_callback("handle_seat") }, &fault, None);
+    if let Err(fault) = topic_turn(topic, &route, callback, None).await {
+        log_fault(topic, &route, Failed { seat: Some(name), ..Failed::in_callback("handle_seat") }, &fault);
     }
-}
-
-/// One callback of a topic, and its commit. Returns its answer, if it has one.
-async fn topic_turn(
-    topic: &Arc<TopicTurns>,
-    route: &Arc<Route>,
-    callback: TopicCallback,
-) -> Result<Option<Reply>, Fault> {
-    open_room(topic, route).await?;
-    settle_room(topic);
-    let (room, entries) = (topic.saved_room(), topic.entries(route));
-    let states = StateSnapshot { room, entries, http: route.http_journal(), ..StateSnapshot::default() };
-    let mut call = PluginCall::Topic(TopicCall { topic: topic.name.clone(), room: None, callback });
-    let deadline = RetryDeadline::new();
-    loop {
-        let mut evaluated = invoke(route, &mut call, &states).await?;
-        let effects = &evaluated.effects;
-        let audience = topic.services().pubsub.audience(topic.name.as_str());
-        let has_room = audience.is_none_or(|audience| audience.has_room(effects.len()));
-        if !has_room || !has_room_for(&topic.topics, effects) {
-            return Err(Fault::overflow());
-        }
-        match persist(topic.services(), Some(topic), route, &mut evaluated).await? {
-            Persisted::Done => return Ok(commit(topic, evaluated)),
-            Persisted::Conflict => deadline.check()?,
-        }
-    }
-}
-
-fn commit(topic: &Arc<TopicTurns>, evaluated: Evaluated) -> Option<Reply> {
-    let Evaluated { room, entries, effects, answer, is_room_stored, .. } = evaluated;
-    publish_entries(topic, topic.save(room, entries, is_room_stored));
-    carry_out(effects, EffectScope::of_topic(topic));
-    match answer {
-        Answer::Reply(reply) => Some(reply),
-        Answer::None | Answer::Admit(_) | Answer::Refuse(_) | Answer::Stop(_) => None,
-    }
-}
-
-/// Counts and logs a fault of one of the topic's callbacks. If it handled a message of a member, `socket` is the member's.
-fn log_fault(topic: &TopicTurns, route: &Route, failed: Failed<'_>, fault: &Fault, socket: Option<&SocketFacts>) {
-    topic.services().count_fault();
-    if fault.is_of_call() {
-        topic.services().clients.on_fault(&FaultCause {
-            plugin: &route.plugin,
-            generation: route.generation,
-            calls: route.behaviour.calls(),
-            client: socket.and_then(SocketFacts::limited),
-            is_caused_by_client: socket.is_some(),
-            ends_member: false,
-        });
-    }
-    FaultLine { route: Some(route), topic: &topic.name, member: None, failed, fault, answered_by: None }.write();
 }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::bucket::Bucket;
 use super::client::Act;
 use super::faults::AccountFaults;
-use super::hits::{Limit, Refusal};
+use super::hits::{Limit, OverLimit};
 use super::limits::ScopeLimits;
 
 /// What the sockets of a user or of an address have done together.
@@ -63,8 +63,8 @@ impl Account {
     ///
     /// # Errors
     /// If it is over a limit.
-    pub(super) fn take(&self, now: u64, act: Act, limits: &ScopeLimits, names: LimitNames) -> Result<(), Refusal> {
-        let over = |limit: Limit| move |wait| self.over(now, Refusal::new(limit, wait));
+    pub(super) fn take(&self, now: u64, act: Act, limits: &ScopeLimits, names: LimitNames) -> Result<(), OverLimit> {
+        let over = |limit: Limit| move |wait| self.over(now, OverLimit::new(limit, wait));
         self.messages.take(now, 1, limits.messages).map_err(over(names.messages))?;
         self.bytes.take(now, act.bytes(), limits.bytes).map_err(over(names.bytes))?;
         if let Act::Join { .. } = act {
@@ -74,7 +74,7 @@ impl Account {
     }
 
     /// Remembers a refusal.
-    pub(super) fn over(&self, now: u64, refusal: Refusal) -> Refusal {
+    pub(super) fn over(&self, now: u64, refusal: OverLimit) -> OverLimit {
         self.limited_by.store(refusal.limit as u64, Ordering::Relaxed);
         self.limited_at.store(now, Ordering::Relaxed);
         refusal

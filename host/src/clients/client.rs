@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::account::{Account, OF_ADDRESS, OF_USER};
 use super::address::ClientAddress;
-use super::hits::{Limit, Refusal};
+use super::hits::{Limit, OverLimit};
 use super::registry::Clients;
 
 /// A message of a client, for its limits.
@@ -60,7 +60,7 @@ impl Clients {
     ///
     /// # Errors
     /// If the address is over a limit.
-    pub fn arrive(self: &Arc<Self>, address: SocketAddr) -> Result<Client, Refusal> {
+    pub fn arrive(self: &Arc<Self>, address: SocketAddr) -> Result<Client, OverLimit> {
         let address = ClientAddress::from(address);
         let open = self.open(address.key());
         // From here on it is counted, and its drop corrects that.
@@ -70,7 +70,7 @@ impl Clients {
             return Ok(client);
         }
         let (now, account) = (self.now(), self.account_of_address(address.key()));
-        let over = |limit, wait| client.note(now, &account, Refusal::new(limit, wait), None);
+        let over = |limit, wait| client.note(now, &account, OverLimit::new(limit, wait), None);
         if limits.connections > 0 && open > limits.connections {
             return Err(over(OF_ADDRESS.connections, CONNECTIONS_RETRY));
         }
@@ -93,7 +93,7 @@ impl Client {
     ///
     /// # Errors
     /// If the user is over a limit.
-    pub fn identify(&mut self, user: Option<&str>) -> Result<(), Refusal> {
+    pub fn identify(&mut self, user: Option<&str>) -> Result<(), OverLimit> {
         let limits = self.clients.limits().user;
         let Some(name) = user.filter(|_| limits.connections > 0 || limits.connects.per_second > 0) else {
             return Ok(());
@@ -103,12 +103,12 @@ impl Client {
         account
             .connects
             .take(now, 1, limits.connects)
-            .map_err(|wait| self.note(now, &account, Refusal::new(OF_USER.connects, wait), Some(name)))?;
+            .map_err(|wait| self.note(now, &account, OverLimit::new(OF_USER.connects, wait), Some(name)))?;
         let open = account.open.fetch_add(1, Ordering::Relaxed) + 1;
         // Set before the check: a refused client is dropped, and no longer counted then.
         self.is_counted = true;
         if limits.connections > 0 && open > limits.connections {
-            let refusal = Refusal::new(OF_USER.connections, CONNECTIONS_RETRY);
+            let refusal = OverLimit::new(OF_USER.connections, CONNECTIONS_RETRY);
             return Err(self.note(now, &account, refusal, Some(name)));
         }
         Ok(())
@@ -118,7 +118,7 @@ impl Client {
     ///
     /// # Errors
     /// If the user or the address is over a limit. The message must be answered, and not handled.
-    pub fn take(&self, user: Option<&str>, act: Act) -> Result<(), Refusal> {
+    pub fn take(&self, user: Option<&str>, act: Act) -> Result<(), OverLimit> {
         if !self.clients.has_rates() {
             return Ok(());
         }
@@ -133,10 +133,11 @@ impl Client {
     ///
     /// # Errors
     /// If so. The message must be answered, and not handled.
-    pub fn may_call(&self, user: Option<&str>, plugin: &str, generation: u32) -> Result<(), Refusal> {
+    pub fn may_call(&self, user: Option<&str>, plugin: &str, generation: u32) -> Result<(), OverLimit> {
         let Some(now) = self.clients.refusing() else { return Ok(()) };
         let accounts = self.accounts(user);
-        let rest = |account: &Account, limit| account.faults().rest(now, plugin).map(|rest| Refusal::new(limit, rest));
+        let rest =
+            |account: &Account, limit| account.faults().rest(now, plugin).map(|rest| OverLimit::new(limit, rest));
         let refusal = rest(&accounts.address, Limit::AddressFaults)
             .or_else(|| rest(&accounts.user, Limit::UserFaults))
             .or_else(|| self.clients.set_aside(now, plugin, generation));
@@ -148,27 +149,46 @@ impl Client {
     /// Counts a fault of a plugin that a message of this client has caused.
     pub(super) fn on_fault(&self, now: u64, user: Option<&str>, plugin: &Arc<str>) {
         let (limits, accounts) = (self.clients.limits(), self.accounts(user));
-        let of_user = limits.user.faults_per_minute;
-        // An address may be that of many clients, for example behind a proxy. So it may cause as many as they together.
-        let open = self.clients.open_at(self.address.key());
-        let of_address = limits.address.faults_per_minute;
-        let of_address = if of_address == 0 { 0 } else { of_address.max(of_user.saturating_mul(open)) };
-        let refused = accounts.user.faults().add(now, plugin, of_user);
+        let refused = accounts.user.faults().add(now, plugin, limits.user.faults_per_minute);
         if let Some((pause, until)) = refused {
             if user.is_none() {
                 self.clients.remember_socket(self.address, &accounts.user);
             }
             self.refuse(Limit::UserFaults, plugin, user, (pause, until));
         }
-        let refused = accounts.address.faults().add(now, plugin, of_address);
-        if let Some((pause, until)) = refused {
-            self.refuse(Limit::AddressFaults, plugin, None, (pause, until));
-        }
+        self.add_to_address(now, &accounts.address, plugin);
+    }
+
+    /// Whether a gatekeeper isn't asked about this client now, because its address has caused too many faults. The user isn't
+    /// known yet, so the accounts can't be kept.
+    ///
+    /// # Errors
+    /// If so.
+    pub fn may_ask(&self, gatekeeper: &str) -> Result<(), OverLimit> {
+        let Some(now) = self.clients.refusing() else { return Ok(()) };
+        let account = self.clients.account_of_address(self.address.key());
+        let rest = account.faults().rest(now, gatekeeper);
+        let Some(rest) = rest else { return Ok(()) };
+        Err(self.note(now, &account, OverLimit::new(Limit::AddressFaults, rest), None))
     }
 
     /// Counts a fault of a gatekeeper that was asked about this client.
     pub fn on_connect_fault(&self, gatekeeper: &str) {
-        self.on_fault(self.clients.now(), None, &Arc::from(gatekeeper));
+        let account = self.clients.account_of_address(self.address.key());
+        self.add_to_address(self.clients.now(), &account, &Arc::from(gatekeeper));
+    }
+
+    /// Counts a fault of a plugin for the address. An address may be that of many clients, for example behind a proxy. So it
+    /// may cause as many as they together.
+    fn add_to_address(&self, now: u64, account: &Account, plugin: &Arc<str>) {
+        let limits = self.clients.limits();
+        let (of_user, of_address) = (limits.user.faults_per_minute, limits.address.faults_per_minute);
+        let open = self.clients.open_at(self.address.key());
+        let most = if of_address == 0 { 0 } else { of_address.max(of_user.saturating_mul(open)) };
+        let refused = account.faults().add(now, plugin, most);
+        if let Some((pause, until)) = refused {
+            self.refuse(Limit::AddressFaults, plugin, None, (pause, until));
+        }
     }
 
     fn refuse(&self, limit: Limit, plugin: &str, user: Option<&str>, (pause, until): (Duration, u64)) {
@@ -182,7 +202,7 @@ impl Client {
     }
 
     /// Counts a refusal, and remembers it for `bennu inspect`.
-    fn note(&self, now: u64, account: &Account, refusal: Refusal, user: Option<&str>) -> Refusal {
+    fn note(&self, now: u64, account: &Account, refusal: OverLimit, user: Option<&str>) -> OverLimit {
         self.clients.hits.note(refusal.limit, now, user, Some(self.address()));
         account.over(now, refusal)
     }

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 /// A client, or what it asks for, is refused because of a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct OverLimit {
     /// The limit.
     pub limit: Limit,
     /// When it makes sense to try again. It is never zero.
     pub retry_after: Duration,
 }
 
-impl Refusal {
+impl OverLimit {
     /// Creates the refusal. The time is rounded up to a millisecond.
     pub(super) fn new(limit: Limit, retry_after: Duration) -> Self {
         let ms = retry_after.as_nanos().div_ceil(1_000_000).max(1);
@@ -152,9 +152,9 @@ mod tests {
 
     #[test]
     fn a_refusal_says_when_to_try_again() {
-        let refusal = Refusal::new(Limit::UserJoins, Duration::from_micros(1_000_001));
+        let refusal = OverLimit::new(Limit::UserJoins, Duration::from_micros(1_000_001));
         assert_eq!(refusal.reply(), r#"{"reason":"too many joins","retry_after_ms":1001}"#);
         assert_eq!(refusal.seconds(), 2);
-        assert!(Refusal::new(Limit::UserJoins, Duration::ZERO).reply().contains(":1}"));
+        assert!(OverLimit::new(Limit::UserJoins, Duration::ZERO).reply().contains(":1}"));
     }
 }

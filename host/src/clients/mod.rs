@@ -18,7 +18,7 @@ mod plugins;
 mod registry;
 
 pub use client::{Act, Client};
-pub use hits::{Limit, Refusal};
+pub use hits::{Limit, OverLimit};
 pub use limits::{ClientLimits, RateLimit, ScopeLimits};
 pub use plugins::FaultCause;
 pub use registry::{Clients, Limited};

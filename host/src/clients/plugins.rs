@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::address::AddressKey;
 use super::client::Client;
 use super::faults::{MINUTE, Pause, nanos};
-use super::hits::{Limit, Refusal};
+use super::hits::{Limit, OverLimit};
 use super::registry::Clients;
 
 /// The number of addresses from which more faults must come, and the number of faults without a client that must be
@@ -140,16 +140,16 @@ impl Clients {
     }
 
     /// The refusal of messages to a plugin that is set aside.
-    pub(super) fn set_aside(&self, now: u64, plugin: &str, generation: u32) -> Option<Refusal> {
+    pub(super) fn set_aside(&self, now: u64, plugin: &str, generation: u32) -> Option<OverLimit> {
         let rest = self.plugins().rest(now, plugin, generation)?;
-        Some(Refusal::new(Limit::PluginSetAside, rest))
+        Some(OverLimit::new(Limit::PluginSetAside, rest))
     }
 
     /// Whether a plugin is set aside, for calls that no client makes.
     ///
     /// # Errors
     /// If so.
-    pub fn may_be_called(&self, plugin: &str, generation: u32) -> Result<(), Refusal> {
+    pub fn may_be_called(&self, plugin: &str, generation: u32) -> Result<(), OverLimit> {
         let Some(now) = self.refusing() else { return Ok(()) };
         let Some(refusal) = self.set_aside(now, plugin, generation) else { return Ok(()) };
         self.hits.note(refusal.limit, now, None, None);

@@ -49,6 +49,10 @@ pub(super) struct Send {
     /// The payload, any JSON
     #[arg(default_value = "{}")]
     payload: String,
+
+    /// Wait so long for an answer that comes after the callback
+    #[arg(long, value_name = "MILLISECONDS")]
+    wait_ms: Option<u64>,
 }
 
 /// Close every socket with an id. Its client then reconnects.
@@ -98,7 +102,8 @@ impl Broadcast {
 
 impl Send {
     pub(super) fn run(self) -> Result<()> {
-        let body = body(&self.topic, &self.event, &self.payload, "")?;
+        let wait = self.wait_ms.map(|wait_ms| format!(",\"wait_ms\":{wait_ms}")).unwrap_or_default();
+        let body = body(&self.topic, &self.event, &self.payload, &wait)?;
         let Sent { reply } = self.ask.post("/api/send", &body)?;
         let Some(Reply { status, response, response_base64 }) = reply else { return Ok(()) };
         let bytes = response_base64.map(|text| Value::from(text).to_string());

@@ -23,6 +23,7 @@ mod kit;
 mod messages;
 mod new;
 mod plugins;
+mod schedules;
 mod serve;
 mod signals;
 mod store;
@@ -37,6 +38,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use bennu::server::Listeners;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use tokio::runtime::Builder;
@@ -70,6 +72,7 @@ enum What {
     Check(check::Check),
     Inspect(inspect::Inspect),
     Plugins(plugins::Plugins),
+    Schedules(schedules::Schedules),
     Topics(topics::Topics),
     Presence(topics::Presence),
     Broadcast(messages::Broadcast),
@@ -87,12 +90,17 @@ impl Command {
     pub(crate) fn run(self) -> Result<()> {
         match self.what {
             What::New(new) => new.run(),
-            What::Serve(serve) => block_on(serve.run()),
+            What::Serve(serve) => {
+                // Before the runtime starts its threads, because this changes the environment.
+                let listeners = Listeners::of_service_manager()?;
+                block_on(serve.run(listeners))
+            }
             What::Dev(dev) => block_on(dev.run()),
             What::Build(build) => block_on(build.run()),
             What::Check(check) => block_on(check.run()),
             What::Inspect(inspect) => inspect.run(),
             What::Plugins(plugins) => plugins.run(),
+            What::Schedules(schedules) => schedules.run(),
             What::Topics(topics) => topics.run(),
             What::Presence(presence) => presence.run(),
             What::Broadcast(broadcast) => broadcast.run(),

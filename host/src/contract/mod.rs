@@ -17,10 +17,11 @@ mod surroundings;
 pub use crate::entries::{EntryInput, TopicEntries};
 pub use behaviour::{Behaviour, CallFuture, CallInput};
 pub use bennu_semantics::{
-    Answer, CallLimits, Callback, Capability, DETAIL_BYTES_MAX, Decision, Departure, Effect, Ending, Fault, FaultKind,
-    Follows, HttpFailure, HttpRequest, HttpResponse, HttpResult, HttpTable, MemberUsage, Message, Need, Part, Passing,
-    PendingSeatChanges, Published, PublishedState, Reach, Recipient, Record, Reply, SeatChange, SeatRequest, Seats,
-    Source, Stop, Tick, TimerId, TopicCall, TopicCallback, Upgrade, http_payload, limit_key, limits, one_line,
+    Answer, AnswerRef, CallLimits, Callback, Capability, DETAIL_BYTES_MAX, Decision, Departure, Effect, Ending, Fault,
+    FaultKind, Fired, Follows, HttpFailure, HttpRequest, HttpResponse, HttpResult, HttpTable, MemberUsage, Message,
+    Need, Part, Passing, PendingSeatChanges, Published, PublishedState, Reach, Recipient, Record, Reply, SeatChange,
+    SeatRequest, Seats, Source, Stop, Tick, TimerId, TopicCall, TopicCallback, TopicInfo, Upgrade, http_payload, jobs,
+    limit_key, limits, one_line,
 };
 pub use connect::{Admission, Gatekeeper, Headers, Identity, Request, Uri};
 pub use http::{Http, HttpClient, HttpJournal, HttpLimits, MemberRequest};

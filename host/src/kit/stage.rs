@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::channel::{Delivered, Node};
 use crate::contract::{Http, HttpResult, Identity, system_now_ms};
 use crate::entries::EntriesNode;
+use crate::jobs::{Dispatcher, NowMs, tell_starts};
 use crate::plugin::{Digest, Loaded, Loader, build_of};
 use crate::protocol::{Payload, Topic};
 use crate::pubsub::{Broadcast, Except};
@@ -106,8 +107,14 @@ impl StageSetup {
         let http = Http::new(Arc::clone(&client) as _, config.http_access(false)?, config.limits.http());
         let (limits, pace) = (config.limits.node(), config.limits.pace());
         let node = Node::with_http(routes, limits, pace, store.clone(), entries, Arc::clone(&http));
-        let surroundings =
-            HostSurroundings::new(&node).with_tokens(tokens(&config)?).with_clock(clock(&runtime, began_ms));
+        let clock: NowMs = Arc::new(clock(&runtime, began_ms));
+        // Schedules, cron lines and starts, by the clock of the stage.
+        runtime.spawn(Dispatcher::new(Arc::clone(&node), Arc::clone(&clock), config.cron_lines()?).run());
+        runtime.spawn(tell_starts(Arc::clone(&node)));
+        let surroundings = HostSurroundings::new(&node).with_tokens(tokens(&config)?).with_clock({
+            let clock = Arc::clone(&clock);
+            move || clock()
+        });
         let loader = loader(&config, Arc::new(surroundings), store, http, INSTANCES)?;
         let (sockets, limits, outbox_limits) = (Arc::default(), config.limits.socket(), config.limits.outbox());
         let endpoint = Endpoint { node, sockets, limits, outbox_limits };

@@ -234,7 +234,7 @@ fn remedy(version: &Version) -> &'static str {
 const CONTRACT: &str = "bennu:channel/";
 
 /// The interfaces that this host provides to plugins and gatekeepers.
-const GIVEN: [&str; 12] = [
+const GIVEN: [&str; 13] = [
     "droppable",
     "entries",
     "host",
@@ -242,6 +242,7 @@ const GIVEN: [&str; 12] = [
     "member",
     "presence",
     "request",
+    "schedule",
     "socket",
     "store",
     "token",

@@ -17,6 +17,7 @@ wasmtime::component::bindgen!({
     imports: {
         "bennu:channel/store.get": async | trappable,
         "bennu:channel/store.scan": async | trappable,
+        "bennu:channel/schedule.get": async | trappable,
         // The entries of a durable room may have to be read from the disk, also before they are written.
         "bennu:channel/entries": async | trappable,
         // A server may answer at any time.

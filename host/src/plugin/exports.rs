@@ -8,7 +8,7 @@ use wasmtime::{Result, Store};
 
 use super::Anatomy;
 use super::bindings::exports::bennu::channel::{
-    channel, connect, handle_message, handle_out, handle_seat, handle_tick, upgrade, upgrade_entry,
+    channel, connect, handle_message, handle_out, handle_seat, handle_tick, handle_topic_info, upgrade, upgrade_entry,
 };
 use super::guest::Guest;
 use crate::contract::Fault;
@@ -26,6 +26,7 @@ struct Found {
     channel: Option<channel::GuestIndices>,
     handle_out: Option<handle_out::GuestIndices>,
     handle_message: Option<handle_message::GuestIndices>,
+    handle_topic_info: Option<handle_topic_info::GuestIndices>,
     handle_tick: Option<handle_tick::GuestIndices>,
     handle_seat: Option<handle_seat::GuestIndices>,
     upgrade: Option<upgrade::GuestIndices>,
@@ -38,6 +39,7 @@ pub(super) struct Exports {
     channel: Option<channel::Guest>,
     handle_out: Option<handle_out::Guest>,
     handle_message: Option<handle_message::Guest>,
+    handle_topic_info: Option<handle_topic_info::Guest>,
     handle_tick: Option<handle_tick::Guest>,
     handle_seat: Option<handle_seat::Guest>,
     upgrade: Option<upgrade::Guest>,
@@ -70,6 +72,7 @@ impl Prepared {
             channel: find!(channel, "channel"),
             handle_out: find!(handle_out, "handle-out"),
             handle_message: find!(handle_message, "handle-message"),
+            handle_topic_info: find!(handle_topic_info, "handle-topic-info"),
             handle_tick: find!(handle_tick, "handle-tick"),
             handle_seat: find!(handle_seat, "handle-seat"),
             upgrade: find!(upgrade, "upgrade"),
@@ -84,9 +87,10 @@ impl Prepared {
     }
 
     pub(super) fn takes(&self, anatomy: &Anatomy, has_grant: bool) -> Takes {
-        let Found { handle_message, handle_tick, handle_seat, .. } = &*self.found;
+        let Found { handle_message, handle_topic_info, handle_tick, handle_seat, .. } = &*self.found;
         Takes {
             messages: handle_message.is_some(),
+            infos: handle_topic_info.is_some(),
             ticks: handle_tick.is_some(),
             seats: handle_seat.is_some(),
             entries: anatomy.imports_interface("entries"),
@@ -117,6 +121,7 @@ impl Prepared {
             channel: load!(channel, "channel"),
             handle_out: load!(handle_out, "handle-out"),
             handle_message: load!(handle_message, "handle-message"),
+            handle_topic_info: load!(handle_topic_info, "handle-topic-info"),
             handle_tick: load!(handle_tick, "handle-tick"),
             handle_seat: load!(handle_seat, "handle-seat"),
             upgrade: load!(upgrade, "upgrade"),
@@ -137,6 +142,10 @@ impl Exports {
 
     pub(super) fn handle_message(&self) -> Result<&handle_message::Guest, Fault> {
         self.handle_message.as_ref().ok_or_else(missing("handle-message"))
+    }
+
+    pub(super) fn handle_topic_info(&self) -> Result<&handle_topic_info::Guest, Fault> {
+        self.handle_topic_info.as_ref().ok_or_else(missing("handle-topic-info"))
     }
 
     pub(super) fn handle_tick(&self) -> Result<&handle_tick::Guest, Fault> {

@@ -18,7 +18,7 @@ use super::source_lines::SourceLines;
 use super::usage::{GenerationUsage, PluginUsage};
 use super::wasi::WasiState;
 use crate::contract::limits::keys;
-use crate::contract::{CallLimits, Fault, FaultKind, Http, Member, Record, Request, Surroundings};
+use crate::contract::{AnswerRef, CallLimits, Fault, FaultKind, Fired, Http, Member, Record, Request, Surroundings};
 use crate::entries::{CallEntries, EntryInput, PendingEntries};
 use crate::protocol::{Pattern, Topic};
 use crate::store::{Draft, Owner, Store};
@@ -99,6 +99,10 @@ pub(super) enum Subject {
     /// No member: `describe`, `upgrade`, `handle-out` and all callbacks of a topic.
     Nobody,
     Member(Arc<Member>),
+    /// A topic message that may be answered later: no member either.
+    Message(AnswerRef),
+    /// A schedule that fires, or a time of a cron line: no member either.
+    Fired(Fired),
     /// A request to connect, for a gatekeeper's `connect`.
     Request(Arc<Request>),
 }

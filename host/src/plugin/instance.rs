@@ -98,12 +98,19 @@ impl Instance {
     pub(super) async fn call_topic(&mut self, call: &TopicCall, entries: EntryAccess) -> Result<Outcome> {
         let TopicCall { topic, room, callback } = call;
         self.store.data_mut().record.open_with(Capability::Topic, callback.given());
-        self.begin_with(entries, Subject::Nobody, Some(topic.clone()), WRITABLE);
+        let fired = callback.fired().map(|fired| Subject::Fired(fired.clone()));
+        let subject = fired.or(callback.answer_ref().map(Subject::Message)).unwrap_or(Subject::Nobody);
+        self.begin_with(entries, subject, Some(topic.clone()), WRITABLE);
         let (store, name, room) = (&mut self.store, topic.as_str(), room.as_deref());
         let called = match callback {
-            TopicCallback::Message { event, payload } => {
+            TopicCallback::Message { event, payload, .. } => {
                 let export = self.exports.handle_message()?;
                 export.call_handle_message(store, name, event, payload.into(), room).await?.map(Outcome::from)
+            }
+            TopicCallback::Info(info) => {
+                let export = self.exports.handle_topic_info()?;
+                let message = (&info.message).into();
+                export.call_handle_topic_info(store, name, message, room).await?.map(Outcome::of_room)
             }
             TopicCallback::Tick(tick) => self
                 .exports

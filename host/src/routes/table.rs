@@ -18,6 +18,8 @@ use crate::store::Owner;
 pub struct Takes {
     /// `handle_message`.
     pub messages: bool,
+    /// `handle_topic_info`.
+    pub infos: bool,
     /// `handle_tick`.
     pub ticks: bool,
     /// `handle_seat`.
@@ -165,12 +167,16 @@ impl Routes {
 }
 
 impl Routes {
+    /// Returns all routes.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.exact.values().chain(self.prefixes.iter().map(|(_, route)| route))
+    }
+
     /// Whether each pattern belongs to the same plugin as in `other`, with the same turns.
     fn owns_as(&self, other: &Self) -> bool {
         let owners = |table: &Self| -> HashMap<Pattern, (Arc<str>, Turns)> {
-            let routes = table.exact.values().chain(table.prefixes.iter().map(|(_, route)| route));
             let owner = |route: &Arc<Route>| (Arc::clone(&route.plugin), route.spec.turns);
-            routes.map(|route| (route.spec.pattern.clone(), owner(route))).collect()
+            table.all().map(|route| (route.spec.pattern.clone(), owner(route))).collect()
         };
         owners(self) == owners(other)
     }
@@ -180,11 +186,12 @@ impl Routes {
 pub struct RouteTable {
     current: ArcSwap<Routes>,
     owners_changed: watch::Sender<u64>,
+    published: watch::Sender<u64>,
 }
 
 impl Default for RouteTable {
     fn default() -> Self {
-        Self { current: ArcSwap::default(), owners_changed: watch::Sender::new(0) }
+        Self { current: ArcSwap::default(), owners_changed: watch::Sender::new(0), published: watch::Sender::new(0) }
     }
 }
 
@@ -206,6 +213,13 @@ impl RouteTable {
         if !self.current.load().owns_as(&before) {
             self.owners_changed.send_modify(|count| *count += 1);
         }
+        self.published.send_modify(|count| *count += 1);
+    }
+
+    /// Returns a receiver that is notified of each published table.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.published.subscribe()
     }
 
     /// Notifies the watchers that a probation has ended. They look through the members, so that each state is rolled

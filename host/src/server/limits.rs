@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::scope_limits::{AddressLimits, UserLimits};
 use crate::channel::NodeLimits;
 use crate::clients::ClientLimits;
-use crate::contract::limits::EntryLimits;
+use crate::contract::limits::{EntryLimits, JobLimits};
 use crate::contract::{CallLimits, HttpLimits};
 use crate::entries::CacheLimits;
 use crate::plugin::{INSTANCES, PoolLimits};
@@ -84,6 +84,12 @@ pub struct Limits {
     /// Bytes of keys, values, durable rooms and their entries that one plugin has in the store, unless its `store_bytes` sets
     /// another limit. Past it: fault, store. Default 1 GiB.
     pub store_bytes_per_plugin: u64,
+    /// Schedules of one topic. Past it: fault, oversize. Default 1,000.
+    pub schedules_per_topic: u64,
+    /// Schedules of one plugin. Past it: fault, oversize. Default 100,000.
+    pub schedules_per_plugin: u64,
+    /// Bytes of the schedules of one plugin. Past it: fault, oversize. Default 64 MiB.
+    pub schedule_bytes_per_plugin: u64,
     /// Bytes of the store that are cached in memory. Past it: the rest is read from the disk. Default 64 MiB.
     pub store_cache_bytes: usize,
     /// Bytes of the value of an entry. Past it: fault, oversize. Default 1 MiB.
@@ -197,6 +203,9 @@ impl Default for Limits {
             store_writes_per_call: store.writes_per_call,
             store_write_bytes_per_call: store.write_bytes_per_call,
             store_bytes_per_plugin: QUOTA_BYTES,
+            schedules_per_topic: store.jobs.per_topic,
+            schedules_per_plugin: store.jobs.per_plugin,
+            schedule_bytes_per_plugin: store.jobs.bytes_per_plugin,
             store_cache_bytes: store.cache_bytes,
             entry_bytes: call.entries.value_bytes,
             entry_writes_per_call: call.entries.writes_per_call,
@@ -363,6 +372,11 @@ impl Limits {
             writes_per_call: self.store_writes_per_call,
             write_bytes_per_call: self.store_write_bytes_per_call,
             cache_bytes: self.store_cache_bytes,
+            jobs: JobLimits {
+                per_topic: self.schedules_per_topic,
+                per_plugin: self.schedules_per_plugin,
+                bytes_per_plugin: self.schedule_bytes_per_plugin,
+            },
             ..StoreLimits::default()
         }
     }

@@ -9,7 +9,7 @@ use super::rate::{Rate, RateCheck};
 use super::registry::Registered;
 use super::{Action, Slot, SocketState, Sockets};
 use crate::channel::{Channel, Connection, Drain, Full, MemberEvent, Node};
-use crate::clients::{Act, Client, Refusal};
+use crate::clients::{Act, Client, OverLimit};
 use crate::contract::{Ending, SocketFacts};
 use crate::protocol::{Addressee, CloseCode, Incoming, Message, Outbound, Payload, Ref, Serializer, event};
 use crate::pubsub::{Named, Outbox, OutboxLimits};
@@ -168,7 +168,7 @@ impl Socket {
     }
 
     /// Checks the limits of its user and address.
-    fn check_client(&self, message: &Message, bytes: usize) -> Result<(), Refusal> {
+    fn check_client(&self, message: &Message, bytes: usize) -> Result<(), OverLimit> {
         let Some((client, user)) = self.connection.facts.limited() else { return Ok(()) };
         // A client must be able to leave: otherwise the host would go on sending it what it no longer wants.
         if *message.event == *event::LEAVE {
@@ -183,7 +183,7 @@ impl Socket {
 
     /// Answers a message that is over a limit of its user or address. A client that goes on sending is closed, because the
     /// answers cost something, too.
-    fn refuse(&mut self, message: Message, refusal: Refusal) -> Result<(), Closing> {
+    fn refuse(&mut self, message: Message, refusal: OverLimit) -> Result<(), Closing> {
         let now = Instant::now();
         let refused = self.refused.get_or_insert_with(|| Box::new(Rate::new(REFUSED_PER_SECOND, now)));
         if refused.on_message(now) != RateCheck::Within {

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use bennu_semantics::jobs::{JobTally, JobsFull};
 use bytes::Bytes;
 
 use super::draft::{Draft, Seen};
 use super::engine::{EngineError, Writes};
+use super::job_board::JobBoard;
 use super::metadata;
 use super::recent::Recent;
 use super::space;
@@ -23,6 +25,8 @@ pub enum CommitError {
         /// The quota in bytes.
         most: u64,
     },
+    /// The plugin would have too many jobs.
+    Jobs(JobsFull),
     /// The engine failed.
     Failed(EngineError),
     /// The store is closing.
@@ -34,6 +38,7 @@ pub(super) struct Batch<'a> {
     seen: &'a Seen,
     writes: Writes,
     usage: BTreeMap<String, Usage>,
+    jobs: JobTally,
 }
 
 /// The bytes of a plugin.
@@ -47,7 +52,7 @@ struct Usage {
 
 impl<'a> Batch<'a> {
     pub(super) fn new(seen: &'a Seen) -> Self {
-        Self { seen, writes: Writes::new(), usage: BTreeMap::new() }
+        Self { seen, writes: Writes::new(), usage: BTreeMap::new(), jobs: JobTally::default() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -57,9 +62,9 @@ impl<'a> Batch<'a> {
     /// Adds all of a call's writes, or none.
     ///
     /// # Errors
-    /// If an admitted draft writes a key that this call has read, if the plugin would exceed its quota, or if the engine
-    /// fails. Conflicts with committed writes are found by [`has_conflict`].
-    pub(super) async fn admit(&mut self, draft: &Draft) -> Result<(), CommitError> {
+    /// If an admitted draft writes a key that this call has read, if the plugin would exceed its quota or have too many jobs,
+    /// or if the engine fails. Conflicts with committed writes are found by [`has_conflict`].
+    pub(super) async fn admit(&mut self, draft: &Draft, jobs: &JobBoard) -> Result<(), CommitError> {
         if self.conflicts_with(draft) {
             return Err(CommitError::Conflict);
         }
@@ -85,6 +90,10 @@ impl<'a> Batch<'a> {
         // A plugin that is over its quota already may still delete data.
         if after > most && after > usage.after {
             return Err(CommitError::Quota { bytes: after, most });
+        }
+        if space::has_jobs(&draft.writes) {
+            let limits = draft.owner.is_limited().then_some(&draft.limits().jobs);
+            self.jobs.admit(&jobs.agenda(), limits, draft.job_changes()).map_err(CommitError::Jobs)?;
         }
         self.usage.insert(name.to_owned(), Usage { after, ..usage });
         self.writes.extend(draft.writes.iter().map(|(place, value)| (place.clone(), value.clone())));
@@ -137,6 +146,7 @@ impl fmt::Display for CommitError {
                      (`limits.store_bytes_per_plugin`, or `store_bytes` of the plugin)"
                 )
             }
+            Self::Jobs(full) => full.fmt(f),
             Self::Failed(error) => write!(f, "the store can't be written: {error}"),
             Self::Stopping => f.write_str("the store is closing"),
         }

@@ -12,6 +12,7 @@ use super::draft::{Draft, Revision, Seen};
 use super::engine::{Engine, EngineError, Writes};
 use super::health::{Attempts, Health, Trouble, now_ms};
 use super::ids::{Ids, LEASE_MS};
+use super::job_board::JobBoard;
 use super::log::LogCounts;
 use super::metadata;
 use super::recent::Recent;
@@ -28,6 +29,8 @@ pub(super) struct Shared {
     pub(super) ids: Ids,
     pub(super) page_reads: Arc<PageReads>,
     pub(super) log_counts: Arc<LogCounts>,
+    /// The committer notes each batch before the next one.
+    pub(super) jobs: Arc<JobBoard>,
 }
 
 /// Owns the engine, and writes to it.
@@ -41,6 +44,8 @@ pub(super) struct Committer {
     /// The format of the engine's content.
     format: u64,
     attempts: Attempts,
+    /// Whether the engine has given up its files for another process.
+    is_released: bool,
     /// Whether the log already says that the clock is behind the ids.
     is_clock_behind: bool,
 }
@@ -52,6 +57,10 @@ pub(super) enum Order {
     Mark(Option<oneshot::Sender<Result<(), EngineError>>>),
     /// Applies writes that don't come from a call, if nothing else was written since the revision.
     Apply(Writes, Revision, oneshot::Sender<Result<Revision, CommitError>>),
+    /// Gives up the files, so that another process can open them.
+    Release(oneshot::Sender<Result<(), CommitError>>),
+    /// Opens the files again.
+    Reclaim(oneshot::Sender<Result<(), CommitError>>),
     /// Ends the committer. The answer is sent once the engine is closed.
     End(oneshot::Sender<()>),
 }
@@ -98,16 +107,18 @@ impl Committer {
                 known
             }
         };
+        let jobs = Arc::<JobBoard>::default();
+        jobs.load(&*snapshot).await?;
         let ids = Ids::after(metadata::read(&*snapshot, &metadata::mark()).await?);
         let (revision, health) = (Revision::default(), Arc::<Health>::default());
-        let seen = ArcSwap::from_pointee(Seen { revision, snapshot, opening: 0, health: Arc::clone(&health) });
+        let seen = ArcSwap::from_pointee(Seen { revision, snapshot, opening: 0, health: Arc::clone(&health), limits });
         let recent = Mutex::new(Recent::new(limits.recent_bytes));
         // `Store::keep_ids` returns how far the clock is behind at the start, so that isn't logged a second time here.
         let is_clock_behind = ids.last_ms() > now_ms().saturating_add(LEASE_MS);
         let (page_reads, log_counts) = (engine.page_reads(), engine.log_counts());
-        let shared = Arc::new(Shared { seen, recent, limits, health, ids, page_reads, log_counts });
+        let shared = Arc::new(Shared { seen, recent, limits, health, ids, page_reads, log_counts, jobs });
         let attempts = Attempts::default();
-        Ok(Self { engine, shared, latest: revision, opening: 0, format, attempts, is_clock_behind })
+        Ok(Self { engine, shared, latest: revision, opening: 0, format, attempts, is_released: false, is_clock_behind })
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
@@ -177,6 +188,12 @@ impl Committer {
                 Order::Apply(writes, since, answer) => {
                     let _ = answer.send(self.apply_apart(writes, since).await);
                 }
+                Order::Release(answer) => {
+                    let _ = answer.send(self.release().await);
+                }
+                Order::Reclaim(answer) => {
+                    let _ = answer.send(self.reclaim().await);
+                }
                 Order::Commit(_) | Order::End(_) => {}
             }
         }
@@ -194,7 +211,8 @@ impl Committer {
         let mut outcomes = Vec::with_capacity(drafts.len());
         for draft in drafts {
             let is_late = has_conflict(draft, &self.shared.recent());
-            let outcome = if is_late { Err(CommitError::Conflict) } else { batch.admit(draft).await };
+            let outcome =
+                if is_late { Err(CommitError::Conflict) } else { batch.admit(draft, &self.shared.jobs).await };
             outcomes.push(outcome.map(|()| revision));
         }
         if let Some(Err(CommitError::Failed(error))) = outcomes.iter().find(|outcome| is_broken(outcome)) {
@@ -213,6 +231,7 @@ impl Committer {
         }
         (self.latest, self.format) = (revision, metadata::FORMAT);
         self.shared.recent().note(revision, keys.iter());
+        self.shared.jobs.note(&writes);
         self.written(mark).await;
         outcomes
     }
@@ -230,6 +249,7 @@ impl Committer {
         }
         (self.latest, self.format) = (self.latest.next(), metadata::FORMAT);
         self.shared.recent().clear_up_to(self.latest);
+        self.shared.jobs.note(&writes);
         self.written(None).await;
         Ok(self.latest)
     }
@@ -252,11 +272,19 @@ impl Committer {
         Ok(())
     }
 
-    /// Writes the final id mark, if marks are kept at all, and closes the engine.
+    /// Writes the final id mark, and closes the engine.
     async fn end(&mut self) {
-        if self.attempts.due.is_some() {
+        if self.attempts.due.is_some() || self.is_released {
             return;
         }
+        self.write_last_mark().await;
+        if let Err(error) = self.engine.close().await {
+            tracing::warn!("the store wasn't closed in order; the next start reads its log: {error}");
+        }
+    }
+
+    /// Writes the final id mark, if marks are kept at all.
+    async fn write_last_mark(&mut self) {
         if self.shared.ids.is_kept() {
             let mark = self.shared.ids.last_mark();
             let mut writes = Writes::from([(metadata::mark(), Some(metadata::entry(mark)))]);
@@ -267,9 +295,33 @@ impl Committer {
                 );
             }
         }
-        if let Err(error) = self.engine.close().await {
-            tracing::warn!("the store wasn't closed in order; the next start reads its log: {error}");
+    }
+
+    /// Closes the engine and gives up its files. All that was committed is in them.
+    async fn release(&mut self) -> Result<(), CommitError> {
+        self.ready().await?;
+        self.write_last_mark().await;
+        if let Err(error) = self.engine.release().await {
+            self.fail(&error);
+            return Err(error.into());
         }
+        self.is_released = true;
+        // Reads of old snapshots fail from now on, and that is no trouble of the store.
+        self.opening += 1;
+        Ok(())
+    }
+
+    /// Opens the files again, with all that another process has written to them meanwhile.
+    async fn reclaim(&mut self) -> Result<(), CommitError> {
+        self.engine.reclaim().await?;
+        let snapshot = self.engine.snapshot().await?;
+        if let Some(mark) = metadata::read(&*snapshot, &metadata::mark()).await? {
+            self.shared.ids.go_past(mark);
+        }
+        self.show_reopened().await?;
+        self.is_released = false;
+        self.mark().await?;
+        Ok(())
     }
 
     /// Adds the format to the first batch of a store that has an earlier one. If the batch fails, the next one adds it again. So
@@ -301,6 +353,9 @@ impl Committer {
     /// # Errors
     /// If the engine is broken and not reopened yet, or if it gives no snapshot.
     async fn ready(&mut self) -> Result<(), EngineError> {
+        if self.is_released {
+            return Err(EngineError::new("its files are handed over to another process"));
+        }
         if self.attempts.due.is_some() {
             let reason = self.shared.health.trouble().map(|trouble| trouble.reason).unwrap_or_default();
             return Err(EngineError::new(format!("{reason}; the host reopens it as soon as that works")));
@@ -329,8 +384,9 @@ impl Committer {
     /// Publishes a new snapshot, so that calls that begin from now on see all that was written.
     async fn show(&mut self) -> Result<(), EngineError> {
         let snapshot = self.engine.snapshot().await?;
-        let health = Arc::clone(&self.shared.health);
-        self.shared.seen.store(Arc::new(Seen { revision: self.latest, snapshot, opening: self.opening, health }));
+        let (health, limits) = (Arc::clone(&self.shared.health), self.shared.limits);
+        let seen = Seen { revision: self.latest, snapshot, opening: self.opening, health, limits };
+        self.shared.seen.store(Arc::new(seen));
         Ok(())
     }
 
@@ -347,7 +403,7 @@ impl Committer {
 
     /// Handles the report of a call whose read failed.
     fn on_report(&mut self) {
-        if let Some(error) = self.shared.health.take_report(self.opening) {
+        if let Some(error) = self.shared.health.take_report(self.opening).filter(|_| !self.is_released) {
             self.fail(&error);
         }
     }
@@ -371,10 +427,18 @@ impl Committer {
     /// anything get a conflict.
     async fn reopen(&mut self) -> Result<(), EngineError> {
         self.engine.reopen().await?;
+        self.show_reopened().await
+    }
+
+    /// Publishes the content of the engine after it was opened again.
+    async fn show_reopened(&mut self) -> Result<(), EngineError> {
         self.opening += 1;
         self.latest = self.latest.next();
         self.shared.recent().clear_up_to(self.latest);
-        self.show().await
+        self.show().await?;
+        // Nobody knows whether the failed batch is stored, or what another process has written.
+        let seen = self.shared.seen.load_full();
+        self.shared.jobs.load(&*seen.snapshot).await
     }
 
     fn recovered(&self) {

@@ -12,6 +12,8 @@ use super::metadata;
 use super::overlay;
 use super::scan::{Page, Scan};
 use super::space::{Kind, Owner};
+use super::sweep::expiry_name;
+use bennu_semantics::lifetime;
 use bennu_semantics::limits::{Oversize, StoreLimits};
 
 /// A version number of the store's content. It is 0 when the host starts, and grows with each batch.
@@ -26,6 +28,8 @@ pub(super) struct Seen {
     pub(super) opening: u64,
     /// Receives reports of failed reads.
     pub(super) health: Arc<Health>,
+    /// The limits of drafts. They are here, so that a draft is small.
+    pub(super) limits: StoreLimits,
 }
 
 /// A call's reads and writes, until [`Store::commit`](super::Store::commit) stores them.
@@ -38,12 +42,13 @@ pub struct Draft {
     /// The revision of the first read. A conflict is a write after it to a key that was read. It is older than that of `seen` if
     /// the draft was paused.
     pub(super) since: Revision,
-    limits: StoreLimits,
     /// By the engine's keys.
     pub(super) writes: Writes,
     /// The number of writes to the plugin's own keys, and their bytes. The writes of the host to rooms aren't counted.
     own: (usize, usize),
     pub(super) footprint: Footprint,
+    /// The time by which the draft judges whether a key has expired, in milliseconds since 1970.
+    now_ms: u64,
 }
 
 /// A draft without a snapshot, while its call waits for something that may take long: the engine keeps all that a snapshot shows.
@@ -51,10 +56,10 @@ pub struct Draft {
 pub struct PausedDraft {
     owner: Owner,
     since: Revision,
-    limits: StoreLimits,
     writes: Writes,
     own: (usize, usize),
     footprint: Footprint,
+    now_ms: u64,
 }
 
 /// The most former states of rooms that are read at once.
@@ -109,21 +114,21 @@ impl Seen {
 }
 
 impl Draft {
-    pub(super) fn new(owner: Owner, seen: Arc<Seen>, limits: StoreLimits) -> Self {
+    pub(super) fn new(owner: Owner, seen: Arc<Seen>, now_ms: u64) -> Self {
         let since = seen.revision;
-        Self { owner, seen, since, limits, writes: Writes::new(), own: (0, 0), footprint: Footprint::default() }
+        Self { owner, seen, since, writes: Writes::new(), own: (0, 0), footprint: Footprint::default(), now_ms }
     }
 
     /// Releases the snapshot. What was read stays in the footprint, so the commit checks it.
     #[must_use]
     pub fn pause(self) -> PausedDraft {
-        let Self { owner, seen: _, since, limits, writes, own, footprint } = self;
-        PausedDraft { owner, since, limits, writes, own, footprint }
+        let Self { owner, seen: _, since, writes, own, footprint, now_ms } = self;
+        PausedDraft { owner, since, writes, own, footprint, now_ms }
     }
 
     /// Returns a draft without writes that sees the store as this one does.
     pub(crate) fn begin_again(&self) -> Self {
-        Self::new(self.owner.clone(), Arc::clone(&self.seen), self.limits)
+        Self::new(self.owner.clone(), Arc::clone(&self.seen), self.now_ms)
     }
 
     /// Returns the writes of the call, in the order of their keys. A key without a value is deleted.
@@ -139,7 +144,7 @@ impl Draft {
     }
 
     pub(super) fn limits(&self) -> &StoreLimits {
-        &self.limits
+        &self.seen.limits
     }
 
     /// Whether it has read anything that another commit can change.
@@ -159,18 +164,37 @@ impl Draft {
     /// # Errors
     /// If the key is empty or too long, or the engine fails.
     pub async fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
-        self.limits.check_key(key)?;
+        self.seen.limits.check_key(key)?;
         let place = self.owner.place(Kind::Keys, key);
-        self.value(&place).await
+        let stored = self.value(&place).await?;
+        Ok(stored.filter(|stored| !lifetime::is_expired(stored, self.now_ms)).map(|stored| lifetime::open(stored).0))
     }
 
-    /// Returns the rows of a range, in order, up to the limits of the scan and of the store. The page says what is left.
+    /// Returns the rows of a range, in order, up to the limits of the scan and of the store. The page says what is left. Keys that
+    /// have expired are left out.
     ///
     /// # Errors
     /// If a bound is longer than a key may be, or the engine fails.
     pub async fn scan(&mut self, scan: &Scan) -> Result<Page, ReadError> {
+        let mut page = self.scan_stored(scan).await?;
+        loop {
+            let found = page.rows.len();
+            page.rows.retain(|(_, stored)| !lifetime::is_expired(stored, self.now_ms));
+            // A reader takes an empty page for the end of the range.
+            match page.rest.take() {
+                Some(rest) if page.rows.is_empty() && found > 0 => page = self.scan_stored(&rest).await?,
+                rest => {
+                    page.rows.iter_mut().for_each(|(_, value)| *value = lifetime::open(std::mem::take(value)).0);
+                    return Ok(Page { rest, ..page });
+                }
+            }
+        }
+    }
+
+    /// The rows of a range with their stored values.
+    async fn scan_stored(&mut self, scan: &Scan) -> Result<Page, ReadError> {
         // One byte more than a key may have: the successor of the longest key is a valid bound.
-        let limit = self.limits.key_bytes + 1;
+        let limit = self.seen.limits.key_bytes + 1;
         for bound in std::iter::once(&scan.from).chain(&scan.until) {
             if bound.len() > limit {
                 return Err(Oversize::Key { bytes: bound.len(), limit }.into());
@@ -180,13 +204,13 @@ impl Draft {
         let until = scan.until.as_ref().map_or(all.until, |until| self.owner.place(Kind::Keys, until));
         let span = Span { from: self.owner.place(Kind::Keys, &scan.from), until };
         let limit = ScanLimit {
-            rows: scan.rows.clamp(1, self.limits.scan_rows.max(1)),
-            bytes: scan.bytes.min(self.limits.scan_bytes),
+            rows: scan.rows.clamp(1, self.seen.limits.scan_rows.max(1)),
+            bytes: scan.bytes.min(self.seen.limits.scan_bytes),
         };
         let prefix = self.owner.prefix_len();
         let found = overlay::scan(&*self.seen.snapshot, &self.writes, &span, scan.direction, limit, prefix).await;
         let found = self.seen.report_error(found)?;
-        self.footprint.add(found.seen, self.limits.reads_per_call);
+        self.footprint.add(found.seen, self.seen.limits.reads_per_call);
         let rest = found.rest.map(|rest| Scan {
             from: self.owner.name_of(&rest.from),
             until: if rest.until == span.until { scan.until.clone() } else { Some(self.owner.name_of(&rest.until)) },
@@ -201,8 +225,28 @@ impl Draft {
     /// # Errors
     /// If the key is empty, if the key or the value is too long, or if the call writes too much.
     pub fn put(&mut self, key: &[u8], value: Bytes) -> Result<(), Oversize> {
-        self.limits.check_value(&value)?;
-        self.write(key, Some(value))
+        self.seen.limits.check_value(&value)?;
+        self.write(key, Some(lifetime::plain(value)))
+    }
+
+    /// Sets the value of a key for a time in milliseconds.
+    ///
+    /// # Errors
+    /// See [`put`](Self::put).
+    pub fn put_expiring(&mut self, key: &[u8], value: &[u8], milliseconds: u64) -> Result<(), Oversize> {
+        self.seen.limits.check_value(value)?;
+        self.put_stored(key, lifetime::seal(value, self.now_ms.saturating_add(milliseconds)))
+    }
+
+    /// Sets the stored form of a key's value, as it was exported.
+    pub(super) fn put_stored(&mut self, key: &[u8], stored: Bytes) -> Result<(), Oversize> {
+        let (value, expires_ms) = lifetime::open(stored.clone());
+        self.seen.limits.check_value(&value)?;
+        if let Some(expires_ms) = expires_ms {
+            let place = self.owner.place(Kind::Expiries, &expiry_name(expires_ms, key));
+            self.writes.insert(place, Some(Bytes::new()));
+        }
+        self.write(key, Some(stored))
     }
 
     /// Deletes a key, whether it is there or not.
@@ -218,7 +262,7 @@ impl Draft {
     /// # Errors
     /// If the topic is longer than a key may be, or the engine fails.
     pub async fn room(&mut self, topic: &str) -> Result<Option<Bytes>, ReadError> {
-        self.limits.check_key(topic.as_bytes())?;
+        self.seen.limits.check_key(topic.as_bytes())?;
         let place = self.owner.place(Kind::Rooms, topic.as_bytes());
         self.value(&place).await
     }
@@ -229,8 +273,8 @@ impl Draft {
     /// # Errors
     /// If the topic or the room is too long.
     pub fn set_room(&mut self, topic: &str, room: Option<Bytes>) -> Result<(), Oversize> {
-        self.limits.check_key(topic.as_bytes())?;
-        self.limits.check_room(room.as_deref().unwrap_or_default())?;
+        self.seen.limits.check_key(topic.as_bytes())?;
+        self.seen.limits.check_room(room.as_deref().unwrap_or_default())?;
         self.writes.insert(self.owner.place(Kind::Rooms, topic.as_bytes()), room);
         Ok(())
     }
@@ -241,7 +285,7 @@ impl Draft {
     /// # Errors
     /// If the topic is longer than a key may be, or the engine fails.
     pub async fn former(&mut self, topic: &str) -> Result<Option<Bytes>, ReadError> {
-        self.limits.check_key(topic.as_bytes())?;
+        self.seen.limits.check_key(topic.as_bytes())?;
         let place = self.owner.place(Kind::Formers, topic.as_bytes());
         self.value(&place).await
     }
@@ -257,7 +301,7 @@ impl Draft {
         let span = Span { from, until: all.until };
         let found = self.seen.rows(&span, FORMERS_AT_ONCE).await?;
         for (place, _) in &found.rows {
-            self.footprint.add_key(place, self.limits.reads_per_call);
+            self.footprint.add_key(place, self.seen.limits.reads_per_call);
         }
         Ok(found.rows.into_iter().map(|(place, value)| (self.owner.name_of(&place), value)).collect())
     }
@@ -268,34 +312,40 @@ impl Draft {
     /// # Errors
     /// If the topic is longer than a key may be.
     pub fn set_former(&mut self, topic: &str, former: Option<Bytes>) -> Result<(), Oversize> {
-        self.limits.check_key(topic.as_bytes())?;
+        self.seen.limits.check_key(topic.as_bytes())?;
         self.writes.insert(self.owner.place(Kind::Formers, topic.as_bytes()), former);
         Ok(())
     }
 
-    async fn value(&mut self, place: &Bytes) -> Result<Option<Bytes>, ReadError> {
+    pub(super) async fn value(&mut self, place: &Bytes) -> Result<Option<Bytes>, ReadError> {
         if let Some(written) = self.writes.get(place) {
             return Ok(written.clone());
         }
         let value = self.seen.value(place).await?;
-        self.footprint.add_key(place, self.limits.reads_per_call);
+        self.footprint.add_key(place, self.seen.limits.reads_per_call);
         Ok(value)
     }
 
     fn write(&mut self, key: &[u8], value: Option<Bytes>) -> Result<(), Oversize> {
-        self.limits.check_key(key)?;
+        self.seen.limits.check_key(key)?;
         let place = self.owner.place(Kind::Keys, key);
-        let size = |value: &Option<Bytes>| key.len() + value.as_ref().map_or(0, Bytes::len);
+        self.write_own(place, value)
+    }
+
+    /// Writes a row of the plugin, within the limits of a call's writes.
+    pub(super) fn write_own(&mut self, place: Bytes, value: Option<Bytes>) -> Result<(), Oversize> {
+        let name = place.len() - self.owner.prefix_len();
+        let size = |value: &Option<Bytes>| name + value.as_ref().map_or(0, Bytes::len);
         let (mut rows, mut bytes) = self.own;
         if let Some(before) = self.writes.get(&place) {
             (rows, bytes) = (rows - 1, bytes - size(before));
         }
         (rows, bytes) = (rows + 1, bytes + size(&value));
-        if rows > self.limits.writes_per_call {
-            return Err(Oversize::Writes { limit: self.limits.writes_per_call });
+        if rows > self.seen.limits.writes_per_call {
+            return Err(Oversize::Writes { limit: self.seen.limits.writes_per_call });
         }
-        if bytes > self.limits.write_bytes_per_call {
-            return Err(Oversize::WriteBytes { limit: self.limits.write_bytes_per_call });
+        if bytes > self.seen.limits.write_bytes_per_call {
+            return Err(Oversize::WriteBytes { limit: self.seen.limits.write_bytes_per_call });
         }
         self.own = (rows, bytes);
         self.writes.insert(place, value);
@@ -316,9 +366,9 @@ impl PausedDraft {
     /// Continues on a new snapshot. If nothing was read before, the draft begins anew with its writes. Otherwise a later read
     /// counts as if it had been made with the earlier ones: a key that has changed in between is a conflict.
     pub(super) fn resume(self, seen: Arc<Seen>) -> Draft {
-        let Self { owner, since, limits, writes, own, footprint } = self;
+        let Self { owner, since, writes, own, footprint, now_ms } = self;
         let since = if footprint.is_empty() { seen.revision } else { since };
-        Draft { owner, seen, since, limits, writes, own, footprint }
+        Draft { owner, seen, since, writes, own, footprint, now_ms }
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use anyhow::{Context, Result};
 
-use super::engine::{Direction, ScanLimit};
+use super::engine::{Direction, ScanLimit, Span};
 use super::export_line::ExportLine;
 use super::handle::Store;
 use super::metadata;
@@ -28,9 +28,9 @@ impl Store {
     /// If the store can't be read, or the output can't be written.
     pub async fn export(&self, plugin: Option<&Owner>, out: &mut impl Write) -> Result<Exported> {
         let seen = self.seen();
-        let spans = match plugin {
+        let spans: Vec<Span> = match plugin {
             Some(owner) => EXPORTED.map(|kind| owner.span(kind)).into(),
-            None => vec![space::everything()],
+            None => space::everything().into(),
         };
         let mut exported = Exported::default();
         let ids_ms = seen.number(&metadata::mark()).await.context("reading the store")?;

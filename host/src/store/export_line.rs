@@ -8,8 +8,14 @@
 //! {"plugin":"chat","room_before":"room:lobby","value_base64":"AQAA.."}
 //! {"version":1,"plugin":"chat","topic":"room:lobby","entry":"stroke/7","value":"[0,1]"}
 //! {"plugin":"chat","topic":"room:lobby","entry_before":"stroke/7","value_base64":"AAAA.."}
-//! {"rows":6}
+//! {"plugin":"shop","topic":"order:7","schedule":"remind","due_ms":1790000000000,"event":"remind","value":"{}"}
+//! {"plugin":"shop","key":"session:7","value":"{}","expires_ms":1790000000000}
+//! {"rows":8}
 //! ```
+//!
+//! A key with a time to live has `expires_ms`.
+//! A schedule that failed has `failures`, and `next_ms` unless it was given up. Its payload is `value`, or `value_base64` if it
+//! is binary. A time of a cron line has `cron` in place of `schedule`.
 //!
 //! The first line may also have `"ids_ms"`: a time in milliseconds since 1970 that no id in the rows has reached.
 //!
@@ -19,6 +25,8 @@
 use anyhow::{Context, Result, bail, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bennu_semantics::jobs::{JobId, JobKind, JobRow};
+use bennu_semantics::{NAME_BYTES_MAX, Payload, lifetime};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -34,8 +42,8 @@ pub(super) enum ExportLine {
     /// The first line: the format. It has the id mark, if there is one, so that ids that are drawn after an import sort
     /// after the imported ones.
     Head { ids_ms: Option<u64> },
-    /// A key, a room, an entry, or the state of a room or an entry from before, with its stored value. The name is that of
-    /// [`Place`].
+    /// A key, a room, an entry, a job, or the state of a room or an entry from before, with its stored value. The name is that
+    /// of [`Place`].
     Row { plugin: String, kind: Kind, name: Bytes, value: Bytes },
     /// The last line: the number of rows.
     End { rows: u64 },
@@ -74,6 +82,25 @@ struct Fields {
     entry_before: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     entry_before_base64: Option<String>,
+    /// When a key expires.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_ms: Option<u64>,
+    /// The key of a schedule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schedule: Option<String>,
+    /// The key of a time of a cron line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cron: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    due_ms: Option<u64>,
+    /// The number of failed tries of a job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failures: Option<u32>,
+    /// When a job that has failed is tried again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -132,7 +159,13 @@ impl Fields {
     fn set_row(&mut self, plugin: String, kind: Kind, name: &Bytes, stored: &Bytes) -> Result<()> {
         let (mut version, mut value) = (None, &stored[..]);
         match kind {
-            Kind::Keys => (self.key, self.key_base64) = text_or_base64(name),
+            Kind::Keys => {
+                (self.key, self.key_base64) = text_or_base64(name);
+                let (plain, expires_ms) = lifetime::open(stored.clone());
+                self.expires_ms = expires_ms;
+                (self.plugin, (self.value, self.value_base64)) = (Some(plugin), text_or_base64(&plain));
+                return Ok(());
+            }
             Kind::Rooms => self.room = Some(topic(name)?),
             Kind::Formers => self.room_before = Some(topic(name)?),
             Kind::Entries => {
@@ -145,11 +178,55 @@ impl Fields {
                 let key = self.set_topic(name)?;
                 (self.entry_before, self.entry_before_base64) = text_or_base64(&key);
             }
-            Kind::EntrySums => bail!("sums aren't exported"),
+            Kind::Jobs => return self.set_job(plugin, name, stored),
+            Kind::EntrySums | Kind::Expiries => bail!("sums and times of expiry aren't exported"),
         }
         (self.plugin, self.version) = (Some(plugin), version);
         (self.value, self.value_base64) = text_or_base64(value);
         Ok(())
+    }
+
+    fn set_job(&mut self, plugin: String, name: &Bytes, stored: &Bytes) -> Result<()> {
+        let id = JobId::read(plugin.as_str().into(), name).context("the name of a job is damaged")?;
+        let row = JobRow::decode(stored.clone()).context("a job is damaged")?;
+        let key = Some(String::from(id.key));
+        match id.kind {
+            JobKind::Schedule => self.schedule = key,
+            JobKind::Cron => self.cron = key,
+        }
+        (self.plugin, self.topic) = (Some(plugin), Some(id.topic.to_string()));
+        (self.due_ms, self.event) = (Some(row.due_ms), Some(row.event.to_string()));
+        if row.failures > 0 {
+            (self.failures, self.next_ms) = (Some(row.failures), row.next_ms);
+        }
+        match row.payload {
+            Payload::Json(text) => self.value = Some(text.to_string()),
+            Payload::Binary(bytes) => self.value_base64 = Some(STANDARD.encode(bytes)),
+        }
+        Ok(())
+    }
+
+    fn into_job(self) -> Result<ExportLine> {
+        let (kind, key) = match (self.schedule, self.cron) {
+            (Some(key), None) => (JobKind::Schedule, key),
+            (None, Some(key)) => (JobKind::Cron, key),
+            _ => bail!("it needs one of `schedule` and `cron`"),
+        };
+        let payload = match (self.value, self.value_base64) {
+            (Some(text), None) => Payload::Json(text.into()),
+            (None, Some(base64)) => Payload::Binary(from_base64(&base64).context("its `value_base64`")?),
+            _ => bail!("it needs one of `value` and `value_base64`"),
+        };
+        payload.check_value().context("its `value`")?;
+        let due_ms = self.due_ms.context("it has no `due_ms`")?;
+        let failures = self.failures.unwrap_or(0);
+        let next_ms = if failures == 0 { Some(due_ms) } else { self.next_ms };
+        let event = self.event.context("it has no `event`")?;
+        ensure!(event.len() <= NAME_BYTES_MAX, "its `event` has more than {NAME_BYTES_MAX} bytes");
+        let topic = self.topic.context("it has no `topic`")?;
+        let row = JobRow { due_ms, next_ms, failures, event: event.into(), payload };
+        let name = JobId::name_of(kind, &topic, &key).into();
+        Ok(ExportLine::Row { plugin: self.plugin.unwrap_or_default(), kind: Kind::Jobs, name, value: row.encode() })
     }
 
     /// Sets the topic of an entry, and returns the key.
@@ -160,6 +237,13 @@ impl Fields {
     }
 
     fn into_row(self) -> Result<ExportLine> {
+        if self.schedule.is_some() || self.cron.is_some() {
+            return self.into_job();
+        }
+        ensure!(
+            self.due_ms.is_none() && self.event.is_none(),
+            "a schedule, and no other row, has `due_ms` and `event`"
+        );
         let value = match (self.value, self.value_base64) {
             (Some(value), None) => value.into(),
             (None, Some(value)) => from_base64(&value).context("its `value_base64`")?,
@@ -173,9 +257,17 @@ impl Fields {
             "an entry, and no other row, needs `topic`"
         );
         ensure!(self.version.is_some() == entry.is_some(), "an entry, and no other row, needs `version`");
+        ensure!(self.expires_ms.is_none() || key.is_some(), "a key, and no other row, has `expires_ms`");
         let topic = self.topic.unwrap_or_default();
         let (kind, name, value) = match (key, self.room, self.room_before, entry, before) {
-            (Some(key), None, None, None, None) => (Kind::Keys, key, value),
+            (Some(key), None, None, None, None) => {
+                let value: Bytes = value;
+                let stored = match self.expires_ms {
+                    Some(expires_ms) => lifetime::seal(&value, expires_ms),
+                    None => lifetime::plain(value),
+                };
+                (Kind::Keys, key, stored)
+            }
             (None, Some(room), None, None, None) => (Kind::Rooms, room.into(), value),
             (None, None, Some(room), None, None) => (Kind::Formers, room.into(), value),
             (None, None, None, Some(key), None) => {
@@ -230,6 +322,11 @@ mod tests {
         ExportLine::Row { plugin: "chat".into(), kind, name, value: value.into() }
     }
 
+    fn job(row: &JobRow) -> ExportLine {
+        let name = JobId::name_of(JobKind::Schedule, "röom", "k").into();
+        ExportLine::Row { plugin: "chat".into(), kind: Kind::Jobs, name, value: row.encode() }
+    }
+
     #[test]
     fn lines_are_read_as_they_were_written() {
         for (line, text) in [
@@ -237,6 +334,27 @@ mod tests {
             (ExportLine::Head { ids_ms: Some(7) }, r#"{"format":"bennu-store","version":1,"ids_ms":7}"#),
             (row(Kind::Keys, b"a\0", b""), r#"{"plugin":"chat","key":"a\u0000","value":""}"#),
             (row(Kind::Keys, b"\xff\0", b"\x80"), r#"{"plugin":"chat","key_base64":"/wA=","value_base64":"gA=="}"#),
+            (
+                ExportLine::Row {
+                    plugin: "chat".into(),
+                    kind: Kind::Keys,
+                    name: "a".into(),
+                    value: lifetime::seal(b"b", 7),
+                },
+                r#"{"plugin":"chat","key":"a","expires_ms":7,"value":"b"}"#,
+            ),
+            (
+                job(&JobRow::new(7, "ring".into(), Payload::Json("[1]".into()))),
+                r#"{"plugin":"chat","topic":"röom","schedule":"k","due_ms":7,"event":"ring","value":"[1]"}"#,
+            ),
+            (
+                job(&JobRow::new(7, "ring".into(), Payload::Binary(b"\xff"[..].into())).failed(9, None)),
+                r#"{"plugin":"chat","topic":"röom","schedule":"k","due_ms":7,"failures":1,"next_ms":1009,"event":"ring","value_base64":"/w=="}"#,
+            ),
+            (
+                job(&JobRow { next_ms: None, failures: 5, ..JobRow::new(7, "ring".into(), Payload::EMPTY) }),
+                r#"{"plugin":"chat","topic":"röom","schedule":"k","due_ms":7,"failures":5,"event":"ring","value":"{}"}"#,
+            ),
             (row(Kind::Rooms, "röom".as_bytes(), b"{}"), r#"{"plugin":"chat","room":"röom","value":"{}"}"#),
             (
                 row(Kind::Formers, b"room", b"\x01\xff"),
@@ -283,6 +401,10 @@ mod tests {
             (r#"{"plugin":"chat","key":"a","value":"c","ttl":1}"#, "unknown field `ttl`"),
             (r#"{"plugin":"chat","key_base64":"?","value":"c"}"#, "key_base64"),
             (r#"{"plugin":"chat","key":"a","value":"c","rows":1}"#, "it is no row"),
+            (r#"{"plugin":"chat","room":"a","value":"c","expires_ms":1}"#, "no other row, has `expires_ms`"),
+            (r#"{"plugin":"chat","key":"a","value":"c","due_ms":1}"#, "no other row, has `due_ms`"),
+            (r#"{"plugin":"chat","topic":"t","schedule":"k","event":"e","value":"{}"}"#, "no `due_ms`"),
+            (r#"{"plugin":"chat","topic":"t","schedule":"k","event":"e","due_ms":1,"value":"{"}"#, "its `value`"),
             (r#"{"format":"tar","version":1}"#, "its format is `tar`"),
             (r#"{"format":"bennu-store","version":2}"#, "reads version 1"),
         ] {

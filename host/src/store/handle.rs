@@ -15,6 +15,7 @@ use super::draft::{Draft, PausedDraft, Revision, Seen};
 use super::engine::{Direction, Engine, EngineError, ScanLimit, Writes};
 use super::health::{Trouble, now_ms};
 use super::ids::{Ids, LEASE_MS};
+use super::job_board::JobBoard;
 use super::log::LogCounts;
 use super::logged::LogLimits;
 use super::memory::Memory;
@@ -108,7 +109,13 @@ impl Store {
     /// Begins a draft for a call, over all that is committed by now.
     #[must_use]
     pub fn begin(&self, owner: &Owner) -> Draft {
-        Draft::new(owner.clone(), self.shared.seen.load_full(), self.shared.limits)
+        self.begin_at(owner, now_ms())
+    }
+
+    /// The same, by another clock: `now_ms` decides which keys have expired.
+    #[must_use]
+    pub fn begin_at(&self, owner: &Owner, now_ms: u64) -> Draft {
+        Draft::new(owner.clone(), self.shared.seen.load_full(), now_ms)
     }
 
     /// Continues a draft that was paused, over all that is committed by now.
@@ -221,6 +228,14 @@ impl Store {
         Ok(self.seen().number(&metadata::usage(plugin)).await?.unwrap_or(0))
     }
 
+    /// Returns the bytes of a plugin's data and of its jobs.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub(super) async fn usage_with_jobs(&self, plugin: &str) -> Result<u64, EngineError> {
+        Ok(self.usage(plugin).await?.saturating_add(self.jobs().agenda().usage(plugin).bytes))
+    }
+
     /// Returns all plugins that have data, each with its bytes.
     ///
     /// # Errors
@@ -241,12 +256,41 @@ impl Store {
         }
     }
 
+    /// Returns the jobs of all plugins.
+    #[must_use]
+    pub fn jobs(&self) -> &Arc<JobBoard> {
+        &self.shared.jobs
+    }
+
     /// Closes the store. Drafts in the queue are committed, and later ones are refused. When the future is ready, the file
     /// is closed and can be opened again.
     pub async fn close(&self) {
         match &*self.submission {
             Submission::Thread(queue) => queue.close().await,
             Submission::Inline { open, .. } => open.close(),
+        }
+    }
+
+    /// Gives up the files, so that another process can open the data directory. Drafts in the queue are committed, and later
+    /// ones fail until the files are [reclaimed](Self::reclaim).
+    ///
+    /// # Errors
+    /// If the store fails or is closing. Then it still has the files.
+    pub async fn release(&self) -> Result<(), CommitError> {
+        match &*self.submission {
+            Submission::Thread(queue) => queue.ask(Order::Release).await?,
+            Submission::Inline { .. } => Ok(()),
+        }
+    }
+
+    /// Opens the files again after a [release](Self::release).
+    ///
+    /// # Errors
+    /// If another process has them, or they can't be opened. The caller may try again.
+    pub async fn reclaim(&self) -> Result<(), CommitError> {
+        match &*self.submission {
+            Submission::Thread(queue) => queue.ask(Order::Reclaim).await?,
+            Submission::Inline { .. } => Ok(()),
         }
     }
 

@@ -177,7 +177,7 @@ impl Importing<'_> {
         match self.existing {
             Existing::Merge => Ok(()),
             Existing::Refuse => {
-                let (name, bytes) = (owner.name(), self.store.usage(owner.name()).await?);
+                let (name, bytes) = (owner.name(), self.store.usage_with_jobs(owner.name()).await?);
                 ensure!(
                     bytes == 0,
                     "the plugin `{name}` already has {bytes} bytes in the store: --merge keeps them, except the rows \
@@ -222,7 +222,7 @@ impl Importing<'_> {
         let Some(draft) = self.draft.as_mut().filter(|_| has_room) else { return Ok(false) };
         let bytes = name.len() + value.as_ref().map_or(0, Bytes::len);
         let taken = match (kind, value) {
-            (Kind::Keys, Some(value)) => draft.put(name, value),
+            (Kind::Keys, Some(stored)) => draft.put_stored(name, stored),
             (Kind::Keys, None) => draft.delete(name),
             (Kind::Rooms, room) => {
                 let topic = std::str::from_utf8(name)?;
@@ -232,7 +232,7 @@ impl Importing<'_> {
                 draft.set_room(topic, room)
             }
             (Kind::Formers, former) => draft.set_former(std::str::from_utf8(name)?, former),
-            (Kind::Entries | Kind::EntryFormers | Kind::EntrySums, row) => {
+            (Kind::Entries | Kind::EntryFormers | Kind::EntrySums | Kind::Jobs | Kind::Expiries, row) => {
                 draft.set_entry_row(kind, name, row);
                 Ok(())
             }

@@ -6,12 +6,14 @@ use bytes::Bytes;
 use super::engine::{EngineError, Snapshot, Span};
 use super::space;
 
-/// The first format: a store without entries, and without a log. It becomes a store of [`FORMAT`] with the first batch.
+/// The first format: a store without entries, and without a log. A store of an earlier format becomes one of [`FORMAT`]
+/// with the first batch.
 pub(super) const FIRST_FORMAT: u64 = 1;
 
-/// The format of stores with entries and a log. Hosts that know neither refuse it. They could roll a room back without its
-/// entries, and they would lose commits that are only in the log.
-pub(super) const FORMAT: u64 = 2;
+/// The format of stores with entries, a log, jobs, and keys with a time to live. Hosts that know none of them refuse it. They
+/// could roll a room back without its entries, they would lose commits that are only in the log, and they would return expired
+/// values. Format 2 had no jobs and no times to live.
+pub(super) const FORMAT: u64 = 3;
 
 const USAGE: &[u8] = b"usage:";
 

@@ -33,6 +33,8 @@ mod handle;
 mod health;
 mod ids;
 mod import;
+mod job_board;
+mod job_rows;
 mod log;
 mod logged;
 mod memory;
@@ -44,6 +46,7 @@ mod recent;
 mod rename;
 mod scan;
 mod space;
+mod sweep;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
@@ -62,6 +65,8 @@ pub use export::Exported;
 pub use handle::Store;
 pub use health::Trouble;
 pub use import::{Existing, Imported};
+pub use job_board::JobBoard;
+pub use job_rows::StoredJob;
 pub use log::LogCounts;
 pub use logged::{LogLimits, Logged};
 pub use memory::Memory;

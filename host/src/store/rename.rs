@@ -13,7 +13,7 @@ const READ: ScanLimit = ScanLimit { rows: 1000, bytes: 1 << 20 };
 /// The result of a rename.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Renamed {
-    /// The number of keys, rooms, entries, and states from before.
+    /// The number of keys, rooms, entries, jobs, and states from before.
     pub rows: u64,
 }
 
@@ -27,11 +27,16 @@ impl Store {
         let reading = || "reading the store";
         let (before, has) = (old.name(), new.name());
         let bytes = seen.number(&metadata::usage(before)).await.with_context(reading)?.unwrap_or(0);
-        ensure!(bytes > 0, "`{before}` has nothing in the store; `bennu store usage` says who has");
-        let taken = seen.number(&metadata::usage(has)).await.with_context(reading)?.unwrap_or(0);
+        ensure!(
+            self.usage_with_jobs(before).await.with_context(reading)? > 0,
+            "`{before}` has nothing in the store; `bennu store usage` says who has"
+        );
+        let taken = self.usage_with_jobs(has).await.with_context(reading)?;
         ensure!(taken == 0, "`{has}` already has {taken} bytes in the store, and a rename doesn't overwrite data");
-        let mut writes =
-            Writes::from([(metadata::usage(before), None), (metadata::usage(has), Some(metadata::entry(bytes)))]);
+        let mut writes = Writes::from([
+            (metadata::usage(before), None),
+            (metadata::usage(has), (bytes > 0).then(|| metadata::entry(bytes))),
+        ]);
         let mut renamed = Renamed::default();
         for kind in KINDS {
             let mut unread = Some(old.span(kind));
@@ -40,7 +45,8 @@ impl Store {
                 if let Some((last, _)) = read.rows.last().filter(|_| !read.ended) {
                     unread = Some(span.split_after(last, Direction::Forward).1);
                 }
-                renamed.rows += if kind == Kind::EntrySums { 0 } else { read.rows.len() as u64 };
+                renamed.rows +=
+                    if matches!(kind, Kind::EntrySums | Kind::Expiries) { 0 } else { read.rows.len() as u64 };
                 for (place, value) in read.rows {
                     writes.insert(new.place(kind, &old.name_of(&place)), Some(value));
                     writes.insert(place, None);

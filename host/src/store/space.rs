@@ -8,6 +8,8 @@
 //! 4 length plugin place key    the entries of durable rooms
 //! 5 length plugin place key    their before-images, from before a build on probation changed them
 //! 6 length plugin topic        the sums of their entries (see `entry_sums`)
+//! 7 length plugin job          its jobs: schedules, and times of cron lines (see `jobs`)
+//! 8 length plugin time key     when its keys with a time to live expire (see `expiries`)
 //! ```
 //!
 //! The length (one byte) is before the plugin's name. So no plugin's span is inside another's, and the keys of one plugin
@@ -15,11 +17,12 @@
 //! entries of one topic are in the order of their keys, and no other topic's entry is between them.
 
 use std::fmt;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::engine::Span;
+use super::engine::{Span, Writes};
 use bennu_semantics::limits::{ENTRY_KEY_BYTES_MAX, Oversize};
 
 const METADATA: u8 = 0;
@@ -29,6 +32,8 @@ const FORMERS: u8 = 3;
 const ENTRIES: u8 = 4;
 const ENTRY_FORMERS: u8 = 5;
 const ENTRY_SUMS: u8 = 6;
+const JOBS: u8 = 7;
+const EXPIRIES: u8 = 8;
 
 /// The bytes of the length before an entry's topic.
 const TOPIC_LENGTH: usize = size_of::<u16>();
@@ -43,7 +48,7 @@ struct Inner {
     name: Box<str>,
     quota_bytes: u64,
     /// The prefixes of its engine keys, by [`Kind`].
-    prefixes: [Bytes; 6],
+    prefixes: [Bytes; 8],
 }
 
 /// The kinds of a plugin's data.
@@ -59,22 +64,35 @@ pub(super) enum Kind {
     EntryFormers,
     /// Sums of entries.
     EntrySums,
+    /// Jobs.
+    Jobs,
+    /// The times at which keys expire.
+    Expiries,
 }
 
 /// A key of the engine, split into its parts.
 pub(super) struct Place {
     pub(super) plugin: String,
     pub(super) kind: Kind,
-    /// The plugin's key, the topic, or the place of an entry: see [`entry_name`].
+    /// The plugin's key, the topic, the place of an entry (see [`entry_name`]), or the name of a job.
     pub(super) name: Bytes,
 }
 
 /// All kinds, in the order of their keys.
-pub(super) const KINDS: [Kind; 6] =
-    [Kind::Keys, Kind::Rooms, Kind::Formers, Kind::Entries, Kind::EntryFormers, Kind::EntrySums];
+pub(super) const KINDS: [Kind; 8] = [
+    Kind::Keys,
+    Kind::Rooms,
+    Kind::Formers,
+    Kind::Entries,
+    Kind::EntryFormers,
+    Kind::EntrySums,
+    Kind::Jobs,
+    Kind::Expiries,
+];
 
-/// The kinds of an export. An import counts the sums again.
-pub(super) const EXPORTED: [Kind; 5] = [Kind::Keys, Kind::Rooms, Kind::Formers, Kind::Entries, Kind::EntryFormers];
+/// The kinds of an export. An import counts the sums again, and makes the times at which keys expire from the keys.
+pub(super) const EXPORTED: [Kind; 6] =
+    [Kind::Keys, Kind::Rooms, Kind::Formers, Kind::Entries, Kind::EntryFormers, Kind::Jobs];
 
 impl Owner {
     const NAME_BYTES_MAX: usize = u8::MAX as usize;
@@ -88,7 +106,7 @@ impl Owner {
         let length = u8::try_from(bytes).ok().filter(|length| *length > 0);
         let length = length.ok_or(Oversize::Name { bytes, limit: Self::NAME_BYTES_MAX })?;
         let prefix = |kind: u8| Bytes::from([&[kind, length], name.as_bytes()].concat());
-        let prefixes = [KEYS, ROOMS, FORMERS, ENTRIES, ENTRY_FORMERS, ENTRY_SUMS].map(prefix);
+        let prefixes = [KEYS, ROOMS, FORMERS, ENTRIES, ENTRY_FORMERS, ENTRY_SUMS, JOBS, EXPIRIES].map(prefix);
         let inner = Inner { name: name.into(), quota_bytes, prefixes };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -105,6 +123,11 @@ impl Owner {
         let Inner { name, prefixes, .. } = &*self.inner;
         let inner = Inner { name: name.clone(), quota_bytes: u64::MAX, prefixes: prefixes.clone() };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// Whether it has a quota, and limits of its jobs.
+    pub(super) fn is_limited(&self) -> bool {
+        self.inner.quota_bytes != u64::MAX
     }
 
     /// Returns the most bytes that its keys, topics of rooms, and their values may have together.
@@ -138,12 +161,12 @@ impl Owner {
 
     /// Returns the bytes of a row that count for the quota. An entry counts with its key and its value, without its topic.
     /// Former states of rooms, before-images of entries and sums count nothing. Otherwise, a new build could upgrade rooms
-    /// only while the plugin uses less than half of its quota. The size of former states is bounded by the size of the rooms
+    /// only while the plugin uses less than half of its quota. Jobs have limits of their own. The size of former states is bounded by the size of the rooms
     /// when the probation began.
     pub(super) fn weight(&self, place: &Bytes, value: &Bytes) -> u64 {
         let bytes = place.len() - self.prefix_len() + value.len();
         let uncounted = match place.first() {
-            Some(&(FORMERS | ENTRY_FORMERS | ENTRY_SUMS)) => bytes,
+            Some(&(FORMERS | ENTRY_FORMERS | ENTRY_SUMS | JOBS | EXPIRIES)) => bytes,
             Some(&ENTRIES) => entry_overhead(&place[self.prefix_len()..]),
             _ => 0,
         };
@@ -192,9 +215,26 @@ pub(super) fn are_akin(one: &[u8], other: &[u8]) -> bool {
     one.first() == other.first()
 }
 
-/// Whether drafts read keys of this kind, so that a write of the key can cause a conflict. Entries are read without a draft.
+/// Whether drafts read keys of this kind, so that a write of the key can cause a conflict. Entries are read without a draft, and the times
+/// at which keys expire are only hints.
 pub(super) fn is_read_by_drafts(place: &[u8]) -> bool {
-    place.first() != Some(&ENTRIES)
+    !matches!(place.first(), Some(&(ENTRIES | EXPIRIES)))
+}
+
+/// Whether a batch writes jobs. Most batches don't, so this neither allocates nor looks at each row.
+pub(super) fn has_jobs(writes: &Writes) -> bool {
+    let from_jobs = (Bound::Included(&[JOBS][..]), Bound::Unbounded);
+    writes.range::<[u8], _>(from_jobs).next().is_some_and(|(place, _)| place.first() == Some(&JOBS))
+}
+
+/// Returns the span of the jobs of all plugins.
+pub(super) fn all_jobs() -> Span {
+    Span { from: vec![JOBS].into(), until: vec![JOBS + 1].into() }
+}
+
+/// Returns the span of the times at which keys of all plugins expire.
+pub(super) fn all_expiries() -> Span {
+    Span { from: vec![EXPIRIES].into(), until: vec![EXPIRIES + 1].into() }
 }
 
 /// Returns the engine's key for a metadata name.
@@ -208,9 +248,9 @@ pub(super) fn metadata_span(prefix: &[u8]) -> Span {
     Span { until: after_prefix(&from), from }
 }
 
-/// Returns the span of all data of plugins that an export contains: all kinds but the sums.
-pub(super) fn everything() -> Span {
-    Span { from: vec![KEYS].into(), until: vec![ENTRY_SUMS].into() }
+/// Returns the spans of all data of plugins that an export contains.
+pub(super) fn everything() -> [Span; 2] {
+    [Span { from: vec![KEYS].into(), until: vec![ENTRY_SUMS].into() }, all_jobs()]
 }
 
 /// Returns the name of an entry in the store: its place and its key.
@@ -268,6 +308,8 @@ impl Place {
             ENTRIES => Kind::Entries,
             ENTRY_FORMERS => Kind::EntryFormers,
             ENTRY_SUMS => Kind::EntrySums,
+            JOBS => Kind::Jobs,
+            EXPIRIES => Kind::Expiries,
             _ => return None,
         };
         let end = 2 + usize::from(*place.get(1)?);
@@ -311,7 +353,10 @@ mod tests {
                             assert_eq!(holds(&owner(other).span(other_kind)), is_its, "{name} {other} {key:?}");
                         }
                     }
-                    assert_eq!((holds(&everything()), holds(&metadata_span(b""))), (EXPORTED.contains(&kind), false));
+                    assert_eq!(
+                        (everything().iter().any(holds), holds(&metadata_span(b""))),
+                        (EXPORTED.contains(&kind), false)
+                    );
                     let read = Place::read(&place).unwrap();
                     assert_eq!((read.plugin.as_str(), read.kind, read.name.as_ref()), (name, kind, key));
                     assert_eq!(owner(name).name_of(&place), key);

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use serde_json::{Map, Value};
 
 use crate::auth::{Derivation, Jwt, Leeway, MaxAge, TokenError, Tokens};
-use crate::clients::{Client, Refusal};
+use crate::clients::{Client, OverLimit};
 use crate::contract::{Admission, Identity, Request};
 use crate::routes::{GatekeeperChoice, RouteTable};
 use crate::socket::Reason;
@@ -65,7 +65,7 @@ pub(super) enum Rejection {
     /// The limit of sockets is reached: 503.
     Full,
     /// A limit of the user or of the address is reached: 429.
-    Limited(Refusal),
+    Limited(OverLimit),
 }
 
 impl Rejection {
@@ -118,7 +118,7 @@ impl Authenticator {
         };
         let mount = request.mount.clone();
         let (plugin, generation) = gatekeeper.origin();
-        client.may_call(None, plugin, generation).map_err(Rejection::Limited)?;
+        client.may_ask(plugin).map_err(Rejection::Limited)?;
         match gatekeeper.connect(request).await {
             Ok(Admission::Granted(identity)) => Ok(identity),
             Ok(Admission::Refused { status, body }) => {

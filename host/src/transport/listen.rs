@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use rustix::io::Errno;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::sleep;
 use tower_service::Service;
 
@@ -50,29 +50,65 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// would otherwise use a processor completely.
 const LOST_IN_A_ROW: u32 = 64;
 
-/// Accepts connections and serves them, until the future is dropped. Accepted connections continue after that. At most
-/// `sockets` and 32 more are open at a time, and further ones are closed at once. The proxies may be exchanged meanwhile.
-pub async fn listen(
-    listener: TcpListener,
-    router: Router,
-    sockets: usize,
-    tally: Arc<Tally>,
-    proxies: Arc<ArcSwap<Proxies>>,
-) {
+/// Whether a host accepts connections, and requests on those that it has accepted. The default is that it does.
+#[derive(Clone)]
+pub struct Intake(Arc<watch::Sender<bool>>);
+
+impl Default for Intake {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(true)))
+    }
+}
+
+impl Intake {
+    /// Opens or closes it. While it is closed, new connections wait in the listener's queue. Requests that are being answered
+    /// are answered, and then their connections are closed. WebSocket connections stay.
+    pub fn set(&self, is_open: bool) {
+        self.0.send_replace(is_open);
+    }
+
+    /// Waits until it is open, or until it is closed.
+    async fn becomes(&self, is_open: bool) {
+        // The sender isn't dropped before the receiver.
+        let _ = self.0.subscribe().wait_for(|is| *is == is_open).await;
+    }
+}
+
+/// The parts of a host that accepting connections needs.
+#[derive(Clone, Default)]
+pub struct Accepting {
+    /// Counts the clients that are refused.
+    pub tally: Arc<Tally>,
+    /// Whether connections are accepted.
+    pub intake: Intake,
+    /// The trusted proxies. They may be exchanged meanwhile.
+    pub proxies: Arc<ArcSwap<Proxies>>,
+}
+
+/// Accepts connections and serves them while the intake is open, until the future is dropped. Accepted connections continue
+/// after that. At most `sockets` and 32 more are open at a time, and further ones are closed at once.
+pub async fn listen(listener: Arc<TcpListener>, router: Router, sockets: usize, accepting: Accepting) {
     let most = sockets.saturating_add(CONNECTIONS_SPARE).min(Semaphore::MAX_PERMITS);
     let free = Arc::new(Semaphore::new(most));
     let mut lost = 0;
     loop {
-        match listener.accept().await {
+        accepting.intake.becomes(true).await;
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = accepting.intake.becomes(false) => continue,
+        };
+        match accepted {
             Ok((stream, peer)) => match Arc::clone(&free).try_acquire_owned() {
                 Ok(permit) => {
                     lost = 0;
-                    let (router, tally, proxies) = (router.clone(), Arc::clone(&tally), Arc::clone(&proxies));
-                    let connection = Connection { peer: plain(peer), router, tally, proxies };
+                    let (router, accepting) = (router.clone(), accepting.clone());
+                    let connection = Connection { peer: plain(peer), router, accepting };
                     tokio::spawn(connection.serve(stream, permit));
                 }
                 Err(_) => {
-                    tally.note(Reason::ConnectionLimit, &Client { peer: Some(peer), mount: "", origin: None });
+                    accepting
+                        .tally
+                        .note(Reason::ConnectionLimit, &Client { peer: Some(peer), mount: "", origin: None });
                 }
             },
             // Only this connection is lost. The next one can be accepted at once.
@@ -115,22 +151,22 @@ struct Connection {
     /// The address from which it comes: the client's, or that of the last proxy.
     peer: SocketAddr,
     router: Router,
-    tally: Arc<Tally>,
-    proxies: Arc<ArcSwap<Proxies>>,
+    accepting: Accepting,
 }
 
 impl Connection {
     async fn serve(mut self, mut stream: TcpStream, permit: OwnedSemaphorePermit) {
         // Each write contains complete frames, so the kernel must not delay it to collect more bytes (Nagle's algorithm).
         let _ = stream.set_nodelay(true);
-        if self.proxies.load().announces(self.peer.ip()) && !self.read_proxy_header(&mut stream).await {
+        if self.accepting.proxies.load().announces(self.peer.ip()) && !self.read_proxy_header(&mut stream).await {
             return;
         }
+        let intake = self.accepting.intake.clone();
         let (permit, receipts) = (Arc::new(permit), Arc::<Receipts>::default());
         let stream = TrackedStream::new(stream, Arc::clone(&receipts));
         let answer = move |mut request: Request<Incoming>| {
             let prepared = prepare(&mut request);
-            let client = self.proxies.load().client_of(self.peer, request.headers());
+            let client = self.accepting.proxies.load().client_of(self.peer, request.headers());
             request.extensions_mut().insert(ConnectInfo(client));
             // An upgraded connection outlives this task. So the request carries the permit, for the upgrade to take.
             request.extensions_mut().insert(Arc::clone(&permit));
@@ -153,7 +189,15 @@ impl Connection {
             .max_buf_size(HEAD_BYTES_MAX)
             .serve_connection(TokioIo::new(stream), service_fn(answer))
             .with_upgrades();
-        if let Err(error) = connection.await {
+        let mut connection = pin!(connection);
+        let served = tokio::select! {
+            served = &mut connection => served,
+            () = intake.becomes(false) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = served {
             tracing::debug!("a connection failed: {error}");
         }
     }
@@ -169,7 +213,7 @@ impl Connection {
             None => "it took too long to send its header of the PROXY protocol".to_owned(),
         };
         tracing::debug!(peer = %self.peer, "a proxy's connection can't be served: {reason}");
-        self.tally.note(Reason::ProxyHeader, &Client { peer: Some(self.peer), mount: "", origin: None });
+        self.accepting.tally.note(Reason::ProxyHeader, &Client { peer: Some(self.peer), mount: "", origin: None });
         false
     }
 
@@ -177,7 +221,7 @@ impl Connection {
     fn refuse<B>(&self, request: &Request<B>, client: SocketAddr, reason: &str) -> Response<Body> {
         let origin = origin_of(request.headers());
         let client = Client { peer: Some(client), mount: request.uri().path(), origin: origin.as_deref() };
-        self.tally.note(Reason::BadRequest, &client);
+        self.accepting.tally.note(Reason::BadRequest, &client);
         (StatusCode::BAD_REQUEST, format!("this request can't be served: {reason}\n")).into_response()
     }
 }

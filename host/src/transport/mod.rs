@@ -36,7 +36,7 @@ use crate::socket::{Client, Reason, Tally};
 
 pub use authenticator::{Authenticator, TokenCheck, Verifier};
 pub use files::StaticFiles;
-pub use listen::listen;
+pub use listen::{Accepting, Intake, listen};
 pub use mount::{ConnectionLimit, Mount, WireLimits};
 pub use proxies::{AddressSource, Network, Proxies};
 #[cfg(test)]

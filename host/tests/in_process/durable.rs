@@ -38,7 +38,7 @@ async fn telling(call: TopicCall) -> Result<Outcome, Fault> {
         TopicCallback::Message { .. } => {
             Ok(Outcome { answer: Answer::Reply(Reply { status: "ok".into(), payload }), ..nothing() })
         }
-        TopicCallback::Seat { .. } => Ok(nothing()),
+        TopicCallback::Info(_) | TopicCallback::Seat { .. } => Ok(nothing()),
         TopicCallback::Tick(tick) => Ok(Outcome { room: Some(tick.number.to_string().into()), ..nothing() }),
     }
 }

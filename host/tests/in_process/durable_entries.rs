@@ -89,7 +89,7 @@ async fn ticking(call: TopicCall, entries: Option<EntryInput>) -> Result<Outcome
     let mut entries = CallEntries::new(entries.expect("the topic has entries"), false);
     match call.callback {
         TopicCallback::Tick(_) => add(&mut entries, "ticks").await?,
-        TopicCallback::Message { .. } | TopicCallback::Seat { .. } => {}
+        TopicCallback::Message { .. } | TopicCallback::Info(_) | TopicCallback::Seat { .. } => {}
     }
     Ok(Outcome { entries: entries.into_pending(), ..nothing() })
 }

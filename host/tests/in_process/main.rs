@@ -9,6 +9,7 @@ mod entries;
 mod follower;
 mod formers;
 mod history;
+mod jobs;
 mod json;
 mod panics;
 mod published;

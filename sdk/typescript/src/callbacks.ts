@@ -6,6 +6,7 @@ import { CallState } from "./state.ts";
 import { name, objectText, pack, packObject, unpack } from "./payload.ts";
 import type { Packed } from "./payload.ts";
 import { decode, encode } from "./text.ts";
+import { fired } from "./schedule.ts";
 import { TokenProblem } from "./token.ts";
 import { Socket, Topic } from "./topic.ts";
 
@@ -15,14 +16,15 @@ type Done = { given?: any; refused?: unknown; isRefused: boolean; state: CallSta
 
 /** The names of a channel's fields. Another name is a mistake that would otherwise go unnoticed. */
 const FIELDS = new Set([
-  "state", "room", "durable", "turns", "onFault", "lingerMs", "tickFaults", "history", "publishes", "version", "roomVersion", "entriesVersion",
-  "join", "on", "info", "message", "intercept", "tick", "seat", "leave", "upgrade", "upgradeRoom", "upgradeEntry",
+  "state", "room", "durable", "turns", "onFault", "lingerMs", "tickFaults", "history", "publishes", "startTopics", "version", "roomVersion", "entriesVersion",
+  "join", "on", "info", "message", "topicInfo", "intercept", "tick", "seat", "leave", "upgrade", "upgradeRoom", "upgradeEntry",
 ]);
 
 /** The optional exports, and whether a channel needs them. */
 const OFFERS: [string, (is: AnyChannel) => unknown][] = [
   ["handle-out", (is) => is.intercept],
   ["handle-message", (is) => is.message],
+  ["handle-topic-info", (is) => is.topicInfo],
   ["handle-tick", (is) => is.tick],
   ["handle-seat", (is) => is.seat],
   ["upgrade", (is) => is.upgrade ?? is.upgradeRoom],
@@ -187,6 +189,7 @@ export function callbacks(channels: Record<string, AnyChannel>) {
             ...option("linger-ms", is.lingerMs), ...option("tick-faults", is.tickFaults), ...option("entries-version", is.entriesVersion),
             ...option("history-count", is.history?.count), ...option("history-ms", is.history?.ms),
             ...(is.publishes ?? []).flatMap((prefix) => option("publishes", prefix)),
+            ...(is.startTopics ?? []).flatMap((topic) => option("start-topics", topic)),
           ],
         };
       }),
@@ -233,6 +236,16 @@ export function callbacks(channels: Record<string, AnyChannel>) {
           const answer = value === undefined ? undefined : reply(done.isRefused ? "error" : "ok", value);
           return { room: done.isRefused ? undefined : roomOf(done), reply: answer };
         });
+      },
+    },
+    handleTopicInfo: {
+      handleTopicInfo(topic: string, { event, payload, source }: any, room: any) {
+        const done = run(event, topic, undefined, room, (it, is) => {
+          const handler = own(is.topicInfo, event);
+          if (!handler) console.warn(`no \`topicInfo\` for the event \`${event}\` from \`${source}\`: it is ignored`);
+          return handler?.(unpack(payload), it, { source, event, ...fired() });
+        });
+        return ending(() => roomOf(noRefusal(done, event)));
       },
     },
     handleTick: {

@@ -65,6 +65,17 @@ export interface Recipient<S> {
   state: S;
 }
 
+/** What the host tells a topic. */
+export interface TopicMessage {
+  /** `schedule`, `cron` or `start`. Later hosts may add sources. */
+  source: "schedule" | "cron" | "start" | (string & {});
+  event: string;
+  /** When a schedule or a cron line was due, in milliseconds since 1970. */
+  due?: number;
+  /** The key of a schedule. */
+  key?: string;
+}
+
 /** One tick. */
 export interface Tick {
   /** The number of the tick since `tick` set the period, with skipped ticks. So the number times the period is the passed time. */
@@ -90,7 +101,7 @@ export interface Source {
  * The callbacks and options of a kind of topic. Callbacks are synchronous. Each is a transaction: if it throws, nothing of it happens,
  * and the member ends with `phx_error`, so that its client joins again.
  *
- * In the tables `on`, `info` and `message`, the handler `*` gets the events that have none of their own.
+ * In the tables `on`, `info`, `message` and `topicInfo`, the handler `*` gets the events that have none of their own.
  */
 export interface Channel<S extends object, R extends object> {
   /** A member's first state, a JSON object. Its fields are also the defaults of a state that an older build wrote. At most 1 MiB. */
@@ -111,6 +122,8 @@ export interface Channel<S extends object, R extends object> {
   history?: { count: number; ms?: number };
   /** Prefixes of entries that all members get, as `room_state` and `room_diff`. At most 16. */
   publishes?: string[];
+  /** Topics whose `topicInfo` gets the event `start` each time a generation of the plugin begins to serve. */
+  startTopics?: string[];
   /** The version of the member's state, for `upgrade`. */
   version?: number;
   /** The version of the room, for `upgradeRoom`. */
@@ -126,6 +139,8 @@ export interface Channel<S extends object, R extends object> {
   info?: Record<string, (payload: any, socket: Socket<S, R>, message: Source) => Answer>;
   /** Messages to the topic, by event, from the API or another topic. Returns the answer. */
   message?: Record<string, (payload: any, topic: Topic<R>, message: { event: string }) => Answer>;
+  /** What the host itself tells the topic, by event: schedules, cron lines, and the start of a generation. */
+  topicInfo?: Record<string, (payload: any, topic: Topic<R>, message: TopicMessage) => void>;
   /** Events that each recipient may get differently: returns another payload, `drop`, `handOver`, or nothing to pass it on. */
   intercept?: Record<string, (payload: any, recipient: Recipient<S>) => object | symbol | void>;
   /** The topic's tick timer has fired. */

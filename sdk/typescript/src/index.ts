@@ -8,11 +8,12 @@ import { onlyInCallbacks } from "./phase.ts";
 import type { Presences } from "./topic.ts";
 
 export { channel, drop, handOver, plugin, refuse, reply, stop } from "./channel.ts";
-export type { Answer, Channel, Recipient, Source, Tick } from "./channel.ts";
+export type { Answer, Channel, Recipient, Source, Tick, TopicMessage } from "./channel.ts";
 export { forbid, gatekeeper } from "./gatekeeper.ts";
 export type { ConnectRequest, Gatekeeper, Identity } from "./gatekeeper.ts";
 export { http, HttpFailure, HttpResponse } from "./http.ts";
 export type { HttpOptions, HttpRequest } from "./http.ts";
+export { schedule } from "./schedule.ts";
 export { entries, store } from "./stored.ts";
 export type { Range } from "./stored.ts";
 export { Socket, Topic } from "./topic.ts";

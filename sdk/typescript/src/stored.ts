@@ -1,5 +1,6 @@
 import * as entriesOf from "bennu:channel/entries@0.1.0";
 import * as hostStore from "bennu:channel/store@0.1.0";
+import { count } from "./payload.ts";
 import { onlyInCallbacks } from "./phase.ts";
 import { decode, encode } from "./text.ts";
 
@@ -106,6 +107,11 @@ export const store = {
   put(key: string, value: unknown): void {
     onlyInCallbacks("store.put");
     hostStore.put(bytesOf(key), json(value));
+  },
+  /** Stores a value for a time in milliseconds. After that, no callback sees the key. */
+  putExpiring(key: string, value: unknown, milliseconds: number): void {
+    onlyInCallbacks("store.putExpiring");
+    hostStore.putExpiring(bytesOf(key), json(value), count("a time", milliseconds));
   },
   delete(key: string): void {
     onlyInCallbacks("store.delete");

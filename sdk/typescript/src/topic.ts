@@ -71,6 +71,19 @@ export class Topic<R = any> {
     effects.send(name("a topic", topic), name("an event", event), pack(payload));
   }
 
+  /**
+   * In `message`: a reference to this message, for a later `answer`. Return nothing, and the sender waits on: a member for an hour at
+   * most, a caller of the HTTP API for as long as it says. `undefined` if nobody waits.
+   */
+  get answerRef(): string | undefined {
+    return topics.answerRef() ?? undefined;
+  }
+
+  /** Answers an earlier message to a topic, whose `answerRef` was kept. If nobody waits any more, nothing happens. */
+  answer(ref: string, response: unknown, status: string = "ok"): void {
+    effects.answer(text("a ref", ref), { status: name("a status", status), payload: pack(response) });
+  }
+
   /** Closes every socket with this id. The member's own id is always allowed; other ids need a grant, as for `publish`. */
   disconnect(socketId: string): void {
     effects.disconnect(name("a socket id", socketId));

@@ -1,7 +1,7 @@
 // The contract's imports, each as a line to `bennu kit`.
 import { Buffer } from "node:buffer";
 import type { Packed } from "../src/payload.ts";
-import { ask, fields, isInCall } from "./kit.ts";
+import { ask, fields, fired, isInCall } from "./kit.ts";
 
 const text = (bytes: Uint8Array) => Buffer.from(bytes).toString("base64");
 const bytes = (text: string | null) => (text === null ? undefined : new Uint8Array(Buffer.from(text, "base64")));
@@ -68,6 +68,7 @@ export const contract: Record<string, Record<string, (...given: any[]) => any>> 
   topics: {
     count: (topic) => ask("count", { topic }),
     members: (topic, limit) => ask("members", { topic, limit }).map(({ member, user, socket_id }: any) => ({ member, user, socketId: socket_id })),
+    answerRef: () => ask("answer_ref"),
     under: (prefix, after, limit) => ask("topics", { prefix, after, limit }).map(([name, members]: any) => ({ name, members })),
   },
   token: {
@@ -90,7 +91,15 @@ export const contract: Record<string, Record<string, (...given: any[]) => any>> 
     get: (key) => bytes(ask("get", { key: text(key) })),
     scan: (...given) => scans("scan")(...given as [any, any, string, number]).map(([key, value]) => ({ key: bytes(key), value: bytes(value) })),
     put: (key, value) => ask("put", { key: text(key), value: text(value) }),
+    putExpiring: (key, value, ms) => ask("put_expiring", { key: text(key), value: text(value), ms }),
     delete: (key) => ask("delete", { key: text(key) }),
+  },
+  schedule: {
+    schedule: (topic, at_ms, key, event, payload) => ask("schedule", { topic, at_ms, key, event, ...fields(payload) }),
+    cancelSchedule: (topic, key) => ask("cancel_schedule", { topic, key }),
+    get: (topic, key) => ask("schedule_due", { topic, key }),
+    due: () => fired().due_ms,
+    key: () => fired().key,
   },
   entries: {
     get: (key) => bytes(ask("entry_get", { key: text(key) })),
@@ -124,6 +133,7 @@ export const contract: Record<string, Record<string, (...given: any[]) => any>> 
     unsubscribe: (topic) => ask("unsubscribe", { topic }),
     disconnect: (socket_id) => ask("disconnect", { socket_id }),
     reply: (ref, { status, payload }) => ask("reply", { ref, status, ...fields(payload) }),
+    answer: (ref, { status, payload }) => ask("answer", { ref, status, ...fields(payload) }),
     sendAfter: (ms, event, payload) => ask("send_after", { ms, event, ...fields(payload) }),
     publishState: (state_text) => ask("publish_state", { state_text }),
     takeSeat: (seat, ms) => ask("take_seat", { seat, ms }),

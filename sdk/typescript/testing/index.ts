@@ -28,6 +28,17 @@ export interface HostOptions {
   now?: number;
 }
 
+/** A schedule of the plugin. */
+export interface Scheduled {
+  topic: string;
+  key: string;
+  /** In milliseconds since 1970. */
+  due: number;
+  event: string;
+  /** Whether it has failed five times. */
+  givenUp: boolean;
+}
+
 /** The answer to requests by HTTP: a response, whose status is 200 if nothing else is given, or the kind of a failure, such as `timeout`. */
 export type HttpAnswer = { status?: number; headers?: Record<string, string>; json?: unknown; body?: string } | { failure: string };
 
@@ -66,7 +77,7 @@ export class Stage {
     return new Actor(this, this.#kit, this.#kit.do("connect", { ...same, socket_id, x_headers }), topic, params);
   }
 
-  /** Time passes: timers fire, topics tick, grace periods of seats end. */
+  /** Time passes: timers and schedules fire, topics tick, grace periods of seats end. */
   advance(milliseconds: number): void {
     this.#kit.do("advance", { ms: milliseconds });
   }
@@ -79,6 +90,22 @@ export class Stage {
   /** Another program sends a message to a topic, for its `message`. Returns the answer, if there is one. */
   send(topic: string, event: string, payload: unknown = {}): { status: string; payload: any } | null {
     return this.#kit.do("send", { topic, event, payload });
+  }
+
+  /** The answers to `send` that came after it, in the order of the messages. */
+  lateAnswers(): { status: string; payload: any }[] {
+    return this.#kit.do("late_answers");
+  }
+
+  /** Tells a topic that a time of a cron line has come, or that a generation began to serve. Schedules fire by `advance`. */
+  tell(topic: string, source: "cron" | "start", event: string, payload: unknown = {}): void {
+    this.#kit.do("tell", { topic, source, event, ...fields(pack(payload)) });
+  }
+
+  /** The plugin's schedules. */
+  get schedules(): Scheduled[] {
+    const all = this.#kit.do("schedules");
+    return all.map(({ topic, key, due_ms, event, given_up }: any) => ({ topic, key, due: due_ms, event, givenUp: given_up }));
   }
 
   /** Each request by HTTP with this method and URL gets this answer, and any other one is `unreachable`. Nothing is sent. */

@@ -42,6 +42,11 @@ export function ask(what: string, given: Fields = {}): any {
 /** Whether a callback runs. */
 export const isInCall = () => running !== undefined;
 
+/** When the schedule or cron line of the running callback was due, and its key. Null for all other callbacks. */
+export function fired(): { due_ms: number | null; key: string | null } {
+  return running?.fired ?? { due_ms: null, key: null };
+}
+
 /** A fault that ends the running callback. */
 class Fault extends Error {}
 
@@ -51,6 +56,8 @@ export class Kit {
   #given = new Int32Array(new SharedArrayBuffer(4));
   #taken = 0;
   #plugin: any;
+  /** What the running callback was fired by. */
+  fired: { due_ms: number | null; key: string | null } | undefined;
 
   constructor(channels: any) {
     const { port1, port2 } = new MessageChannel();
@@ -93,6 +100,7 @@ export class Kit {
     let result;
     try {
       running = this;
+      this.fired = line.call === "handle_topic_info" ? { due_ms: line.due_ms, key: line.key } : undefined;
       phase.isEvaluating = false;
       result = { return: inEngine(() => this.#call(line)) };
     } catch (problem) {
@@ -117,6 +125,9 @@ export class Kit {
       case "handle_info": return outcome(channel.handleInfo(member, { event, payload: packed(line), source: line.source, topic: line.from }));
       case "terminate": return onlyRoom(channel.terminate(member, line));
       case "handle_message": return outcome(optional.handleMessage.handleMessage(topic, event, packed(line), room));
+      case "handle_topic_info": {
+        return onlyRoom(optional.handleTopicInfo.handleTopicInfo(topic, { event, payload: packed(line), source: line.source, topic }, room));
+      }
       case "handle_tick": return onlyRoom(optional.handleTick.handleTick(topic, { ...line, periodMs: line.period_ms }, room));
       case "handle_seat": return onlyRoom(optional.handleSeat.handleSeat(topic, line.seat, line.change, room));
       case "handle_out": {

@@ -1,7 +1,7 @@
 //! The keys of the configuration's table `limits` that faults name.
 
 #[cfg(doc)]
-use super::{CallLimits, EntryLimits, NodeLimits, StoreLimits};
+use super::{CallLimits, EntryLimits, JobLimits, NodeLimits, StoreLimits};
 
 /// Sets [`CallLimits::cpu`].
 pub const CALL_CPU_MS: &str = "call_cpu_ms";
@@ -65,8 +65,15 @@ pub const PUBLISHED_BYTES: &str = "published_bytes";
 /// Sets [`EntryLimits::follows_per_member`].
 pub const FOLLOWS_PER_MEMBER: &str = "follows_per_member";
 
+/// Sets [`JobLimits::per_topic`].
+pub const SCHEDULES_PER_TOPIC: &str = "schedules_per_topic";
+/// Sets [`JobLimits::per_plugin`].
+pub const SCHEDULES_PER_PLUGIN: &str = "schedules_per_plugin";
+/// Sets [`JobLimits::bytes_per_plugin`].
+pub const SCHEDULE_BYTES_PER_PLUGIN: &str = "schedule_bytes_per_plugin";
+
 /// The keys that the host's configuration has, for a test of the host.
-pub const ALL: [&str; 30] = [
+pub const ALL: [&str; 33] = [
     CALL_CPU_MS,
     INIT_CPU_MS,
     CALL_WALL_MS,
@@ -97,4 +104,7 @@ pub const ALL: [&str; 30] = [
     FOLLOWS_PER_MEMBER,
     MAILBOX_FROM_ELSEWHERE,
     MAILBOX_BYTES_FROM_ELSEWHERE,
+    SCHEDULES_PER_TOPIC,
+    SCHEDULES_PER_PLUGIN,
+    SCHEDULE_BYTES_PER_PLUGIN,
 ];

@@ -3,6 +3,7 @@
 
 mod call;
 mod entries;
+mod jobs;
 pub mod keys;
 mod node;
 mod pace;
@@ -11,6 +12,7 @@ mod store;
 
 pub use call::{CallLimits, limit_key};
 pub use entries::{ENTRIES_AT_ONCE_MAX, ENTRY_BYTES_AT_ONCE_MAX, ENTRY_KEY_BYTES_MAX, ENTRY_WEIGHT, EntryLimits};
+pub use jobs::JobLimits;
 pub use node::{IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, NodeLimits};
 pub use pace::Pace;
 pub use size::check_size;

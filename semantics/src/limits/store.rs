@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{keys, limit_key};
+use super::{JobLimits, keys, limit_key};
 
 /// The default quota of a plugin in bytes: 1 GiB.
 pub const QUOTA_BYTES: u64 = 1 << 30;
@@ -38,6 +38,8 @@ pub struct StoreLimits {
     pub recent_bytes: usize,
     /// Bytes of the file that are cached in memory. Default 64 MiB.
     pub cache_bytes: usize,
+    /// The limits of a plugin's jobs.
+    pub jobs: JobLimits,
 }
 
 impl Default for StoreLimits {
@@ -56,6 +58,7 @@ impl Default for StoreLimits {
             batch_bytes: 512 << 10,
             recent_bytes: 16 << 20,
             cache_bytes: 64 << 20,
+            jobs: JobLimits::default(),
         }
     }
 }

@@ -95,6 +95,17 @@ impl Record {
         Ok(timer)
     }
 
+    /// Checks an effect as [`ask`](Self::ask) does, and counts its bytes, without recording it: the caller writes it to the
+    /// store with the other writes of the call.
+    ///
+    /// # Errors
+    /// See [`ask`](Self::ask).
+    pub fn check_stored(&mut self, effect: &mut Effect) -> Result<(), Fault> {
+        self.admit(effect.rule().capability)?;
+        effect.check(self)?;
+        self.count_bytes(effect.rule().bytes)
+    }
+
     /// Checks a reply. Its bytes count together with those of the effects.
     ///
     /// # Errors

@@ -2,7 +2,8 @@
 // would refuse before the host does goes to the contract directly.
 
 import {
-  channel, drop, entries, handOver, http, HttpFailure, plugin, refuse, reply, type Socket, stop, store, type Topic, topics,
+  channel, drop, entries, handOver, http, HttpFailure, now, plugin, refuse, reply, schedule, type Socket, stop, store, type Topic,
+  type TopicMessage, topics,
 } from "bennu";
 import * as droppable from "bennu:channel/droppable@0.1.0";
 import * as rawEntries from "bennu:channel/entries@0.1.0";
@@ -74,6 +75,67 @@ const entryEvents: Record<string, Handler> = {
   },
   entries_get_many: () => entries.getMany(Array.from({ length: 1001 }, (_, number) => String(number))),
 };
+
+function isThere(topic: Topic, key: string): boolean {
+  return schedule.due(topic.topic, key) !== undefined;
+}
+
+function scheduleOne({ key, ms, event = "ring", payload = {} }: any, { topic }: Topic) {
+  schedule.after(topic, ms, key, event, payload);
+  store.put(`asked:${key}`, true);
+  return ok;
+}
+
+function giveAnswer({ to, value }: any, topic: Topic) {
+  const waiting = store.get(`waiting:${to}`);
+  if (waiting) topic.answer(waiting, value);
+  return { was_waiting: !!waiting };
+}
+
+/** The events of members and of topic messages. */
+const timedEvents: Record<string, Handler> = {
+  schedule: scheduleOne,
+  schedule_then_fail(payload, topic) {
+    scheduleOne(payload, topic);
+    fail("asked to fail after a schedule");
+  },
+  unschedule({ key }, { topic }) {
+    schedule.cancel(topic, key);
+    return ok;
+  },
+  is_scheduled: ({ key }, topic) => ({ is: isThere(topic, key) }),
+  schedule_own({ key }, topic) {
+    const seen = [isThere(topic, key)];
+    for (const ms of [60_000, 90_000]) {
+      schedule.after(topic.topic, ms, key, "ring");
+      seen.push(isThere(topic, key));
+    }
+    schedule.cancel(topic.topic, key);
+    return [...seen, isThere(topic, key)];
+  },
+  schedule_elsewhere: () => schedule.after("elsewhere:1", 0, "key", "ring"),
+  schedule_many({ count, ms }, { topic }) {
+    for (let key = 0; key < count; key++) schedule.after(topic, ms, String(key), "ring");
+    return ok;
+  },
+  give_answer: giveAnswer,
+};
+
+/** The topic message that is answered later. */
+function waitForAnswer(_: unknown, topic: Topic) {
+  store.put(`waiting:${topic.topic}`, topic.answerRef ?? null);
+  topic.broadcast("asked");
+}
+
+/** What the host tells the topic. */
+function told(payload: any, topic: Topic, { source, event, due = 0, key }: TopicMessage) {
+  if (event === "fail") fail("asked to fail in handle_topic_info");
+  if (event === "fail_at_first" && now() < due + payload.ms) fail("asked to fail at first in handle_topic_info");
+  if (event === "again") schedule.after(topic.topic, payload.ms, key!, "ring");
+  const counter = `rung:${key ?? source}`, times = (store.get(counter) ?? 0) + 1;
+  store.put(counter, times);
+  topic.broadcast("rung", { source, key: key ?? null, event, payload, times });
+}
 
 const sends = (how: (socket: Socket, payload: Fields) => void): Handler => (payload, socket) => {
   how(socket, payload);
@@ -184,7 +246,12 @@ const naughty = channel<{ mood: string; timer: number | null; ballast: string }>
     people: (payload) => topics.members(field(payload, "topic")).map(({ user }) => user ?? null),
     topics: (payload) => topics.under(field(payload, "prefix")).map(({ name, members }) => [name, members]),
 
+    ...timedEvents,
     store_put: put,
+    store_put_expiring(payload) {
+      store.putExpiring(field(payload, "key"), field(payload, "value"), field(payload, "ms"));
+      return store.get(payload.key) ?? null;
+    },
     store_get: (payload) => store.get(field(payload, "key")) ?? null,
     store_delete: sends((_, payload) => store.delete(field(payload, "key"))),
     store_scan(payload) {
@@ -248,6 +315,8 @@ const naughty = channel<{ mood: string; timer: number | null; ballast: string }>
   },
 
   message: {
+    ...timedEvents,
+    wait_for_answer: waitForAnswer,
     echo: (payload) => payload,
     shout: (payload, topic) => topic.broadcast("shout", payload),
     shout_droppable(payload, topic) {
@@ -261,6 +330,8 @@ const naughty = channel<{ mood: string; timer: number | null; ballast: string }>
     quiet: () => {},
     "*": (_payload, _topic, { event }) => refuse(`unknown event ${JSON.stringify(event)}`),
   },
+
+  topicInfo: { "*": told },
 
   intercept: {
     secret(payload, { id, state }) {

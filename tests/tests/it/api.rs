@@ -300,6 +300,8 @@ async fn the_description_matches_the_answers() -> Result<()> {
     let host = TestHost::start(&["naughty"]).await?;
     let mut cast = Cast::new(&host);
     cast.play("alice > join naughty:1\nalice < ok …\nalice > track {\"key\": \"a\", \"meta\": {}}").await?;
+    let schedule = json!({ "topic": "naughty:1", "event": "schedule", "payload": { "key": "k", "ms": 3_600_000 } });
+    request_with(host.address(), "POST", "/api/send", JSON, schedule.to_string().as_bytes()).await?;
     let document = get(&host, "/api/openapi.json").await?.json()?;
     let mut seen = 0;
     for (path, methods) in document["paths"].as_object().context("paths")? {
@@ -307,6 +309,9 @@ async fn the_description_matches_the_answers() -> Result<()> {
             let filled = path.replace("{topic}", "naughty%3A1").replace("{name}", "naughty");
             let body = match path.as_str() {
                 "/api/disconnect" => json!({ "id": "user:1" }),
+                "/api/schedules/retry" | "/api/schedules/drop" => {
+                    json!({ "plugin": "naughty", "topic": "naughty:1", "key": "k" })
+                }
                 _ => json!({ "topic": "naughty:1", "event": "echo", "payload": {} }),
             };
             let body = if method == "post" { body.to_string() } else { String::new() };
@@ -319,7 +324,7 @@ async fn the_description_matches_the_answers() -> Result<()> {
             seen += 1;
         }
     }
-    ensure!(seen == 15, "{seen} calls are described");
+    ensure!(seen == 18, "{seen} calls are described");
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use crate::imports;
 use crate::tidy::sources;
 
 /// Each top-level module with the modules that it may import. All modules are listed.
-const MODULES: [(&str, &[&str]); 21] = [
+const MODULES: [(&str, &[&str]); 22] = [
     ("files", &[]),
     ("protocol", &[]),
     ("timing", &[]),
@@ -24,13 +24,14 @@ const MODULES: [(&str, &[&str]); 21] = [
     ("routes", &["protocol", "contract", "store"]),
     ("plugin", &["files", "protocol", "contract", "routes", "store", "entries"]),
     ("channel", &["protocol", "contract", "presence", "pubsub", "routes", "store", "entries", "clients"]),
+    ("jobs", &["protocol", "contract", "store", "channel"]),
     ("socket", &["protocol", "contract", "routes", "channel", "pubsub", "clients"]),
     ("transport", &["protocol", "timing", "auth", "contract", "routes", "socket", "pubsub", "clients"]),
     (
         "api",
         &[
-            "files", "protocol", "timing", "auth", "contract", "presence", "pubsub", "plugin", "channel", "socket",
-            "clients",
+            "files", "protocol", "timing", "auth", "contract", "presence", "pubsub", "plugin", "channel", "jobs",
+            "socket", "clients",
         ],
     ),
     (
@@ -47,6 +48,7 @@ const MODULES: [(&str, &[&str]); 21] = [
             "routes",
             "plugin",
             "channel",
+            "jobs",
             "socket",
             "store",
             "entries",
@@ -55,7 +57,13 @@ const MODULES: [(&str, &[&str]); 21] = [
         ],
     ),
     ("terminal", &["contract", "server"]),
-    ("kit", &["protocol", "contract", "pubsub", "routes", "plugin", "channel", "socket", "server", "store", "entries"]),
+    (
+        "kit",
+        &[
+            "protocol", "contract", "pubsub", "routes", "plugin", "channel", "jobs", "socket", "server", "store",
+            "entries",
+        ],
+    ),
     ("project", &["plugin", "server"]),
     // The binary. It uses the library as the crate `bennu`.
     ("commands", &[]),

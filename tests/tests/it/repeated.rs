@@ -128,6 +128,51 @@ fn what_the_host_gives_is_the_same_on_both_instances() -> Result<()> {
     Ok(())
 }
 
+const TIMED: &str = r#"import { channel, now, plugin, schedule, store } from "bennu";
+
+let n = 0;
+
+export default plugin({ "timed:*": channel({
+  onFault: "keep",
+  on: {
+    plan(_: unknown, { topic }) {
+      const due = now() + 1000;
+      for (const key of ["kept", "kept again"]) schedule.at(topic, due, key, "kept");
+      schedule.at(topic, due - 500, "fine", "fine");
+      store.putExpiring("brief", due, 500);
+      return { planned: schedule.due(topic, "kept") === due && store.get("brief") === due };
+    },
+    ask: (_: unknown, socket) => socket.send("timed:2", "wait", {}),
+    plan_kept: (_: unknown, { topic }) => schedule.after(topic, 60_000 + n, "later", "fine"),
+  },
+  message: { wait: (_: unknown, topic) => store.put("waits", topic.answerRef ?? null) },
+  info: { wait: (answer: unknown, socket) => socket.push("answered", answer) },
+  topicInfo: {
+    fine(_: unknown, topic, { key, due }) {
+      topic.answer(store.get("waits"), { late: now() - due! < 1000 });
+      topic.broadcast("fine", { key, brief: store.get("brief") ?? null });
+    },
+    kept: (_: unknown, topic) => topic.broadcast("kept", { n: ++n }),
+  },
+}) });
+"#;
+
+#[test]
+fn what_a_topic_is_told_is_run_twice_and_sees_the_same_time() -> Result<()> {
+    let script = "alice > join timed:1\nalice < ok …\nalice > ask {}\nalice ~\nalice > plan {}\nalice < ok {\"planned\": true}\n\
+                  clock + 500ms\nalice < fine {\"key\": \"fine\", \"brief\": null}\n\
+                  alice < answered {\"status\": \"ok\", \"response\": {\"late\": true}}\n\
+                  clock + 500ms\nalice < kept {\"n\": 1}\nalice ~\nalice > plan_kept {}\n\
+                  alice < error {\"reason\": \"channel_crash\"}";
+    let played = play("timed.ts", TIMED.as_bytes(), script)?;
+    ensure!(played.code == Some(0), "{played:?}");
+    let says =
+        r#"effect 1 is Broadcast { event: "kept", payload: Json("{\"n\":2}") } on the first one and Broadcast {"#;
+    ensure!(played.errors.contains(says), "{}", played.errors);
+    ensure!(played.errors.contains("the write of the key"), "{}", played.errors);
+    Ok(())
+}
+
 #[test]
 fn state_that_a_plugin_in_rust_keeps_in_a_static_is_a_fault() -> Result<()> {
     let naughty = places::guest("naughty")?;

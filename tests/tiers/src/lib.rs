@@ -150,7 +150,7 @@ struct Rounds {
 }
 
 /// All tests whose number of rounds depends on the tier.
-const ROUNDS: [Rounds; 20] = [
+const ROUNDS: [Rounds; 22] = [
     // Damaged input for readers of bytes that a client sends.
     Rounds { test: "protocol::noise", usual: 20_000, full: 2_000_000 },
     Rounds { test: "protocol::v2", usual: 20_000, full: 2_000_000 },
@@ -160,6 +160,7 @@ const ROUNDS: [Rounds; 20] = [
     // Random operations next to a simple model.
     Rounds { test: "entries::table", usual: 500, full: 20_000 },
     Rounds { test: "entries::calls", usual: 500, full: 20_000 },
+    Rounds { test: "jobs::agenda", usual: 500, full: 20_000 },
     Rounds { test: "pubsub::droppables", usual: 2_000, full: 100_000 },
     Rounds { test: "history::model", usual: 60, full: 3_000 },
     Rounds { test: "entries::journal", usual: 100, full: 5_000 },
@@ -173,6 +174,7 @@ const ROUNDS: [Rounds; 20] = [
     Rounds { test: "store::kill", usual: 10, full: 50 },
     Rounds { test: "store::crash", usual: 20, full: 200 },
     Rounds { test: "store::log_faults", usual: 10, full: 5_000 },
+    Rounds { test: "schedules::kill", usual: 5, full: 50 },
     Rounds { test: "phoenix::recover_kill", usual: 4, full: 50 },
     Rounds { test: "storage::kill", usual: 10, full: 50 },
 ];

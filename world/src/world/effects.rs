@@ -62,6 +62,10 @@ impl Resources {
             | Effect::BroadcastFromDroppable { .. }
             | Effect::PublishDroppable { .. }
             | Effect::Send { .. }
+            | Effect::Answer { .. }
+            | Effect::AnswerLater
+            | Effect::Schedule(_)
+            | Effect::CancelSchedule { .. }
             | Effect::Disconnect { .. }
             | Effect::Reply { .. }
             | Effect::PublishState { .. }
@@ -136,6 +140,15 @@ impl<C: Callbacks> World<C> {
             }
             Effect::TakeSeat { name, grace_ms } => seat.take(name, Duration::from_millis(grace_ms.into())),
             Effect::LeaveSeat => seat.leave(),
+            Effect::Answer { answer_ref, reply } => {
+                if let Ok(answer_ref) = answer_ref.parse() {
+                    self.answer(answer_ref, Ok(Some(reply)));
+                }
+            }
+            // The turn of the message has seen it.
+            Effect::AnswerLater => {}
+            // They are stored with the writes of the call.
+            Effect::Schedule(_) | Effect::CancelSchedule { .. } => {}
             // On the member's own resources.
             Effect::SendSelf { .. }
             | Effect::SendAfter { .. }

@@ -2,6 +2,7 @@
 
 mod effects;
 mod fanout;
+mod infos;
 mod presences;
 mod published;
 mod published_entries;
@@ -13,12 +14,13 @@ mod sockets;
 mod time;
 mod turns;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use bennu_semantics::{Ending, Fault, Pattern, Payload, PendingSeatChanges, Reply, RouteSpec, Topic};
+use bennu_semantics::{AnswerRef, Ending, Fault, Pattern, Payload, PendingSeatChanges, Reply, RouteSpec, Topic};
+use bytestring::ByteString;
 pub use effects::Remainder;
 pub use queue::TURNS_MAX;
-use queue::{Job, TurnQueue};
+use queue::{Job, TurnQueue, Waiter};
 pub use role::{Frame, Received, Role};
 use rooms::Room;
 pub use sockets::{Client, Incoming};
@@ -51,6 +53,11 @@ pub struct World<C> {
     /// The connections that have ended while their members have not.
     closing: VecDeque<u64>,
     is_endless: bool,
+    /// The topic messages that may be answered later, each with its sender, topic and event.
+    waiters: HashMap<AnswerRef, (Waiter, Topic, ByteString)>,
+    numbered_answers: u64,
+    /// The answers to the API's messages that nobody has taken yet.
+    api_answers: HashMap<AnswerRef, Result<Option<Reply>, Fault>>,
 }
 
 /// The reason why a join failed.
@@ -83,6 +90,9 @@ impl<C: Callbacks> World<C> {
             current: None,
             closing: VecDeque::new(),
             is_endless: false,
+            waiters: HashMap::new(),
+            numbered_answers: 0,
+            api_answers: HashMap::new(),
         }
     }
 

@@ -5,7 +5,7 @@
 
 use bennu_semantics::limits::{IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, NodeLimits};
 use bennu_semantics::{
-    Answer, Effect, Fault, Message, Need, Payload, Reply, SeatChange, Source, Topic, TopicCallback, Turns,
+    Answer, AnswerRef, Effect, Fault, Message, Need, Payload, Reply, SeatChange, Source, Topic, TopicCallback, Turns,
 };
 use bytestring::ByteString;
 use serde_json::Value;
@@ -24,6 +24,14 @@ pub(super) enum TurnQueue {
     Member(u64),
     /// A topic's queue.
     Topic(Topic),
+}
+
+/// Who waits for the answer to a topic message.
+#[derive(Clone, Copy)]
+pub(super) enum Waiter {
+    Member(u64),
+    /// The test, as a caller of the API.
+    Api,
 }
 
 /// A waiting job.
@@ -185,31 +193,66 @@ impl<C: Callbacks> World<C> {
     }
 
     fn deliver_message(&mut self, topic: &Topic, sent: Sent, sender: Option<u64>) {
-        let event = sent.event.clone();
-        let answer = self.send_now(topic, sent);
-        if let (Ok(Some(reply)), Some(id)) = (answer, sender) {
-            let payload = as_message(reply);
-            self.wait(id, Message { source: Source::Answer, topic: topic.clone(), event, payload });
-        }
+        let sender = sender.map(Waiter::Member);
+        self.send_now(topic, sent, sender);
     }
 
-    /// The API sends to a topic's `handle_message`, which runs at once. Returns the reply.
+    /// The API sends to a topic's `handle_message`, which runs at once. Returns the reply, also one that comes later in the same
+    /// moment.
     ///
     /// # Errors
     /// If the callback ends in a fault, or no route serves the topic.
     pub fn send(&mut self, topic: &str, sent: Sent) -> Result<Option<Reply>, Fault> {
-        let answer = self.send_now(&Topic::new(topic), sent);
+        let answer_ref = self.send_now(&Topic::new(topic), sent, Some(Waiter::Api));
         self.end_turn();
         self.settle();
-        answer
+        answer_ref.map_or(Ok(None), |answer_ref| self.api_answers.remove(&answer_ref).unwrap_or(Ok(None)))
     }
 
-    fn send_now(&mut self, topic: &Topic, Sent { event, payload }: Sent) -> Result<Option<Reply>, Fault> {
-        self.served(topic)?;
-        self.open_room(topic);
-        let answer = self.topic_turn(topic, TopicCallback::Message { event, payload });
-        self.rest(topic);
-        answer.map(|answer| if let Answer::Reply(reply) = answer { Some(reply) } else { None })
+    /// Takes the answers to [`send`](Self::send) that came after it, in the order of the messages.
+    pub fn take_late_answers(&mut self) -> Vec<Reply> {
+        let mut answers: Vec<_> = self.api_answers.drain().collect();
+        answers.sort_unstable_by_key(|(answer_ref, _)| answer_ref.number);
+        answers.into_iter().filter_map(|(_, answer)| answer.ok().flatten()).collect()
+    }
+
+    /// Calls `handle_message`. The sender gets the answer now, or later. Returns the name of the message.
+    fn send_now(&mut self, topic: &Topic, Sent { event, payload }: Sent, sender: Option<Waiter>) -> Option<AnswerRef> {
+        let answer_ref = sender.map(|sender| {
+            self.numbered_answers += 1;
+            let answer_ref = AnswerRef { number: self.numbered_answers, seal: 0 };
+            self.waiters.insert(answer_ref, (sender, topic.clone(), event.clone()));
+            answer_ref
+        });
+        let answer = self.served(topic).and_then(|_| {
+            self.open_room(topic);
+            let callback = TopicCallback::Message { event, payload, answer_ref };
+            let turned = self.topic_turn_that_may_wait(topic, callback);
+            self.rest(topic);
+            turned
+        });
+        if let Some(answer_ref) = answer_ref {
+            match answer {
+                Ok((Answer::Reply(reply), _)) => self.answer(answer_ref, Ok(Some(reply))),
+                Ok((_, true)) => {}
+                Ok(_) => self.answer(answer_ref, Ok(None)),
+                Err(fault) => self.answer(answer_ref, Err(fault)),
+            }
+        }
+        answer_ref
+    }
+
+    /// Answers a topic message, if its sender still waits.
+    pub(super) fn answer(&mut self, answer_ref: AnswerRef, answer: Result<Option<Reply>, Fault>) {
+        match self.waiters.remove(&answer_ref) {
+            Some((Waiter::Member(id), topic, event)) => {
+                if let Ok(Some(reply)) = answer {
+                    self.wait(id, Message { source: Source::Answer, topic, event, payload: as_message(reply) });
+                }
+            }
+            Some((Waiter::Api, ..)) => drop(self.api_answers.insert(answer_ref, answer)),
+            None => {}
+        }
     }
 }
 

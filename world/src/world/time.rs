@@ -13,6 +13,8 @@ use crate::{Callbacks, Sent, take_due};
 enum Next {
     /// A member's timer.
     Timer(u64),
+    /// A schedule of a topic.
+    Schedule(Topic, Box<str>),
     /// A topic's tick.
     Tick(Topic),
     /// The end of a seat's grace period.
@@ -24,13 +26,14 @@ enum Next {
 }
 
 impl<C: Callbacks> World<C> {
-    /// Advances the clock: timers fire, topics tick, seats and rooms end, in their order.
+    /// Advances the clock: timers and schedules fire, topics tick, seats and rooms end, in their order.
     pub fn advance(&mut self, time: Duration) {
         let until = self.host.now.saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
         while let Some((due, next)) = self.next().filter(|(due, _)| *due <= until) {
             self.host.now = self.host.now.max(due);
             match next {
                 Next::Timer(id) => self.fire(id, due),
+                Next::Schedule(topic, key) => self.fire_schedule(&topic, &key),
                 Next::Tick(topic) => self.tick_due(&topic),
                 Next::Seat(topic, name) => self.expire_seat(&topic, &name),
                 Next::Presences(topic) => self.flush_presences(&topic),
@@ -52,7 +55,11 @@ impl<C: Callbacks> World<C> {
         let in_ms = |due: Duration| u64::try_from(due.as_millis()).unwrap_or(u64::MAX);
         let presences = self.windows.iter().filter_map(|(topic, window)| Some((in_ms(window.due()?), topic)));
         let presences = presences.map(|(due, topic)| (due, Next::Presences(topic.clone())));
-        timers.chain(ticks).chain(seats).chain(presences).chain(ends).min()
+        // A schedule waits while no channel serves its topic.
+        let schedules = self.host.stored.schedules.iter().filter(|(topic, ..)| self.spec(topic).is_some());
+        let schedules =
+            schedules.filter_map(|(topic, key, row)| Some((row.next_ms?, Next::Schedule(topic.clone(), key.into()))));
+        timers.chain(schedules).chain(ticks).chain(seats).chain(presences).chain(ends).min()
     }
 
     fn fire(&mut self, id: u64, until: u64) {

@@ -1,7 +1,7 @@
 //! Turns: a callback with its commit, or its fault.
 
 use bennu_semantics::{
-    Answer, Callback, Departure, Ending, Fault, Follows, MemberUsage, Message, OnFault, Payload, Reply, Topic,
+    Answer, Callback, Departure, Effect, Ending, Fault, Follows, MemberUsage, Message, OnFault, Payload, Reply, Topic,
     TopicCallback,
 };
 
@@ -181,6 +181,15 @@ impl<C: Callbacks> World<C> {
 
     /// A callback of a topic, with its commit.
     pub(super) fn topic_turn(&mut self, topic: &Topic, callback: TopicCallback) -> Result<Answer, Fault> {
+        self.topic_turn_that_may_wait(topic, callback).map(|(answer, _)| answer)
+    }
+
+    /// The same. Also returns whether the callback took the name of its message, for a later answer.
+    pub(super) fn topic_turn_that_may_wait(
+        &mut self,
+        topic: &Topic,
+        callback: TopicCallback,
+    ) -> Result<(Answer, bool), Fault> {
         let standing = self.states(topic, None);
         let turned = self.ask(topic, &standing, &CallRequest::Topic(callback)).and_then(|turn| {
             self.check_room_for(None, &turn.effects)?;
@@ -190,7 +199,8 @@ impl<C: Callbacks> World<C> {
         let Turn { answer, states, effects, stored, entries } = turn;
         self.host.stored = stored;
         self.save_room(topic, states.room, entries);
+        let is_answered_later = effects.contains(&Effect::AnswerLater);
         self.carry_out(topic, None, effects);
-        Ok(answer)
+        Ok((answer, is_answered_later))
     }
 }

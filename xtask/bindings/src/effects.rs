@@ -9,12 +9,16 @@ use anyhow::{Context, Result, bail};
 use wit_bindgen_core::wit_parser::{Function, PackageId, Resolve, Type, TypeDefKind, TypeId};
 
 /// The interfaces with effects.
-const INTERFACES: [&str; 4] = ["socket", "droppable", "presence", "entries"];
+const INTERFACES: [&str; 5] = ["socket", "droppable", "presence", "entries", "schedule"];
 
 /// The functions whose variant has a longer name, because the interface isn't part of the name: the interface, the
 /// function, and the variant.
 const RENAMED: [(&str, &str, &str); 2] =
     [("presence", "update", "UpdatePresence"), ("presence", "push-state", "PushPresences")];
+
+/// The functions whose variant has its fields in a box, because they are many: the interface, and the function. The struct
+/// has the name of the variant, and is in the module `jobs` of the rules.
+const BOXED: [(&str, &str); 1] = [("schedule", "schedule")];
 
 const HEADER: &str = "\
 //! The contract's effects, for native tests. Generated from `wit/` by `cargo xtask bindings`. DO NOT EDIT!
@@ -60,7 +64,14 @@ fn import(resolve: &Resolve, interface: &str, function: &Function) -> Result<Str
     }
     let renamed = RENAMED.iter().find(|(of, name, _)| (*of, *name) == (interface, &*function.name));
     let variant = renamed.map_or_else(|| camel(&function.name), |(.., variant)| (*variant).to_owned());
-    let fields = if fields.is_empty() { String::new() } else { format!(" {{ {} }}", fields.join(", ")) };
+    let is_boxed = BOXED.contains(&(interface, &*function.name));
+    let fields = if is_boxed {
+        format!("(Box::new(bennu_semantics::jobs::{variant} {{ {} }}))", fields.join(", "))
+    } else if fields.is_empty() {
+        String::new()
+    } else {
+        format!(" {{ {} }}", fields.join(", "))
+    };
     let (result, end) = match function.result {
         None => ("", ";"),
         Some(Type::U64) => (" -> u64", ".unwrap_or_default()"),
@@ -113,7 +124,7 @@ mod tests {
     fn generated(socket: &str, presence: &str) -> Result<String> {
         let mut resolve = Resolve::default();
         let text = format!(
-            "package a:b; interface socket {{ {socket} }} interface droppable {{ }} interface presence {{ {presence} }} interface entries {{ }}"
+            "package a:b; interface socket {{ {socket} }} interface droppable {{ }} interface presence {{ {presence} }} interface entries {{ }} interface schedule {{ }}"
         );
         let package = resolve.push_source("test.wit", &text)?;
         generate(&resolve, package)

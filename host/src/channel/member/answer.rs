@@ -21,6 +21,10 @@ impl Sender for Weak<Channel> {
     fn socket(&self) -> Option<Arc<SocketFacts>> {
         self.upgrade().map(|channel| Arc::clone(&channel.member.socket))
     }
+
+    fn is_waiting(&self) -> bool {
+        self.strong_count() > 0
+    }
 }
 
 /// A reply as `handle_info` gets it: bytes as they are, JSON with its status.

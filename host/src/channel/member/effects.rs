@@ -170,6 +170,11 @@ fn carry_out_one(effect: Effect, scope: &mut EffectScope<'_>, seat: &mut SeatReq
             // An unknown key isn't a fault.
             let _ = services.presence.update(&channel.member.topic, channel.member.id, &key, &meta);
         }),
+        Effect::Answer { answer_ref, reply } => scope.topics.answers.answer(&answer_ref, reply),
+        // The turn of the message has seen it.
+        Effect::AnswerLater => {}
+        // They are in the draft of the call.
+        Effect::Schedule(_) | Effect::CancelSchedule { .. } => {}
         effect @ (Effect::Follow { .. } | Effect::Unfollow { .. }) => {
             scope.state(|_, state| Follows::carry_out(&mut state.follows, &effect));
         }

@@ -31,7 +31,8 @@ struct RoomDraft<'a> {
     given_up: Option<RollbackGivenUp>,
 }
 
-/// Stores the writes of a call, and the room of its topic. The future is ready at once if there is nothing to store.
+/// Stores the writes of a call, and the room of its topic, if the room is due or `is_room_stored` demands it. The future is
+/// ready at once if there is nothing to store.
 /// `topic` is none for a member with a queue of its own, whose route has no room.
 pub(in crate::channel) async fn persist(
     services: &Services,
@@ -39,11 +40,11 @@ pub(in crate::channel) async fn persist(
     route: &Route,
     evaluated: &mut Evaluated,
 ) -> Result<Persisted, Fault> {
-    let draft = evaluated.draft.take();
+    let (draft, is_forced) = (evaluated.draft.take(), evaluated.is_room_stored);
     let durable = topic.filter(|_| route.spec.room == RoomKind::Durable);
     let point = evaluated.room.as_ref().and_then(Saved::rollback_point);
     // The begin of a rollback point is stored at once, so that no earlier commit is stored after it.
-    let is_due = |room: &Room| room.is_due() || point.is_some() && room.rollback_point() != point;
+    let is_due = |room: &Room| is_forced || room.is_due() || point.is_some() && room.rollback_point() != point;
     evaluated.is_room_stored = durable.is_none_or(|topic| topic.room().as_deref().is_some_and(is_due));
     let has_changes = evaluated.room.is_some() || evaluated.entries.is_some();
     if let Some(topic) = durable.filter(|_| evaluated.is_room_stored && has_changes) {

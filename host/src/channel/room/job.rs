@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytestring::ByteString;
 use tokio::sync::oneshot;
 
+use super::info::InfoJob;
 use super::topics::TopicTurns;
 use crate::contract::Tick;
 
@@ -19,6 +20,8 @@ pub(in crate::channel) struct TopicJob {
 
 /// The reason for the turn.
 pub(in crate::channel) enum TopicEvent {
+    /// The host tells the topic something. The dispatcher of jobs bounds their number.
+    Info(Box<InfoJob>),
     /// A tick. At most one waits.
     Tick(Tick),
     /// A seat has changed, or its grace period may be over. At most one waits for each seat.

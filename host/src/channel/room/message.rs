@@ -5,45 +5,10 @@ use std::sync::Arc;
 use bytestring::ByteString;
 
 use super::in_flight::InFlight;
+use super::sender::{Sender, Undelivered};
 use super::topics::{TopicTurns, Topics, WaitingMessages};
 use crate::channel::turn::Job;
-use crate::clients::Refusal;
-use crate::contract::{Fault, Reply, SocketFacts};
 use crate::protocol::{Payload, Topic};
-
-/// Why a message wasn't handled.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Undelivered {
-    /// No route serves its topic.
-    Unrouted,
-    /// The plugin of this name, which serves its topic, has no `handle_message`.
-    NotTaken(Arc<str>),
-    /// The limit of messages that wait for the topic is reached.
-    Busy,
-    /// The plugin is set aside because of its faults.
-    SetAside(Refusal),
-    /// `handle_message` failed.
-    Fault(Fault),
-}
-
-/// The result of a message: perhaps an answer.
-pub type Delivered = Result<Option<Reply>, Undelivered>;
-
-/// Who gets the answer.
-pub(in crate::channel) trait Sender: Send + 'static {
-    /// Delivers the answer to the message with this topic and event.
-    fn answer(self, topic: &Topic, event: ByteString, delivered: Delivered);
-
-    /// The socket of the member that has sent it.
-    fn socket(&self) -> Option<Arc<SocketFacts>> {
-        None
-    }
-}
-
-/// A topic's callback sent it: nobody gets the answer.
-impl Sender for () {
-    fn answer(self, _: &Topic, _: ByteString, _: Delivered) {}
-}
 
 /// An event to be sent to a topic.
 pub(in crate::channel) struct TopicMessage<S> {
@@ -73,7 +38,13 @@ where
     let Some(route) = topics.services.routes.find(message.topic.as_str()) else {
         return message.refuse(Undelivered::Unrouted);
     };
-    let Some(in_flight) = topics.in_flight.of(&route.plugin).add(bytes) else {
+    let counts = topics.in_flight.of(&route.plugin);
+    // Senders that wait no longer may hold places.
+    let in_flight = counts.add(bytes).or_else(|| {
+        topics.answers.sweep();
+        counts.add(bytes)
+    });
+    let Some(in_flight) = in_flight else {
         return message.refuse(Undelivered::Busy);
     };
     let topic = topics.of(&message.topic);

@@ -2,10 +2,12 @@
 //!
 //! Nothing here knows what a member is. A function after which members must end says so by its result.
 
+mod answers;
 mod catch_up;
 mod durable;
 mod idle;
 mod in_flight;
+mod info;
 mod job;
 mod largest;
 mod lifecycle;
@@ -17,6 +19,7 @@ mod publishing_entries;
 mod room;
 mod seating;
 mod seats;
+mod sender;
 mod size;
 mod sweep;
 mod tick_timer;
@@ -25,14 +28,17 @@ mod topics;
 
 pub(super) use catch_up::catch_up_entries;
 pub(super) use durable::{needs_persisting, persist, persist_room};
+pub use info::{DueJob, InfoOutcome};
+pub(super) use info::{InfoCause, InfoJob};
 pub(super) use job::{TopicEvent, TopicJob, post_and_spawn};
 pub(super) use largest::largest_rooms;
 pub(super) use lifecycle::{end, is_over, open, settle};
-pub use message::{Delivered, Undelivered};
-pub(super) use message::{MessageJob, Sender, TopicMessage, post as post_message};
+pub(super) use message::{MessageJob, TopicMessage, post as post_message};
 pub(super) use publishing::{publish, show};
 pub(super) use publishing_entries::{entries_to_show, follow_entries, open_published, publish_entries, show_entries};
 pub(super) use seating::{change_ended_seat, rise, take_seat};
+pub(super) use sender::Sender;
+pub use sender::{Delivered, Undelivered};
 pub use size::RoomSize;
 pub(super) use sweep::settle_stored_rooms;
 pub(super) use ticks::{set_tick, take_tick};

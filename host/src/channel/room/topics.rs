@@ -6,6 +6,7 @@ use bytestring::ByteString;
 use dashmap::DashMap;
 use dashmap::mapref::multiple::RefMulti;
 
+use super::answers::Answers;
 use super::idle::IdleRooms;
 use super::in_flight::InFlightByPlugin;
 use super::room::Room;
@@ -21,6 +22,7 @@ pub(in crate::channel) struct Topics {
     pub(in crate::channel) services: Services,
     pub(in crate::channel::room) idle: Arc<IdleRooms>,
     pub(in crate::channel::room) in_flight: InFlightByPlugin,
+    pub(in crate::channel) answers: Answers,
     topics: DashMap<Topic, Weak<TopicTurns>>,
 }
 
@@ -48,7 +50,13 @@ pub(in crate::channel::room) struct WaitingMessages {
 
 impl Topics {
     pub(in crate::channel) fn new(services: Services) -> Self {
-        Self { services, idle: Arc::default(), in_flight: InFlightByPlugin::default(), topics: DashMap::new() }
+        Self {
+            services,
+            idle: Arc::default(),
+            in_flight: InFlightByPlugin::default(),
+            answers: Answers::default(),
+            topics: DashMap::new(),
+        }
     }
 
     /// The topic of this name.

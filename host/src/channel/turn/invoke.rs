@@ -45,7 +45,7 @@ pub(in crate::channel) struct Evaluated {
     pub(in crate::channel) draft: Option<Box<Draft>>,
     pub(in crate::channel) effects: Vec<Effect>,
     pub(in crate::channel) answer: Answer,
-    /// Whether nothing of the room is still to be stored.
+    /// Whether nothing of the room is still to be stored. If it is set before the commit, the room is stored with it.
     pub(in crate::channel) is_room_stored: bool,
     /// Whether a part of it is in the store, so that it can't be discarded any more.
     pub(in crate::channel) is_stored: bool,

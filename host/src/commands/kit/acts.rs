@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bennu_semantics::{Fault, HttpFailure, HttpResponse, Pattern, Payload, RouteSpec, Tick};
+use bennu_semantics::{Fault, HttpFailure, HttpResponse, Pattern, Payload, RouteSpec, Source, Tick, Topic};
 use bennu_world::{Frame, Incoming, Sent, SocketFacts, World};
 use bytes::Bytes;
 use serde::Deserialize;
@@ -29,7 +29,7 @@ pub(super) fn act(world: &mut World<Peer>, name: &str, fields: &mut Fields<'_>) 
         "host" => host(world, fields),
         "connect" => connect(world, fields),
         "push" | "frame" | "next" | "close" => client(world, name, fields),
-        "broadcast" | "send" | "tick" | "disconnect" => elsewhere(world, name, fields),
+        "broadcast" | "send" | "tell" | "tick" | "disconnect" => elsewhere(world, name, fields),
         "advance" => {
             let ms: u64 = fields.need("ms")?;
             fields.end()?;
@@ -38,6 +38,15 @@ pub(super) fn act(world: &mut World<Peer>, name: &str, fields: &mut Fields<'_>) 
         }
         "http" => http(world, fields),
         "put" | "get" => store(world, name, fields),
+        "late_answers" => {
+            fields.end()?;
+            let answers: Vec<_> = world.take_late_answers().iter().map(written::reply).collect();
+            Ok(Ok(format!("[{}]", answers.join(","))))
+        }
+        "schedules" => {
+            fields.end()?;
+            Ok(Ok(schedules(world)))
+        }
         "presences" => {
             let topic: String = fields.need("topic")?;
             fields.end()?;
@@ -233,6 +242,7 @@ fn elsewhere(world: &mut World<Peer>, name: &str, fields: &mut Fields<'_>) -> Mi
         let tick = Tick { number, missed: missed.unwrap_or(0), period: Duration::from_millis(period) };
         return Ok(world.tick(&topic, tick).map(|()| "null".to_owned()));
     }
+    let source = (name == "tell").then(|| source(fields)).transpose()?;
     let (event, payload): (String, _) = (fields.need("event")?, json_or_bytes(fields)?);
     fields.end()?;
     let sent = Sent { event: event.into(), payload };
@@ -240,15 +250,34 @@ fn elsewhere(world: &mut World<Peer>, name: &str, fields: &mut Fields<'_>) -> Mi
         world.broadcast_from_elsewhere(&topic, &sent);
         return nothing();
     }
+    if let Some(source) = source {
+        return Ok(world.tell(&topic, source, sent).map(|()| "null".to_owned()));
+    }
     let answered = world.send(&topic, sent);
     Ok(answered.map(|reply| reply.map_or_else(|| "null".to_owned(), |reply| written::reply(&reply))))
+}
+
+/// The source of a message for `handle_topic_info` that a test makes. A schedule fires by itself.
+fn source(fields: &mut Fields<'_>) -> Misread<Source> {
+    let name: String = fields.need("source")?;
+    match name.as_str() {
+        "cron" => Ok(Source::Cron),
+        "start" => Ok(Source::Start),
+        other => Err(format!("a test tells a topic `cron` or `start`, and not `{other}`")),
+    }
+}
+
+/// All schedules.
+fn schedules(world: &World<Peer>) -> String {
+    let schedule = |(topic, key, due_ms, sent, is_given_up): (&Topic, &str, u64, Sent, bool)| json!({ "topic": topic.as_str(), "key": key, "due_ms": due_ms, "event": &*sent.event, "given_up": is_given_up });
+    world.schedules().map(schedule).collect::<Value>().to_string()
 }
 
 fn store(world: &mut World<Peer>, name: &str, fields: &mut Fields<'_>) -> Misread<Done> {
     let key = fields.bytes("key")?.ok_or("`key` is missing")?;
     if name == "get" {
         fields.end()?;
-        let value = world.host().stored.get(&key).map(|value| STANDARD.encode(value));
+        let value = world.host().stored.get(&key, world.host().now).map(|value| STANDARD.encode(value));
         return Ok(Ok(json!(value).to_string()));
     }
     let value = fields.bytes("value")?.ok_or("`value` is missing")?;

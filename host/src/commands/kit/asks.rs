@@ -24,8 +24,17 @@ pub(super) fn answer(context: &mut CallContext, name: &str, fields: &mut Fields<
         "now" | "unique_id" | "random" | "configuration" | "log" | "socket" | "sign" | "verify" => {
             read(context, name, fields)
         }
+        "answer_ref" => {
+            fields.end()?;
+            Ok(context.answer_ref().map(|answer_ref| json!(answer_ref).to_string()))
+        }
+        "schedule_due" => {
+            let (topic, key): (String, String) = (fields.need("topic")?, fields.need("key")?);
+            fields.end()?;
+            Ok(context.schedule_due(&topic, &key).map(|due_ms| json!(due_ms).to_string()))
+        }
         "presences" | "presence" | "count" | "members" | "topics" => look(context, name, fields),
-        "get" | "scan" | "put" | "delete" => store(context, name, fields),
+        "get" | "scan" | "put" | "put_expiring" | "delete" => store(context, name, fields),
         "http_get" => http_get(context, fields),
         "entry_get"
         | "entries_get"
@@ -93,6 +102,10 @@ fn store(context: &mut CallContext, name: &str, fields: &mut Fields<'_>) -> Misr
         "put" => {
             let (key, value) = (key(fields)?, fields.bytes("value")?.ok_or("`value` is missing")?);
             done(context.put(&key, &value))
+        }
+        "put_expiring" => {
+            let (key, value) = (key(fields)?, fields.bytes("value")?.ok_or("`value` is missing")?);
+            done(context.put_expiring(&key, &value, fields.need("ms")?))
         }
         "delete" => done(context.delete(&key(fields)?)),
         _ => {

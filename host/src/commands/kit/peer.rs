@@ -161,7 +161,15 @@ impl Callbacks for Peer {
         let line = Written::new("call", callback.name()).with("topic", topic.as_str());
         let line = line.state("room", room.as_deref(), self.form)?;
         let line = match &callback {
-            TopicCallback::Message { event, payload } => line.with("event", &**event).payload(payload),
+            TopicCallback::Message { event, payload, .. } => line.with("event", &**event).payload(payload),
+            TopicCallback::Info(info) => {
+                let fired = info.fired.as_ref();
+                line.with("source", info.message.source.as_str())
+                    .with("event", &*info.message.event)
+                    .with("due_ms", fired.map(|fired| fired.due_ms))
+                    .with("key", fired.and_then(|fired| fired.key.as_deref()))
+                    .payload(&info.message.payload)
+            }
             TopicCallback::Tick(tick) => line
                 .with("number", tick.number)
                 .with("missed", tick.missed)

@@ -61,6 +61,10 @@ impl socket::Host for Guest {
         self.ask(Effect::Reply { reply_ref: reply_ref.into(), reply: reply.into() })
     }
 
+    fn answer(&mut self, answer_ref: String, reply: Reply) -> Result<()> {
+        self.ask(Effect::Answer { answer_ref: answer_ref.into(), reply: reply.into() })
+    }
+
     fn send_self(&mut self, event: String, payload: PayloadResult) -> Result<()> {
         self.ask(Effect::SendSelf { event: event.into(), payload: payload.into() })
     }

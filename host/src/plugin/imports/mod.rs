@@ -8,6 +8,7 @@ mod entries;
 mod http;
 mod reads;
 mod request;
+mod schedule;
 mod store;
 
 use std::future::poll_fn;

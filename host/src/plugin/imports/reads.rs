@@ -10,7 +10,7 @@ use super::super::bindings::bennu::channel::topics::{Person, Topic};
 use super::super::bindings::bennu::channel::{member, token, topics};
 use super::super::guest::{Guest, Subject};
 use crate::contract::limits::LISTED_MAX;
-use crate::contract::{Fault, Member, TokenProblem, one_line};
+use crate::contract::{Effect, Fault, Member, TokenProblem, one_line};
 
 impl host::Host for Guest {
     fn now(&mut self) -> Result<u64> {
@@ -98,6 +98,12 @@ impl topics::Host for Guest {
     fn members(&mut self, topic: String, limit: u32) -> Result<Vec<Person>> {
         self.reach()?.check_readable(&topic)?;
         Ok(self.context.surroundings.members(&topic, most(limit)).into_iter().map(Person::from).collect())
+    }
+
+    fn answer_ref(&mut self) -> Result<Option<String>> {
+        let Subject::Message(answer_ref) = self.subject else { return Ok(None) };
+        self.record.ask(Effect::AnswerLater)?;
+        Ok(Some(answer_ref.to_string()))
     }
 
     fn under(&mut self, prefix: String, after: Option<String>, limit: u32) -> Result<Vec<Topic>> {

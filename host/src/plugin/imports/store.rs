@@ -12,7 +12,7 @@ use crate::store::{Direction, Draft, ReadError, Scan};
 
 impl Guest {
     /// Returns the call's draft. It is created at the first use, because most calls don't use the store.
-    fn draft(&mut self, wants_to_write: bool) -> Result<&mut Draft, Fault> {
+    pub(super) fn draft(&mut self, wants_to_write: bool) -> Result<&mut Draft, Fault> {
         self.check_evaluated()?;
         let Storage::Open { may_write, draft } = &mut self.storage else {
             return Err(Fault::no_store());
@@ -21,8 +21,12 @@ impl Guest {
             return Err(Fault::read_only());
         }
         let context = &self.context;
-        let begin = || context.store.begin(&context.origin.owner);
-        Ok(draft.get_or_insert_with(|| Box::new(if context.repeats_calls { repeat::draft(begin) } else { begin() })))
+        Ok(draft.get_or_insert_with(|| {
+            // The time is read before: a call that is run twice holds a lock while it begins the draft.
+            let now_ms = context.surroundings.now_ms();
+            let begin = || context.store.begin_at(&context.origin.owner, now_ms);
+            Box::new(if context.repeats_calls { repeat::draft(begin) } else { begin() })
+        }))
     }
 }
 
@@ -61,13 +65,18 @@ impl store::Host for Guest {
         Ok(put.map_err(|oversize| Fault::oversize(oversize.to_string()))?)
     }
 
+    fn put_expiring(&mut self, key: Vec<u8>, value: Vec<u8>, milliseconds: u64) -> Result<()> {
+        let put = self.draft(true)?.put_expiring(&key, &value, milliseconds);
+        Ok(put.map_err(|oversize| Fault::oversize(oversize.to_string()))?)
+    }
+
     fn delete(&mut self, key: Vec<u8>) -> Result<()> {
         let deleted = self.draft(true)?.delete(&key);
         Ok(deleted.map_err(|oversize| Fault::oversize(oversize.to_string()))?)
     }
 }
 
-fn read_fault(error: &ReadError) -> Fault {
+pub(super) fn read_fault(error: &ReadError) -> Fault {
     match error {
         ReadError::Oversize(oversize) => Fault::oversize(oversize.to_string()),
         ReadError::Failed(_) => Fault::new(FaultKind::Store, error.to_string()),

@@ -9,6 +9,7 @@ mod plugin;
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use super::logging::check_filter;
 use super::nearest::nearest;
 use crate::auth::{Secret, SecretSource};
 use crate::contract::plain;
+use crate::jobs::CronLine;
 use crate::plugin::{PluginSettings, Settings, Source};
 use crate::routes::ProbationTerms;
 use crate::store::Owner;
@@ -291,6 +293,21 @@ impl Config {
     }
 }
 
+impl Config {
+    /// Returns the cron lines of all plugins, each with the name under which the data of its plugin is stored.
+    ///
+    /// # Errors
+    /// Returns an error if a line is invalid.
+    pub fn cron_lines(&self) -> Result<Vec<(Arc<str>, CronLine)>> {
+        let mut lines = Vec::new();
+        for (name, table) in &self.plugins {
+            let store: Arc<str> = table.store.as_deref().unwrap_or(name).into();
+            lines.extend(table.cron_lines(name)?.into_iter().map(|line| (Arc::clone(&store), line)));
+        }
+        Ok(lines)
+    }
+}
+
 /// Returns the text of a TOML error. For an unknown key or value, adds the known one that was probably meant.
 fn explained(error: &toml::de::Error) -> String {
     let text = error.to_string();
@@ -369,6 +386,11 @@ mod tests {
                 "[plugins.a]\nstore = \"x\"\n[plugins.b]\nstore = \"x\"",
                 "`plugins.a.store` and `plugins.b.store` are both `x`",
             ),
+            (
+                "[[plugins.a.cron]]\ntopic = \"t\"\nevent = \"e\"\nschedule = \"daily\"",
+                "`plugins.a.cron`, table 1: the schedule `daily`",
+            ),
+            ("[[plugins.a.cron]]\ntopic = \"t\"\nevent = \"e\"", "schedule"),
             ("listen = ", "line 1"),
             ("secret_key_base = \"hunter2hunter2hunter2\"", "secrets come from the environment or a file"),
             ("[mounts.\"/socket\"]\ntransport = []", "`transports`"),

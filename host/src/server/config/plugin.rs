@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 
 use super::super::Limits;
 use super::super::limits::check_memory;
 use super::{HttpGrant, json};
 use crate::auth::SecretSource;
+use crate::jobs::CronLine;
 use crate::plugin::{PluginLimits, PluginSettings};
-use crate::protocol::Pattern;
+use crate::protocol::{NAME_BYTES_MAX, Pattern};
 
 /// One plugin's table, `plugins.NAME`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -30,6 +31,8 @@ pub struct PluginTable {
     /// The name under which the plugin's data is stored. Default: the plugin's name. With this key, the name of the plugin's
     /// file may change, for example with its version.
     pub store: Option<String>,
+    /// Times at which a topic of the plugin is told an event.
+    pub cron: Vec<CronTable>,
     /// The maximum number of bytes that the plugin may store. Default: `limits.store_bytes_per_plugin`.
     pub store_bytes: Option<u64>,
     /// Milliseconds of CPU time of one call. Default: `limits.call_cpu_ms`.
@@ -42,6 +45,23 @@ pub struct PluginTable {
     pub instances: Option<usize>,
 }
 
+/// A table of `plugins.NAME.cron`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CronTable {
+    /// The topic. The plugin must serve it.
+    pub topic: String,
+    /// The event.
+    pub event: String,
+    /// The times, in five fields: minute, hour, day of month, month, day of week.
+    pub schedule: String,
+    /// The time zone. Default: UTC.
+    pub timezone: Option<String>,
+}
+
+/// The most tables of `plugins.NAME.cron`.
+const CRON_LINES_MAX: usize = 256;
+
 impl PluginTable {
     /// Checks the table. `name` is the plugin's name, for errors.
     ///
@@ -49,6 +69,7 @@ impl PluginTable {
     /// Returns an error that names the key and the allowed values.
     pub(super) fn check(&self, name: &str, limits: &Limits) -> Result<()> {
         self.settings(name, limits)?;
+        self.cron_lines(name)?;
         self.check_http(name)?;
         self.check_limits(name, limits)
     }
@@ -71,6 +92,30 @@ impl PluginTable {
     /// Returns the configuration that the plugin reads, as JSON.
     fn json(&self, name: &str) -> Result<String> {
         Ok(json::json(&self.config, &format!("plugins.{name}.config"))?.to_string())
+    }
+
+    /// Reads the cron lines.
+    ///
+    /// # Errors
+    /// Returns an error that names the table and what is wrong with it.
+    pub(super) fn cron_lines(&self, name: &str) -> Result<Vec<CronLine>> {
+        if self.cron.len() > CRON_LINES_MAX {
+            bail!("`plugins.{name}.cron` has {} tables; at most {CRON_LINES_MAX} are allowed", self.cron.len());
+        }
+        let mut lines: Vec<CronLine> = Vec::new();
+        for (at, CronTable { topic, event, schedule, timezone }) in self.cron.iter().enumerate() {
+            let place = || format!("`plugins.{name}.cron`, table {}", at + 1);
+            if topic.is_empty() || topic.len() > NAME_BYTES_MAX || event.len() > NAME_BYTES_MAX {
+                bail!("{}: a topic has 1 to {NAME_BYTES_MAX} bytes, and an event at most {NAME_BYTES_MAX}", place());
+            }
+            let line = CronLine::read(topic, event, schedule, timezone.as_deref()).with_context(place)?;
+            let job = line.job(&"".into());
+            if lines.iter().any(|other| other.job(&"".into()) == job) {
+                bail!("{}: an earlier table is the same", place());
+            }
+            lines.push(line);
+        }
+        Ok(lines)
     }
 
     fn limits(&self) -> PluginLimits {

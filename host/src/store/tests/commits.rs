@@ -245,9 +245,9 @@ async fn the_engine_is_dropped_with_the_last_handle() {
 #[tokio::test]
 async fn a_store_of_another_format_is_refused() {
     let mut engine = Memory::default();
-    engine.apply(&Writes::from([(metadata::format(), Some(metadata::entry(3)))])).await.unwrap();
+    engine.apply(&Writes::from([(metadata::format(), Some(metadata::entry(4)))])).await.unwrap();
     let error = Store::over(Box::new(engine), StoreLimits::default()).await.err().unwrap().to_string();
-    assert!(error.contains("format 3, and this version of bennu knows format 2: export it with"), "{error}");
+    assert!(error.contains("format 4, and this version of bennu knows format 3: export it with"), "{error}");
 }
 
 #[tokio::test]

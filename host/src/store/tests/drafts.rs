@@ -170,6 +170,49 @@ fn former_states_of_rooms_are_read_in_pages() {
     assert_eq!(now(store.commit(reading)), Err(crate::store::CommitError::Conflict));
 }
 
+#[tokio::test]
+async fn a_key_with_a_time_to_live_is_gone_after_it_and_is_swept_with_its_bytes() {
+    let (store, owner) = (Store::in_memory(StoreLimits::default()).unwrap(), owner("chat"));
+    let at = |now_ms| store.begin_at(&owner, now_ms);
+    let mut draft = at(1000);
+    for (key, milliseconds) in [("a", 10), ("b", 20), ("c", 20), ("d", 0)] {
+        draft.put_expiring(key.as_bytes(), b"value", milliseconds).unwrap();
+    }
+    draft.put(b"e", "value".into()).unwrap();
+    assert_eq!(draft.get(b"a").await.unwrap().unwrap(), "value");
+    assert_eq!(draft.get(b"d").await.unwrap(), None, "a call sees its own writes, by its own time");
+    store.commit(draft).await.unwrap();
+    // A key that is put again has another time, or none.
+    let mut draft = at(1005);
+    draft.put_expiring(b"b", b"later", 100).unwrap();
+    draft.put(b"c", "stays".into()).unwrap();
+    store.commit(draft).await.unwrap();
+    let keys = async |now_ms| {
+        let page = at(now_ms).scan(&Scan::all(Direction::Forward)).await.unwrap();
+        page.rows.into_iter().map(|(key, _)| String::from_utf8(key.to_vec()).unwrap()).collect::<Vec<_>>().join("")
+    };
+    assert_eq!((keys(1009).await, keys(1010).await, keys(1105).await), ("abce".into(), "bce".into(), "ce".into()));
+    let before = store.usage("chat").await.unwrap();
+    assert_eq!((store.sweep(1009).await, store.sweep(1050).await), (Ok(1), Ok(1)));
+    assert_eq!((keys(0).await, store.sweep(1104).await), ("bce".into(), Ok(0)));
+    assert_eq!((store.sweep(1105).await, keys(0).await), (Ok(1), "ce".into()));
+    assert!(store.usage("chat").await.unwrap() < before);
+    // Each hint was removed with its key, or because the key has another time.
+    assert_eq!(store.sweep(u64::MAX).await, Ok(0));
+}
+
+#[tokio::test]
+async fn expired_keys_do_not_end_a_scan() {
+    let (store, owner) = (Store::in_memory(StoreLimits::default()).unwrap(), owner("chat"));
+    let mut draft = store.begin_at(&owner, 0);
+    (0..600_u32).for_each(|key| draft.put_expiring(&key.to_be_bytes(), b"", 1).unwrap());
+    draft.put(b"z", "last".into()).unwrap();
+    store.commit(draft).await.unwrap();
+    let mut draft = store.begin_at(&owner, 5);
+    let page = draft.scan(&Scan::all(Direction::Forward).limit(100)).await.unwrap();
+    assert_eq!(page.rows, [("z".into(), "last".into())]);
+}
+
 #[test]
 fn a_draft_that_was_paused_sees_what_is_committed_meanwhile_and_conflicts_with_changes_of_its_reads() {
     let store = Store::in_memory(StoreLimits::default()).unwrap();

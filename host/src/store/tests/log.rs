@@ -194,12 +194,16 @@ async fn a_store_of_the_first_format_has_the_later_one_before_a_record_is_acknow
     tree(&disk).writer().write([first, old].into_iter(), None).unwrap();
     for (records, key) in ["a", "b", "c"].into_iter().enumerate() {
         let store = Store::over(Box::new(logged(&disk, 1 << 20).unwrap()), StoreLimits::default()).await.unwrap();
-        assert_eq!(format(&disk).await, Some(if records == 0 { 1 } else { 2 }), "nothing is written by opening it");
+        assert_eq!(
+            format(&disk).await,
+            Some(if records == 0 { 1 } else { metadata::FORMAT }),
+            "nothing is written by opening it"
+        );
         for _ in 0..=records {
             let mut draft = store.begin(&owner("chat"));
             draft.put(key.as_bytes(), "value".into()).unwrap();
             store.commit(draft).await.unwrap();
-            assert_eq!(format(&disk).await, Some(2));
+            assert_eq!(format(&disk).await, Some(metadata::FORMAT));
         }
         store.close().await;
     }

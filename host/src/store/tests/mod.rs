@@ -15,6 +15,7 @@ mod overlays;
 mod quotas;
 mod reads;
 mod recovery;
+mod release;
 mod renames;
 mod serial;
 
@@ -144,5 +145,5 @@ fn committer(engine: impl Engine, limits: StoreLimits) -> (Committer, Arc<Shared
 }
 
 fn begin(shared: &Shared, owner: &Owner) -> Draft {
-    Draft::new(owner.clone(), shared.seen.load_full(), shared.limits)
+    Draft::new(owner.clone(), shared.seen.load_full(), 0)
 }

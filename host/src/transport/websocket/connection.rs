@@ -176,13 +176,13 @@ impl Connection {
 
     /// Handles received bytes, or reads more, up to the amount for one turn.
     pub(super) fn go_on(&mut self, scratch: &mut Scratch) -> Next {
-        if (!self.received.is_empty() || self.reader.is_inflating()) && self.listens() {
+        if (!self.received.is_empty() || self.reader.is_inflating()) && self.listens_now(scratch) {
             let next = self.handle_received(scratch.now, &mut scratch.inflation);
             if next != Next::Wait {
                 return next;
             }
         }
-        if self.is_readable && self.listens() { self.read(scratch) } else { Next::Wait }
+        if self.is_readable && self.listens_now(scratch) { self.read(scratch) } else { Next::Wait }
     }
 
     fn read(&mut self, scratch: &mut Scratch) -> Next {
@@ -268,6 +268,12 @@ impl Connection {
         }
     }
 
+    /// The same, and false while the host handles no messages. A connection that is closing still waits for its client's
+    /// close frame.
+    fn listens_now(&self, scratch: &Scratch) -> bool {
+        self.listens() && !(scratch.is_paused && matches!(self.phase, Phase::Open(_)))
+    }
+
     /// Whether there are frames that [`flush`](Self::flush) would write, although the outbox doesn't wake the reactor for
     /// them.
     pub(super) fn wants_flush(&self) -> bool {
@@ -336,8 +342,7 @@ impl Connection {
             }
             ToSend::Later(frame) => {
                 frames.remove(place);
-                let unsent = Unsent::of_large(frame, place, std::mem::take(frames), *now);
-                self.unsent = Some(Box::new(unsent));
+                self.unsent = Some(Box::new(Unsent::of_large(frame, place, std::mem::take(frames), *now)));
                 true
             }
         }
@@ -446,19 +451,16 @@ impl Connection {
         if std::mem::replace(&mut self.is_noted, true) {
             return;
         }
-        let known = match &self.phase {
-            Phase::Open(socket) => socket.address(),
-            Phase::Leaving(_) => None,
-        };
-        let peer = known.or_else(|| self.stream.peer_addr().ok());
+        let known = if let Phase::Open(socket) = &self.phase { socket.address() } else { None };
+        let (peer, mount) = (known.or_else(|| self.stream.peer_addr().ok()), &self.settings.path);
         let origin = self.origin.as_deref().map(AsRef::as_ref);
-        self.settings.tally.note(reason, &Client { peer, mount: &self.settings.path, origin });
+        self.settings.tally.note(reason, &Client { peer, mount, origin });
     }
 
     /// Checks the deadline. If it has passed, the client is silent, takes no bytes, or doesn't answer the close frame.
     pub(super) fn on_alarm(&mut self, scratch: &mut Scratch) -> Next {
         let now = scratch.now;
-        if matches!(&self.phase, Phase::Open(_)) && !self.listens() && self.unsent.is_none() {
+        if matches!(&self.phase, Phase::Open(_)) && !self.listens_now(scratch) && self.unsent.is_none() {
             // The host isn't reading, so this time doesn't count as silence of the client.
             self.heard = now;
         }
@@ -469,7 +471,7 @@ impl Connection {
         // was suspended, or because one turn doesn't process all events.
         let next = match (&self.phase, &self.unsent) {
             (Phase::Open(_), Some(_)) => self.flush(scratch),
-            (_, None) if self.listens() => self.read(scratch),
+            (_, None) if self.listens_now(scratch) => self.read(scratch),
             _ => Next::Wait,
         };
         if next == Next::Drop || now < self.deadline() {

@@ -73,6 +73,7 @@ fn noted(call: &TopicCall, began: Instant) -> String {
             format!("{} ms: tick {}, missed {}", began.elapsed().as_millis(), tick.number, tick.missed)
         }
         TopicCallback::Message { event, .. } => format!("{event} on {}", text(call.room.as_ref())),
+        TopicCallback::Info(info) => info.message.event.to_string(),
         TopicCallback::Seat { name, change } => format!("{name} {change:?}"),
     }
 }

@@ -131,8 +131,14 @@ impl Part {
         let intercepts = self.intercepts.iter().map(|&event| event.into()).collect();
         let spec = RouteSpec::read(self.pattern, intercepts, self.versions, &options).expect("a valid route");
         let takes_any = self.on_topic_call.is_some();
-        let takes =
-            Takes { messages: takes_any, ticks: takes_any, seats: takes_any, entries: self.uses_entries, http: false };
+        let takes = Takes {
+            messages: takes_any,
+            infos: takes_any,
+            ticks: takes_any,
+            seats: takes_any,
+            entries: self.uses_entries,
+            http: false,
+        };
         let on_topic_call = self.on_topic_call.unwrap_or_else(|| Arc::new(no_topic_call));
         let Self { on_call, on_passing, on_upgrade, generation, probation, .. } = self;
         let behaviour = Arc::new(Script { on_call, on_topic_call, on_passing, on_upgrade });

@@ -1,0 +1,118 @@
+//! One callback of a topic, with its commit. The jobs of `topic_turn` and `topic_info` use it.
+
+use std::sync::Arc;
+
+use super::member::{EffectScope, carry_out, has_room_for, open_room, settle_room};
+use super::room::{DueJob, TopicTurns, persist, publish_entries};
+use super::turn::{
+    Evaluated, Failed, FaultLine, Persisted, PluginCall, RetryDeadline, Services, StateSnapshot, invoke,
+};
+use crate::clients::FaultCause;
+use crate::contract::{Answer, Effect, Fault, FaultKind, Reply, SocketFacts, TopicCall, TopicCallback};
+use crate::routes::Route;
+use crate::store::{ReadError, StoredJob};
+
+/// The result of a callback of a topic.
+#[derive(Debug, Default)]
+pub(super) struct TopicOutcome {
+    /// Its answer, if it has one.
+    pub(super) reply: Option<Reply>,
+    /// Whether it took the name of its message, for a later answer.
+    pub(super) is_answered_later: bool,
+}
+
+/// A job whose callback runs.
+pub(super) struct RunningJob<'a> {
+    pub(super) due: &'a DueJob,
+    pub(super) stored: StoredJob,
+}
+
+impl RunningJob<'_> {
+    /// Adds the end of the job to the draft of its callback. Returns false if the job was changed meanwhile: then nothing of the
+    /// callback may be committed.
+    async fn finish(&self, services: &Services, route: &Route, evaluated: &mut Evaluated) -> Result<bool, Fault> {
+        let draft = evaluated.draft.get_or_insert_with(|| Box::new(services.store.begin(&route.owner)));
+        let finished = draft.finish_job(&self.due.id, &self.stored, self.due.next.as_ref()).await;
+        // A durable room is stored together with the end of the job, also if its other commits may wait.
+        evaluated.is_room_stored = true;
+        finished.map_err(|error| store_fault(&error))
+    }
+}
+
+/// One callback of a topic, and its commit. `job` is the job that the callback is about: its row changes in the same commit.
+/// Returns none if nothing was committed, because the job was changed meanwhile.
+pub(super) async fn topic_turn(
+    topic: &Arc<TopicTurns>,
+    route: &Arc<Route>,
+    callback: TopicCallback,
+    job: Option<&RunningJob<'_>>,
+) -> Result<Option<TopicOutcome>, Fault> {
+    open_room(topic, route).await?;
+    settle_room(topic);
+    let (room, entries) = (topic.saved_room(), topic.entries(route));
+    let states = StateSnapshot { room, entries, http: route.http_journal(), ..StateSnapshot::default() };
+    let mut call = PluginCall::Topic(TopicCall { topic: topic.name.clone(), room: None, callback });
+    let deadline = RetryDeadline::new();
+    loop {
+        let mut evaluated = invoke(route, &mut call, &states).await?;
+        let effects = &evaluated.effects;
+        let audience = topic.services().pubsub.audience(topic.name.as_str());
+        let has_room = audience.is_none_or(|audience| audience.has_room(effects.len()));
+        if !has_room || !has_room_for(&topic.topics, effects) {
+            return Err(Fault::overflow());
+        }
+        if let Some(job) = job
+            && !job.finish(topic.services(), route, &mut evaluated).await?
+        {
+            return Ok(None);
+        }
+        match persist(topic.services(), Some(topic), route, &mut evaluated).await? {
+            Persisted::Done => return Ok(Some(commit(topic, evaluated))),
+            Persisted::Conflict => deadline.check()?,
+        }
+    }
+}
+
+fn commit(topic: &Arc<TopicTurns>, evaluated: Evaluated) -> TopicOutcome {
+    let Evaluated { room, entries, effects, answer, is_room_stored, .. } = evaluated;
+    publish_entries(topic, topic.save(room, entries, is_room_stored));
+    let is_answered_later = effects.contains(&Effect::AnswerLater);
+    carry_out(effects, EffectScope::of_topic(topic));
+    let reply = match answer {
+        Answer::Reply(reply) => Some(reply),
+        Answer::None | Answer::Admit(_) | Answer::Refuse(_) | Answer::Stop(_) => None,
+    };
+    TopicOutcome { reply, is_answered_later }
+}
+
+/// Counts and logs a fault of one of the topic's callbacks.
+pub(super) fn log_fault(topic: &TopicTurns, route: &Route, failed: Failed<'_>, fault: &Fault) {
+    log_fault_of(topic, route, failed, fault, None);
+}
+
+/// Counts and logs a fault of one of the topic's callbacks, which may have handled the message of a member with this socket.
+pub(super) fn log_fault_of(
+    topic: &TopicTurns,
+    route: &Route,
+    failed: Failed<'_>,
+    fault: &Fault,
+    socket: Option<&SocketFacts>,
+) {
+    topic.services().count_fault();
+    if fault.is_of_call() {
+        topic.services().clients.on_fault(&FaultCause {
+            plugin: &route.plugin,
+            generation: route.generation,
+            calls: route.behaviour.calls(),
+            client: socket.and_then(SocketFacts::limited),
+            is_caused_by_client: socket.is_some(),
+            ends_member: false,
+        });
+    }
+    FaultLine { route: Some(route), topic: &topic.name, member: None, failed, fault, answered_by: None }.write();
+}
+
+/// The fault of a read that failed.
+pub(super) fn store_fault(error: &ReadError) -> Fault {
+    Fault::new(FaultKind::Store, error.to_string())
+}
