@@ -74,6 +74,12 @@ impl Draft {
         }
     }
 
+    /// Discards the writes.
+    pub fn discard_writes(&mut self) {
+        self.writes.clear();
+        self.schedules = ScheduleWrites::default();
+    }
+
     /// The content after the callback succeeded.
     #[must_use]
     pub fn commit(self) -> Stored {

@@ -36,6 +36,11 @@ pub(super) fn answer(context: &mut CallContext, name: &str, fields: &mut Fields<
         "presences" | "presence" | "count" | "members" | "topics" => look(context, name, fields),
         "get" | "scan" | "put" | "put_expiring" | "delete" => store(context, name, fields),
         "http_get" => http_get(context, fields),
+        "discard" => {
+            fields.end()?;
+            context.discard();
+            Ok(done(Ok(())))
+        }
         "entry_get"
         | "entries_get"
         | "entry_scan"
