@@ -19,6 +19,7 @@ pub mod auth;
 pub mod channel;
 pub mod clients;
 pub mod contract;
+pub mod counts;
 pub mod entries;
 pub mod files;
 pub mod jobs;

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::counts;
+
 /// A client, or what it asks for, is refused because of a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OverLimit {
@@ -51,6 +53,13 @@ macro_rules! limits {
             pub fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$name => $word,)*
+                }
+            }
+
+            /// The same limit among the counts of the metrics.
+            fn counted(self) -> counts::Limit {
+                match self {
+                    $(Self::$name => counts::Limit::$name,)*
                 }
             }
 
@@ -122,6 +131,7 @@ impl Hits {
     /// Counts a refusal. The log has at most one line in a second for each limit, with the number since the last one.
     pub(super) fn note(&self, limit: Limit, now: u64, user: Option<&str>, peer: Option<SocketAddr>) {
         let Some(hit) = self.0.get(limit as usize) else { return };
+        limit.counted().hit();
         let count = hit.count.fetch_add(1, Ordering::Relaxed) + 1;
         // One, so that the first second isn't taken for "never".
         let second = now / 1_000_000_000 + 1;

@@ -11,6 +11,7 @@ use super::{Action, Slot, SocketState, Sockets};
 use crate::channel::{Channel, Connection, Drain, Full, MemberEvent, Node};
 use crate::clients::{Act, Client, OverLimit};
 use crate::contract::{Ending, SocketFacts};
+use crate::counts::{Limit, Traffic};
 use crate::protocol::{Addressee, CloseCode, Incoming, Message, Outbound, Payload, Ref, Serializer, event};
 use crate::pubsub::{Named, Outbox, OutboxLimits};
 
@@ -141,6 +142,7 @@ impl Socket {
     /// # Errors
     /// If the connection must be closed because of the message.
     pub fn receive(&mut self, incoming: &Incoming) -> Result<(), Closing> {
+        Traffic::MessagesReceived.add(1);
         let message = self.connection.serializer.decode(incoming).map_err(|malformed| {
             tracing::debug!("a client sent a malformed message: {malformed}");
             Closing(CloseCode::Malformed)
@@ -149,6 +151,7 @@ impl Socket {
             match rate.on_message(Instant::now()) {
                 RateCheck::Within => {}
                 RateCheck::Over => {
+                    Limit::MessagesPerSecond.hit();
                     let Message { join_ref, reference, to, .. } = message;
                     self.reply(&join_ref, &reference, &to, ("error", &Payload::reason("too many messages")));
                     return Ok(());
@@ -187,6 +190,7 @@ impl Socket {
         let now = Instant::now();
         let refused = self.refused.get_or_insert_with(|| Box::new(Rate::new(REFUSED_PER_SECOND, now)));
         if refused.on_message(now) != RateCheck::Within {
+            Limit::RefusedMessages.hit();
             return Err(Closing(CloseCode::PolicyViolation));
         }
         let Message { join_ref, reference, to, .. } = message;

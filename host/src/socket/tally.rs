@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::clients::Limit;
+use crate::clients::Limit as ClientLimit;
+use crate::counts::Limit;
 use crate::protocol::CloseCode;
 
 /// The most lines for one reason within a window.
@@ -130,14 +131,26 @@ reasons! {
 impl Reason {
     /// Returns the reason that belongs to a limit for which a client may not connect.
     #[must_use]
-    pub fn of_limit(limit: Limit) -> Self {
+    pub fn of_limit(limit: ClientLimit) -> Self {
         match limit {
-            Limit::UserConnections => Self::UserConnections,
-            Limit::UserConnects => Self::UserConnects,
-            Limit::AddressConnections => Self::AddressConnections,
-            Limit::AddressConnects => Self::AddressConnects,
+            ClientLimit::UserConnections => Self::UserConnections,
+            ClientLimit::UserConnects => Self::UserConnects,
+            ClientLimit::AddressConnections => Self::AddressConnections,
+            ClientLimit::AddressConnects => Self::AddressConnects,
             // The other limits are for messages, and for faults.
             _ => Self::AddressFaults,
+        }
+    }
+
+    /// Returns the limit that the client has reached, if the reason is one. The outbox counts its own limits.
+    fn limit(self) -> Option<Limit> {
+        match self {
+            Self::MessageTooLarge => Some(Limit::FrameBytes),
+            Self::MessageRate => Some(Limit::MessagesPerSecond),
+            Self::SocketLimit => Some(Limit::Sockets),
+            Self::ConnectionLimit => Some(Limit::Connections),
+            Self::Idle | Self::NotReading => Some(Limit::IdleMs),
+            _ => None,
         }
     }
 
@@ -218,6 +231,7 @@ impl Tally {
         let Some(entry) = self.reasons.get(reason as usize) else { return };
         // Relaxed, because nothing else depends on the order of the counts.
         entry.count.fetch_add(1, Ordering::Relaxed);
+        reason.limit().into_iter().for_each(Limit::hit);
         // A host that stops closes all clients and logs that once itself.
         if reason == Reason::Stopping {
             return;
@@ -225,8 +239,11 @@ impl Tally {
         let line = entry.with_window(|window| window.line(Instant::now()));
         match line {
             LogDecision::Write => log(reason, client),
-            LogDecision::LeaveFirst => self.report_later(reason),
-            LogDecision::Leave => {}
+            LogDecision::LeaveFirst => {
+                Limit::LogLinesOfClients.hit();
+                self.report_later(reason);
+            }
+            LogDecision::Leave => Limit::LogLinesOfClients.hit(),
         }
     }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::auth::{Derivation, Jwt, Leeway, MaxAge, TokenError, Tokens};
 use crate::clients::{Client, OverLimit};
-use crate::contract::{Admission, Identity, Request};
+use crate::contract::{Admission, Identity, Request, count_fault};
 use crate::routes::{GatekeeperChoice, RouteTable};
 use crate::socket::Reason;
 
@@ -128,6 +128,7 @@ impl Authenticator {
             Err(fault) => {
                 let kind = fault.kind.as_str();
                 let (mount, peer) = (&*mount, client.address());
+                count_fault(plugin, &fault);
                 tracing::warn!(plugin, generation, mount, callback = "connect", kind, %peer, "fault: {}", fault.detail);
                 if fault.is_of_call() {
                     client.on_connect_fault(plugin);

@@ -10,33 +10,35 @@ use crate::imports;
 use crate::tidy::sources;
 
 /// Each top-level module with the modules that it may import. All modules are listed.
-const MODULES: [(&str, &[&str]); 22] = [
+const MODULES: [(&str, &[&str]); 23] = [
+    ("counts", &[]),
     ("files", &[]),
     ("protocol", &[]),
     ("timing", &[]),
     ("auth", &[]),
-    ("store", &["files"]),
-    ("entries", &["store"]),
-    ("clients", &[]),
-    ("contract", &["protocol", "store", "entries", "clients"]),
-    ("pubsub", &["protocol"]),
-    ("presence", &["protocol", "pubsub"]),
+    ("store", &["counts", "files"]),
+    ("entries", &["counts", "store"]),
+    ("clients", &["counts"]),
+    ("contract", &["counts", "protocol", "store", "entries", "clients"]),
+    ("pubsub", &["counts", "protocol"]),
+    ("presence", &["counts", "protocol", "pubsub"]),
     ("routes", &["protocol", "contract", "store"]),
-    ("plugin", &["files", "protocol", "contract", "routes", "store", "entries"]),
-    ("channel", &["protocol", "contract", "presence", "pubsub", "routes", "store", "entries", "clients"]),
+    ("plugin", &["counts", "files", "protocol", "contract", "routes", "store", "entries"]),
+    ("channel", &["counts", "protocol", "contract", "presence", "pubsub", "routes", "store", "entries", "clients"]),
     ("jobs", &["protocol", "contract", "store", "channel"]),
-    ("socket", &["protocol", "contract", "routes", "channel", "pubsub", "clients"]),
-    ("transport", &["protocol", "timing", "auth", "contract", "routes", "socket", "pubsub", "clients"]),
+    ("socket", &["counts", "protocol", "contract", "routes", "channel", "pubsub", "clients"]),
+    ("transport", &["counts", "protocol", "timing", "auth", "contract", "routes", "socket", "pubsub", "clients"]),
     (
         "api",
         &[
-            "files", "protocol", "timing", "auth", "contract", "presence", "pubsub", "plugin", "channel", "jobs",
-            "socket", "clients",
+            "counts", "files", "protocol", "timing", "auth", "contract", "presence", "pubsub", "plugin", "channel",
+            "jobs", "socket", "store", "clients",
         ],
     ),
     (
         "server",
         &[
+            "counts",
             "files",
             "protocol",
             "timing",
