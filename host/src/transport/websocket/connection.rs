@@ -82,8 +82,7 @@ pub(super) struct Connection {
     pub(super) alarm: Instant,
     /// Whether it is in its reactor's queue of ready connections. The flag keeps it from being queued twice.
     pub(super) is_ready: bool,
-    /// A copy of `socket.is_held_back()`: a message waits for room in its channel's queue. The copy saves each write from a
-    /// look into the boxed socket.
+    /// A copy of `socket.is_held_back()`, which saves each write from a look into the boxed socket.
     is_held_back: bool,
     /// Whether the reason of its end was counted. A panic while it is closed must not count it again.
     is_noted: bool,
