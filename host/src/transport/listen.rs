@@ -9,7 +9,6 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{Request, Response, StatusCode};
@@ -25,6 +24,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::sleep;
 use tower_service::Service;
 
+use super::LiveRouter;
 use super::connect::origin_of;
 use super::proxies::{Proxies, plain, read};
 use super::request::prepare;
@@ -88,7 +88,7 @@ pub struct Accepting {
 
 /// Accepts connections and serves them while the intake is open, until the future is dropped. Accepted connections continue
 /// after that. At most `sockets` and 32 more are open at a time, and further ones are closed at once.
-pub async fn listen(listener: Arc<TcpListener>, router: Router, sockets: usize, accepting: Accepting) {
+pub async fn listen(listener: Arc<TcpListener>, router: Arc<LiveRouter>, sockets: usize, accepting: Accepting) {
     let most = sockets.saturating_add(CONNECTIONS_SPARE).min(Semaphore::MAX_PERMITS);
     let free = Arc::new(Semaphore::new(most));
     let mut lost = 0;
@@ -102,7 +102,7 @@ pub async fn listen(listener: Arc<TcpListener>, router: Router, sockets: usize, 
             Ok((stream, peer)) => match Arc::clone(&free).try_acquire_owned() {
                 Ok(permit) => {
                     lost = 0;
-                    let (router, accepting) = (router.clone(), accepting.clone());
+                    let (router, accepting) = (Arc::clone(&router), accepting.clone());
                     let connection = Connection { peer: plain(peer), router, accepting };
                     tokio::spawn(connection.serve(stream, permit));
                 }
@@ -151,7 +151,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 struct Connection {
     /// The address from which it comes: the client's, or that of the last proxy.
     peer: SocketAddr,
-    router: Router,
+    router: Arc<LiveRouter>,
     accepting: Accepting,
 }
 
@@ -173,7 +173,7 @@ impl Connection {
             request.extensions_mut().insert(Arc::clone(&permit));
             request.extensions_mut().insert(Arc::clone(&receipts));
             let answering = match prepared {
-                Ok(()) => Ok(self.router.clone().call(request.map(Body::new))),
+                Ok(()) => Ok(self.router.now().call(request.map(Body::new))),
                 Err(reason) => Err(self.refuse(&request, client, reason)),
             };
             async move {

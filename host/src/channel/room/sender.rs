@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
+use super::idempotency::IdempotentRequest;
 use crate::clients::OverLimit;
 use crate::contract::{Fault, Reply, SocketFacts};
 use crate::protocol::Topic;
@@ -21,6 +22,8 @@ pub enum Undelivered {
     SetAside(OverLimit),
     /// `handle_message` failed.
     Fault(Fault),
+    /// Its idempotency key was used for another request.
+    KeyReused,
 }
 
 /// The result of a message: perhaps an answer.
@@ -36,6 +39,11 @@ pub(in crate::channel) trait Sender: Send + 'static {
 
     /// The socket of the member that has sent it.
     fn socket(&self) -> Option<Arc<SocketFacts>> {
+        None
+    }
+
+    /// The request by which the message takes effect once, if it has an idempotency key.
+    fn request(&self) -> Option<Arc<IdempotentRequest>> {
         None
     }
 }
