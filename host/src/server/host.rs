@@ -4,28 +4,28 @@ mod replacing;
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use arc_swap::ArcSwap;
 use axum::Router;
 use bennu_outbound::{Client, Roots, SystemNetwork};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
+use replacing::Replacing;
+
 use super::api_key::{api_key_file, own_api_key};
 use super::config_reload::{ConfigParts, ConfigReload};
 use super::data;
 use super::findings::{Finding, findings};
-use super::handing_over::Relaunch;
 use super::listeners::Bound;
 use super::mounts::{MountParts, log_open_mounts, tokens};
 use super::overview::Overview;
 use super::start::Start;
-use super::stopping::{End, close_sockets, end_sockets_and_rooms, until_replaced};
+use super::stopping::{End, close_sockets, end_sockets_and_rooms, until_end};
 use super::surroundings::HostSurroundings;
-use super::taking_over::Inherited;
 use super::vital::{Ended, Vital};
 use super::{Config, MountTable, log_lines_lost};
 use crate::api::{self, Access, Api, ApiKey};
@@ -33,13 +33,12 @@ use crate::channel::Node;
 use crate::contract::{CallLimits, Http, Surroundings, system_now_ms};
 use crate::counts::HighWater;
 use crate::entries::EntriesNode;
-use crate::handover::Socket;
 use crate::jobs::{Dispatcher, Jobs, NowMs, tell_starts};
 use crate::plugin::{Builds, Cache, Control, Engine, Kinds, Library, LibraryOptions, Loader, PluginStatuses, Source};
 use crate::routes::RouteTable;
 use crate::socket::Sockets;
 use crate::store::Store;
-use crate::transport::{Intake, LiveRouter, Mount, Reactors, StaticFiles, listen};
+use crate::transport::{Accepting, Intake, LiveRouter, Mount, Proxies, Reactors, StaticFiles, listen};
 
 /// The maximum number of connections to an API with its own address.
 const API_CONNECTIONS_MAX: usize = 256;
@@ -55,15 +54,9 @@ pub struct Host {
     api: Router,
     /// The listener of the API, if it has its own address.
     api_listener: Option<Arc<TcpListener>>,
-    /// Whether the listeners come from a service manager.
-    are_managed: bool,
     /// Whether connections and requests are accepted.
     intake: Intake,
-    /// The socket for a successor. None if it can't be made.
-    upgrades: Option<Socket>,
-    relaunch: Option<Relaunch>,
-    /// The work of a host that this one replaces, until this one serves.
-    inherited: Option<Box<Inherited>>,
+    replacing: Replacing,
     node: Arc<Node>,
     sockets: Arc<Sockets>,
     library: Library,
@@ -74,6 +67,8 @@ pub struct Host {
     config_reload: Arc<ConfigReload>,
     /// The limit of sockets.
     most_sockets: usize,
+    /// The trusted proxies.
+    proxies: Arc<ArcSwap<Proxies>>,
     dispatcher: Dispatcher,
     /// Watches the threads, which have already started. [`Host::serve`] adds the tasks.
     vital: Vital,
@@ -126,10 +121,9 @@ impl Host {
     /// See [`Host::start`].
     pub async fn start_with(config: &Config, start: Start) -> Result<Self> {
         let Start { listeners, inherited, relaunch } = start;
-        let files = files(config)?;
+        let (files, sources) = (files(config)?, config.sources()?);
         let Bound { clients: listener, api: api_listener, are_managed } = listeners.bind(config).await?;
         let (routes, statuses) = (Arc::new(RouteTable::default()), Arc::new(PluginStatuses::default()));
-        let sources = config.sources()?;
         let mut vital = Vital::default();
         let store = data::open(config).await?;
         check_apart(config)?;
@@ -147,12 +141,12 @@ impl Host {
         let sockets = Arc::new(Sockets::default());
         let reactors = Reactors::start(config.wire_threads(), &node.pubsub.pressure).context("serving connections")?;
         vital.spawn("a thread that serves WebSocket connections", reactors.ended());
-        let failure = Arc::<OnceLock<String>>::default();
-        let clock: NowMs = Arc::new(system_now_ms);
+        let (failure, clock): (Arc<OnceLock<String>>, NowMs) = (Arc::default(), Arc::new(system_now_ms));
         let dispatcher = Dispatcher::new(Arc::clone(&node), Arc::clone(&clock), config.cron_lines()?);
         let mount_parts = MountParts::new(config, &node, &sockets, &reactors);
         let mounts = mount_parts.mounts(config, tokens.as_ref())?;
         let access = access(config)?.map(Arc::new);
+        let proxies = Arc::new(ArcSwap::from_pointee(config.proxies()));
         let parts = ConfigParts {
             access: access.clone(),
             tokens: live_tokens,
@@ -162,6 +156,7 @@ impl Host {
             statuses: Arc::clone(&statuses),
             node: Arc::clone(&node),
             sources: sources.clone(),
+            proxies: Arc::clone(&proxies),
         };
         let config_reload = ConfigReload::new(config, parts)?;
         let api = match access {
@@ -181,20 +176,15 @@ impl Host {
             None => Router::new(),
         };
         library.start().await;
-        data::log_unclaimed(&node.store, &statuses).await;
-        findings(config, &sources, &statuses.all())?.iter().for_each(Finding::log);
-        log_open_mounts(config, &node.routes, listener.local_addr()?);
+        log_state(config, (&sources, &statuses), &node, listener.local_addr()?).await?;
         Ok(Self {
             listener,
             mounts,
             reactors,
             api,
             api_listener,
-            are_managed,
             intake: Intake::default(),
-            upgrades: None,
-            relaunch,
-            inherited,
+            replacing: Replacing { are_managed, upgrades: None, relaunch, inherited },
             node,
             sockets,
             library,
@@ -203,6 +193,7 @@ impl Host {
             statuses,
             config_reload,
             most_sockets: config.limits.sockets(),
+            proxies,
             dispatcher,
             vital,
             failure,
@@ -277,6 +268,7 @@ impl Host {
             further,
             config_reload,
             most_sockets,
+            proxies,
             dispatcher,
             mut vital,
             failure,
@@ -287,29 +279,16 @@ impl Host {
         let mut loading = Vital::default();
         loading.spawn("the task that loads plugins", library.watch());
         spawn_tasks(&mut vital, &node, dispatcher);
+        let accepting = Accepting { tally: Arc::clone(&sockets.tally), intake: intake.clone(), proxies };
         if let Some(listener) = api_listener {
-            let (api, accepting) = (std::mem::take(&mut api), (Arc::clone(&sockets.tally), intake.clone()));
-            let listening = listen(listener, LiveRouter::fixed(api), API_CONNECTIONS_MAX, accepting);
+            let api = LiveRouter::fixed(std::mem::take(&mut api));
+            let listening = listen(listener, api, API_CONNECTIONS_MAX, accepting.clone());
             vital.spawn("the task that accepts connections to the API", listening);
         }
         let router = LiveRouter::new(mounts, api.merge(further), files, Arc::clone(&sockets.tally));
         config_reload.serves(Arc::clone(&router));
-        let accepting = (Arc::clone(&sockets.tally), intake.clone());
         vital.spawn("the task that accepts connections", listen(listener, router, most_sockets, accepting));
-        let mut replacing = pin!(until_replaced(handing_over.as_ref()));
-        let mut end = tokio::select! {
-            () = stop => End::Stop,
-            ended = vital.ended() => End::Failed(ended),
-            ended = loading.ended() => End::Failed(ended),
-            end = &mut replacing => end,
-        };
-        if let (End::Stop, Some(handing_over)) = (&end, &handing_over) {
-            // A hand-over that is under way ends first, one way or the other.
-            end = tokio::select! {
-                end = &mut replacing => end,
-                () = handing_over.stopped() => End::Stop,
-            };
-        }
+        let end = until_end(stop, (&mut vital, &mut loading), handing_over.as_ref()).await;
         // Ends the tasks that accept connections and sweep topics.
         drop(vital);
         intake.set(false);
@@ -345,10 +324,24 @@ impl Host {
     }
 }
 
+/// Logs what operators should know about the host that has just started.
+async fn log_state(
+    config: &Config,
+    (sources, statuses): (&[Source], &PluginStatuses),
+    node: &Node,
+    address: SocketAddr,
+) -> Result<()> {
+    data::log_unclaimed(&node.store, statuses).await;
+    findings(config, sources, &statuses.all())?.iter().for_each(Finding::log);
+    log_open_mounts(config, &node.routes, address);
+    Ok(())
+}
+
 /// Starts the tasks that run until the host stops, except those that load plugins and accept connections.
 fn spawn_tasks(vital: &mut Vital, node: &Arc<Node>, dispatcher: Dispatcher) {
     vital.spawn("the task that ends members without a plugin", sweep(Arc::clone(node)));
     vital.spawn("the task that drops old broadcasts", Arc::clone(&node.pubsub).keep_sweeping_histories());
+    vital.spawn("the task that forgets clients", Arc::clone(&node.clients).keep_sweeping());
     vital.spawn("the task that begins the minutes of the metrics", begin_minutes());
     // A separate task, so that `sweep` doesn't have to wait for any number of stored rooms.
     let rooms = Arc::clone(node);
@@ -370,6 +363,7 @@ fn node(
     let (limits, pace) = (config.limits.node(), config.limits.pace());
     let node = Node::with_http(Arc::clone(routes), limits, pace, store.clone(), entries, Arc::clone(http));
     node.pubsub.histories.set_limits(config.limits.history());
+    node.clients.set_limits(config.limits.clients());
     node
 }
 

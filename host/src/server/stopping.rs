@@ -1,9 +1,10 @@
 //! How a host ends: its turns, its sockets, their channels, and its durable rooms.
 
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use super::handing_over::HandingOver;
-use super::vital::Ended;
+use super::vital::{Ended, Vital};
 use crate::channel::Node;
 use crate::counts::Limit;
 use crate::plugin::LibraryPause;
@@ -33,8 +34,29 @@ pub(super) enum End {
     Replaced(Option<LibraryPause>),
 }
 
+/// Waits until the host has to stop: it is told to, a vital task or thread has ended, or another process serves.
+pub(super) async fn until_end(
+    stop: impl Future<Output = ()> + Send,
+    (vital, loading): (&mut Vital, &mut Vital),
+    handing_over: Option<&HandingOver>,
+) -> End {
+    let mut replacing = pin!(until_replaced(handing_over));
+    let end = tokio::select! {
+        () = stop => End::Stop,
+        ended = vital.ended() => End::Failed(ended),
+        ended = loading.ended() => End::Failed(ended),
+        end = &mut replacing => end,
+    };
+    let (End::Stop, Some(handing_over)) = (&end, handing_over) else { return end };
+    // A hand-over that is under way ends first, one way or the other.
+    tokio::select! {
+        end = &mut replacing => end,
+        () = handing_over.stopped() => End::Stop,
+    }
+}
+
 /// Waits until another process serves, or until this one can't serve any more.
-pub(super) async fn until_replaced(handing_over: Option<&HandingOver>) -> End {
+async fn until_replaced(handing_over: Option<&HandingOver>) -> End {
     let Some(handing_over) = handing_over else { return std::future::pending().await };
     match handing_over.until_replaced().await {
         Ok(pause) => End::Replaced(pause),

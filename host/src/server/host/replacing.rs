@@ -8,8 +8,20 @@ use anyhow::Result;
 use super::Host;
 use crate::channel::Adopted;
 use crate::handover::{Socket, Times};
-use crate::server::handing_over::{HandingOver, Parts};
+use crate::server::Inherited;
+use crate::server::handing_over::{HandingOver, Parts, Relaunch};
 use crate::server::taking_over::State;
+
+/// What a host needs to replace another one, and to be replaced.
+pub(super) struct Replacing {
+    /// Whether the listeners come from a service manager.
+    pub(super) are_managed: bool,
+    /// The socket for a successor. None if it can't be made.
+    pub(super) upgrades: Option<Socket>,
+    pub(super) relaunch: Option<Relaunch>,
+    /// The work of a host that this one replaces, until this one serves.
+    pub(super) inherited: Option<Box<Inherited>>,
+}
 
 impl Host {
     /// Takes the state of the host over that this one replaces, if it replaces one: that host closes its connections from now
@@ -18,8 +30,8 @@ impl Host {
     /// # Errors
     /// If the other host serves on. This one must end.
     pub async fn take_over(&mut self, data: &Path) -> Result<bool> {
-        let replaces = self.inherited.is_some();
-        if let Some(mut inherited) = self.inherited.take() {
+        let replaces = self.replacing.inherited.is_some();
+        if let Some(mut inherited) = self.replacing.inherited.take() {
             // No turn begins before this host serves, because the other one can still take everything back.
             self.node.close_turns();
             let State { sockets, topics, takeover } = std::mem::take(&mut inherited.state);
@@ -38,7 +50,7 @@ impl Host {
             self.node.open_turns();
         }
         match Socket::listen(data) {
-            Ok(socket) => self.upgrades = Some(socket),
+            Ok(socket) => self.replacing.upgrades = Some(socket),
             Err(error) => tracing::warn!("this host can't be replaced while it runs: its own socket failed: {error}"),
         }
         Ok(replaces)
@@ -47,11 +59,11 @@ impl Host {
     /// Returns what a successor needs, if there may be one.
     pub(super) fn handing_over(&mut self) -> Option<HandingOver> {
         let parts = Parts {
-            socket: self.upgrades.take()?,
-            relaunch: self.relaunch.take(),
+            socket: self.replacing.upgrades.take()?,
+            relaunch: self.replacing.relaunch.take(),
             clients: Arc::clone(&self.listener),
             api: self.api_listener.clone(),
-            are_managed: self.are_managed,
+            are_managed: self.replacing.are_managed,
             intake: self.intake.clone(),
             reactors: Arc::clone(&self.reactors),
             node: Arc::clone(&self.node),
