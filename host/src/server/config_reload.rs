@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use arc_swap::ArcSwapOption;
 use bennu_outbound::Access as HttpAccess;
 use serde_json::{Map, Value, json};
@@ -11,7 +12,7 @@ use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 
 use super::api_key::own_api_key;
-use super::config::{ConfigChange, Contents, TakesEffect, changes, contents};
+use super::config::{ConfigChange, Contents, JwksUrl, TakesEffect, changes, contents};
 use super::findings::findings;
 use super::host::check_apart;
 use super::logging::replace_filter;
@@ -23,6 +24,9 @@ use crate::channel::Node;
 use crate::contract::Http;
 use crate::plugin::{Command, Control, LibraryConfig, LibraryOptions, PluginStatus, PluginStatuses, Source};
 use crate::transport::{LiveRouter, Mount};
+
+/// The maximum time that a reload waits for keys at new URLs. A request takes at most as long.
+const JWKS_WAIT: Duration = Duration::from_secs(10);
 
 /// Reads a configuration, as at the start: the file, and the flags of the command line.
 pub type ReadConfig = Box<dyn Fn() -> Result<Config> + Send + Sync>;
@@ -147,12 +151,22 @@ impl ConfigReload {
             compared.map(|compared| (compared, running))
         };
         let (Compared { changes, findings, prepared }, mut running) = spawn_blocking(compare).await??;
+        self.wait_for_keys(&running.config, &prepared.config).await?;
         let mut plugins = Vec::new();
         if !is_dry_run && changes.iter().any(|change| change.takes_effect != TakesEffect::Restart) {
             self.apply(prepared, &mut running, router).await;
             plugins = self.load_plugins(&changes).await;
         }
         Ok(ConfigReloaded { changes, findings, plugins, is_dry_run })
+    }
+
+    /// Waits until the keys at new URLs are there. Those that were used before may be missing at the moment.
+    async fn wait_for_keys(&self, before: &Config, after: &Config) -> Result<()> {
+        let known = before.jwks_urls();
+        let new: Vec<&JwksUrl> = after.jwks_urls().into_iter().filter(|url| !known.contains(url)).collect();
+        let missing = self.parts.mounts.jwks.missing(&new, JWKS_WAIT).await;
+        ensure!(missing.is_empty(), "the keys at {} could not be fetched; the log says why", missing.join(", "));
+        Ok(())
     }
 
     /// Reads the configuration, compares it with the running one, and makes everything that it needs.

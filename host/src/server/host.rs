@@ -144,6 +144,7 @@ impl Host {
         let dispatcher = Dispatcher::new(Arc::clone(&node), Arc::clone(&clock), config.cron_lines()?);
         let mount_parts = MountParts::new(config, &node, &sockets, &reactors);
         let mounts = mount_parts.mounts(config, tokens.as_ref())?;
+        mount_parts.jwks.wait_at_start(&config.jwks_urls()).await;
         let access = access(config)?.map(Arc::new);
         let parts = ConfigParts {
             access: access.clone(),

@@ -61,6 +61,8 @@ pub(super) enum Rejection {
     Failed(Reason),
     /// The gatekeeper isn't loaded: 503.
     NoGatekeeper,
+    /// The keys that verify tokens couldn't be fetched yet: 503.
+    NoKeys,
     /// The limit of sockets is reached: 503.
     Full,
 }
@@ -76,6 +78,7 @@ impl Rejection {
         match self {
             Self::Refused(reason, ..) | Self::Failed(reason) => *reason,
             Self::NoGatekeeper => Reason::GatekeeperMissing,
+            Self::NoKeys => Reason::KeysMissing,
             Self::Full => Reason::SocketLimit,
         }
     }
@@ -94,6 +97,7 @@ impl Authenticator {
     ) -> Result<Identity, Rejection> {
         let choice = match self {
             Self::Open => return Ok(Identity::default()),
+            Self::Token(check) if !check.has_keys() => return Err(Rejection::NoKeys),
             Self::Token(check) => {
                 return check.verify(&request, params).map_err(|why| Rejection::forbidden(reason_of(why)));
             }
@@ -129,6 +133,13 @@ impl Authenticator {
 }
 
 impl TokenCheck {
+    fn has_keys(&self) -> bool {
+        match &self.verifier {
+            Verifier::Phoenix { .. } => true,
+            Verifier::Jwt(jwt) => jwt.has_keys(),
+        }
+    }
+
     fn verify(&self, request: &Request, params: &Map<String, Value>) -> Result<Identity, TokenError> {
         let param = params.get(&self.param).and_then(Value::as_str);
         let token = request.auth_token.as_deref().or(param);

@@ -127,7 +127,7 @@ impl Rejection {
         match self {
             Self::Refused(_, status, body) => (status, body),
             Self::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, String::new()),
-            Self::NoGatekeeper => {
+            Self::NoGatekeeper | Self::NoKeys => {
                 (StatusCode::SERVICE_UNAVAILABLE, "no client can connect here at the moment\n".into())
             }
             Self::Full => (StatusCode::SERVICE_UNAVAILABLE, "this host has reached its limit of sockets\n".into()),

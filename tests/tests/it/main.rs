@@ -32,6 +32,7 @@ mod http;
 mod imports;
 mod intercepts;
 mod json;
+mod jwks;
 mod kit;
 mod kit_command;
 mod large_messages;
