@@ -170,7 +170,7 @@ for (const name of Object.keys(proxies)) {
     assert.deepEqual(await alice.next("shout"), { from: "poller" });
 
     // The API isn't reachable from outside, with any spelling that the host would accept.
-    for (const target of ["/api", "/api/", "/api/inspect", "/api/topics?x=/socket"]) {
+    for (const target of ["/api", "/api/", "/api/inspect", "/api/topics?x=/socket", "/metrics"]) {
       assert.equal(await status(proxy.https, proxy.ca, target, { authorization: "Bearer x" }), 404, target);
     }
 

@@ -11,6 +11,7 @@ mod inspect;
 mod keys;
 mod members;
 mod messages;
+mod metrics;
 mod plugins;
 mod schedules;
 mod topics;
@@ -81,6 +82,7 @@ pub fn router(api: Api) -> Router {
         .route("/api/config/reload", needs(Scope::Operate, Reach::All, post(config::reload)))
         .route("/api/inspect", needs(Scope::Read, Reach::All, get(inspect::inspect)))
         .route("/api/openapi.json", get(describe))
+        .route("/metrics", needs(Scope::Read, Reach::All, get(metrics::metrics)))
         .route("/api", any(unknown))
         .route("/api/", any(unknown))
         .route("/api/{*rest}", any(unknown))

@@ -19,6 +19,7 @@
 mod backing;
 mod batch;
 mod committer;
+mod counts;
 mod directory;
 mod draft;
 mod embedded;
@@ -55,6 +56,7 @@ mod versions;
 pub use backing::PageReads;
 pub use batch::CommitError;
 pub use bennu_semantics::limits::{Oversize, QUOTA_BYTES, StoreLimits};
+pub use counts::{BATCH_BOUNDS, StoreCounts};
 pub use directory::{absolute, open_to_others};
 pub use draft::{Draft, PausedDraft, ReadError, Revision};
 pub use embedded::OpeningError;

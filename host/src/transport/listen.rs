@@ -27,6 +27,7 @@ use super::LiveRouter;
 use super::connect::origin_of;
 use super::request::prepare;
 use super::stream::{Receipts, TrackedStream};
+use crate::counts::Limit;
 use crate::socket::{Client, Reason, Tally};
 use crate::timing;
 
@@ -187,6 +188,10 @@ impl Connection {
             }
         };
         if let Err(error) = served {
+            // The two limits of a head: its bytes, and the time until it has arrived.
+            if error.is_parse_too_large() || error.is_timeout() {
+                Limit::RequestHead.hit();
+            }
             tracing::debug!("a connection failed: {error}");
         }
     }
