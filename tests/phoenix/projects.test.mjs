@@ -28,7 +28,7 @@ const USES = {
   },
   async room(t, host) {
     const [ada, bo] = await both(t, host, "poll:drinks");
-    assert.deepEqual((await ada.next("room_state")).state, { counts: { tea: 0, coffee: 0, water: 0 } });
+    assert.deepEqual((await ada.next("room_state")).state, { counts: { tea: 0, coffee: 0, water: 0 }, winner: null });
     assert.deepEqual(await bo.push("vote", { choice: "tea" }), { status: "ok", response: {} });
     assert.deepEqual((await ada.next("room_diff")).patch, { counts: { tea: 1 } });
     assert.equal((await bo.push("vote", { choice: "milk" })).status, "error");

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use serde::ser::{Serialize, SerializeStruct, Serializer};
 use serde_json::json;
 
 use crate::socket::Reason;
@@ -28,6 +29,17 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
     }
 
+    /// Makes an error 422: another request had the same idempotency key.
+    pub(super) fn key_reused() -> Self {
+        let message = "this `Idempotency-Key` was used for a request with another body; use a new key for each request";
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "key_reused", message)
+    }
+
+    /// Returns the same error, with the place of what it is about.
+    pub(super) fn within(self, place: &str) -> Self {
+        Self { message: format!("{place}: {}", self.message), ..self }
+    }
+
     /// Makes an error 403: the key doesn't allow what the request asks for.
     pub(super) fn out_of_scope(code: &'static str, message: impl Into<String>) -> Self {
         Self { reason: Some(Reason::ApiScope), ..Self::new(StatusCode::FORBIDDEN, code, message) }
@@ -41,6 +53,16 @@ impl ApiError {
     /// Makes an error 404: the thing that the request names doesn't exist.
     pub(super) fn unknown(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+}
+
+/// As a part of an answer: `{"code", "message"}`.
+impl Serialize for ApiError {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("Error", 2)?;
+        fields.serialize_field("code", self.code)?;
+        fields.serialize_field("message", &self.message)?;
+        fields.end()
     }
 }
 

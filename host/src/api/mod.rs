@@ -1,4 +1,4 @@
-//! The HTTP API, for operators and other programs: messages, topics, presences, plugins.
+//! The HTTP API, for operators and other programs: messages, topics, presences, plugins, the store.
 //!
 //! `openapi.json` describes the API and is served at `/api/openapi.json`. A test compares it with the host's answers.
 
@@ -7,6 +7,7 @@ mod body;
 mod config;
 mod error;
 mod events;
+mod idempotency;
 mod inspect;
 mod keys;
 mod members;
@@ -14,6 +15,8 @@ mod messages;
 mod metrics;
 mod plugins;
 mod schedules;
+mod sends;
+mod store;
 mod topics;
 
 use std::sync::{Arc, OnceLock};
@@ -34,6 +37,7 @@ use crate::plugin::{Control, PluginStatuses};
 use crate::socket::Sockets;
 
 pub use config::ReloadConfig;
+pub use idempotency::Answers;
 pub use keys::{Access, ApiKey, Scope};
 
 /// The parts of the host that the API uses.
@@ -56,6 +60,8 @@ pub struct Api {
     pub access: Arc<Access>,
     /// Names the vital task or thread that has ended. It is set at most once, by the host.
     pub failure: Arc<OnceLock<String>>,
+    /// The answers to requests with an idempotency key that aren't stored.
+    pub answers: Answers,
     /// Returns how many lines of the log were lost.
     pub log_lines_lost: fn() -> u64,
 }
@@ -65,7 +71,7 @@ pub fn router(api: Api) -> Router {
     let api = Arc::new(api);
     Router::new()
         .route("/api/broadcast", needs(Scope::Broadcast, Reach::Named, post(messages::broadcast)))
-        .route("/api/send", needs(Scope::Send, Reach::Named, post(messages::send)))
+        .route("/api/send", needs(Scope::Send, Reach::Named, post(sends::send)))
         .route("/api/push", needs(Scope::Send, Reach::Named, post(members::push)))
         .route("/api/send-member", needs(Scope::Send, Reach::Named, post(members::send_member)))
         .route("/api/kick", needs(Scope::Operate, Reach::Named, post(members::kick)))
@@ -77,6 +83,11 @@ pub fn router(api: Api) -> Router {
         .route("/api/plugins", needs(Scope::Read, Reach::All, get(plugins::list)))
         .route("/api/plugins/{name}", needs(Scope::Read, Reach::All, get(plugins::one)))
         .route("/api/plugins/{name}/{command}", needs(Scope::Operate, Reach::All, post(plugins::change)))
+        .route("/api/store/usage", needs(Scope::Read, Reach::All, get(store::usage)))
+        .route("/api/store/topics", needs(Scope::Read, Reach::All, get(store::topics)))
+        .route("/api/store/row", needs(Scope::Operate, Reach::All, get(store::row)))
+        .route("/api/store/rows", needs(Scope::Operate, Reach::All, get(store::rows)))
+        .route("/api/store/export", needs(Scope::Operate, Reach::All, get(store::export)))
         .route("/api/schedules", needs(Scope::Read, Reach::All, get(schedules::list)))
         .route("/api/schedules/{command}", needs(Scope::Operate, Reach::All, post(schedules::change)))
         .route("/api/config/reload", needs(Scope::Operate, Reach::All, post(config::reload)))

@@ -169,6 +169,7 @@ impl Host {
                 access,
                 reload_config: config_reload.for_api(),
                 failure: Arc::clone(&failure),
+                answers: api::Answers::default(),
                 log_lines_lost,
             }),
             None => Router::new(),

@@ -186,6 +186,7 @@ fn of_limits(found: &mut Vec<ConfigChange>, running: &mut Limits, new: &Limits) 
         http_sent_bytes: Restart,
         http_received_bytes: Restart,
         http_requests_per_member: Restart,
+        http_requests_per_topic: Restart,
         http_at_once_per_plugin: Restart,
         http_at_once: Restart,
     });
