@@ -16,6 +16,7 @@ mod ask;
 mod build;
 mod building;
 mod check;
+mod completions;
 mod config;
 mod dev;
 mod hosting;
@@ -89,6 +90,7 @@ enum What {
     Token(token::Token),
     Types(types::Types),
     Wit(wit::Wit),
+    Completions(completions::Completions),
 }
 
 impl Command {
@@ -120,6 +122,7 @@ impl Command {
             What::Token(token) => token.run(),
             What::Types(types) => types.run(),
             What::Wit(wit) => wit.run(),
+            What::Completions(completions) => completions.run(),
         }
     }
 }

@@ -206,7 +206,7 @@ async fn a_backup_during_writes_is_a_state_that_existed() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_interrupted_backup_leaves_no_file_and_an_earlier_one_stays() -> Result<()> {
-    let host = padded_host().await?;
+    let mut host = padded_host().await?;
     let directory = host.home().join("backups");
     fs::create_dir(&directory)?;
     let path = directory.join("all.jsonl");
@@ -231,6 +231,7 @@ async fn an_interrupted_backup_leaves_no_file_and_an_earlier_one_stays() -> Resu
     let child = begin(&host, "backups/all.jsonl")?;
     partial(&directory).await?;
     host.signal(Signal::KILL)?;
+    host.ended().await?;
     let (code, errors) = end(child).await?;
     if code != Some(0) {
         ensure!(code == Some(1) && errors.starts_with("bennu: "), "{code:?} {errors}");
