@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bennu_outbound::Access as HttpAccess;
 use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
@@ -23,7 +23,7 @@ use crate::auth::Tokens;
 use crate::channel::Node;
 use crate::contract::Http;
 use crate::plugin::{Command, Control, LibraryConfig, LibraryOptions, PluginStatus, PluginStatuses, Source};
-use crate::transport::{LiveRouter, Mount};
+use crate::transport::{LiveRouter, Mount, Proxies};
 
 /// The maximum time that a reload waits for keys at new URLs. A request takes at most as long.
 const JWKS_WAIT: Duration = Duration::from_secs(10);
@@ -41,6 +41,7 @@ pub(super) struct ConfigParts {
     pub(super) statuses: Arc<PluginStatuses>,
     pub(super) node: Arc<Node>,
     pub(super) sources: Vec<Source>,
+    pub(super) proxies: Arc<ArcSwap<Proxies>>,
 }
 
 /// Applies changed configurations to a host.
@@ -218,6 +219,8 @@ impl ConfigReload {
             access.replace(keys);
         }
         self.parts.node.pubsub.histories.set_limits(config.limits.history());
+        self.parts.node.clients.set_limits(config.limits.clients());
+        self.parts.proxies.store(Arc::new(config.proxies()));
         self.limits.store(Some(Arc::new(config.limits.clone())));
         router.replace(mounts);
         // A host that is stopping loads nothing any more.
