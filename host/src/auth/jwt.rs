@@ -34,14 +34,14 @@ impl Default for JwtRules {
 }
 
 /// Verifies JSON Web Tokens with a set of keys.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Jwt {
     keys: JwtKeys,
     rules: JwtRules,
 }
 
 /// The keys of a verifier.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 enum JwtKeys {
     Fixed(Arc<KeySet>),
     Live(Arc<LiveKeys>),

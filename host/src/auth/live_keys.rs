@@ -10,6 +10,7 @@ use tokio::sync::{Notify, watch};
 use super::KeySet;
 
 /// The keys of this moment, which can be replaced.
+#[derive(Debug)]
 pub struct LiveKeys {
     now: watch::Sender<Option<Arc<KeySet>>>,
     /// Notified when a token names an unknown key, and when these keys are dropped.
