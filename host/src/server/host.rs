@@ -19,9 +19,9 @@ use replacing::Replacing;
 use super::api_key::{api_key_file, own_api_key};
 use super::config_reload::{ConfigParts, ConfigReload};
 use super::data;
-use super::findings::{Finding, findings};
+use super::findings::log_remarks;
 use super::listeners::Bound;
-use super::mounts::{MountParts, log_open_mounts, tokens};
+use super::mounts::{MountParts, tokens};
 use super::overview::Overview;
 use super::start::Start;
 use super::stopping::{End, close_sockets, end_sockets_and_rooms, until_end};
@@ -144,7 +144,7 @@ impl Host {
         let (failure, clock): (Arc<OnceLock<String>>, NowMs) = (Arc::default(), Arc::new(system_now_ms));
         let dispatcher = Dispatcher::new(Arc::clone(&node), Arc::clone(&clock), config.cron_lines()?);
         let mount_parts = MountParts::new(config, &node, &sockets, &reactors);
-        let mounts = mount_parts.mounts(config, tokens.as_ref())?;
+        let mounts = mount_parts.mounts_at_start(config, tokens.as_ref()).await?;
         let access = access(config)?.map(Arc::new);
         let proxies = Arc::new(ArcSwap::from_pointee(config.proxies()));
         let parts = ConfigParts {
@@ -176,7 +176,7 @@ impl Host {
             None => Router::new(),
         };
         library.start().await;
-        log_state(config, (&sources, &statuses), &node, listener.local_addr()?).await?;
+        log_remarks(config, &sources, &node, &statuses, listener.local_addr()?).await?;
         Ok(Self {
             listener,
             mounts,
@@ -322,19 +322,6 @@ impl Host {
         node.store.close().await;
         outcome
     }
-}
-
-/// Logs what operators should know about the host that has just started.
-async fn log_state(
-    config: &Config,
-    (sources, statuses): (&[Source], &PluginStatuses),
-    node: &Node,
-    address: SocketAddr,
-) -> Result<()> {
-    data::log_unclaimed(&node.store, statuses).await;
-    findings(config, sources, &statuses.all())?.iter().for_each(Finding::log);
-    log_open_mounts(config, &node.routes, address);
-    Ok(())
 }
 
 /// Starts the tasks that run until the host stops, except those that load plugins and accept connections.

@@ -8,6 +8,8 @@ mod data;
 mod findings;
 mod handing_over;
 mod host;
+mod jwks;
+mod jwks_schedule;
 mod limits;
 mod listeners;
 mod logging;
@@ -25,7 +27,7 @@ mod vital;
 pub use api_key::{api_key_file, made_api_key};
 pub use check::{Checked, check};
 pub use config::{
-    ApiKeyTable, ApiTable, AuthName, BuildTable, Config, ConfigChange, HttpGrant, HttpGrantTable, JwtTable,
+    ApiKeyTable, ApiTable, AuthName, BuildTable, Config, ConfigChange, HttpGrant, HttpGrantTable, JwksUrl, JwtTable,
     LanguageName, LogFormat, MountTable, PluginTable, TakesEffect, TokenTable, TransportName,
 };
 pub use config_reload::{ConfigReload, ConfigReloaded, ReadConfig};
