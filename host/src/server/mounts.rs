@@ -1,5 +1,6 @@
 //! Makes the mounts and their authentication from the configuration.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -9,6 +10,7 @@ use super::jwks::JwksUrls;
 use super::{Config, MountTable};
 use crate::auth::{Jwt, JwtRules, KeySet, Leeway, LiveKeys, MaxAge, Tokens};
 use crate::channel::Node;
+use crate::routes::{GatekeeperChoice, RouteTable};
 use crate::socket::{Endpoint, Sockets};
 use crate::transport::{Authenticator, ConnectionLimit, Mount, Reactors, TokenCheck, Verifier};
 
@@ -95,6 +97,31 @@ impl MountParts {
     }
 }
 
+/// Logs the mounts without authentication, if other machines can reach the address. The plugins must have been loaded, because
+/// the result depends on whether there is a gatekeeper.
+pub(super) fn log_open_mounts(config: &Config, routes: &RouteTable, address: SocketAddr) {
+    let mounts = config.mounts();
+    let paths = |is_open: &dyn Fn(&MountTable) -> bool| {
+        let open = mounts.iter().filter(|(_, mount)| is_open(mount)).map(|(path, _)| path.as_str());
+        open.collect::<Vec<_>>().join(", ")
+    };
+    if address.ip().to_canonical().is_loopback() {
+        return;
+    }
+    let has_no_gatekeeper = matches!(routes.current().gatekeepers().only(), GatekeeperChoice::Open);
+    let by_default = paths(&|mount| has_no_gatekeeper && mount.relies_on_the_only_gatekeeper());
+    if !by_default.is_empty() {
+        tracing::warn!(
+            "other machines can connect at {address}, and there is no authentication at {by_default}, because there is no \
+             gatekeeper; set `token`, `jwt` or `gatekeeper` of the mount, or `auth = \"none\"` if this is intended"
+        );
+    }
+    let on_purpose = paths(&|mount| mount.auth.is_some());
+    if !on_purpose.is_empty() {
+        tracing::info!("other machines can connect at {address}, and there is no authentication at {on_purpose}");
+    }
+}
+
 /// Returns a sentence for each unusable key in the mounts' key sets, with the reason.
 pub(super) fn skipped_keys(config: &Config) -> Result<Vec<String>> {
     let mut skipped = Vec::new();
@@ -149,30 +176,5 @@ fn keys(config: &Config, jwt: &JwtTable) -> Result<KeySet> {
         (Some(source), ..) => KeySet::shared(&source.read(&config.beside)?),
         (_, Some(file), _) | (_, _, Some(file)) => KeySet::read(&config.beside.join(file)),
         (None, None, None) => anyhow::bail!("there is no key"),
-    }
-}
-
-/// Logs the mounts without authentication, if other machines can reach the address. The plugins must have been loaded, because
-/// the result depends on whether there is a gatekeeper.
-pub(super) fn log_open_mounts(config: &Config, routes: &RouteTable, address: SocketAddr) {
-    let mounts = config.mounts();
-    let paths = |is_open: &dyn Fn(&MountTable) -> bool| {
-        let open = mounts.iter().filter(|(_, mount)| is_open(mount)).map(|(path, _)| path.as_str());
-        open.collect::<Vec<_>>().join(", ")
-    };
-    if address.ip().to_canonical().is_loopback() {
-        return;
-    }
-    let has_no_gatekeeper = matches!(routes.current().gatekeepers().only(), GatekeeperChoice::Open);
-    let by_default = paths(&|mount| has_no_gatekeeper && mount.relies_on_the_only_gatekeeper());
-    if !by_default.is_empty() {
-        tracing::warn!(
-            "other machines can connect at {address}, and there is no authentication at {by_default}, because there is no \
-             gatekeeper; set `token`, `jwt` or `gatekeeper` of the mount, or `auth = \"none\"` if this is intended"
-        );
-    }
-    let on_purpose = paths(&|mount| mount.auth.is_some());
-    if !on_purpose.is_empty() {
-        tracing::info!("other machines can connect at {address}, and there is no authentication at {on_purpose}");
     }
 }
