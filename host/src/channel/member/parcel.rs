@@ -86,5 +86,7 @@ pub(in crate::channel) fn facts_of(record: &SocketRecord) -> Arc<SocketFacts> {
         transport: if record.is_longpoll { LONGPOLL } else { WEBSOCKET },
         connect_params: boxed(&record.connect_params),
         x_headers: record.x_headers.iter().map(|(name, value)| (boxed(name), boxed(value))).collect(),
+        // Its connection counts at the other host until it ends.
+        client: None,
     })
 }
