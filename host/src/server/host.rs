@@ -17,7 +17,7 @@ use super::config_reload::{ConfigParts, ConfigReload};
 use super::data;
 use super::findings::{Finding, findings};
 use super::listeners::{Bound, Listeners};
-use super::mounts::{MountParts, tokens};
+use super::mounts::{MountParts, log_open_mounts, tokens};
 use super::overview::Overview;
 use super::surroundings::HostSurroundings;
 use super::vital::{Ended, Vital};
@@ -30,7 +30,7 @@ use crate::entries::EntriesNode;
 use crate::jobs::{Dispatcher, Jobs, NowMs, tell_starts};
 use crate::plugin::{Builds, Cache, Control, Engine, Kinds, Library, LibraryOptions, Loader, PluginStatuses, Source};
 use crate::protocol::CloseCode;
-use crate::routes::{GatekeeperChoice, RouteTable};
+use crate::routes::RouteTable;
 use crate::socket::Sockets;
 use crate::store::Store;
 use crate::timing::within;
@@ -148,6 +148,7 @@ impl Host {
         let dispatcher = Dispatcher::new(Arc::clone(&node), Arc::clone(&clock), config.cron_lines()?);
         let mount_parts = MountParts::new(config, &node, &sockets, &reactors);
         let mounts = mount_parts.mounts(config, tokens.as_ref())?;
+        mount_parts.jwks.wait_at_start(&config.jwks_urls()).await;
         let access = access(config)?.map(Arc::new);
         let proxies = Arc::new(ArcSwap::from_pointee(config.proxies()));
         let parts = ConfigParts {
@@ -445,31 +446,6 @@ fn access(config: &Config) -> Result<Option<Access>> {
     let mut keys = config.api_keys()?;
     keys.push(ApiKey::for_everything(&key));
     Ok(Some(Access::new(keys)))
-}
-
-/// Logs the mounts without authentication, if other machines can reach the address. The plugins must have been loaded, because
-/// the result depends on whether there is a gatekeeper.
-fn log_open_mounts(config: &Config, routes: &RouteTable, address: SocketAddr) {
-    let mounts = config.mounts();
-    let paths = |is_open: &dyn Fn(&MountTable) -> bool| {
-        let open = mounts.iter().filter(|(_, mount)| is_open(mount)).map(|(path, _)| path.as_str());
-        open.collect::<Vec<_>>().join(", ")
-    };
-    if address.ip().to_canonical().is_loopback() {
-        return;
-    }
-    let has_no_gatekeeper = matches!(routes.current().gatekeepers().only(), GatekeeperChoice::Open);
-    let by_default = paths(&|mount| has_no_gatekeeper && mount.relies_on_the_only_gatekeeper());
-    if !by_default.is_empty() {
-        tracing::warn!(
-            "other machines can connect at {address}, and there is no authentication at {by_default}, because there is no \
-             gatekeeper; set `token`, `jwt` or `gatekeeper` of the mount, or `auth = \"none\"` if this is intended"
-        );
-    }
-    let on_purpose = paths(&|mount| mount.auth.is_some());
-    if !on_purpose.is_empty() {
-        tracing::info!("other machines can connect at {address}, and there is no authentication at {on_purpose}");
-    }
 }
 
 /// Ends members whose topic now belongs to another plugin or to none, or whose build was rolled back automatically. Runs after
