@@ -14,9 +14,9 @@ use tokio::task::spawn_blocking;
 use super::api_key::own_api_key;
 use super::config::{ConfigChange, Contents, JwksUrl, TakesEffect, changes, contents};
 use super::findings::findings;
-use super::host::check_apart;
 use super::logging::replace_filter;
 use super::mounts::{MountParts, tokens};
+use super::pages::check_apart;
 use super::{Config, Limits};
 use crate::api::{Access, ApiKey, ReloadConfig};
 use crate::auth::Tokens;
@@ -138,6 +138,11 @@ impl ConfigReload {
                 Ok(outcome.json())
             })
         })
+    }
+
+    /// Returns the trusted proxies, which a reload replaces.
+    pub(super) fn proxies(&self) -> Arc<ArcSwap<Proxies>> {
+        Arc::clone(&self.parts.proxies)
     }
 
     /// Sets the router whose mounts are replaced.

@@ -1,11 +1,10 @@
 //! A host: wires all parts together, starts them, and stops them in order.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use axum::Router;
 use bennu_outbound::{Client, Roots, SystemNetwork};
@@ -19,6 +18,7 @@ use super::findings::{Finding, findings};
 use super::listeners::{Bound, Listeners};
 use super::mounts::{MountParts, log_open_mounts, tokens};
 use super::overview::Overview;
+use super::pages::{check_apart, files};
 use super::surroundings::HostSurroundings;
 use super::vital::{Ended, Vital};
 use super::{Config, MountTable, log_lines_lost};
@@ -34,7 +34,7 @@ use crate::routes::RouteTable;
 use crate::socket::Sockets;
 use crate::store::Store;
 use crate::timing::within;
-use crate::transport::{Accepting, Intake, LiveRouter, Mount, Proxies, Reactors, StaticFiles, listen};
+use crate::transport::{Accepting, Intake, LiveRouter, Mount, Reactors, StaticFiles, listen};
 
 /// The maximum number of connections to an API with its own address.
 const API_CONNECTIONS_MAX: usize = 256;
@@ -70,8 +70,6 @@ pub struct Host {
     config_reload: Arc<ConfigReload>,
     /// The limit of sockets.
     most_sockets: usize,
-    /// The trusted proxies.
-    proxies: Arc<ArcSwap<Proxies>>,
     dispatcher: Dispatcher,
     /// Watches the threads, which have already started. [`Host::serve`] adds the tasks.
     vital: Vital,
@@ -150,7 +148,6 @@ impl Host {
         let mounts = mount_parts.mounts(config, tokens.as_ref())?;
         mount_parts.jwks.wait_at_start(&config.jwks_urls()).await;
         let access = access(config)?.map(Arc::new);
-        let proxies = Arc::new(ArcSwap::from_pointee(config.proxies()));
         let parts = ConfigParts {
             access: access.clone(),
             tokens: live_tokens,
@@ -160,7 +157,7 @@ impl Host {
             statuses: Arc::clone(&statuses),
             node: Arc::clone(&node),
             sources: sources.clone(),
-            proxies: Arc::clone(&proxies),
+            proxies: Arc::new(ArcSwap::from_pointee(config.proxies())),
         };
         let config_reload = ConfigReload::new(config, parts)?;
         let api = match access {
@@ -198,7 +195,6 @@ impl Host {
             statuses,
             config_reload,
             most_sockets: config.limits.sockets(),
-            proxies,
             dispatcher,
             vital,
             failure,
@@ -273,7 +269,6 @@ impl Host {
             statuses: _statuses,
             config_reload,
             most_sockets,
-            proxies,
             dispatcher,
             mut vital,
             failure,
@@ -283,7 +278,8 @@ impl Host {
         let mut loading = Vital::default();
         loading.spawn("the task that loads plugins", library.watch());
         spawn_tasks(&mut vital, &node, dispatcher);
-        let accepting = Accepting { tally: Arc::clone(&sockets.tally), intake: intake.clone(), proxies };
+        let (tally, proxies) = (Arc::clone(&sockets.tally), config_reload.proxies());
+        let accepting = Accepting { tally, intake: intake.clone(), proxies };
         if let Some(listener) = api_listener {
             let api = LiveRouter::fixed(std::mem::take(&mut api));
             let listening = listen(listener, api, API_CONNECTIONS_MAX, accepting.clone());
@@ -402,31 +398,6 @@ fn library(
 fn http(config: &Config) -> Result<Arc<Http>> {
     let client = Client::new(config.limits.outbound(), Arc::new(SystemNetwork::default()), Roots::System);
     Ok(Http::new(Arc::new(client), config.http_access(true)?, config.limits.http()))
-}
-
-/// Returns the static files, if the configuration names a directory for them. Checks that the directory can be read.
-pub(super) fn files(config: &Config) -> Result<Option<StaticFiles>> {
-    let files = config.static_directory.as_ref().map(|directory| {
-        std::fs::read_dir(directory)
-            .map(|_| StaticFiles::new(directory.clone()))
-            .with_context(|| format!("looking for static files in {}", directory.display()))
-    });
-    files.transpose()
-}
-
-/// Refuses a data directory inside the directory of static files: everybody could read plugins' data and the API key.
-pub(super) fn check_apart(config: &Config) -> Result<()> {
-    let Some(pages) = &config.static_directory else { return Ok(()) };
-    let plain = |path: &Path| std::fs::canonicalize(path).or_else(|_| std::path::absolute(path));
-    if plain(&config.data)?.starts_with(plain(pages)?) {
-        bail!(
-            "the data directory {} is inside {}, whose files are served, so everybody could read it; \
-             name another directory with --data or --static",
-            config.data.display(),
-            pages.display()
-        );
-    }
-    Ok(())
 }
 
 /// Returns the keys of the API, if the API is enabled: the one for everything, which `api.key` names or the host makes, and those

@@ -15,6 +15,7 @@ mod logging;
 mod mounts;
 mod nearest;
 mod overview;
+mod pages;
 mod scope_limits;
 mod service_manager;
 mod surroundings;

@@ -242,7 +242,7 @@ async fn faults_of_a_user() -> Result<()> {
     }
     ensure!(refusal["reason"] == "too many faults", "{refusal}");
     ensure!(refusal["retry_after_ms"].as_u64().is_some_and(|ms| (5_000..=10_000).contains(&ms)), "{refusal}");
-    ensure!(bob.ask("naughty:1", "echo", &json!({})).await.is_ok());
+    connect("bob").connect().await?.join("naughty:1", &json!({})).await?;
     let shown = host.inspect().await?;
     let now = &shown["limited"]["now"][0];
     ensure!(now["by"] == "user" && now["who"] == "eve" && now["plugin"] == "naughty", "{now}");

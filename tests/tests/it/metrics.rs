@@ -269,7 +269,7 @@ const MOVED_ELSEWHERE: [&str; 18] = [
 
 /// The rows of docs/limits.md whose limits have no count, by their beginnings. They are times and sizes after which something
 /// ordinary happens, pages of an answer, or bounds of a cache.
-const UNCOUNTED: [&str; 39] = [
+const UNCOUNTED: [&str; 40] = [
     "the content of a long-poll response",
     "topics, members or people in one answer",
     "a static file whose",
@@ -296,6 +296,7 @@ const UNCOUNTED: [&str; 39] = [
     "delay before a store",
     "unreadable lists",
     "the reason of a [kick]",
+    "an [idempotency key]",
     "`user`",
     "`address`",
     "`connects_burst`",
