@@ -74,8 +74,16 @@ impl Ask {
 
     /// Sends a `POST` request with a JSON body and parses the answer as `T`.
     pub(super) fn post<T: DeserializeOwned>(&self, path: &str, body: &str) -> Result<T> {
+        self.post_with(path, body, None)
+    }
+
+    /// The same with an idempotency key, if there is one.
+    pub(super) fn post_with<T: DeserializeOwned>(&self, path: &str, body: &str, key: Option<&str>) -> Result<T> {
         let target = self.target()?;
-        let request = agent(target.timeout).post(target.url(path)).header("content-type", "application/json");
+        let mut request = agent(target.timeout).post(target.url(path)).header("content-type", "application/json");
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
         target.read(target.with_key(request)?.send(body))
     }
 

@@ -11,11 +11,13 @@ macro_rules! error_line {
 }
 
 mod address;
+mod api_key;
 mod ask;
 mod build;
 mod building;
 mod check;
 mod completions;
+mod config;
 mod dev;
 mod hosting;
 mod inspect;
@@ -80,6 +82,8 @@ enum What {
     Send(messages::Send),
     Kick(messages::Kick),
     Disconnect(messages::Disconnect),
+    Config(config::ConfigCommand),
+    Key(api_key::ApiKeys),
     Store(store::Store),
     Test(test::Test),
     Kit(kit::Kit),
@@ -110,6 +114,8 @@ impl Command {
             What::Send(send) => send.run(),
             What::Kick(kick) => kick.run(),
             What::Disconnect(disconnect) => disconnect.run(),
+            What::Config(config) => config.run(),
+            What::Key(keys) => keys.run(),
             What::Store(store) => block_on(store.run()),
             What::Test(test) => test.run(),
             What::Kit(kit) => kit.run(),

@@ -6,6 +6,7 @@
 
 mod behaviour;
 mod connect;
+mod fault_counts;
 mod http;
 mod member;
 mod outcome;
@@ -24,7 +25,8 @@ pub use bennu_semantics::{
     limit_key, limits, one_line,
 };
 pub use connect::{Admission, Gatekeeper, Headers, Identity, Request, Uri};
-pub use http::{Http, HttpClient, HttpJournal, HttpLimits, MemberRequest};
+pub use fault_counts::{FaultCounts, count_fault, fault_counts};
+pub use http::{Asker, Http, HttpClient, HttpJournal, HttpLimits, UnderWay};
 pub use member::{Call, Member, SocketFacts};
 pub use outcome::Outcome;
 pub use plain::plain;

@@ -8,6 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::backing::PageReads;
 use super::batch::{Batch, CommitError, has_conflict};
+use super::counts::StoreCounts;
 use super::draft::{Draft, Revision, Seen};
 use super::engine::{Engine, EngineError, Writes};
 use super::health::{Attempts, Health, Trouble, now_ms};
@@ -31,6 +32,7 @@ pub(super) struct Shared {
     pub(super) log_counts: Arc<LogCounts>,
     /// One permit, for one export at a time of a running host.
     pub(super) exporting: Arc<Semaphore>,
+    pub(super) counts: StoreCounts,
     /// The committer notes each batch before the next one.
     pub(super) jobs: Arc<JobBoard>,
 }
@@ -119,7 +121,9 @@ impl Committer {
         let is_clock_behind = ids.last_ms() > now_ms().saturating_add(LEASE_MS);
         let (page_reads, log_counts) = (engine.page_reads(), engine.log_counts());
         let exporting = Arc::new(Semaphore::new(1));
-        let shared = Arc::new(Shared { seen, recent, limits, health, ids, page_reads, log_counts, exporting, jobs });
+        let counts = StoreCounts::default();
+        let shared =
+            Arc::new(Shared { seen, recent, limits, health, ids, page_reads, log_counts, counts, exporting, jobs });
         let attempts = Attempts::default();
         Ok(Self { engine, shared, latest: revision, opening: 0, format, attempts, is_released: false, is_clock_behind })
     }
@@ -205,6 +209,12 @@ impl Committer {
 
     /// Commits drafts with one sync, with the same results as if they were committed one after another.
     pub(super) async fn settle(&mut self, drafts: &[Draft]) -> Vec<Result<Revision, CommitError>> {
+        let outcomes = self.write_together(drafts).await;
+        self.shared.counts.count_outcomes(&outcomes);
+        outcomes
+    }
+
+    async fn write_together(&mut self, drafts: &[Draft]) -> Vec<Result<Revision, CommitError>> {
         if let Err(error) = self.ready().await {
             return drafts.iter().map(|_| Err(CommitError::Failed(error.clone()))).collect();
         }
@@ -227,8 +237,7 @@ impl Committer {
         let (mut writes, keys) = batch.finish();
         let mark = self.shared.ids.is_late().then(|| self.add_mark(&mut writes));
         self.add_format(&mut writes);
-        if let Err(error) = self.engine.apply(&writes).await {
-            self.fail(&error);
+        if let Err(error) = self.write(&writes).await {
             let failed = |outcome: Result<Revision, CommitError>| outcome.and(Err(CommitError::Failed(error.clone())));
             return outcomes.into_iter().map(failed).collect();
         }
@@ -246,10 +255,7 @@ impl Committer {
             return Err(CommitError::Conflict);
         }
         self.add_format(&mut writes);
-        if let Err(error) = self.engine.apply(&writes).await {
-            self.fail(&error);
-            return Err(error.into());
-        }
+        self.write(&writes).await?;
         (self.latest, self.format) = (self.latest.next(), metadata::FORMAT);
         self.shared.recent().clear_up_to(self.latest);
         self.shared.jobs.note(&writes);
@@ -265,13 +271,21 @@ impl Committer {
         let mut writes = Writes::new();
         let mark = self.add_mark(&mut writes);
         self.add_format(&mut writes);
-        if let Err(error) = self.engine.apply(&writes).await {
-            self.fail(&error);
-            return Err(error);
-        }
+        self.write(&writes).await?;
         self.format = metadata::FORMAT;
         // No call reads the mark, so no new snapshot is needed.
         self.shared.ids.keep(mark);
+        Ok(())
+    }
+
+    /// Writes a batch to the engine, and counts it.
+    ///
+    /// # Errors
+    /// Those of the engine, which has then failed.
+    async fn write(&mut self, writes: &Writes) -> Result<(), EngineError> {
+        let began = Instant::now();
+        self.engine.apply(writes).await.inspect_err(|error| self.fail(error))?;
+        self.shared.counts.count_batch(writes, began.elapsed());
         Ok(())
     }
 

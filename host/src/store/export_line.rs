@@ -200,7 +200,9 @@ impl Fields {
                 (self.entry_before, self.entry_before_base64) = text_or_base64(&key);
             }
             Kind::Jobs => return self.set_job(plugin, name, stored),
-            Kind::EntrySums | Kind::Expiries => bail!("sums and times of expiry aren't exported"),
+            Kind::EntrySums | Kind::Expiries | Kind::Requests | Kind::RequestExpiries => {
+                bail!("sums, times of expiry and answers to requests aren't exported")
+            }
         }
         (self.plugin, self.version) = (Some(plugin), version);
         (self.value, self.value_base64) = text_or_base64(value);

@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::batch::CommitError;
 use super::committer::{Committer, Order, PendingCommit, Shared};
+use super::counts::StoreCounts;
 use super::directory;
 use super::draft::{Draft, PausedDraft, Revision, Seen};
 use super::engine::{Direction, Engine, EngineError, ScanLimit, Writes};
@@ -218,6 +219,12 @@ impl Store {
     #[must_use]
     pub fn log_counts(&self) -> &LogCounts {
         &self.shared.log_counts
+    }
+
+    /// Returns the counts of commits.
+    #[must_use]
+    pub fn counts(&self) -> &StoreCounts {
+        &self.shared.counts
     }
 
     /// Returns the bytes of keys, rooms, entries and values that a plugin has.

@@ -211,7 +211,16 @@ impl Importing<'_> {
                 draft.set_room(topic, room)
             }
             (Kind::Formers, former) => draft.set_former(std::str::from_utf8(name)?, former),
-            (Kind::Entries | Kind::EntryFormers | Kind::EntrySums | Kind::Jobs | Kind::Expiries, row) => {
+            (
+                Kind::Entries
+                | Kind::EntryFormers
+                | Kind::EntrySums
+                | Kind::Jobs
+                | Kind::Expiries
+                | Kind::Requests
+                | Kind::RequestExpiries,
+                row,
+            ) => {
                 draft.set_entry_row(kind, name, row);
                 Ok(())
             }

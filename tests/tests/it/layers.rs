@@ -10,32 +10,34 @@ use crate::imports;
 use crate::tidy::sources;
 
 /// Each top-level module with the modules that it may import. All modules are listed.
-const MODULES: [(&str, &[&str]); 21] = [
+const MODULES: [(&str, &[&str]); 22] = [
+    ("counts", &[]),
     ("files", &[]),
     ("protocol", &[]),
     ("timing", &[]),
     ("auth", &[]),
-    ("store", &["files", "timing"]),
-    ("entries", &["store"]),
-    ("contract", &["protocol", "store", "entries"]),
-    ("pubsub", &["protocol"]),
-    ("presence", &["protocol", "pubsub"]),
+    ("store", &["counts", "files", "timing"]),
+    ("entries", &["counts", "store"]),
+    ("contract", &["counts", "protocol", "store", "entries"]),
+    ("pubsub", &["counts", "protocol"]),
+    ("presence", &["counts", "protocol", "pubsub"]),
     ("routes", &["protocol", "contract", "store"]),
-    ("plugin", &["files", "protocol", "timing", "contract", "routes", "store", "entries"]),
-    ("channel", &["protocol", "contract", "presence", "pubsub", "routes", "store", "entries"]),
+    ("plugin", &["counts", "files", "protocol", "timing", "contract", "routes", "store", "entries"]),
+    ("channel", &["counts", "protocol", "contract", "presence", "pubsub", "routes", "store", "entries"]),
     ("jobs", &["protocol", "contract", "store", "channel"]),
-    ("socket", &["protocol", "contract", "routes", "channel", "pubsub"]),
-    ("transport", &["protocol", "timing", "auth", "contract", "routes", "socket", "pubsub"]),
+    ("socket", &["counts", "protocol", "contract", "routes", "channel", "pubsub"]),
+    ("transport", &["counts", "protocol", "timing", "auth", "contract", "routes", "socket", "pubsub"]),
     (
         "api",
         &[
-            "files", "protocol", "timing", "auth", "store", "contract", "presence", "pubsub", "plugin", "channel",
-            "jobs", "socket",
+            "counts", "files", "protocol", "timing", "auth", "contract", "presence", "pubsub", "plugin", "channel",
+            "jobs", "socket", "store",
         ],
     ),
     (
         "server",
         &[
+            "counts",
             "files",
             "protocol",
             "timing",

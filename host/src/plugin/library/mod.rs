@@ -28,8 +28,8 @@ use super::{Builds, Digest, Kinds, Source};
 use crate::contract::system_now_ms;
 use crate::routes::{Conflict, Probation, ProbationTerms, RouteTable, Routes};
 
-use control::CommandRequest;
-pub use control::{Command, CommandError, Control};
+use control::Asked;
+pub use control::{Command, CommandError, Control, LibraryConfig};
 use jobs::{Job, Jobs, Why};
 use recall::past_of;
 pub use settings::{PluginSettings, Settings};
@@ -62,7 +62,7 @@ pub struct Library {
     /// Files that aren't served because another file has the same plugin name. Each is logged once.
     doubles: BTreeSet<PathBuf>,
     control: Control,
-    asked: mpsc::Receiver<CommandRequest>,
+    asked: mpsc::Receiver<Asked>,
     /// Notified when a probation may be over.
     news: Arc<Notify>,
     /// Notified when the host stops.
@@ -266,7 +266,10 @@ impl Library {
                     self.review();
                     self.take(ended);
                 }
-                Some(asked) = self.asked.recv() => self.run(asked),
+                Some(asked) = self.asked.recv() => match asked {
+                    Asked::Command(asked) => self.run(asked),
+                    Asked::Configure(config) => self.configure(*config),
+                },
             }
         }
     }
@@ -409,7 +412,10 @@ impl Library {
         let what_now = if keeps { "the running generation continues to serve" } else { "it is not served" };
         let file = self.statuses.one(name).unwrap_or_default().file;
         tracing::error!(plugin = name, "plugin_refused: {file}: {why} ({what_now}{})", self.consequence(name));
-        self.statuses.update(name, |status| status.last_error = Some(why.to_owned()));
+        self.statuses.update(name, |status| {
+            status.last_error = Some(why.to_owned());
+            status.loads.refused += 1;
+        });
     }
 }
 
@@ -435,6 +441,7 @@ fn announce(name: &str, serving: &Serving, is_first: bool, statuses: &PluginStat
         tracing::info!(plugin = name, generation, "plugin_on_probation: the build that passed last is another one");
     }
     statuses.update(name, |status| {
+        status.loads.published += 1;
         status.generation = generation;
         status.kind = kind;
         status.is_rolled_back = false;

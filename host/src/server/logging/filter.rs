@@ -23,12 +23,13 @@ const HOST: &str = "bennu";
 pub(super) const GUEST: &str = "guest";
 
 /// The modules of the host that are targets.
-const MODULES: [&str; 21] = [
+const MODULES: [&str; 22] = [
     "api",
     "auth",
     "channel",
     "commands",
     "contract",
+    "counts",
     "entries",
     "files",
     "jobs",
