@@ -73,6 +73,14 @@ impl Access {
         if method != Method::GET && method != Method::HEAD {
             check_origin(headers)?;
         }
+        self.check_key(headers)
+    }
+
+    /// Checks only the key of a request, which changes nothing.
+    ///
+    /// # Errors
+    /// If the key is missing or wrong.
+    pub(super) fn check_key(&self, headers: &HeaderMap) -> Result<(), AccessError> {
         let given = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
         match given.and_then(bearer) {
             Some(key) if self.key.matches(key) => Ok(()),

@@ -6,6 +6,7 @@ mod access;
 mod body;
 mod error;
 mod events;
+mod health;
 mod inspect;
 mod members;
 mod messages;
@@ -27,11 +28,13 @@ use axum::routing::{any, get, post};
 
 use self::error::ApiError;
 use crate::channel::Node;
+use crate::health::Health;
 use crate::jobs::Jobs;
 use crate::plugin::{Control, PluginStatuses};
 use crate::socket::{Client, Sockets};
 
 pub use access::Access;
+pub use health::{HealthParts, health_router};
 
 /// The parts of the host that the API uses.
 pub struct Api {
@@ -48,9 +51,11 @@ pub struct Api {
     /// When the host started.
     pub started: Instant,
     /// Checks the API key.
-    pub access: Access,
+    pub access: Arc<Access>,
     /// Names the vital task or thread that has ended. It is set at most once, by the host.
     pub failure: Arc<OnceLock<String>>,
+    /// The results of the self-test.
+    pub health: Arc<Health>,
     /// Returns how many lines of the log were lost.
     pub log_lines_lost: fn() -> u64,
 }

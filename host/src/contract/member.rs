@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Callback, Headers, Identity, MemberUsage};
+use super::{Callback, Headers, Identity, MemberUsage, Trace};
 use crate::protocol::{Ref, Topic};
 
 /// What is known of a socket from its connecting on, for plugins to read.
@@ -18,6 +18,8 @@ pub struct SocketFacts {
     pub connect_params: Box<str>,
     /// The request's headers that start with `x-`, names in lower case.
     pub x_headers: Headers,
+    /// The trace that its request belongs to. Boxed, because most sockets have none.
+    pub trace: Option<Box<Trace>>,
 }
 
 /// Whose callback it is.

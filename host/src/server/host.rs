@@ -17,14 +17,16 @@ use super::findings::{Finding, findings};
 use super::listeners::{Bound, Listeners};
 use super::mounts::{mounts, tokens};
 use super::overview::Overview;
+use super::self_test::SelfTest;
 use super::surroundings::HostSurroundings;
 use super::vital::{Ended, Vital};
 use super::{Config, Limits, MountTable, log_lines_lost};
-use crate::api::{self, Access, Api};
+use crate::api::{self, Access, Api, HealthParts, health_router};
 use crate::channel::Node;
 use crate::contract::{CallLimits, Http, Surroundings, system_now_ms};
 use crate::counts::{HighWater, Limit};
 use crate::entries::EntriesNode;
+use crate::health::Health;
 use crate::jobs::{Dispatcher, Jobs, NowMs, tell_starts};
 use crate::plugin::{Builds, Cache, Control, Engine, Kinds, Library, LibraryOptions, Loader, PluginStatuses};
 use crate::protocol::CloseCode;
@@ -64,6 +66,9 @@ pub struct Host {
     files: Option<StaticFiles>,
     /// Routes that a command has added.
     further: Router,
+    /// The endpoints of the health, for both listeners.
+    health_routes: Router,
+    self_test: SelfTest,
     statuses: Arc<PluginStatuses>,
     limits: Limits,
     dispatcher: Dispatcher,
@@ -149,7 +154,17 @@ impl Host {
         let clock: NowMs = Arc::new(system_now_ms);
         let dispatcher = Dispatcher::new(Arc::clone(&node), Arc::clone(&clock), config.cron_lines()?);
         let mounts = mounts(config, tokens.as_ref(), &node, &sockets, &reactors)?;
-        let api = match access(config)? {
+        let (health, access) = (Arc::<Health>::default(), access(config)?.map(Arc::new));
+        let health_routes = health_router(HealthParts {
+            health: Arc::clone(&health),
+            node: Arc::clone(&node),
+            statuses: Arc::clone(&statuses),
+            failure: Arc::clone(&failure),
+            access: access.clone(),
+        });
+        let (probe, store) = (reactors.probe(), node.store.clone());
+        let self_test = SelfTest { health: Arc::clone(&health), reactors: probe, library: library.control(), store };
+        let api = match access {
             Some(access) => api::router(Api {
                 node: Arc::clone(&node),
                 sockets: Arc::clone(&sockets),
@@ -159,6 +174,7 @@ impl Host {
                 started: Instant::now(),
                 access,
                 failure: Arc::clone(&failure),
+                health,
                 log_lines_lost,
             }),
             None => Router::new(),
@@ -180,6 +196,8 @@ impl Host {
             library,
             files,
             further: Router::new(),
+            health_routes,
+            self_test,
             statuses,
             limits,
             dispatcher,
@@ -247,6 +265,8 @@ impl Host {
             library,
             files,
             further,
+            health_routes,
+            self_test,
             statuses: _statuses,
             limits,
             dispatcher,
@@ -258,19 +278,25 @@ impl Host {
         let mut loading = Vital::default();
         loading.spawn("the task that loads plugins", library.watch());
         spawn_tasks(&mut vital, &node, dispatcher);
+        // Until the end of a stop, so that an operator sees its state at an address of the API's own.
+        let (mut operating, health) = (Vital::default(), Arc::clone(&self_test.health));
+        operating.spawn("the task that tests the host", self_test.run());
         if let Some(listener) = api_listener {
-            let (api, accepting) = (std::mem::take(&mut api), (Arc::clone(&sockets.tally), intake.clone()));
+            let api = std::mem::take(&mut api).merge(health_routes.clone());
+            let accepting = (Arc::clone(&sockets.tally), Intake::default());
             let listening = listen(listener, api, API_CONNECTIONS_MAX, accepting);
-            vital.spawn("the task that accepts connections to the API", listening);
+            operating.spawn("the task that accepts connections to the API", listening);
         }
-        let router = router(mounts, api.merge(further), files);
+        let router = router(mounts, api.merge(health_routes).merge(further), files);
         let accepting = (Arc::clone(&sockets.tally), intake.clone());
         vital.spawn("the task that accepts connections", listen(listener, router, limits.sockets(), accepting));
         let outcome = tokio::select! {
             () = stop => Ok(()),
             ended = vital.ended() => Err(ended),
             ended = loading.ended() => Err(ended),
+            ended = operating.ended() => Err(ended),
         };
+        health.drain();
         match &outcome {
             Ok(()) => tracing::info!("stopping"),
             Err(ended) => {

@@ -12,6 +12,7 @@ mod logging;
 mod mounts;
 mod nearest;
 mod overview;
+mod self_test;
 mod service_manager;
 mod surroundings;
 mod vital;

@@ -7,7 +7,8 @@ use axum::http::StatusCode;
 use serde_json::{Map, Value};
 
 use crate::auth::{Derivation, Jwt, Leeway, MaxAge, TokenError, Tokens};
-use crate::contract::{Admission, Identity, Request, count_fault};
+use crate::contract::{Admission, FAULT_LINES, Identity, Request, count_fault};
+use crate::counts::Limit;
 use crate::routes::{GatekeeperChoice, RouteTable};
 use crate::socket::Reason;
 
@@ -122,7 +123,15 @@ impl Authenticator {
                 let kind = fault.kind.as_str();
                 let ((plugin, generation), mount) = (gatekeeper.origin(), &*mount);
                 count_fault(plugin, &fault);
-                tracing::warn!(plugin, generation, mount, callback = "connect", kind, "fault: {}", fault.detail);
+                let write = || {
+                    tracing::warn!(plugin, generation, mount, callback = "connect", kind, "fault: {}", fault.detail);
+                };
+                let reported = plugin.to_owned();
+                let report =
+                    move |left_out| tracing::warn!(plugin = reported, left_out, "further faults of the gatekeeper");
+                if !FAULT_LINES.limit(plugin, write, report) {
+                    Limit::LogLinesOfFaults.hit();
+                }
                 Err(Rejection::Failed(Reason::GatekeeperFailed))
             }
         }

@@ -39,7 +39,7 @@ pub use listen::{Intake, listen};
 pub use mount::{ConnectionLimit, Mount, WireLimits};
 #[cfg(test)]
 pub(crate) use websocket::Fault;
-pub use websocket::Reactors;
+pub use websocket::{ReactorProbe, Reactors};
 
 /// Builds the router: the mounts, further routes such as those of the API, and static files as the fallback.
 pub fn router(mounts: Vec<Arc<Mount>>, further: Router, files: Option<StaticFiles>) -> Router {

@@ -10,9 +10,10 @@ use crate::imports;
 use crate::tidy::sources;
 
 /// Each top-level module with the modules that it may import. All modules are listed.
-const MODULES: [(&str, &[&str]); 22] = [
+const MODULES: [(&str, &[&str]); 23] = [
     ("counts", &[]),
     ("files", &[]),
+    ("health", &[]),
     ("protocol", &[]),
     ("timing", &[]),
     ("auth", &[]),
@@ -30,8 +31,8 @@ const MODULES: [(&str, &[&str]); 22] = [
     (
         "api",
         &[
-            "counts", "files", "protocol", "timing", "auth", "contract", "presence", "pubsub", "plugin", "channel",
-            "jobs", "socket", "store",
+            "counts", "files", "health", "protocol", "timing", "auth", "contract", "presence", "pubsub", "plugin",
+            "channel", "jobs", "socket", "store",
         ],
     ),
     (
@@ -39,6 +40,7 @@ const MODULES: [(&str, &[&str]); 22] = [
         &[
             "counts",
             "files",
+            "health",
             "protocol",
             "timing",
             "api",

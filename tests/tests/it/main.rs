@@ -26,6 +26,7 @@ mod example;
 mod faults;
 mod findings;
 mod gatekeepers;
+mod health;
 mod http;
 mod imports;
 mod intercepts;

@@ -23,7 +23,7 @@ const HOST: &str = "bennu";
 pub(super) const GUEST: &str = "guest";
 
 /// The modules of the host that are targets.
-const MODULES: [&str; 22] = [
+const MODULES: [&str; 23] = [
     "api",
     "auth",
     "channel",
@@ -32,6 +32,7 @@ const MODULES: [&str; 22] = [
     "counts",
     "entries",
     "files",
+    "health",
     "jobs",
     "kit",
     "plugin",
