@@ -13,7 +13,8 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Map, Value, json};
 
-use super::{Access, ApiError};
+use super::access::key_of;
+use super::{Access, ApiError, Scope};
 use crate::channel::Node;
 use crate::health::{Health, Present, Reasons};
 use crate::plugin::PluginStatuses;
@@ -63,9 +64,10 @@ impl HealthParts {
         let Some(access) = &self.access else {
             return (status, fresh, "this host has no API, and so no key\n").into_response();
         };
-        match access.check_key(headers) {
+        let checked = key_of(access, headers).map_err(ApiError::from);
+        match checked.and_then(|caller| caller.check_scope(Scope::Read)) {
             Ok(()) => (status, fresh, Json(self.details(&reasons))).into_response(),
-            Err(refused) => ApiError::from(refused).into_response(),
+            Err(refused) => refused.into_response(),
         }
     }
 

@@ -89,6 +89,7 @@ limits! {
     HttpSentBytes = "http_sent_bytes",
     HttpReceivedBytes = "http_received_bytes",
     HttpRequestsPerMember = "http_requests_per_member",
+    HttpRequestsPerTopic = "http_requests_per_topic",
     HttpAtOncePerPlugin = "http_at_once_per_plugin",
     HttpAtOnce = "http_at_once",
     // Fixed limits.
@@ -96,6 +97,7 @@ limits! {
     RequestHead = "request_head",
     LongpollBody = "longpoll_body",
     ApiBody = "api_body",
+    IdempotencyAnswers = "idempotency_answers",
     EventStreams = "event_streams",
     EventsKept = "events_kept",
     EventTopics = "event_topics",

@@ -156,6 +156,8 @@ pub struct Limits {
     pub http_received_bytes: usize,
     /// Requests of one member (`http.request`) that are under way. Past it: the failure `busy`. Default 16.
     pub http_requests_per_member: usize,
+    /// The same for the callbacks of one topic without a member. Past it: the failure `busy`. Default 64.
+    pub http_requests_per_topic: usize,
     /// Requests by HTTP of one plugin at once. Past it: the failure `busy`. Default 32.
     pub http_at_once_per_plugin: usize,
     /// Requests by HTTP of all plugins at once. Past it: the failure `busy`. Default 256.
@@ -230,6 +232,7 @@ impl Default for Limits {
             http_sent_bytes: outbound.sent_bytes,
             http_received_bytes: outbound.received_bytes,
             http_requests_per_member: http.requests_per_member,
+            http_requests_per_topic: http.requests_per_topic,
             http_at_once_per_plugin: outbound.at_once_per_plugin,
             http_at_once: outbound.at_once,
         }
@@ -337,7 +340,11 @@ impl Limits {
     /// Returns the limits of requests by HTTP.
     #[must_use]
     pub fn http(&self) -> HttpLimits {
-        HttpLimits { get: Duration::from_millis(self.http_get_ms), requests_per_member: self.http_requests_per_member }
+        HttpLimits {
+            get: Duration::from_millis(self.http_get_ms),
+            requests_per_member: self.http_requests_per_member,
+            requests_per_topic: self.http_requests_per_topic,
+        }
     }
 
     /// Returns the limits of the client for requests by HTTP.

@@ -3,6 +3,7 @@
 mod api_key;
 mod check;
 mod config;
+mod config_reload;
 mod data;
 mod findings;
 mod host;
@@ -11,18 +12,21 @@ mod listeners;
 mod logging;
 mod mounts;
 mod nearest;
+mod open_mounts;
 mod overview;
 mod self_test;
 mod service_manager;
 mod surroundings;
+mod tasks;
 mod vital;
 
 pub use api_key::{api_key_file, made_api_key};
 pub use check::{Checked, check};
 pub use config::{
-    ApiTable, AuthName, BuildTable, Config, HttpGrant, HttpGrantTable, JwtTable, LanguageName, LogFormat, MountTable,
-    PluginTable, TokenTable, TransportName,
+    ApiKeyTable, ApiTable, AuthName, BuildTable, Config, ConfigChange, HttpGrant, HttpGrantTable, JwtTable,
+    LanguageName, LogFormat, MountTable, PluginTable, TakesEffect, TokenTable, TransportName,
 };
+pub use config_reload::{ConfigReload, ConfigReloaded, ReadConfig};
 pub use findings::Finding;
 pub use host::{Host, loader};
 pub use limits::Limits;

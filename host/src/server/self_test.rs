@@ -8,20 +8,26 @@ use std::time::Instant;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::health::{Check, Health, TEST_INTERVAL};
-use crate::plugin::Control;
+use crate::plugin::{Control, Library};
 use crate::store::Store;
-use crate::transport::ReactorProbe;
+use crate::transport::{ReactorProbe, Reactors};
 
 /// The parts that are tested.
 #[derive(Clone)]
 pub(super) struct SelfTest {
     pub(super) health: Arc<Health>,
-    pub(super) reactors: ReactorProbe,
-    pub(super) library: Control,
-    pub(super) store: Store,
+    reactors: ReactorProbe,
+    library: Control,
+    store: Store,
 }
 
 impl SelfTest {
+    /// A test of these parts.
+    pub(super) fn new(health: &Arc<Health>, reactors: &Reactors, library: &Library, store: &Store) -> Self {
+        let (reactors, library) = (reactors.probe(), library.control());
+        Self { health: Arc::clone(health), reactors, library, store: store.clone() }
+    }
+
     /// Tests the host until it is dropped.
     pub(super) async fn run(self) {
         let mut ticks = interval(TEST_INTERVAL);
