@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use arc_swap::ArcSwap;
 use axum::Router;
 use bennu_outbound::{Client, Roots, SystemNetwork};
 use tokio::net::TcpListener;
@@ -37,7 +38,7 @@ use crate::routes::RouteTable;
 use crate::socket::Sockets;
 use crate::store::Store;
 use crate::timing::within;
-use crate::transport::{Intake, LiveRouter, Mount, Reactors, StaticFiles, listen};
+use crate::transport::{Accepting, Intake, LiveRouter, Mount, Proxies, Reactors, StaticFiles, listen};
 
 /// The maximum number of connections to an API with its own address.
 const API_CONNECTIONS_MAX: usize = 256;
@@ -69,13 +70,14 @@ pub struct Host {
     files: Option<StaticFiles>,
     /// Routes that a command has added.
     further: Router,
-    /// The endpoints of the health, for both listeners.
-    health_routes: Router,
-    self_test: SelfTest,
+    /// The endpoints of the health, for both listeners, and the test whose results they tell.
+    health: (Router, SelfTest),
     statuses: Arc<PluginStatuses>,
     config_reload: Arc<ConfigReload>,
     /// The limit of sockets.
     most_sockets: usize,
+    /// The trusted proxies.
+    proxies: Arc<ArcSwap<Proxies>>,
     dispatcher: Dispatcher,
     /// Watches the threads, which have already started. [`Host::serve`] adds the tasks.
     vital: Vital,
@@ -149,7 +151,7 @@ impl Host {
         let dispatcher = Dispatcher::new(Arc::clone(&node), Arc::clone(&clock), config.cron_lines()?);
         let mount_parts = MountParts::new(config, &node, &sockets, &reactors);
         let mounts = mount_parts.mounts(config, tokens.as_ref())?;
-        let access = access(config)?.map(Arc::new);
+        let (access, proxies) = (access(config)?.map(Arc::new), Arc::new(ArcSwap::from_pointee(config.proxies())));
         let parts = ConfigParts {
             access: access.clone(),
             tokens: live_tokens,
@@ -159,10 +161,11 @@ impl Host {
             statuses: Arc::clone(&statuses),
             node: Arc::clone(&node),
             sources: sources.clone(),
+            proxies: Arc::clone(&proxies),
         };
         let config_reload = ConfigReload::new(config, parts)?;
-        let (health, health_routes) = health(&node, &statuses, &failure, access.clone());
-        let self_test = SelfTest::new(&health, &reactors, &library, &node.store);
+        let self_test = SelfTest::new(&reactors, &library, &node.store);
+        let health_routes = health_routes(&self_test.health, &node, &statuses, &failure, access.clone());
         let api = access.map_or_else(Router::new, |access| {
             api::router(Api {
                 node: Arc::clone(&node),
@@ -174,7 +177,7 @@ impl Host {
                 access,
                 reload_config: config_reload.for_api(),
                 failure: Arc::clone(&failure),
-                health,
+                health: Arc::clone(&self_test.health),
                 answers: api::Answers::default(),
                 log_lines_lost,
             })
@@ -195,11 +198,11 @@ impl Host {
             library,
             files,
             further: Router::new(),
-            health_routes,
-            self_test,
+            health: (health_routes, self_test),
             statuses,
             config_reload,
             most_sockets: config.limits.sockets(),
+            proxies,
             dispatcher,
             vital,
             failure,
@@ -271,11 +274,11 @@ impl Host {
             library,
             files,
             further,
-            health_routes,
-            self_test,
+            health: (health_routes, self_test),
             statuses: _statuses,
             config_reload,
             most_sockets,
+            proxies,
             dispatcher,
             mut vital,
             failure,
@@ -288,16 +291,18 @@ impl Host {
         // Until the end of a stop, so that an operator sees its state at an address of the API's own.
         let (mut operating, health) = (Vital::default(), Arc::clone(&self_test.health));
         operating.spawn("the task that tests the host", self_test.run());
+        let accepting = Accepting { tally: Arc::clone(&sockets.tally), intake: intake.clone(), proxies };
         if let Some(listener) = api_listener {
-            let api = std::mem::take(&mut api).merge(health_routes.clone());
-            let accepting = (Arc::clone(&sockets.tally), Intake::default());
-            let listening = listen(listener, LiveRouter::fixed(api), API_CONNECTIONS_MAX, accepting);
-            operating.spawn("the task that accepts connections to the API", listening);
+            let api = LiveRouter::fixed(std::mem::take(&mut api).merge(health_routes.clone()));
+            let accepting = Accepting { intake: Intake::default(), ..accepting.clone() };
+            operating.spawn(
+                "the task that accepts connections to the API",
+                listen(listener, api, API_CONNECTIONS_MAX, accepting),
+            );
         }
         let router =
             LiveRouter::new(mounts, api.merge(health_routes).merge(further), files, Arc::clone(&sockets.tally));
         config_reload.serves(Arc::clone(&router));
-        let accepting = (Arc::clone(&sockets.tally), intake.clone());
         vital.spawn("the task that accepts connections", listen(listener, router, most_sockets, accepting));
         let outcome = tokio::select! {
             () = stop => Ok(()),
@@ -371,6 +376,7 @@ fn node(
     let (limits, pace) = (config.limits.node(), config.limits.pace());
     let node = Node::with_http(Arc::clone(routes), limits, pace, store.clone(), entries, Arc::clone(http));
     node.pubsub.histories.set_limits(config.limits.history());
+    node.clients.set_limits(config.limits.clients());
     node
 }
 
@@ -391,17 +397,17 @@ fn library(
     Ok(library)
 }
 
-/// Makes the results of the self-test, and the endpoints that tell them.
-fn health(
+/// Makes the endpoints that tell the results of the self-test.
+fn health_routes(
+    health: &Arc<Health>,
     node: &Arc<Node>,
     statuses: &Arc<PluginStatuses>,
     failure: &Arc<OnceLock<String>>,
     access: Option<Arc<Access>>,
-) -> (Arc<Health>, Router) {
-    let health = Arc::<Health>::default();
-    let (node, statuses, failure) = (Arc::clone(node), Arc::clone(statuses), Arc::clone(failure));
-    let routes = health_router(HealthParts { health: Arc::clone(&health), node, statuses, failure, access });
-    (health, routes)
+) -> Router {
+    let (health, node) = (Arc::clone(health), Arc::clone(node));
+    let (statuses, failure) = (Arc::clone(statuses), Arc::clone(failure));
+    health_router(HealthParts { health, node, statuses, failure, access })
 }
 
 /// Returns the requests by HTTP that the configuration grants. The client does nothing until the first one.

@@ -13,6 +13,7 @@ use crate::jobs::{Dispatcher, tell_starts};
 pub(super) fn spawn_tasks(vital: &mut Vital, node: &Arc<Node>, dispatcher: Dispatcher) {
     vital.spawn("the task that ends members without a plugin", sweep(Arc::clone(node)));
     vital.spawn("the task that drops old broadcasts", Arc::clone(&node.pubsub).keep_sweeping_histories());
+    vital.spawn("the task that forgets clients", Arc::clone(&node.clients).keep_sweeping());
     vital.spawn("the task that begins the minutes of the metrics", begin_minutes());
     // A separate task, so that `sweep` doesn't have to wait for any number of stored rooms.
     let rooms = Arc::clone(node);

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use serde_json::{Map, Value};
 
 use crate::auth::{Derivation, Jwt, Leeway, MaxAge, TokenError, Tokens};
+use crate::clients::{Client, OverLimit};
 use crate::contract::{Admission, FAULT_LINES, Identity, Request, count_fault};
 use crate::counts::Limit;
 use crate::routes::{GatekeeperChoice, RouteTable};
@@ -64,6 +65,8 @@ pub(super) enum Rejection {
     NoGatekeeper,
     /// The limit of sockets is reached: 503.
     Full,
+    /// A limit of the user or of the address is reached: 429.
+    Limited(OverLimit),
 }
 
 impl Rejection {
@@ -78,6 +81,7 @@ impl Rejection {
             Self::Refused(reason, ..) | Self::Failed(reason) => *reason,
             Self::NoGatekeeper => Reason::GatekeeperMissing,
             Self::Full => Reason::SocketLimit,
+            Self::Limited(refusal) => Reason::of_limit(refusal.limit),
         }
     }
 }
@@ -92,6 +96,7 @@ impl Authenticator {
         routes: &RouteTable,
         request: Request,
         params: &Map<String, Value>,
+        client: &Client,
     ) -> Result<Identity, Rejection> {
         let choice = match self {
             Self::Open => return Ok(Identity::default()),
@@ -113,6 +118,8 @@ impl Authenticator {
             }
         };
         let mount = request.mount.clone();
+        let (plugin, generation) = gatekeeper.origin();
+        client.may_ask(plugin).map_err(Rejection::Limited)?;
         match gatekeeper.connect(request).await {
             Ok(Admission::Granted(identity)) => Ok(identity),
             Ok(Admission::Refused { status, body }) => {
@@ -121,16 +128,19 @@ impl Authenticator {
             }
             Err(fault) => {
                 let kind = fault.kind.as_str();
-                let ((plugin, generation), mount) = (gatekeeper.origin(), &*mount);
+                let (mount, peer) = (&*mount, client.address());
                 count_fault(plugin, &fault);
                 let write = || {
-                    tracing::warn!(plugin, generation, mount, callback = "connect", kind, "fault: {}", fault.detail);
+                    tracing::warn!(plugin, generation, mount, callback = "connect", kind, %peer, "fault: {}", fault.detail);
                 };
                 let reported = plugin.to_owned();
                 let report =
                     move |left_out| tracing::warn!(plugin = reported, left_out, "further faults of the gatekeeper");
                 if !FAULT_LINES.limit(plugin, write, report) {
                     Limit::LogLinesOfFaults.hit();
+                }
+                if fault.is_of_call() {
+                    client.on_connect_fault(plugin);
                 }
                 Err(Rejection::Failed(Reason::GatekeeperFailed))
             }

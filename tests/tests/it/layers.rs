@@ -10,7 +10,7 @@ use crate::imports;
 use crate::tidy::sources;
 
 /// Each top-level module with the modules that it may import. All modules are listed.
-const MODULES: [(&str, &[&str]); 23] = [
+const MODULES: [(&str, &[&str]); 24] = [
     ("counts", &[]),
     ("files", &[]),
     ("health", &[]),
@@ -19,20 +19,21 @@ const MODULES: [(&str, &[&str]); 23] = [
     ("auth", &[]),
     ("store", &["counts", "files", "timing"]),
     ("entries", &["counts", "store"]),
-    ("contract", &["counts", "protocol", "store", "entries"]),
+    ("clients", &["counts"]),
+    ("contract", &["counts", "protocol", "store", "entries", "clients"]),
     ("pubsub", &["counts", "protocol"]),
     ("presence", &["counts", "protocol", "pubsub"]),
     ("routes", &["protocol", "contract", "store"]),
     ("plugin", &["counts", "files", "protocol", "timing", "contract", "routes", "store", "entries"]),
-    ("channel", &["counts", "protocol", "contract", "presence", "pubsub", "routes", "store", "entries"]),
+    ("channel", &["counts", "protocol", "contract", "presence", "pubsub", "routes", "store", "entries", "clients"]),
     ("jobs", &["protocol", "contract", "store", "channel"]),
-    ("socket", &["counts", "protocol", "contract", "routes", "channel", "pubsub"]),
-    ("transport", &["counts", "protocol", "timing", "auth", "contract", "routes", "socket", "pubsub"]),
+    ("socket", &["counts", "protocol", "contract", "routes", "channel", "pubsub", "clients"]),
+    ("transport", &["counts", "protocol", "timing", "auth", "contract", "routes", "socket", "pubsub", "clients"]),
     (
         "api",
         &[
             "counts", "files", "health", "protocol", "timing", "auth", "contract", "presence", "pubsub", "plugin",
-            "channel", "jobs", "socket", "store",
+            "channel", "jobs", "socket", "store", "clients",
         ],
     ),
     (
@@ -55,6 +56,7 @@ const MODULES: [(&str, &[&str]); 23] = [
             "socket",
             "store",
             "entries",
+            "clients",
             "transport",
         ],
     ),

@@ -1,5 +1,6 @@
 //! The log line of a fault: one line with everything that is known about it.
 
+use crate::clients::Client;
 use crate::contract::{FAULT_LINES, Fault, Member, count_fault};
 use crate::counts::Limit;
 use crate::protocol::Topic;
@@ -52,6 +53,7 @@ impl FaultLine<'_> {
     fn write_line(&self) {
         let Self { route, topic, member, failed: Failed { callback, event, seat }, fault, answered_by } = *self;
         let identity = member.map(|member| &member.socket.identity);
+        let peer = member.and_then(|member| member.socket.client.as_ref()).map(Client::address);
         let answered = answered_by.map(|generation| format!(", answered by generation {generation}"));
         tracing::warn!(
             plugin = route.map_or("", |route| &*route.plugin),
@@ -64,6 +66,7 @@ impl FaultLine<'_> {
             socket = identity.and_then(|identity| identity.socket_id.as_deref()),
             member = member.map(|member| member.id),
             trace_id = member.and_then(|member| member.socket.trace.as_deref()).map(tracing::field::display),
+            peer = peer.map(tracing::field::display),
             kind = fault.kind.as_str(),
             "fault{}: {}",
             answered.unwrap_or_default(),
