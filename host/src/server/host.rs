@@ -128,10 +128,9 @@ impl Host {
     /// # Errors
     /// See [`Host::start`].
     pub async fn start_on(config: &Config, listeners: Listeners) -> Result<Self> {
-        let files = files(config)?;
+        let (files, sources, mut vital) = (files(config)?, config.sources()?, Vital::default());
         let Bound { clients: listener, api: api_listener } = listeners.bind(config).await?;
         let (routes, statuses) = (Arc::new(RouteTable::default()), Arc::new(PluginStatuses::default()));
-        let (sources, mut vital) = (config.sources()?, Vital::default());
         let store = data::open(config).await?;
         check_apart(config)?;
         vital.spawn("the thread that writes the store", store.ended());
