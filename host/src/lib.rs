@@ -22,6 +22,7 @@ pub mod contract;
 pub mod counts;
 pub mod entries;
 pub mod files;
+pub mod health;
 pub mod jobs;
 pub mod kit;
 pub mod plugin;

@@ -19,15 +19,18 @@ use super::listeners::{Bound, Listeners};
 use super::mounts::{MountParts, log_open_mounts, tokens};
 use super::overview::Overview;
 use super::pages::{check_apart, files};
+use super::self_test::SelfTest;
 use super::surroundings::HostSurroundings;
+use super::tasks::spawn_tasks;
 use super::vital::{Ended, Vital};
 use super::{Config, MountTable, log_lines_lost};
-use crate::api::{self, Access, Api, ApiKey};
+use crate::api::{self, Access, Api, ApiKey, HealthParts, health_router};
 use crate::channel::Node;
 use crate::contract::{CallLimits, Http, Surroundings, system_now_ms};
-use crate::counts::{HighWater, Limit};
+use crate::counts::Limit;
 use crate::entries::EntriesNode;
-use crate::jobs::{Dispatcher, Jobs, NowMs, tell_starts};
+use crate::health::Health;
+use crate::jobs::{Dispatcher, Jobs, NowMs};
 use crate::plugin::{Builds, Cache, Control, Engine, Kinds, Library, LibraryOptions, Loader, PluginStatuses, Source};
 use crate::protocol::CloseCode;
 use crate::routes::RouteTable;
@@ -66,6 +69,8 @@ pub struct Host {
     files: Option<StaticFiles>,
     /// Routes that a command has added.
     further: Router,
+    /// The endpoints of the health, for both listeners, and the test whose results they tell.
+    health: (Router, SelfTest),
     statuses: Arc<PluginStatuses>,
     config_reload: Arc<ConfigReload>,
     /// The limit of sockets.
@@ -120,17 +125,15 @@ impl Host {
     /// # Errors
     /// See [`Host::start`].
     pub async fn start_on(config: &Config, listeners: Listeners) -> Result<Self> {
-        let files = files(config)?;
+        let (files, sources, mut vital) = (files(config)?, config.sources()?, Vital::default());
         let Bound { clients: listener, api: api_listener } = listeners.bind(config).await?;
         let (routes, statuses) = (Arc::new(RouteTable::default()), Arc::new(PluginStatuses::default()));
-        let sources = config.sources()?;
-        let mut vital = Vital::default();
         let store = data::open(config).await?;
         check_apart(config)?;
         vital.spawn("the thread that writes the store", store.ended());
         let entries = EntriesNode::with_cache(config.limits.entries(), config.limits.entries_cache());
         vital.spawn("the task that evicts entries", Arc::clone(&entries).keep_within_limit());
-        let http = http(config)?;
+        let (http, sockets) = (http(config)?, Arc::new(Sockets::default()));
         let node = node(config, &routes, &store, entries, &http);
         let tokens = tokens(config)?;
         let surroundings = HostSurroundings::new(&node).with_tokens(tokens.clone());
@@ -138,11 +141,9 @@ impl Host {
         let loader = loader(config, Arc::new(surroundings), store, Arc::clone(&http), config.limits.instances)?;
         vital.spawn("the thread that interrupts plugins", loader.engine.ended());
         let mut library = library(config, loader, sources.clone(), (routes, Arc::clone(&statuses)))?;
-        let sockets = Arc::new(Sockets::default());
         let reactors = Reactors::start(config.wire_threads(), &node.pubsub.pressure).context("serving connections")?;
         vital.spawn("a thread that serves WebSocket connections", reactors.ended());
-        let failure = Arc::<OnceLock<String>>::default();
-        let clock: NowMs = Arc::new(system_now_ms);
+        let (failure, clock): (Arc<OnceLock<String>>, NowMs) = (Arc::default(), Arc::new(system_now_ms));
         let dispatcher = Dispatcher::new(Arc::clone(&node), Arc::clone(&clock), config.cron_lines()?);
         let mount_parts = MountParts::new(config, &node, &sockets, &reactors);
         let mounts = mount_parts.mounts(config, tokens.as_ref())?;
@@ -160,8 +161,10 @@ impl Host {
             proxies: Arc::new(ArcSwap::from_pointee(config.proxies())),
         };
         let config_reload = ConfigReload::new(config, parts)?;
-        let api = match access {
-            Some(access) => api::router(Api {
+        let self_test = SelfTest::new(&reactors, &library, &node.store);
+        let health_routes = health_routes(&self_test.health, &node, &statuses, &failure, access.clone());
+        let api = access.map_or_else(Router::new, |access| {
+            api::router(Api {
                 node: Arc::clone(&node),
                 sockets: Arc::clone(&sockets),
                 statuses: Arc::clone(&statuses),
@@ -171,11 +174,11 @@ impl Host {
                 access,
                 reload_config: config_reload.for_api(),
                 failure: Arc::clone(&failure),
+                health: Arc::clone(&self_test.health),
                 answers: api::Answers::default(),
                 log_lines_lost,
-            }),
-            None => Router::new(),
-        };
+            })
+        });
         library.start().await;
         data::log_unclaimed(&node.store, &statuses).await;
         findings(config, &sources, &statuses.all())?.iter().for_each(Finding::log);
@@ -192,6 +195,7 @@ impl Host {
             library,
             files,
             further: Router::new(),
+            health: (health_routes, self_test),
             statuses,
             config_reload,
             most_sockets: config.limits.sockets(),
@@ -266,6 +270,7 @@ impl Host {
             library,
             files,
             further,
+            health: (health_routes, self_test),
             statuses: _statuses,
             config_reload,
             most_sockets,
@@ -278,21 +283,30 @@ impl Host {
         let mut loading = Vital::default();
         loading.spawn("the task that loads plugins", library.watch());
         spawn_tasks(&mut vital, &node, dispatcher);
+        // Until the end of a stop, so that an operator sees its state at an address of the API's own.
+        let (mut operating, health) = (Vital::default(), Arc::clone(&self_test.health));
+        operating.spawn("the task that tests the host", self_test.run());
         let (tally, proxies) = (Arc::clone(&sockets.tally), config_reload.proxies());
         let accepting = Accepting { tally, intake: intake.clone(), proxies };
         if let Some(listener) = api_listener {
-            let api = LiveRouter::fixed(std::mem::take(&mut api));
-            let listening = listen(listener, api, API_CONNECTIONS_MAX, accepting.clone());
-            vital.spawn("the task that accepts connections to the API", listening);
+            let api = LiveRouter::fixed(std::mem::take(&mut api).merge(health_routes.clone()));
+            let accepting = Accepting { intake: Intake::default(), ..accepting.clone() };
+            operating.spawn(
+                "the task that accepts connections to the API",
+                listen(listener, api, API_CONNECTIONS_MAX, accepting),
+            );
         }
-        let router = LiveRouter::new(mounts, api.merge(further), files, Arc::clone(&sockets.tally));
+        let router =
+            LiveRouter::new(mounts, api.merge(health_routes).merge(further), files, Arc::clone(&sockets.tally));
         config_reload.serves(Arc::clone(&router));
         vital.spawn("the task that accepts connections", listen(listener, router, most_sockets, accepting));
         let outcome = tokio::select! {
             () = stop => Ok(()),
             ended = vital.ended() => Err(ended),
             ended = loading.ended() => Err(ended),
+            ended = operating.ended() => Err(ended),
         };
+        health.drain();
         match &outcome {
             Ok(()) => tracing::info!("stopping"),
             Err(ended) => {
@@ -347,21 +361,6 @@ async fn end_sockets_and_rooms(node: &Node, sockets: &Sockets, reactors: &Reacto
     }
 }
 
-/// Starts the tasks that run until the host stops, except those that load plugins and accept connections.
-fn spawn_tasks(vital: &mut Vital, node: &Arc<Node>, dispatcher: Dispatcher) {
-    vital.spawn("the task that ends members without a plugin", sweep(Arc::clone(node)));
-    vital.spawn("the task that drops old broadcasts", Arc::clone(&node.pubsub).keep_sweeping_histories());
-    vital.spawn("the task that forgets clients", Arc::clone(&node.clients).keep_sweeping());
-    vital.spawn("the task that begins the minutes of the metrics", begin_minutes());
-    // A separate task, so that `sweep` doesn't have to wait for any number of stored rooms.
-    let rooms = Arc::clone(node);
-    vital.spawn("the task that settles stored rooms", async move { rooms.keep_stored_rooms_settled().await });
-    vital.spawn("the task that gives jobs to their topics", dispatcher.run());
-    let store = node.store.clone();
-    vital.spawn("the task that removes expired keys", async move { store.keep_swept(system_now_ms).await });
-    vital.spawn("the task that tells topics of starts", tell_starts(Arc::clone(node)));
-}
-
 /// Makes the node, with the limits of the configuration.
 fn node(
     config: &Config,
@@ -394,6 +393,19 @@ fn library(
     Ok(library)
 }
 
+/// Makes the endpoints that tell the results of the self-test.
+fn health_routes(
+    health: &Arc<Health>,
+    node: &Arc<Node>,
+    statuses: &Arc<PluginStatuses>,
+    failure: &Arc<OnceLock<String>>,
+    access: Option<Arc<Access>>,
+) -> Router {
+    let (health, node) = (Arc::clone(health), Arc::clone(node));
+    let (statuses, failure) = (Arc::clone(statuses), Arc::clone(failure));
+    health_router(HealthParts { health, node, statuses, failure, access })
+}
+
 /// Returns the requests by HTTP that the configuration grants. The client does nothing until the first one.
 fn http(config: &Config) -> Result<Arc<Http>> {
     let client = Client::new(config.limits.outbound(), Arc::new(SystemNetwork::default()), Roots::System);
@@ -417,25 +429,6 @@ fn access(config: &Config) -> Result<Option<Access>> {
     let mut keys = config.api_keys()?;
     keys.push(ApiKey::for_everything(&key));
     Ok(Some(Access::new(keys)))
-}
-
-/// Ends members whose topic now belongs to another plugin or to none, or whose build was rolled back automatically. Runs after
-/// each change of the route table's owners.
-async fn sweep(node: Arc<Node>) {
-    let mut owners = node.routes.watch_owners();
-    while owners.changed().await.is_ok() {
-        node.sweep().await;
-    }
-}
-
-/// The largest values in the metrics are those of the last one to two of these times.
-const MINUTE: Duration = Duration::from_secs(60);
-
-async fn begin_minutes() {
-    loop {
-        tokio::time::sleep(MINUTE).await;
-        HighWater::next_minute();
-    }
 }
 
 #[cfg(test)]

@@ -17,8 +17,10 @@ mod nearest;
 mod overview;
 mod pages;
 mod scope_limits;
+mod self_test;
 mod service_manager;
 mod surroundings;
+mod tasks;
 mod vital;
 
 pub use api_key::{api_key_file, made_api_key};

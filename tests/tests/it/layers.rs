@@ -10,9 +10,10 @@ use crate::imports;
 use crate::tidy::sources;
 
 /// Each top-level module with the modules that it may import. All modules are listed.
-const MODULES: [(&str, &[&str]); 23] = [
+const MODULES: [(&str, &[&str]); 24] = [
     ("counts", &[]),
     ("files", &[]),
+    ("health", &[]),
     ("protocol", &[]),
     ("timing", &[]),
     ("auth", &[]),
@@ -31,8 +32,8 @@ const MODULES: [(&str, &[&str]); 23] = [
     (
         "api",
         &[
-            "counts", "files", "protocol", "timing", "auth", "contract", "presence", "pubsub", "plugin", "channel",
-            "jobs", "socket", "store", "clients",
+            "counts", "files", "health", "protocol", "timing", "auth", "contract", "presence", "pubsub", "plugin",
+            "channel", "jobs", "socket", "store", "clients",
         ],
     ),
     (
@@ -40,6 +41,7 @@ const MODULES: [(&str, &[&str]); 23] = [
         &[
             "counts",
             "files",
+            "health",
             "protocol",
             "timing",
             "api",

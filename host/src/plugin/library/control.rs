@@ -78,20 +78,32 @@ const WAITING_MAX: usize = 16;
 #[derive(Clone)]
 pub struct Control {
     asked: mpsc::Sender<Asked>,
+    probes: mpsc::Sender<oneshot::Sender<()>>,
     /// Notified when all files must be read again.
     pub(super) look: Arc<Notify>,
 }
 
 impl Control {
-    pub(super) fn new() -> (Self, mpsc::Receiver<Asked>) {
-        let (asked, receiver) = mpsc::channel(WAITING_MAX);
-        (Self { asked, look: Arc::default() }, receiver)
+    pub(super) fn new() -> (Self, mpsc::Receiver<Asked>, mpsc::Receiver<oneshot::Sender<()>>) {
+        let (asked, commands) = mpsc::channel(WAITING_MAX);
+        let (probes, probed) = mpsc::channel(WAITING_MAX);
+        (Self { asked, probes, look: Arc::default() }, commands, probed)
     }
 
     /// Makes the library read the files of all plugins again, changed or not. If a file contains the build that
     /// already serves, nothing else happens.
     pub fn look_anew(&self) {
         self.look.notify_one();
+    }
+
+    /// Waits until the library has answered, which shows that its task still runs.
+    ///
+    /// # Errors
+    /// If the library has ended.
+    pub async fn answered(&self) -> Result<(), CommandError> {
+        let (answer, answered) = oneshot::channel();
+        self.probes.send(answer).await.map_err(|_| CommandError::Stopping)?;
+        answered.await.map_err(|_| CommandError::Stopping)
     }
 
     /// Sends a command and waits until it is done. Every later call runs on the generation that the command has
