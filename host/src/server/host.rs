@@ -14,9 +14,9 @@ use tokio::time::timeout;
 use super::api_key::{api_key_file, own_api_key};
 use super::config_reload::{ConfigParts, ConfigReload};
 use super::data;
-use super::findings::{Finding, findings};
+use super::findings::log_remarks;
 use super::listeners::{Bound, Listeners};
-use super::mounts::{MountParts, log_open_mounts, tokens};
+use super::mounts::{MountParts, tokens};
 use super::overview::Overview;
 use super::pages::{check_apart, files};
 use super::self_test::SelfTest;
@@ -146,8 +146,7 @@ impl Host {
         let (failure, clock): (Arc<OnceLock<String>>, NowMs) = (Arc::default(), Arc::new(system_now_ms));
         let dispatcher = Dispatcher::new(Arc::clone(&node), Arc::clone(&clock), config.cron_lines()?);
         let mount_parts = MountParts::new(config, &node, &sockets, &reactors);
-        let mounts = mount_parts.mounts(config, tokens.as_ref())?;
-        mount_parts.jwks.wait_at_start(&config.jwks_urls()).await;
+        let mounts = mount_parts.mounts_at_start(config, tokens.as_ref()).await?;
         let access = access(config)?.map(Arc::new);
         let parts = ConfigParts {
             access: access.clone(),
@@ -180,9 +179,7 @@ impl Host {
             })
         });
         library.start().await;
-        data::log_unclaimed(&node.store, &statuses).await;
-        findings(config, &sources, &statuses.all())?.iter().for_each(Finding::log);
-        log_open_mounts(config, &node.routes, listener.local_addr()?);
+        log_remarks(config, &sources, &node, &statuses, listener.local_addr()?).await?;
         Ok(Self {
             listener,
             mounts,

@@ -45,6 +45,17 @@ impl MountParts {
         Self { node, sockets, reactors, gate: ConnectionLimit::new(config.limits.sockets()), jwks: JwksUrls::new() }
     }
 
+    /// Makes all mounts of a configuration at the start of the host, which waits a little for keys from URLs.
+    pub(super) async fn mounts_at_start(
+        &self,
+        config: &Config,
+        tokens: Option<&Arc<Tokens>>,
+    ) -> Result<Vec<Arc<Mount>>> {
+        let mounts = self.mounts(config, tokens)?;
+        self.jwks.wait_at_start(&config.jwks_urls()).await;
+        Ok(mounts)
+    }
+
     /// Makes all mounts of a configuration.
     pub(super) fn mounts(&self, config: &Config, tokens: Option<&Arc<Tokens>>) -> Result<Vec<Arc<Mount>>> {
         config.mounts().iter().map(|(path, table)| self.mount(config, path, table, tokens)).collect()
