@@ -147,7 +147,8 @@ mod tests {
         let mut written = 0;
         for _ in 0..10 {
             let send = send.clone();
-            RATE.limit("a", || written += 1, move |left_out| drop(send.send(left_out)));
+            let report = move |left_out| send.send(left_out).expect("the receiver waits");
+            RATE.limit("a", || written += 1, report);
         }
         drop(send);
         assert_eq!((written, reported.recv().await, reported.recv().await), (1, Some(9), None));
