@@ -38,7 +38,7 @@ impl Guest {
     pub(super) fn trace(&self) -> Option<Trace> {
         match &self.subject {
             Subject::Member(member) => member.socket.trace.as_deref().copied(),
-            Subject::Nobody | Subject::Message(_) | Subject::Fired(_) | Subject::Request(_) => None,
+            Subject::Nobody | Subject::Request(_) | Subject::Message(_) | Subject::Fired(_) => None,
         }
     }
 }
