@@ -7,10 +7,9 @@ use anyhow::{Context, Result};
 use tokio::net::lookup_host;
 
 use super::findings::{Finding, findings};
-use super::host::loader;
+use super::host::{check_apart, files, loader};
 use super::logging::check_filter;
 use super::mounts::{authenticator, tokens};
-use super::pages::{check_apart, files};
 use super::{Config, MountTable};
 use crate::contract::{Http, NoHost};
 use crate::plugin::{Builds, Library, LibraryOptions, PluginStatus, PluginStatuses};
@@ -40,7 +39,7 @@ pub async fn check(config: &Config) -> Result<Checked> {
     config.api_key()?;
     let tokens = tokens(config)?;
     for (path, mount) in config.mounts() {
-        authenticator(config, &path, &mount, tokens.as_ref())?;
+        authenticator(config, &path, &mount, tokens.as_ref(), None)?;
     }
     // Without sending anything: the secrets must exist.
     config.http_access(true)?;

@@ -7,10 +7,12 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use super::mounts::skipped_keys;
+use super::data;
+use super::mounts::{log_open_mounts, skipped_keys};
 use super::nearest::suggestion;
 use super::{AddressLimits, Config, Limits, MountTable};
-use crate::plugin::{Cache, PluginStatus, Source};
+use crate::channel::Node;
+use crate::plugin::{Cache, PluginStatus, PluginStatuses, Source};
 use crate::transport::AddressSource;
 
 /// A setting that is probably a mistake.
@@ -65,6 +67,20 @@ pub(super) fn findings(
     found.extend(limits.into_iter().map(Finding::remark));
     found.extend(of_the_rest(config));
     Ok(found)
+}
+
+/// Logs what operators should know about the configuration and the data.
+pub(super) async fn log_remarks(
+    config: &Config,
+    sources: &[Source],
+    node: &Node,
+    statuses: &PluginStatuses,
+    address: SocketAddr,
+) -> anyhow::Result<()> {
+    data::log_unclaimed(&node.store, statuses).await;
+    findings(config, sources, &statuses.all())?.iter().for_each(Finding::log);
+    log_open_mounts(config, &node.routes, address);
+    Ok(())
 }
 
 fn of_sources(sources: &[Source], plugins: &BTreeMap<String, PluginStatus>) -> Vec<Finding> {

@@ -1,10 +1,11 @@
 //! A host: wires all parts together, starts them, and stops them in order.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use arc_swap::ArcSwap;
 use axum::Router;
 use bennu_outbound::{Client, Roots, SystemNetwork};
@@ -14,11 +15,10 @@ use tokio::time::timeout;
 use super::api_key::{api_key_file, own_api_key};
 use super::config_reload::{ConfigParts, ConfigReload};
 use super::data;
-use super::findings::{Finding, findings};
+use super::findings::log_remarks;
 use super::listeners::{Bound, Listeners};
 use super::mounts::{MountParts, tokens};
 use super::overview::Overview;
-use super::pages::{check_apart, files};
 use super::surroundings::HostSurroundings;
 use super::vital::{Ended, Vital};
 use super::{Config, MountTable, log_lines_lost};
@@ -30,11 +30,11 @@ use crate::entries::EntriesNode;
 use crate::jobs::{Dispatcher, Jobs, NowMs, tell_starts};
 use crate::plugin::{Builds, Cache, Control, Engine, Kinds, Library, LibraryOptions, Loader, PluginStatuses, Source};
 use crate::protocol::CloseCode;
-use crate::routes::{GatekeeperChoice, RouteTable};
+use crate::routes::RouteTable;
 use crate::socket::Sockets;
 use crate::store::Store;
 use crate::timing::within;
-use crate::transport::{Accepting, Intake, LiveRouter, Mount, Reactors, StaticFiles, listen};
+use crate::transport::{Accepting, Intake, LiveRouter, Mount, Proxies, Reactors, StaticFiles, listen};
 
 /// The maximum number of connections to an API with its own address.
 const API_CONNECTIONS_MAX: usize = 256;
@@ -70,6 +70,8 @@ pub struct Host {
     config_reload: Arc<ConfigReload>,
     /// The limit of sockets.
     most_sockets: usize,
+    /// The trusted proxies.
+    proxies: Arc<ArcSwap<Proxies>>,
     dispatcher: Dispatcher,
     /// Watches the threads, which have already started. [`Host::serve`] adds the tasks.
     vital: Vital,
@@ -145,8 +147,9 @@ impl Host {
         let clock: NowMs = Arc::new(system_now_ms);
         let dispatcher = Dispatcher::new(Arc::clone(&node), Arc::clone(&clock), config.cron_lines()?);
         let mount_parts = MountParts::new(config, &node, &sockets, &reactors);
-        let mounts = mount_parts.mounts(config, tokens.as_ref())?;
+        let mounts = mount_parts.mounts_at_start(config, tokens.as_ref()).await?;
         let access = access(config)?.map(Arc::new);
+        let proxies = Arc::new(ArcSwap::from_pointee(config.proxies()));
         let parts = ConfigParts {
             access: access.clone(),
             tokens: live_tokens,
@@ -156,7 +159,7 @@ impl Host {
             statuses: Arc::clone(&statuses),
             node: Arc::clone(&node),
             sources: sources.clone(),
-            proxies: Arc::new(ArcSwap::from_pointee(config.proxies())),
+            proxies: Arc::clone(&proxies),
         };
         let config_reload = ConfigReload::new(config, parts)?;
         let api = match access {
@@ -176,9 +179,7 @@ impl Host {
             None => Router::new(),
         };
         library.start().await;
-        data::log_unclaimed(&node.store, &statuses).await;
-        findings(config, &sources, &statuses.all())?.iter().for_each(Finding::log);
-        log_open_mounts(config, &node.routes, listener.local_addr()?);
+        log_remarks(config, &sources, &node, &statuses, listener.local_addr()?).await?;
         Ok(Self {
             listener,
             mounts,
@@ -194,6 +195,7 @@ impl Host {
             statuses,
             config_reload,
             most_sockets: config.limits.sockets(),
+            proxies,
             dispatcher,
             vital,
             failure,
@@ -268,6 +270,7 @@ impl Host {
             statuses: _statuses,
             config_reload,
             most_sockets,
+            proxies,
             dispatcher,
             mut vital,
             failure,
@@ -277,8 +280,7 @@ impl Host {
         let mut loading = Vital::default();
         loading.spawn("the task that loads plugins", library.watch());
         spawn_tasks(&mut vital, &node, dispatcher);
-        let (tally, proxies) = (Arc::clone(&sockets.tally), config_reload.proxies());
-        let accepting = Accepting { tally, intake: intake.clone(), proxies };
+        let accepting = Accepting { tally: Arc::clone(&sockets.tally), intake: intake.clone(), proxies };
         if let Some(listener) = api_listener {
             let api = LiveRouter::fixed(std::mem::take(&mut api));
             let listening = listen(listener, api, API_CONNECTIONS_MAX, accepting.clone());
@@ -399,6 +401,31 @@ fn http(config: &Config) -> Result<Arc<Http>> {
     Ok(Http::new(Arc::new(client), config.http_access(true)?, config.limits.http()))
 }
 
+/// Returns the static files, if the configuration names a directory for them. Checks that the directory can be read.
+pub(super) fn files(config: &Config) -> Result<Option<StaticFiles>> {
+    let files = config.static_directory.as_ref().map(|directory| {
+        std::fs::read_dir(directory)
+            .map(|_| StaticFiles::new(directory.clone()))
+            .with_context(|| format!("looking for static files in {}", directory.display()))
+    });
+    files.transpose()
+}
+
+/// Refuses a data directory inside the directory of static files: everybody could read plugins' data and the API key.
+pub(super) fn check_apart(config: &Config) -> Result<()> {
+    let Some(pages) = &config.static_directory else { return Ok(()) };
+    let plain = |path: &Path| std::fs::canonicalize(path).or_else(|_| std::path::absolute(path));
+    if plain(&config.data)?.starts_with(plain(pages)?) {
+        bail!(
+            "the data directory {} is inside {}, whose files are served, so everybody could read it; \
+             name another directory with --data or --static",
+            config.data.display(),
+            pages.display()
+        );
+    }
+    Ok(())
+}
+
 /// Returns the keys of the API, if the API is enabled: the one for everything, which `api.key` names or the host makes, and those
 /// of `api.keys`. The caller must have opened the store, so that no other host uses the data directory.
 fn access(config: &Config) -> Result<Option<Access>> {
@@ -416,31 +443,6 @@ fn access(config: &Config) -> Result<Option<Access>> {
     let mut keys = config.api_keys()?;
     keys.push(ApiKey::for_everything(&key));
     Ok(Some(Access::new(keys)))
-}
-
-/// Logs the mounts without authentication, if other machines can reach the address. The plugins must have been loaded, because
-/// the result depends on whether there is a gatekeeper.
-fn log_open_mounts(config: &Config, routes: &RouteTable, address: SocketAddr) {
-    let mounts = config.mounts();
-    let paths = |is_open: &dyn Fn(&MountTable) -> bool| {
-        let open = mounts.iter().filter(|(_, mount)| is_open(mount)).map(|(path, _)| path.as_str());
-        open.collect::<Vec<_>>().join(", ")
-    };
-    if address.ip().to_canonical().is_loopback() {
-        return;
-    }
-    let has_no_gatekeeper = matches!(routes.current().gatekeepers().only(), GatekeeperChoice::Open);
-    let by_default = paths(&|mount| has_no_gatekeeper && mount.relies_on_the_only_gatekeeper());
-    if !by_default.is_empty() {
-        tracing::warn!(
-            "other machines can connect at {address}, and there is no authentication at {by_default}, because there is no \
-             gatekeeper; set `token`, `jwt` or `gatekeeper` of the mount, or `auth = \"none\"` if this is intended"
-        );
-    }
-    let on_purpose = paths(&|mount| mount.auth.is_some());
-    if !on_purpose.is_empty() {
-        tracing::info!("other machines can connect at {address}, and there is no authentication at {on_purpose}");
-    }
 }
 
 /// Ends members whose topic now belongs to another plugin or to none, or whose build was rolled back automatically. Runs after

@@ -7,13 +7,14 @@ mod config_reload;
 mod data;
 mod findings;
 mod host;
+mod jwks;
+mod jwks_schedule;
 mod limits;
 mod listeners;
 mod logging;
 mod mounts;
 mod nearest;
 mod overview;
-mod pages;
 mod scope_limits;
 mod service_manager;
 mod surroundings;
@@ -22,7 +23,7 @@ mod vital;
 pub use api_key::{api_key_file, made_api_key};
 pub use check::{Checked, check};
 pub use config::{
-    ApiKeyTable, ApiTable, AuthName, BuildTable, Config, ConfigChange, HttpGrant, HttpGrantTable, JwtTable,
+    ApiKeyTable, ApiTable, AuthName, BuildTable, Config, ConfigChange, HttpGrant, HttpGrantTable, JwksUrl, JwtTable,
     LanguageName, LogFormat, MountTable, PluginTable, TakesEffect, TokenTable, TransportName,
 };
 pub use config_reload::{ConfigReload, ConfigReloaded, ReadConfig};

@@ -1,13 +1,16 @@
 //! Makes the mounts and their authentication from the configuration.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
 use super::config::{JwtTable, TransportName};
+use super::jwks::JwksUrls;
 use super::{Config, MountTable};
-use crate::auth::{Jwt, JwtRules, KeySet, Leeway, MaxAge, Tokens};
+use crate::auth::{Jwt, JwtRules, KeySet, Leeway, LiveKeys, MaxAge, Tokens};
 use crate::channel::Node;
+use crate::routes::{GatekeeperChoice, RouteTable};
 use crate::socket::{Endpoint, Sockets};
 use crate::transport::{Authenticator, ConnectionLimit, Mount, Reactors, TokenCheck, Verifier};
 
@@ -32,12 +35,25 @@ pub(super) struct MountParts {
     reactors: Arc<Reactors>,
     /// The limit of connections.
     gate: Arc<ConnectionLimit>,
+    /// The keys that are fetched from URLs.
+    pub(super) jwks: Arc<JwksUrls>,
 }
 
 impl MountParts {
     pub(super) fn new(config: &Config, node: &Arc<Node>, sockets: &Arc<Sockets>, reactors: &Arc<Reactors>) -> Self {
         let (node, sockets, reactors) = (Arc::clone(node), Arc::clone(sockets), Arc::clone(reactors));
-        Self { node, sockets, reactors, gate: ConnectionLimit::new(config.limits.sockets()) }
+        Self { node, sockets, reactors, gate: ConnectionLimit::new(config.limits.sockets()), jwks: JwksUrls::new() }
+    }
+
+    /// Makes all mounts of a configuration at the start of the host, which waits a little for keys from URLs.
+    pub(super) async fn mounts_at_start(
+        &self,
+        config: &Config,
+        tokens: Option<&Arc<Tokens>>,
+    ) -> Result<Vec<Arc<Mount>>> {
+        let mounts = self.mounts(config, tokens)?;
+        self.jwks.wait_at_start(&config.jwks_urls()).await;
+        Ok(mounts)
     }
 
     /// Makes all mounts of a configuration.
@@ -72,7 +88,7 @@ impl MountParts {
             dialect: table.serializer,
             compress: table.compress,
             auth_token: table.auth_token,
-            authenticator: authenticator(config, path, table, tokens)?,
+            authenticator: authenticator(config, path, table, tokens, Some(&self.jwks))?,
             endpoint,
             limits: limits.wire(),
             gate: Arc::clone(&self.gate),
@@ -81,11 +97,36 @@ impl MountParts {
     }
 }
 
+/// Logs the mounts without authentication, if other machines can reach the address. The plugins must have been loaded, because
+/// the result depends on whether there is a gatekeeper.
+pub(super) fn log_open_mounts(config: &Config, routes: &RouteTable, address: SocketAddr) {
+    let mounts = config.mounts();
+    let paths = |is_open: &dyn Fn(&MountTable) -> bool| {
+        let open = mounts.iter().filter(|(_, mount)| is_open(mount)).map(|(path, _)| path.as_str());
+        open.collect::<Vec<_>>().join(", ")
+    };
+    if address.ip().to_canonical().is_loopback() {
+        return;
+    }
+    let has_no_gatekeeper = matches!(routes.current().gatekeepers().only(), GatekeeperChoice::Open);
+    let by_default = paths(&|mount| has_no_gatekeeper && mount.relies_on_the_only_gatekeeper());
+    if !by_default.is_empty() {
+        tracing::warn!(
+            "other machines can connect at {address}, and there is no authentication at {by_default}, because there is no \
+             gatekeeper; set `token`, `jwt` or `gatekeeper` of the mount, or `auth = \"none\"` if this is intended"
+        );
+    }
+    let on_purpose = paths(&|mount| mount.auth.is_some());
+    if !on_purpose.is_empty() {
+        tracing::info!("other machines can connect at {address}, and there is no authentication at {on_purpose}");
+    }
+}
+
 /// Returns a sentence for each unusable key in the mounts' key sets, with the reason.
 pub(super) fn skipped_keys(config: &Config) -> Result<Vec<String>> {
     let mut skipped = Vec::new();
     for (path, table) in &config.mounts {
-        if let Some(jwt) = &table.jwt {
+        if let Some(jwt) = table.jwt.as_ref().filter(|jwt| jwt.jwks_url.is_none()) {
             let keys = keys(config, jwt).with_context(|| format!("`mounts.\"{path}\".jwt` can't be used"))?;
             skipped
                 .extend(keys.skipped().iter().map(|why| format!("`mounts.\"{path}\".jwt.jwks` is used without {why}")));
@@ -94,12 +135,13 @@ pub(super) fn skipped_keys(config: &Config) -> Result<Vec<String>> {
     Ok(skipped)
 }
 
-/// Makes the authenticator of a mount, which decides who may connect.
+/// Makes the authenticator of a mount, which decides who may connect. Without `jwks`, no keys are fetched.
 pub(super) fn authenticator(
     config: &Config,
     path: &str,
     table: &MountTable,
     tokens: Option<&Arc<Tokens>>,
+    jwks: Option<&JwksUrls>,
 ) -> Result<Authenticator> {
     let socket_id = Some(table.socket_id.clone()).filter(|id| !id.is_empty());
     if let Some(name) = &table.gatekeeper {
@@ -115,9 +157,14 @@ pub(super) fn authenticator(
         return Ok(Authenticator::Token(TokenCheck { verifier, param, user_claim, socket_id }));
     }
     if let Some(jwt) = &table.jwt {
-        let keys = keys(config, jwt).with_context(|| format!("`mounts.\"{path}\".jwt` can't be used"))?;
         let rules = JwtRules { leeway: jwt.leeway, issuer: jwt.issuer.clone(), audience: jwt.audience.clone() };
-        let verifier = Verifier::Jwt(Jwt::new(keys, rules));
+        let jwt_verifier = match &jwt.jwks_url {
+            Some(url) => Jwt::live(jwks.map_or_else(|| Ok(LiveKeys::empty()), |jwks| jwks.keys(url))?, rules),
+            None => {
+                Jwt::new(keys(config, jwt).with_context(|| format!("`mounts.\"{path}\".jwt` can't be used"))?, rules)
+            }
+        };
+        let verifier = Verifier::Jwt(jwt_verifier);
         let (param, user_claim) = (jwt.param.clone(), jwt.user.clone());
         return Ok(Authenticator::Token(TokenCheck { verifier, param, user_claim, socket_id }));
     }
