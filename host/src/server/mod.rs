@@ -15,7 +15,6 @@ mod logging;
 mod mounts;
 mod nearest;
 mod overview;
-mod pages;
 mod scope_limits;
 mod self_test;
 mod service_manager;
