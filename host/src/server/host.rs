@@ -1,10 +1,11 @@
 //! A host: wires all parts together, starts them, and stops them in order.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use arc_swap::ArcSwap;
 use axum::Router;
 use bennu_outbound::{Client, Roots, SystemNetwork};
@@ -18,7 +19,6 @@ use super::findings::log_remarks;
 use super::listeners::{Bound, Listeners};
 use super::mounts::{MountParts, tokens};
 use super::overview::Overview;
-use super::pages::{check_apart, files};
 use super::self_test::SelfTest;
 use super::surroundings::HostSurroundings;
 use super::tasks::spawn_tasks;
@@ -407,6 +407,31 @@ fn health_routes(
 fn http(config: &Config) -> Result<Arc<Http>> {
     let client = Client::new(config.limits.outbound(), Arc::new(SystemNetwork::default()), Roots::System);
     Ok(Http::new(Arc::new(client), config.http_access(true)?, config.limits.http()))
+}
+
+/// Returns the static files, if the configuration names a directory for them. Checks that the directory can be read.
+pub(super) fn files(config: &Config) -> Result<Option<StaticFiles>> {
+    let files = config.static_directory.as_ref().map(|directory| {
+        std::fs::read_dir(directory)
+            .map(|_| StaticFiles::new(directory.clone()))
+            .with_context(|| format!("looking for static files in {}", directory.display()))
+    });
+    files.transpose()
+}
+
+/// Refuses a data directory inside the directory of static files: everybody could read plugins' data and the API key.
+pub(super) fn check_apart(config: &Config) -> Result<()> {
+    let Some(pages) = &config.static_directory else { return Ok(()) };
+    let plain = |path: &Path| std::fs::canonicalize(path).or_else(|_| std::path::absolute(path));
+    if plain(&config.data)?.starts_with(plain(pages)?) {
+        bail!(
+            "the data directory {} is inside {}, whose files are served, so everybody could read it; \
+             name another directory with --data or --static",
+            config.data.display(),
+            pages.display()
+        );
+    }
+    Ok(())
 }
 
 /// Returns the keys of the API, if the API is enabled: the one for everything, which `api.key` names or the host makes, and those
