@@ -35,7 +35,7 @@ pub struct HealthParts {
 
 /// A question about the host's health.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Question {
+enum Probe {
     Live,
     Ready,
 }
@@ -46,13 +46,13 @@ pub fn health_router(parts: HealthParts) -> Router {
         move |State(parts): State<Arc<HealthParts>>, headers: HeaderMap| async move { parts.answer(question, &headers) }
     };
     Router::new()
-        .route("/livez", get(answer(Question::Live)))
-        .route("/readyz", get(answer(Question::Ready)))
+        .route("/livez", get(answer(Probe::Live)))
+        .route("/readyz", get(answer(Probe::Ready)))
         .with_state(Arc::new(parts))
 }
 
 impl HealthParts {
-    fn answer(&self, question: Question, headers: &HeaderMap) -> Response {
+    fn answer(&self, question: Probe, headers: &HeaderMap) -> Response {
         let reasons = self.reasons(question);
         let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         // The answer must not be older than the question.
@@ -71,7 +71,7 @@ impl HealthParts {
         }
     }
 
-    fn reasons(&self, question: Question) -> Reasons {
+    fn reasons(&self, question: Probe) -> Reasons {
         let trouble = self.node.store.trouble();
         let present = Present {
             failure: self.failure.get().map(String::as_str),
@@ -79,8 +79,8 @@ impl HealthParts {
             is_served: self.statuses.is_any_served(),
         };
         match question {
-            Question::Live => self.health.dead(Instant::now(), present),
-            Question::Ready => self.health.unready(Instant::now(), present),
+            Probe::Live => self.health.dead(Instant::now(), present),
+            Probe::Ready => self.health.unready(Instant::now(), present),
         }
     }
 

@@ -179,7 +179,11 @@ async fn past_the_limit_of_a_member_or_of_a_topic_a_request_is_busy() -> Result<
     }
     // They no longer count.
     ensure!(sent(&host, &message).await?.0 == 200);
-    ensure!(ada.json().await?[4] == json!({ "failure": "busy" }));
+    let mut busy = 0;
+    for _ in 0..3 {
+        busy += usize::from(ada.json().await?[4] == json!({ "failure": "busy" }));
+    }
+    ensure!(busy == 1, "{busy} of three");
     host.stop().await?;
     Ok(())
 }
@@ -404,7 +408,7 @@ async fn the_trace_of_a_client_is_in_its_requests_and_in_the_log() -> Result<()>
     let host = backend.setup("")?.start().await?;
     let parent = format!("00-{TRACE}-b7ad6b7169203331-01");
     let by_header = host.connect_request().header("traceparent", &parent).connect().await?;
-    let by_parameter = host.connect_request().query(&format!("traceparent={parent}")).connect().await?;
+    let by_parameter = host.connect_request().query(&format!("vsn=2.0.0&traceparent={parent}")).connect().await?;
     let mut spans = Vec::new();
     for mut client in [by_header, by_parameter] {
         client.join(TOPIC, &json!({})).await?;
