@@ -33,7 +33,7 @@ pub struct HealthParts {
     pub access: Option<Arc<Access>>,
 }
 
-/// A question about the host's health.
+/// Which of the two endpoints is asked.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Probe {
     Live,
@@ -42,8 +42,8 @@ enum Probe {
 
 /// Returns the routes `/livez` and `/readyz`.
 pub fn health_router(parts: HealthParts) -> Router {
-    let answer = |question| {
-        move |State(parts): State<Arc<HealthParts>>, headers: HeaderMap| async move { parts.answer(question, &headers) }
+    let answer = |probe| {
+        move |State(parts): State<Arc<HealthParts>>, headers: HeaderMap| async move { parts.answer(probe, &headers) }
     };
     Router::new()
         .route("/livez", get(answer(Probe::Live)))
@@ -52,10 +52,10 @@ pub fn health_router(parts: HealthParts) -> Router {
 }
 
 impl HealthParts {
-    fn answer(&self, question: Probe, headers: &HeaderMap) -> Response {
-        let reasons = self.reasons(question);
+    fn answer(&self, probe: Probe, headers: &HeaderMap) -> Response {
+        let reasons = self.reasons(probe);
         let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        // The answer must not be older than the question.
+        // The answer must not be older than the request.
         let fresh = [(header::CACHE_CONTROL, "no-store")];
         if !headers.contains_key(header::AUTHORIZATION) {
             let text = if reasons.is_empty() { "ok\n" } else { "not ok; with the API key, the answer says why\n" };
@@ -71,14 +71,14 @@ impl HealthParts {
         }
     }
 
-    fn reasons(&self, question: Probe) -> Reasons {
+    fn reasons(&self, probe: Probe) -> Reasons {
         let trouble = self.node.store.trouble();
         let present = Present {
             failure: self.failure.get().map(String::as_str),
             store_trouble: trouble.as_ref().map(|trouble| trouble.reason.as_str()),
             is_served: self.statuses.is_any_served(),
         };
-        match question {
+        match probe {
             Probe::Live => self.health.dead(Instant::now(), present),
             Probe::Ready => self.health.unready(Instant::now(), present),
         }
