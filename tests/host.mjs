@@ -171,7 +171,10 @@ class Host {
 
   /** Runs `bennu` with some arguments, and returns its output. Commands that need a running host use this one. */
   async bennu(...command) {
-    const env = { ...process.env, BENNU_HOST: `127.0.0.1:${this.#port}` };
+    const env = { ...process.env };
+    // Of a stopped host, commands read the data directory, unless they are told to ask a host.
+    const isRunning = this.#process.exitCode === null && this.#process.signalCode === null;
+    if (isRunning) env.BENNU_HOST = `127.0.0.1:${this.#port}`;
     const { stdout } = await promisify(execFile)(binary, command, { cwd: this.#folder, env });
     return stdout.trim();
   }

@@ -13,7 +13,8 @@ const run = promisify(execFile);
 /** Makes a project. */
 export async function newProject(test, { lang = "ts", template = "chat" } = {}) {
   const parent = await mkdtemp(join(tmpdir(), "bennu-project-"));
-  test.after(() => rm(parent, { recursive: true }));
+  // A command that was ended may still be writing: Node tries again if a directory isn't empty.
+  test.after(() => rm(parent, { recursive: true, maxRetries: 10 }));
   const { stdout } = await run(binary, ["new", "app", "--lang", lang, "--template", template], { cwd: parent });
   return new Project(join(parent, "app"), lang, stdout);
 }

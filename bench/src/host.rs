@@ -65,11 +65,16 @@ impl Host {
         self.process().memory()
     }
 
+    /// Returns the key of the host's API.
+    pub(crate) fn api_key(&self) -> Result<String> {
+        let key = fs::read_to_string(self.home.path().join("data").join("api-key"))?;
+        Ok(key.trim_end().to_owned())
+    }
+
     /// Returns the answer to `GET /api/inspect`.
     pub(crate) fn inspect(&self) -> Result<Value> {
         let mut stream = TcpStream::connect(self.address)?;
-        let key = fs::read_to_string(self.home.path().join("data").join("api-key"))?;
-        let (address, key) = (self.address, key.trim_end());
+        let (address, key) = (self.address, self.api_key()?);
         write!(stream, "GET /api/inspect HTTP/1.0\r\nHost: {address}\r\nAuthorization: Bearer {key}\r\n\r\n")?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;

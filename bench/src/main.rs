@@ -15,6 +15,7 @@ mod process;
 mod rooms;
 mod rounds;
 mod scenario;
+mod scrapes;
 mod scripts;
 mod server;
 mod statistics;
@@ -54,6 +55,7 @@ enum Scenario {
     Presence(storm::Storm),
     Reload(reload::Reload),
     Rooms(rooms::Rooms),
+    Scrapes(scrapes::Scrapes),
     Scripts(scripts::Scripts),
     Start(start::Start),
 }
@@ -74,6 +76,7 @@ fn main() -> Result<()> {
         Scenario::Presence(storm) => Runtime::new()?.block_on(storm.run()),
         Scenario::Reload(reload) => reload.run(),
         Scenario::Rooms(rooms) => Runtime::new()?.block_on(rooms.run()),
+        Scenario::Scrapes(scrapes) => Runtime::new()?.block_on(scrapes.run()),
         Scenario::Scripts(scripts) => Runtime::new()?.block_on(scripts.run()),
         Scenario::Start(start) => start.run(),
     }

@@ -43,6 +43,10 @@ impl Channel for Library {
                 store::put(key()?, 1);
                 return refuse(json!({}));
             }
+            "put_and_reply_error" => {
+                store::put(key()?, 1);
+                return reply_error(json!({}));
+            }
             "long_key" => store::put("k".repeat(1025), 1),
             "no_key" => drop(store::get_bytes("")),
             "long_value" => store::put_bytes("k", vec![0; (1 << 20) + 1]),
@@ -91,10 +95,12 @@ fn a_callback_reads_values_that_an_earlier_callback_stored() {
 }
 
 #[test]
-fn a_failed_callback_stores_nothing_but_one_with_an_error_reply_stores_its_writes() {
+fn a_callback_that_fails_or_refuses_stores_nothing_but_one_with_an_error_reply_stores_its_writes() {
     let mut shelf = shelf();
-    shelf.push("put_and_refuse", json!({ "key": "refused" })).reply();
-    assert_eq!(shelf.stored::<u32>("refused"), Some(1));
+    shelf.push("put_and_reply_error", json!({ "key": "kept" })).reply();
+    assert_eq!(shelf.stored::<u32>("kept"), Some(1));
+    assert_eq!(shelf.push("put_and_refuse", json!({ "key": "refused" })).reply(), ("error", json!({})));
+    assert_eq!(shelf.stored::<u32>("refused"), None);
     let stage = Stage::new().channel::<Library>("shelf");
     assert!(stage.join("shelf", json!({ "refuse": true })).is_err());
     assert_eq!(stage.stored::<String>("last"), None);

@@ -23,6 +23,7 @@ pub mod counts;
 pub mod entries;
 pub mod files;
 pub mod handover;
+pub mod health;
 pub mod jobs;
 pub mod kit;
 pub mod parcel;

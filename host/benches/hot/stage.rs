@@ -138,6 +138,7 @@ impl Stage {
             transport: "memory",
             connect_params: "{}".into(),
             x_headers: [].into(),
+            trace: None,
         };
         let socket = prepared(self.endpoint.connect(facts, Serializer::V2));
         let mut client = Client { stage: self, socket, frames: VecDeque::new() };
@@ -154,6 +155,7 @@ impl Stage {
             transport: "memory",
             connect_params: "{}".into(),
             x_headers: [].into(),
+            trace: None,
         };
         let (topic, join_ref) = (Topic::new(TOPIC), Ref::from_text("1"));
         let callback = Callback::In {

@@ -19,7 +19,7 @@ const SCHEME: &str = "bearer";
 
 /// Why a request has no access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum AccessError {
+pub(super) enum AccessError {
     /// It has no key.
     NoKey,
     /// Its key isn't one of the host's.
@@ -115,6 +115,14 @@ fn caller(access: &Access, method: &Method, headers: &HeaderMap) -> Result<Calle
     if method != Method::GET && method != Method::HEAD {
         check_origin(headers)?;
     }
+    key_of(access, headers)
+}
+
+/// Finds the key of a request that changes nothing.
+///
+/// # Errors
+/// If the key is missing or wrong.
+pub(super) fn key_of(access: &Access, headers: &HeaderMap) -> Result<Caller, AccessError> {
     let given = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
     let key = given.and_then(bearer).ok_or(AccessError::NoKey)?;
     access.find(key).ok_or(AccessError::WrongKey)

@@ -29,9 +29,7 @@ pub(super) async fn reload(State(api): State<Arc<Api>>, body: Body) -> Result<Js
     let Reload { dry_run } = body.read()?;
     // In a task, so that it is done completely even if the client closes its connection, which drops this handler's future.
     let reloaded = tokio::spawn((api.reload_config)(dry_run)).await;
-    let reloaded =
-        reloaded.map_err(|_| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "fault", "a fault of the host"))?;
-    reloaded.map(Json).map_err(|why| {
+    reloaded.map_err(|_| ApiError::fault())?.map(Json).map_err(|why| {
         let message = format!("the configuration is refused, and nothing was changed: {why}");
         ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_configuration", message)
     })

@@ -7,6 +7,7 @@ mod body;
 mod config;
 mod error;
 mod events;
+mod health;
 mod idempotency;
 mod inspect;
 mod keys;
@@ -32,11 +33,13 @@ use axum::routing::{any, get, post};
 use self::access::{Reach, admit, needs};
 use self::error::ApiError;
 use crate::channel::Node;
+use crate::health::Health;
 use crate::jobs::Jobs;
 use crate::plugin::{Control, PluginStatuses};
 use crate::socket::Sockets;
 
 pub use config::ReloadConfig;
+pub use health::{HealthParts, health_router};
 pub use idempotency::Answers;
 pub use keys::{Access, ApiKey, Scope};
 
@@ -60,6 +63,8 @@ pub struct Api {
     pub access: Arc<Access>,
     /// Names the vital task or thread that has ended. It is set at most once, by the host.
     pub failure: Arc<OnceLock<String>>,
+    /// The results of the self-test.
+    pub health: Arc<Health>,
     /// The answers to requests with an idempotency key that aren't stored.
     pub answers: Answers,
     /// Returns how many lines of the log were lost.

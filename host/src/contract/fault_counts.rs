@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{Fault, FaultKind};
-use crate::counts::Limit;
+use crate::counts::{Limit, LineRate};
+
+/// The lines of the log about faults, by plugin. A client that causes a fault with each of its messages can't fill the disk.
+pub static FAULT_LINES: LineRate = LineRate::new(100);
 
 /// The faults of one plugin since the start, in the order of [`FaultKind::ALL`].
 pub type FaultCounts = [u64; FaultKind::ALL.len()];

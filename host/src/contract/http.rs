@@ -9,7 +9,7 @@ use bennu_outbound::{Access, Answer, Checked, Client, Failure, OutboundCounts, O
 use futures_util::future::BoxFuture;
 
 use super::limits::keys;
-use super::{Fault, HttpFailure, HttpRequest, HttpResponse, HttpResult, limit_key};
+use super::{Fault, HttpFailure, HttpRequest, HttpResponse, HttpResult, TRACEPARENT, Trace, limit_key, system_random};
 use crate::protocol::Topic;
 
 /// The limits of requests that the client doesn't know.
@@ -142,8 +142,10 @@ impl Http {
     }
 
     /// Sends a request for which a call waits.
-    pub async fn get(&self, access: &Access, mut request: Checked) -> HttpResult {
+    /// `trace` is that of the client.
+    pub async fn get(&self, access: &Access, mut request: Checked, trace: Option<Trace>) -> HttpResult {
         request.shorten(self.limits.get);
+        add_trace(&mut request, trace);
         read(self.client.send(access, &request).await)
     }
 
@@ -164,14 +166,24 @@ impl Http {
     }
 
     /// Sends a request that was asked for as an effect. Its idempotency key is `id`, unless the plugin has set one.
-    pub async fn request(&self, plugin: &str, request: &HttpRequest, id: &str) -> HttpResult {
+    /// `trace` is that of the client.
+    pub async fn request(&self, plugin: &str, request: &HttpRequest, id: &str, trace: Option<Trace>) -> HttpResult {
         let access = self.access(plugin);
         // The request was checked when the plugin asked for it. Its grant may have been removed meanwhile.
         let mut checked = self.check(&access, request).map_err(|fault| not_sent(&fault.detail))?;
         if checked.header(IDEMPOTENCY_KEY).is_none() {
             checked.set(IDEMPOTENCY_KEY, id);
         }
+        add_trace(&mut checked, trace);
         read(self.client.send(&access, &checked).await)
+    }
+}
+
+/// Adds the trace of the client to a request, unless the plugin has set one. The request has an id of its own in the trace.
+fn add_trace(request: &mut Checked, trace: Option<Trace>) {
+    // Without a random number there is no id, and the request goes without the trace.
+    if let (Some(trace), None, Ok(span)) = (trace, request.header(TRACEPARENT), system_random()) {
+        request.set(TRACEPARENT, &trace.parent_of(span));
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Callback, Headers, Identity, MemberUsage};
+use super::{Callback, Headers, Identity, MemberUsage, Trace};
 use crate::clients::Client;
 use crate::protocol::{Ref, Topic};
 
@@ -19,6 +19,8 @@ pub struct SocketFacts {
     pub connect_params: Box<str>,
     /// The request's headers that start with `x-`, names in lower case.
     pub x_headers: Headers,
+    /// The trace that its request belongs to. Boxed, because most sockets have none.
+    pub trace: Option<Box<Trace>>,
     /// The client, for the limits of its user and address. None if no limit concerns it, as in a test kit.
     pub client: Option<Client>,
 }

@@ -14,6 +14,7 @@ mod outcome;
 #[path = "../../../guest/src/plain.rs"]
 mod plain;
 mod surroundings;
+mod trace;
 
 pub use crate::entries::{EntryInput, TopicEntries};
 pub use behaviour::{Behaviour, CallFuture, CallInput};
@@ -25,9 +26,10 @@ pub use bennu_semantics::{
     http_payload, jobs, limit_key, limits, one_line,
 };
 pub use connect::{Admission, Gatekeeper, Headers, Identity, Request, Uri};
-pub use fault_counts::{FaultCounts, count_fault, fault_counts};
+pub use fault_counts::{FAULT_LINES, FaultCounts, count_fault, fault_counts};
 pub use http::{Asker, Http, HttpClient, HttpJournal, HttpLimits, UnderWay};
 pub use member::{Call, Member, SocketFacts};
 pub use outcome::Outcome;
 pub use plain::plain;
 pub use surroundings::{NoHost, Person, Surroundings, TokenProblem, system_now_ms, system_random};
+pub use trace::{TRACEPARENT, Trace};

@@ -118,6 +118,8 @@ limits! {
     EventTopics = "event_topics",
     Connections = "connections",
     LogLinesOfClients = "log_lines_of_clients",
+    LogLinesOfFaults = "log_lines_of_faults",
+    LogLinesOfPlugins = "log_lines_of_plugins",
     LogQueue = "log_queue",
     HandleOutQueue = "handle_out_queue",
     TopicMessagesPerPlugin = "topic_messages_per_plugin",

@@ -7,6 +7,7 @@
 mod high_water;
 mod histogram;
 mod limit;
+mod line_rate;
 mod moment;
 mod rare;
 mod traffic;
@@ -14,6 +15,7 @@ mod traffic;
 pub use high_water::HighWater;
 pub use histogram::{Histogram, HistogramCounts};
 pub use limit::Limit;
+pub use line_rate::LineRate;
 pub use moment::Moment;
 pub use rare::Rare;
 pub use traffic::Traffic;

@@ -55,6 +55,7 @@ impl Client {
             transport: "websocket",
             connect_params: params.to_string().into(),
             x_headers: [].into(),
+            trace: None,
         };
         let socket = inside.enter(|| inside.endpoint().connect(facts, Serializer::V2));
         let connection = Connection { socket: Some(socket), ..Connection::default() };

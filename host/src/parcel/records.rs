@@ -45,6 +45,8 @@ pub struct SocketRecord {
     pub connect_params: ByteString,
     /// Names and values of its headers.
     pub x_headers: Vec<(ByteString, ByteString)>,
+    /// Its `traceparent`, if it belongs to a trace.
+    pub traceparent: Option<ByteString>,
 }
 
 /// A topic.
@@ -278,6 +280,7 @@ impl SocketRecord {
             to.text(name);
             to.text(value);
         });
+        to.option(self.traceparent.as_ref(), |to, trace| to.text(trace));
     }
 
     fn read(from: &mut Reader) -> Result<Self, Malformed> {
@@ -289,6 +292,7 @@ impl SocketRecord {
             is_longpoll: from.flag()?,
             connect_params: from.text()?,
             x_headers: from.list(|from| Ok((from.text()?, from.text()?)))?,
+            traceparent: from.option(Reader::text)?,
         })
     }
 }

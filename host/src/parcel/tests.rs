@@ -37,6 +37,7 @@ fn records() -> Vec<Record> {
         is_longpoll: true,
         connect_params: "{\"a\":\"é\"}".into(),
         x_headers: vec![("x-a".into(), "b".into())],
+        traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
     };
     let entry = EntryRecord { key: Bytes::from_static(b"k"), version: 2, value: Bytes::new() };
     let broadcast = |payload| BroadcastRecord { ago_ms: 12, event: "news".into(), payload, except: vec![5] };

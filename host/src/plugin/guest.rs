@@ -223,18 +223,6 @@ impl Guest {
         }
     }
 
-    fn write_log(&self, level: Level, line: &str) {
-        let (plugin, generation) = (&*self.context.origin.name, self.context.origin.generation);
-        let topic = self.topic.as_ref().map_or("", |topic| topic.as_str());
-        match level {
-            Level::Trace => tracing::trace!(target: "guest", plugin, generation, topic, "{line}"),
-            Level::Debug => tracing::debug!(target: "guest", plugin, generation, topic, "{line}"),
-            Level::Info => tracing::info!(target: "guest", plugin, generation, topic, "{line}"),
-            Level::Warn => tracing::warn!(target: "guest", plugin, generation, topic, "{line}"),
-            Level::Error => tracing::error!(target: "guest", plugin, generation, topic, "{line}"),
-        }
-    }
-
     /// Takes the diagnostics of a failed call, for its fault.
     pub(super) fn take_diagnostics(&mut self) -> CallDiagnostics {
         let memory_refused =

@@ -27,6 +27,7 @@ mod epoch;
 mod exports;
 mod functions;
 mod guest;
+mod guest_log;
 mod history;
 mod http_phase;
 mod imports;

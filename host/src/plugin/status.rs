@@ -154,6 +154,12 @@ impl PluginStatuses {
         self.lock().clone()
     }
 
+    /// Whether a generation of any plugin serves.
+    #[must_use]
+    pub fn is_any_served(&self) -> bool {
+        self.lock().values().any(|status| status.generation > 0)
+    }
+
     pub(super) fn update(&self, name: &str, change: impl FnOnce(&mut PluginStatus)) {
         change(self.lock().entry(name.to_owned()).or_default());
     }

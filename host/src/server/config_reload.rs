@@ -140,6 +140,11 @@ impl ConfigReload {
         })
     }
 
+    /// Returns the trusted proxies, which a reload replaces.
+    pub(super) fn proxies(&self) -> Arc<ArcSwap<Proxies>> {
+        Arc::clone(&self.parts.proxies)
+    }
+
     /// Sets the router whose mounts are replaced.
     pub(super) fn serves(&self, router: Arc<LiveRouter>) {
         let _ = self.router.set(router);

@@ -25,6 +25,7 @@ use crate::handover::{
     Answer, Connection, Incoming, Outgoing, PROTOCOL, Predecessor, PredecessorAction, PredecessorEvent, Request,
     Socket, Times, kill,
 };
+use crate::health::{Draining, Health};
 use crate::parcel::{Record, VERSION};
 use crate::plugin::{Control, LibraryPause, PluginStatuses};
 use crate::socket::Sockets;
@@ -87,7 +88,9 @@ pub(super) struct Parts {
     pub(super) clients: Arc<TcpListener>,
     pub(super) api: Option<Arc<TcpListener>>,
     pub(super) are_managed: bool,
-    pub(super) intake: Intake,
+    /// Those of the clients and of the API.
+    pub(super) intakes: [Intake; 2],
+    pub(super) health: Arc<Health>,
     pub(super) reactors: Arc<Reactors>,
     pub(super) node: Arc<Node>,
     pub(super) sockets: Arc<Sockets>,
@@ -302,7 +305,8 @@ impl HandingOver {
 
     /// Accepts nothing more, and lets the turns end.
     async fn end_turns(&self) -> PredecessorEvent {
-        self.parts.intake.set(false);
+        self.parts.health.set_draining(Some(Draining::HandingOver));
+        self.parts.intakes.iter().for_each(|intake| intake.set(false));
         self.parts.reactors.pause(true);
         self.parts.node.hold_ticks(true);
         if within(QUEUED_MAX, self.parts.node.idle()).await.is_none() {
@@ -362,7 +366,8 @@ impl HandingOver {
         self.parts.node.hold_ticks(false);
         self.parts.node.open_turns();
         self.parts.reactors.pause(false);
-        self.parts.intake.set(true);
+        self.parts.intakes.iter().for_each(|intake| intake.set(true));
+        self.parts.health.set_draining(None);
         Ok(())
     }
 }

@@ -23,22 +23,24 @@ use super::findings::log_remarks;
 use super::listeners::Bound;
 use super::mounts::{MountParts, tokens};
 use super::overview::Overview;
+use super::self_test::SelfTest;
 use super::start::Start;
 use super::stopping::{End, close_sockets, end_sockets_and_rooms, until_end};
 use super::surroundings::HostSurroundings;
+use super::tasks::spawn_tasks;
 use super::vital::{Ended, Vital};
 use super::{Config, MountTable, log_lines_lost};
-use crate::api::{self, Access, Api, ApiKey};
+use crate::api::{self, Access, Api, ApiKey, HealthParts, health_router};
 use crate::channel::Node;
 use crate::contract::{CallLimits, Http, Surroundings, system_now_ms};
-use crate::counts::HighWater;
 use crate::entries::EntriesNode;
-use crate::jobs::{Dispatcher, Jobs, NowMs, tell_starts};
+use crate::health::{Draining, Health};
+use crate::jobs::{Dispatcher, Jobs, NowMs};
 use crate::plugin::{Builds, Cache, Control, Engine, Kinds, Library, LibraryOptions, Loader, PluginStatuses, Source};
 use crate::routes::RouteTable;
 use crate::socket::Sockets;
 use crate::store::Store;
-use crate::transport::{Accepting, Intake, LiveRouter, Mount, Proxies, Reactors, StaticFiles, listen};
+use crate::transport::{Accepting, Intake, LiveRouter, Mount, Reactors, StaticFiles, listen};
 
 /// The maximum number of connections to an API with its own address.
 const API_CONNECTIONS_MAX: usize = 256;
@@ -54,8 +56,10 @@ pub struct Host {
     api: Router,
     /// The listener of the API, if it has its own address.
     api_listener: Option<Arc<TcpListener>>,
-    /// Whether connections and requests are accepted.
+    /// Whether connections and requests of clients are accepted.
     intake: Intake,
+    /// The same for the API, if it has its own address.
+    api_intake: Intake,
     replacing: Replacing,
     node: Arc<Node>,
     sockets: Arc<Sockets>,
@@ -63,12 +67,12 @@ pub struct Host {
     files: Option<StaticFiles>,
     /// Routes that a command has added.
     further: Router,
+    /// The endpoints of the health, for both listeners, and the test whose results they tell.
+    health: (Router, SelfTest),
     statuses: Arc<PluginStatuses>,
     config_reload: Arc<ConfigReload>,
     /// The limit of sockets.
     most_sockets: usize,
-    /// The trusted proxies.
-    proxies: Arc<ArcSwap<Proxies>>,
     dispatcher: Dispatcher,
     /// Watches the threads, which have already started. [`Host::serve`] adds the tasks.
     vital: Vital,
@@ -121,16 +125,15 @@ impl Host {
     /// See [`Host::start`].
     pub async fn start_with(config: &Config, start: Start) -> Result<Self> {
         let Start { listeners, inherited, relaunch } = start;
-        let (files, sources) = (files(config)?, config.sources()?);
+        let (files, sources, mut vital) = (files(config)?, config.sources()?, Vital::default());
         let Bound { clients: listener, api: api_listener, are_managed } = listeners.bind(config).await?;
         let (routes, statuses) = (Arc::new(RouteTable::default()), Arc::new(PluginStatuses::default()));
-        let mut vital = Vital::default();
         let store = data::open(config).await?;
         check_apart(config)?;
         vital.spawn("the thread that writes the store", store.ended());
         let entries = EntriesNode::with_cache(config.limits.entries(), config.limits.entries_cache());
         vital.spawn("the task that evicts entries", Arc::clone(&entries).keep_within_limit());
-        let http = http(config)?;
+        let (http, sockets) = (http(config)?, Arc::new(Sockets::default()));
         let node = node(config, &routes, &store, entries, &http);
         let tokens = tokens(config)?;
         let surroundings = HostSurroundings::new(&node).with_tokens(tokens.clone());
@@ -138,7 +141,6 @@ impl Host {
         let loader = loader(config, Arc::new(surroundings), store, Arc::clone(&http), config.limits.instances)?;
         vital.spawn("the thread that interrupts plugins", loader.engine.ended());
         let mut library = library(config, loader, sources.clone(), (routes, Arc::clone(&statuses)))?;
-        let sockets = Arc::new(Sockets::default());
         let reactors = Reactors::start(config.wire_threads(), &node.pubsub.pressure).context("serving connections")?;
         vital.spawn("a thread that serves WebSocket connections", reactors.ended());
         let (failure, clock): (Arc<OnceLock<String>>, NowMs) = (Arc::default(), Arc::new(system_now_ms));
@@ -146,7 +148,6 @@ impl Host {
         let mount_parts = MountParts::new(config, &node, &sockets, &reactors);
         let mounts = mount_parts.mounts_at_start(config, tokens.as_ref()).await?;
         let access = access(config)?.map(Arc::new);
-        let proxies = Arc::new(ArcSwap::from_pointee(config.proxies()));
         let parts = ConfigParts {
             access: access.clone(),
             tokens: live_tokens,
@@ -156,11 +157,13 @@ impl Host {
             statuses: Arc::clone(&statuses),
             node: Arc::clone(&node),
             sources: sources.clone(),
-            proxies: Arc::clone(&proxies),
+            proxies: Arc::new(ArcSwap::from_pointee(config.proxies())),
         };
         let config_reload = ConfigReload::new(config, parts)?;
-        let api = match access {
-            Some(access) => api::router(Api {
+        let self_test = SelfTest::new(&reactors, &library, &node.store);
+        let health_routes = health_routes(&self_test.health, &node, &statuses, &failure, access.clone());
+        let api = access.map_or_else(Router::new, |access| {
+            api::router(Api {
                 node: Arc::clone(&node),
                 sockets: Arc::clone(&sockets),
                 statuses: Arc::clone(&statuses),
@@ -170,11 +173,11 @@ impl Host {
                 access,
                 reload_config: config_reload.for_api(),
                 failure: Arc::clone(&failure),
+                health: Arc::clone(&self_test.health),
                 answers: api::Answers::default(),
                 log_lines_lost,
-            }),
-            None => Router::new(),
-        };
+            })
+        });
         library.start().await;
         log_remarks(config, &sources, &node, &statuses, listener.local_addr()?).await?;
         Ok(Self {
@@ -184,16 +187,17 @@ impl Host {
             api,
             api_listener,
             intake: Intake::default(),
+            api_intake: Intake::default(),
             replacing: Replacing { are_managed, upgrades: None, relaunch, inherited },
             node,
             sockets,
             library,
             files,
             further: Router::new(),
+            health: (health_routes, self_test),
             statuses,
             config_reload,
             most_sockets: config.limits.sockets(),
-            proxies,
             dispatcher,
             vital,
             failure,
@@ -261,14 +265,15 @@ impl Host {
             mut api,
             api_listener,
             intake,
+            api_intake,
             node,
             sockets,
             library,
             files,
             further,
+            health: (health_routes, self_test),
             config_reload,
             most_sockets,
-            proxies,
             dispatcher,
             mut vital,
             failure,
@@ -279,16 +284,25 @@ impl Host {
         let mut loading = Vital::default();
         loading.spawn("the task that loads plugins", library.watch());
         spawn_tasks(&mut vital, &node, dispatcher);
-        let accepting = Accepting { tally: Arc::clone(&sockets.tally), intake: intake.clone(), proxies };
+        // Until the end of a stop, so that an operator sees its state at an address of the API's own.
+        let (mut operating, health) = (Vital::default(), Arc::clone(&self_test.health));
+        operating.spawn("the task that tests the host", self_test.run());
+        let (tally, proxies) = (Arc::clone(&sockets.tally), config_reload.proxies());
+        let accepting = Accepting { tally, intake: intake.clone(), proxies };
         if let Some(listener) = api_listener {
-            let api = LiveRouter::fixed(std::mem::take(&mut api));
-            let listening = listen(listener, api, API_CONNECTIONS_MAX, accepting.clone());
-            vital.spawn("the task that accepts connections to the API", listening);
+            let api = LiveRouter::fixed(std::mem::take(&mut api).merge(health_routes.clone()));
+            let accepting = Accepting { intake: api_intake.clone(), ..accepting.clone() };
+            operating.spawn(
+                "the task that accepts connections to the API",
+                listen(listener, api, API_CONNECTIONS_MAX, accepting),
+            );
         }
-        let router = LiveRouter::new(mounts, api.merge(further), files, Arc::clone(&sockets.tally));
+        let router =
+            LiveRouter::new(mounts, api.merge(health_routes).merge(further), files, Arc::clone(&sockets.tally));
         config_reload.serves(Arc::clone(&router));
         vital.spawn("the task that accepts connections", listen(listener, router, most_sockets, accepting));
-        let end = until_end(stop, (&mut vital, &mut loading), handing_over.as_ref()).await;
+        let end = until_end(stop, [&mut vital, &mut loading, &mut operating], handing_over.as_ref()).await;
+        health.set_draining(Some(Draining::Stopping));
         // Ends the tasks that accept connections and sweep topics.
         drop(vital);
         intake.set(false);
@@ -297,8 +311,9 @@ impl Host {
             End::Replaced(_pause) => {
                 tracing::info!("another process serves now; closing the connections");
                 // The library must not write any more, and the turns have ended.
-                drop(loading);
-                close_sockets(&sockets, &intake, config_reload.limits().stop()).await;
+                drop((loading, operating));
+                api_intake.set(false);
+                close_sockets(&sockets, [&intake, &api_intake], config_reload.limits().stop()).await;
                 return Ok(());
             }
             End::Stop => {
@@ -322,21 +337,6 @@ impl Host {
         node.store.close().await;
         outcome
     }
-}
-
-/// Starts the tasks that run until the host stops, except those that load plugins and accept connections.
-fn spawn_tasks(vital: &mut Vital, node: &Arc<Node>, dispatcher: Dispatcher) {
-    vital.spawn("the task that ends members without a plugin", sweep(Arc::clone(node)));
-    vital.spawn("the task that drops old broadcasts", Arc::clone(&node.pubsub).keep_sweeping_histories());
-    vital.spawn("the task that forgets clients", Arc::clone(&node.clients).keep_sweeping());
-    vital.spawn("the task that begins the minutes of the metrics", begin_minutes());
-    // A separate task, so that `sweep` doesn't have to wait for any number of stored rooms.
-    let rooms = Arc::clone(node);
-    vital.spawn("the task that settles stored rooms", async move { rooms.keep_stored_rooms_settled().await });
-    vital.spawn("the task that gives jobs to their topics", dispatcher.run());
-    let store = node.store.clone();
-    vital.spawn("the task that removes expired keys", async move { store.keep_swept(system_now_ms).await });
-    vital.spawn("the task that tells topics of starts", tell_starts(Arc::clone(node)));
 }
 
 /// Makes the node, with the limits of the configuration.
@@ -369,6 +369,19 @@ fn library(
         library.expect_one_gatekeeper();
     }
     Ok(library)
+}
+
+/// Makes the endpoints that tell the results of the self-test.
+fn health_routes(
+    health: &Arc<Health>,
+    node: &Arc<Node>,
+    statuses: &Arc<PluginStatuses>,
+    failure: &Arc<OnceLock<String>>,
+    access: Option<Arc<Access>>,
+) -> Router {
+    let (health, node) = (Arc::clone(health), Arc::clone(node));
+    let (statuses, failure) = (Arc::clone(statuses), Arc::clone(failure));
+    health_router(HealthParts { health, node, statuses, failure, access })
 }
 
 /// Returns the requests by HTTP that the configuration grants. The client does nothing until the first one.
@@ -419,25 +432,6 @@ fn access(config: &Config) -> Result<Option<Access>> {
     let mut keys = config.api_keys()?;
     keys.push(ApiKey::for_everything(&key));
     Ok(Some(Access::new(keys)))
-}
-
-/// Ends members whose topic now belongs to another plugin or to none, or whose build was rolled back automatically. Runs after
-/// each change of the route table's owners.
-async fn sweep(node: Arc<Node>) {
-    let mut owners = node.routes.watch_owners();
-    while owners.changed().await.is_ok() {
-        node.sweep().await;
-    }
-}
-
-/// The largest values in the metrics are those of the last one to two of these times.
-const MINUTE: Duration = Duration::from_secs(60);
-
-async fn begin_minutes() {
-    loop {
-        tokio::time::sleep(MINUTE).await;
-        HighWater::next_minute();
-    }
 }
 
 #[cfg(test)]

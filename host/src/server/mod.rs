@@ -17,11 +17,13 @@ mod mounts;
 mod nearest;
 mod overview;
 mod scope_limits;
+mod self_test;
 mod service_manager;
 mod start;
 mod stopping;
 mod surroundings;
 mod taking_over;
+mod tasks;
 mod vital;
 
 pub use api_key::{api_key_file, made_api_key};

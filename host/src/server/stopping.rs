@@ -37,7 +37,7 @@ pub(super) enum End {
 /// Waits until the host has to stop: it is told to, a vital task or thread has ended, or another process serves.
 pub(super) async fn until_end(
     stop: impl Future<Output = ()> + Send,
-    (vital, loading): (&mut Vital, &mut Vital),
+    [vital, loading, operating]: [&mut Vital; 3],
     handing_over: Option<&HandingOver>,
 ) -> End {
     let mut replacing = pin!(until_replaced(handing_over));
@@ -45,6 +45,7 @@ pub(super) async fn until_end(
         () = stop => End::Stop,
         ended = vital.ended() => End::Failed(ended),
         ended = loading.ended() => End::Failed(ended),
+        ended = operating.ended() => End::Failed(ended),
         end = &mut replacing => end,
     };
     let (End::Stop, Some(handing_over)) = (&end, handing_over) else { return end };
@@ -69,14 +70,19 @@ async fn until_replaced(handing_over: Option<&HandingOver>) -> End {
 
 /// Closes the sockets of a host that was replaced, within `stop`. Their members end at the successor. The requests that are
 /// being answered are answered.
-pub(super) async fn close_sockets(sockets: &Sockets, intake: &Intake, stop: Duration) {
+pub(super) async fn close_sockets(sockets: &Sockets, intakes: [&Intake; 2], stop: Duration) {
     if within(sockets.closing_time() + stop, sockets.close_all(CloseCode::ServiceRestart)).await.is_none() {
         tracing::warn!(
             sockets = sockets.count(),
             "some clients haven't answered the close of their connections in time"
         );
     }
-    if within(REQUESTS_MAX, intake.drained()).await.is_none() {
+    let drained = async {
+        for intake in intakes {
+            intake.drained().await;
+        }
+    };
+    if within(REQUESTS_MAX, drained).await.is_none() {
         tracing::debug!("some requests are cut off");
     }
 }

@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 
 use crate::auth::{Derivation, Jwt, Leeway, MaxAge, TokenError, Tokens};
 use crate::clients::{Client, OverLimit};
-use crate::contract::{Admission, Identity, Request, count_fault};
+use crate::contract::{Admission, FAULT_LINES, Identity, Request, count_fault};
+use crate::counts::Limit;
 use crate::routes::{GatekeeperChoice, RouteTable};
 use crate::socket::Reason;
 
@@ -133,7 +134,15 @@ impl Authenticator {
                 let kind = fault.kind.as_str();
                 let (mount, peer) = (&*mount, client.address());
                 count_fault(plugin, &fault);
-                tracing::warn!(plugin, generation, mount, callback = "connect", kind, %peer, "fault: {}", fault.detail);
+                let write = || {
+                    tracing::warn!(plugin, generation, mount, callback = "connect", kind, %peer, "fault: {}", fault.detail);
+                };
+                let reported = plugin.to_owned();
+                let report =
+                    move |left_out| tracing::warn!(plugin = reported, left_out, "further faults of the gatekeeper");
+                if !FAULT_LINES.limit(plugin, write, report) {
+                    Limit::LogLinesOfFaults.hit();
+                }
                 if fault.is_of_call() {
                     client.on_connect_fault(plugin);
                 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::authenticator::Rejection;
 use super::mount::Mount;
@@ -14,7 +14,7 @@ use super::params;
 use super::request::AskedUri;
 use super::subprotocol::{NoChoice, choose};
 use crate::auth::Site;
-use crate::contract::{Headers, Request, SocketFacts, Uri};
+use crate::contract::{Headers, Request, SocketFacts, TRACEPARENT, Trace, Uri};
 use crate::protocol::Serializer;
 use crate::socket::{Client, Reason};
 
@@ -94,8 +94,9 @@ impl Mount {
         client.identify(identity.limited_as()).map_err(Rejection::Limited)?;
         // The tokens are for the transport, so channels don't get them.
         let x_headers = named(headers, |name| name.starts_with("x-") && name != AUTH_TOKEN && name != POLL_TOKEN);
-        let facts =
-            SocketFacts { identity, transport: transport.as_str(), connect_params, x_headers, client: Some(client) };
+        let (trace, client) = (trace(headers, &params).map(Box::new), Some(client));
+        let transport = transport.as_str();
+        let facts = SocketFacts { identity, transport, connect_params, x_headers, trace, client };
         Ok(Admitted { serializer, facts, protocol })
     }
 
@@ -149,6 +150,12 @@ impl Rejection {
 /// Returns the `Origin` header, as it was sent.
 pub(super) fn origin_of(headers: &HeaderMap) -> Option<Cow<'_, str>> {
     headers.get(header::ORIGIN).map(|origin| String::from_utf8_lossy(origin.as_bytes()))
+}
+
+/// Returns the trace of a client: from the header, or from the parameter, because a browser's WebSocket can't set headers.
+fn trace(headers: &HeaderMap, params: &Map<String, Value>) -> Option<Trace> {
+    let header = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok());
+    Trace::parse(header.or_else(|| params.get(TRACEPARENT)?.as_str())?)
 }
 
 fn named(headers: &HeaderMap, wanted: impl Fn(&str) -> bool) -> Headers {

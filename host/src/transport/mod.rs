@@ -28,4 +28,4 @@ pub use mount::{ConnectionLimit, Mount, WireLimits};
 pub use proxies::{AddressSource, Network, Proxies};
 #[cfg(test)]
 pub(crate) use websocket::Fault;
-pub use websocket::Reactors;
+pub use websocket::{ReactorProbe, Reactors};

@@ -286,3 +286,59 @@ async fn a_damaged_backup_is_not_restored() -> Result<()> {
     ensure!(fs::read_dir(home.path().join("data"))?.count() == 0, "nothing is left");
     Ok(())
 }
+
+/// The same commands, against a running host and against the directory of a stopped one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stored_rows_and_the_largest_topics_are_shown() -> Result<()> {
+    let rows = [
+        r#"{"plugin":"a","key":"k/1","value":"one"}"#,
+        r#"{"plugin":"a","key_base64":"/wA=","value_base64":"gIE="}"#,
+        r#"{"plugin":"a","room":"room:1","value":"0123456789"}"#,
+        r#"{"plugin":"a","room":"room:2","value":"0123"}"#,
+        r#"{"version":3,"plugin":"a","topic":"room:2","entry":"stroke/1","value":"[0,1]"}"#,
+        r#"{"version":3,"plugin":"a","topic":"room:2","entry":"stroke/2","value":"[2,3]"}"#,
+    ];
+    let lines = format!("{{\"format\":\"bennu-store\",\"version\":1}}\n{}\n{{\"rows\":6}}\n", rows.join("\n"));
+    let place = tempfile::tempdir()?;
+    fs::write(place.path().join("all.jsonl"), lines)?;
+    let restored = bennu(place.path(), &["store", "restore", "all.jsonl", "--data", "data"])?;
+    ensure!(restored.code == Some(0), "{restored:?}");
+    let file = fs::read(place.path().join("data/bennu.redb"))?;
+    let host = Setup::new().guests(&["echo"])?.file("data/bennu.redb", file).start().await?;
+    for (arguments, expected) in [
+        (&["get", "a", "k/1"][..], format!("{}\n", rows[0])),
+        (&["get", "a", "k/1", "--raw"], "one".into()),
+        (&["get", "a", "/wA=", "--base64"], format!("{}\n", rows[1])),
+        (&["get", "a", "--rooms", "room:1"], format!("{}\n", rows[2])),
+        (&["get", "a", "--topic", "room:2", "stroke/2"], format!("{}\n", rows[5])),
+        (&["scan", "a"], format!("{}\n{}\n", rows[0], rows[1])),
+        (&["scan", "a", "k/"], format!("{}\n", rows[0])),
+        (&["scan", "a", "--limit", "1"], format!("{}\n", rows[0])),
+        (&["scan", "a", "--rooms"], format!("{}\n{}\n", rows[2], rows[3])),
+        (&["scan", "a", "--topic", "room:2", "stroke/"], format!("{}\n{}\n", rows[4], rows[5])),
+        (&["scan", "b"], String::new()),
+        (
+            &["usage", "--topics", "5"],
+            "a: 62 bytes\n  room:2: 30 bytes, of which 26 in 2 entries\n  room:1: 10 bytes, of which 0 in 0 entries\n"
+                .into(),
+        ),
+        (&["usage", "a", "--topics", "1"], "a: 62 bytes\n  room:2: 30 bytes, of which 26 in 2 entries\n".into()),
+    ] {
+        let running = store(&host, arguments).await?;
+        ensure!(running.code == Some(0) && running.output == expected, "{arguments:?}: {running:?}");
+        let stopped = bennu(place.path(), &[&["store"], arguments, &["--data", "data"]].concat())?;
+        ensure!(stopped.code == Some(0) && stopped.output == expected, "{arguments:?}, stopped: {stopped:?}");
+    }
+    for (arguments, error) in [
+        (&["get", "a", "none"][..], "the store has no such row"),
+        (&["get", "a", "?", "--base64"], "`?` isn't base64"),
+        (&["usage", "b"], "`b` has nothing in the store"),
+    ] {
+        let refused = store(&host, arguments).await?;
+        ensure!(refused.code == Some(1) && refused.errors.contains(error), "{arguments:?}: {refused:?}");
+    }
+    let cut = store(&host, &["scan", "a", "--limit", "1"]).await?;
+    ensure!(cut.errors.contains("there are more rows; --limit shows more than 1"), "{cut:?}");
+    host.stop().await?;
+    Ok(())
+}

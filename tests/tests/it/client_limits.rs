@@ -242,7 +242,7 @@ async fn faults_of_a_user() -> Result<()> {
     }
     ensure!(refusal["reason"] == "too many faults", "{refusal}");
     ensure!(refusal["retry_after_ms"].as_u64().is_some_and(|ms| (5_000..=10_000).contains(&ms)), "{refusal}");
-    ensure!(bob.ask("naughty:1", "echo", &json!({})).await.is_ok());
+    connect("bob").connect().await?.join("naughty:1", &json!({})).await?;
     let shown = host.inspect().await?;
     let now = &shown["limited"]["now"][0];
     ensure!(now["by"] == "user" && now["who"] == "eve" && now["plugin"] == "naughty", "{now}");
@@ -320,35 +320,42 @@ async fn a_limited_flood_does_not_slow_a_neighbour_down() -> Result<()> {
         return Ok(());
     }
     let host = Arc::new(behind_proxy("[limits.address]\nmessages_per_second = 100\nmessages_burst = 100").await?);
-    let mut neighbour = from(&host, "203.0.113.1").connect().await?;
-    neighbour.join("echo:neighbour", &json!({})).await?;
+    // The limit is also that of a neighbour, so there are several.
+    let mut neighbours = Vec::new();
+    for n in 0..20 {
+        let mut neighbour = from(&host, &format!("203.0.113.{n}")).connect().await?;
+        neighbour.join("echo:neighbour", &json!({})).await?;
+        neighbours.push(neighbour);
+    }
     let mut ratios = Vec::new();
     for _ in 0..7 {
-        let alone = percentile(&mut neighbour).await?;
+        let alone = percentile(&mut neighbours).await?;
         let until = Instant::now() + Duration::from_secs(20);
         let mut flood = JoinSet::new();
         for n in 0..200_u32 {
             let host = Arc::clone(&host);
             flood.spawn(async move { drizzle(&host, n, until).await });
         }
-        let flooded = percentile(&mut neighbour).await?;
+        let flooded = percentile(&mut neighbours).await?;
         flood.shutdown().await;
         ratios.push(flooded.as_secs_f64() / alone.as_secs_f64());
     }
     ratios.sort_by(f64::total_cmp);
     ensure!(ratios[3] <= 1.5, "the 99th percentiles with and without the flood have the ratios {ratios:.2?}");
-    drop(neighbour);
+    drop(neighbours);
     Arc::into_inner(host).context("a client has the host")?.stop().await?;
     Ok(())
 }
 
 /// The 99th percentile of the times of a thousand answers.
-async fn percentile(client: &mut TestClient) -> Result<Duration> {
+async fn percentile(clients: &mut [TestClient]) -> Result<Duration> {
     let mut times = Vec::new();
-    for _ in 0..1000 {
-        let asked = Instant::now();
-        ensure!(client.ask("echo:neighbour", "echo", &json!({})).await?.status == "ok");
-        times.push(asked.elapsed());
+    for _ in 0..50 {
+        for client in &mut *clients {
+            let asked = Instant::now();
+            ensure!(client.ask("echo:neighbour", "echo", &json!({})).await?.status == "ok");
+            times.push(asked.elapsed());
+        }
     }
     times.sort();
     Ok(times[990])

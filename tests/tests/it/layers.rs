@@ -10,9 +10,10 @@ use crate::imports;
 use crate::tidy::sources;
 
 /// Each top-level module with the modules that it may import. All modules are listed.
-const MODULES: [(&str, &[&str]); 25] = [
+const MODULES: [(&str, &[&str]); 26] = [
     ("counts", &[]),
     ("files", &[]),
+    ("health", &[]),
     ("protocol", &[]),
     ("parcel", &[]),
     ("handover", &["parcel"]),
@@ -36,8 +37,8 @@ const MODULES: [(&str, &[&str]); 25] = [
     (
         "api",
         &[
-            "counts", "files", "protocol", "timing", "auth", "contract", "presence", "pubsub", "plugin", "channel",
-            "jobs", "socket", "store", "clients",
+            "counts", "files", "health", "protocol", "timing", "auth", "contract", "presence", "pubsub", "plugin",
+            "channel", "jobs", "socket", "store", "clients",
         ],
     ),
     (
@@ -45,6 +46,7 @@ const MODULES: [(&str, &[&str]); 25] = [
         &[
             "counts",
             "files",
+            "health",
             "protocol",
             "parcel",
             "handover",

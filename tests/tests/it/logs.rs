@@ -1,5 +1,7 @@
 //! The log: the lines of plugins, the fields of a fault, and the formats.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Result, ensure};
 use bennu_tests::{Line, Setup, bennu, check, play};
 use serde_json::json;
@@ -159,5 +161,39 @@ async fn the_log_is_human_readable_by_default() -> Result<()> {
     let line = host.log().find(0, "the fault", |line| line.text.contains("fault: ")).await?;
     ensure!(line.text.contains("WARN") && line.text.contains("plugin=\"naughty\""), "{}", line.text);
     ensure!(!line.text.contains('\u{1b}'), "{}", line.text);
+    Ok(())
+}
+
+/// The fields of an event of `tracing` in the source: the names before its text.
+fn fields_of(arguments: &str) -> Vec<&str> {
+    let named = arguments.split(',').map(str::trim).take_while(|argument| !argument.starts_with('"'));
+    let names = named.map(|argument| argument.split('=').next().unwrap_or_default().trim());
+    let is_name = |name: &&str| !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    names.filter(is_name).collect()
+}
+
+/// docs/logs.md lists the fields of all lines that the host logs by default.
+#[test]
+fn every_field_is_documented() -> Result<()> {
+    let document = crate::documents::read("logs.md")?;
+    let rows = document.lines().filter(|line| line.starts_with("| `"));
+    let first = rows.filter_map(|row| row.trim_start_matches("| ").split(" | ").next());
+    let documented: BTreeSet<&str> = first.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    let (mut found, mut findings) = (BTreeSet::new(), Vec::new());
+    for path in crate::tidy::sources(&bennu_tests::places::workspace()?.join("host").join("src"))? {
+        let text = std::fs::read_to_string(&path)?;
+        for level in ["info", "warn", "error"] {
+            for event in text.split(&format!("tracing::{level}!(")).skip(1) {
+                for field in fields_of(event).into_iter().filter(|field| *field != "target" && *field != "level") {
+                    found.insert(field.to_owned());
+                    if !documented.contains(field) {
+                        findings.push(format!("{}: docs/logs.md doesn't have the field `{field}`", path.display()));
+                    }
+                }
+            }
+        }
+    }
+    ensure!(findings.is_empty(), "{}", findings.join("\n"));
+    ensure!(found.contains("trace_id") && found.contains("kind") && found.len() > 20, "{found:?}");
     Ok(())
 }

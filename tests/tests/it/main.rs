@@ -30,6 +30,7 @@ mod example;
 mod faults;
 mod findings;
 mod gatekeepers;
+mod health;
 mod http;
 mod idempotency;
 mod imports;

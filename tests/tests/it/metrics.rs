@@ -11,13 +11,14 @@ use serde_json::{Value, json};
 use crate::documents;
 
 /// The metrics that no step of [`each_metric_moves_when_its_thing_happens`] moves, with the reason.
-const UNMOVED: [(&str, &str); 23] = [
+const UNMOVED: [(&str, &str); 25] = [
     ("bennu_build_info", "it is always 1"),
     ("bennu_start_time_seconds", "the start is over"),
     ("process_max_fds", "the limit is set before the start"),
     ("process_resident_memory_bytes", "it may move at any time"),
     ("process_cpu_seconds_total", "it may move at any time"),
     ("bennu_log_lines_lost_total", "the log is read"),
+    ("bennu_log_lines_left_out_total", "it needs many lines in a second"),
     ("bennu_log_waiting_bytes_max", "it may move at any time"),
     ("bennu_outbox_bytes_max", "it is the largest of some minutes"),
     ("bennu_queue_length_max", "it is the largest of some minutes"),
@@ -31,6 +32,7 @@ const UNMOVED: [(&str, &str); 23] = [
     ("bennu_plugin_instance_wait_seconds_total", "the same"),
     ("bennu_plugin_generation", "the rollback returns to the generation before"),
     ("bennu_plugin_on_probation", "`reload.rs` has probations"),
+    ("bennu_self_test_up", "`health.rs` has tests that fail"),
     ("bennu_store_up", "the store works"),
     ("bennu_store_page_reads_total", "all pages are in memory"),
     ("bennu_store_checkpoints_total", "it needs 4 MiB of commits"),
@@ -269,7 +271,7 @@ const MOVED_ELSEWHERE: [&str; 18] = [
 
 /// The rows of docs/limits.md whose limits have no count, by their beginnings. They are times and sizes after which something
 /// ordinary happens, pages of an answer, or bounds of a cache.
-const UNCOUNTED: [&str; 39] = [
+const UNCOUNTED: [&str; 40] = [
     "the content of a long-poll response",
     "topics, members or people in one answer",
     "a static file whose",
@@ -296,6 +298,7 @@ const UNCOUNTED: [&str; 39] = [
     "delay before a store",
     "unreadable lists",
     "the reason of a [kick]",
+    "an [idempotency key]",
     "`user`",
     "`address`",
     "`connects_burst`",
@@ -349,5 +352,36 @@ async fn every_limit_has_a_count() -> Result<()> {
     }
     findings.extend(counted.difference(&documented).map(|name| format!("`{name}` isn't in docs/limits.md")));
     ensure!(findings.is_empty() && documented.len() > 80, "{}", findings.join("\n"));
+    Ok(())
+}
+
+/// Every metric that the dashboard and the alerts name exists, with the labels that they use.
+#[tokio::test]
+async fn the_dashboard_and_the_alerts_name_metrics_that_exist() -> Result<()> {
+    let host = TestHost::start(&["echo"]).await?;
+    let scrape = scrape(&host).await?;
+    host.stop().await?;
+    let dashboard = std::fs::read_to_string(bennu_tests::places::workspace()?.join("deploy").join("grafana.json"))?;
+    let panels: Value = serde_json::from_str(&dashboard)?;
+    let panels = panels["panels"].as_array().context("panels")?;
+    let targets = panels.iter().flat_map(|panel| panel["targets"].as_array().into_iter().flatten());
+    let mut expressions: Vec<String> =
+        targets.map(|target| target["expr"].as_str().unwrap_or_default().to_owned()).collect();
+    ensure!(expressions.len() > 20 && panels.iter().all(|panel| panel["title"].is_string()), "a dashboard has panels");
+    let document = documents::read("operating.md")?;
+    let alerts = document.lines().filter_map(|line| line.trim().strip_prefix("expr: "));
+    expressions.extend(alerts.map(str::to_owned));
+    // The metrics in the text of the document.
+    expressions
+        .extend(document.split('`').skip(1).step_by(2).filter(|quoted| quoted.starts_with("bennu_")).map(Into::into));
+    for expression in expressions {
+        let words = expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        for name in words.filter(|word| word.starts_with("bennu_") || word.starts_with("process_")) {
+            let family = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+            let is_there =
+                scrape.types.contains_key(name) || scrape.types.get(family).is_some_and(|it| it == "histogram");
+            ensure!(is_there, "there is no metric {name}: {expression}");
+        }
+    }
     Ok(())
 }

@@ -236,14 +236,15 @@ async fn a_client_cannot_force_a_rollback() -> Result<()> {
     let mut cast = Cast::new(&host);
     cast.play(TWO_WITH_A_SUM).await?;
     cast.play("host ! reload counter variants/counter-v2").await?;
-    for _ in 0..50 {
+    // After more, the host would refuse her.
+    for _ in 0..20 {
         // Such a short tick interval is a fault in every build.
         cast.play("mallory > join count:1 {\"tick\": 1}\nmallory < error {\"reason\": \"join crashed\"}").await?;
     }
     let shown = host.inspect().await?;
     let plugin = &shown["plugins"]["counter"];
     ensure!(plugin["generation"] == 2 && plugin["probation"]["faults"] == 0, "{plugin}");
-    ensure!(shown["faults"].as_u64() >= Some(50), "{shown}");
+    ensure!(shown["faults"].as_u64() >= Some(20), "{shown}");
     drop(cast);
     host.stop().await?;
     Ok(())

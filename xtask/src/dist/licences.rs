@@ -102,7 +102,10 @@ fn text(crates: &[Crate]) -> Result<String> {
         }
         writeln!(text, "{name}: {} ({repository})", if licence.is_empty() { "see its text" } else { licence })?;
         // Crates of one repository often have the text only in one of them.
-        let sibling = || crates.iter().find(|other| other.repository == *repository && !other.texts.is_empty());
+        let sibling = || {
+            let is_sibling = |other: &&Crate| home(&other.repository) == home(repository) && !other.texts.is_empty();
+            crates.iter().find(is_sibling)
+        };
         let texts = if texts.is_empty() { sibling().map(|other| &other.texts) } else { Some(texts) };
         let texts = texts.with_context(|| format!("the crate {name} ({licence}) has no text of its licence"))?;
         texts.iter().for_each(|text| by_text.entry(text).or_default().push(name));
@@ -114,6 +117,12 @@ fn text(crates: &[Crate]) -> Result<String> {
         writeln!(text, "\n{}\n{}:\n\n{licence}", "-".repeat(100), names.join(", "))?;
     }
     Ok(text)
+}
+
+/// Returns the address of a repository without a folder in it, so that crates of one repository have the same.
+fn home(repository: &str) -> &str {
+    let home = repository.split_once("/tree/").map_or(repository, |(home, _)| home);
+    home.trim_end_matches('/').trim_end_matches(".git")
 }
 
 const MIT: &str = "Copyright (c) HOLDERS
@@ -146,6 +155,13 @@ mod tests {
         assert!(text.contains("a 1, b 2, c 3:\n\nthe text"), "{text}");
         assert_eq!(text.matches("the text").count(), 1);
         Ok(())
+    }
+
+    #[test]
+    fn crates_of_one_repository_are_siblings() {
+        for repository in ["https://example.com/a/tree/main/b", "https://example.com/a.git", "https://example.com/a/"] {
+            assert_eq!(home(repository), "https://example.com/a");
+        }
     }
 
     #[test]

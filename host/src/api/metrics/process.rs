@@ -8,7 +8,7 @@ use rustix::process::{Resource, getrlimit};
 
 use super::Page;
 use crate::api::Api;
-use crate::counts::HighWater;
+use crate::counts::{HighWater, Limit};
 
 pub(super) fn write(api: &Api, page: &mut Page<'_>) -> fmt::Result {
     let version = [("version", env!("CARGO_PKG_VERSION"))];
@@ -21,8 +21,20 @@ pub(super) fn write(api: &Api, page: &mut Page<'_>) -> fmt::Result {
     if let Some(most) = getrlimit(Resource::Nofile).current {
         page.gauge("process_max_fds", "The limit of open files of the process.", most)?;
     }
+    let mut checks = page.gauges("bennu_self_test_up", "Whether the last self-test of a part succeeded.")?;
+    for (check, state) in api.health.checks() {
+        let is_up = state.succeeded().is_some() && state.failure().is_none() && state.has_answered();
+        checks.gauge(&[("check", check.as_str())], u64::from(is_up))?;
+    }
     let lost = (api.log_lines_lost)();
     page.counter("bennu_log_lines_lost", "Lines of the log that could not be written.", lost)?;
+    let (name, help) = ("bennu_log_lines_left_out", "Lines that were left out because of a limit for their kind.");
+    let mut left_out = page.counters(name, help)?;
+    for (kind, limit) in
+        [("client", Limit::LogLinesOfClients), ("fault", Limit::LogLinesOfFaults), ("plugin", Limit::LogLinesOfPlugins)]
+    {
+        left_out.counter(&[("kind", kind)], limit.hits())?;
+    }
     let (name, waiting) = ("bennu_log_waiting_bytes_max", HighWater::LogBytes.value());
     page.gauge(name, "The most bytes that waited to be written to the log in the last minutes.", waiting)
 }

@@ -20,9 +20,10 @@ pub(in crate::channel::member) fn send_request(channel: &Arc<Channel>, key: Byte
         return answer(channel, &key, &Err(HttpFailure { kind: "busy".into(), detail }));
     };
     let (http, id) = (Arc::clone(&services.http), services.store.unique_id());
+    let trace = channel.member.socket.trace.as_deref().copied();
     let channel = Arc::downgrade(channel);
     tokio::spawn(async move {
-        let result = http.request(&plugin, &request, &id).await;
+        let result = http.request(&plugin, &request, &id, trace).await;
         drop(under_way);
         if let Some(channel) = channel.upgrade() {
             answer(&channel, &key, &result);

@@ -7,7 +7,7 @@ use bytestring::ByteString;
 use super::channel::{Channel, Connection, Phase};
 use crate::channel::room::Topics;
 use crate::channel::turn::Saved;
-use crate::contract::{Identity, SocketFacts};
+use crate::contract::{Identity, SocketFacts, Trace};
 use crate::parcel::{MemberRecord, SocketRecord, StateRecord};
 use crate::protocol::{CloseCode, Ref, Serializer, Topic};
 use crate::pubsub::{Outbox, OutboxLimits};
@@ -70,6 +70,8 @@ pub(in crate::channel) fn pack_socket(number: u32, facts: &SocketFacts) -> Socke
         is_longpoll: facts.transport == LONGPOLL,
         connect_params: text(&facts.connect_params),
         x_headers: facts.x_headers.iter().map(|(name, value)| (text(name), text(value))).collect(),
+        // Of a `traceparent`, only the trace is kept. The span is any.
+        traceparent: facts.trace.as_ref().map(|trace| trace.parent_of(1).into()),
     }
 }
 
@@ -86,6 +88,7 @@ pub(in crate::channel) fn facts_of(record: &SocketRecord) -> Arc<SocketFacts> {
         transport: if record.is_longpoll { LONGPOLL } else { WEBSOCKET },
         connect_params: boxed(&record.connect_params),
         x_headers: record.x_headers.iter().map(|(name, value)| (boxed(name), boxed(value))).collect(),
+        trace: record.traceparent.as_deref().and_then(Trace::parse).map(Box::new),
         // Its connection counts at the other host until it ends.
         client: None,
     })

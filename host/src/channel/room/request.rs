@@ -25,7 +25,7 @@ pub(in crate::channel) fn send_topic_request(turns: &Arc<TopicTurns>, event: Byt
     let (http, id) = (Arc::clone(&services.http), services.store.unique_id());
     let topics = Arc::downgrade(topics);
     tokio::spawn(async move {
-        let result = http.request(&plugin, &request, &id).await;
+        let result = http.request(&plugin, &request, &id, None).await;
         if let Some(topics) = topics.upgrade() {
             let answer = waiting(&topics, plugin, event, &result, Some(under_way));
             post(&topics, &topic, answer);

@@ -1,7 +1,8 @@
 //! The log line of a fault: one line with everything that is known about it.
 
 use crate::clients::Client;
-use crate::contract::{Fault, Member, count_fault};
+use crate::contract::{FAULT_LINES, Fault, Member, count_fault};
+use crate::counts::Limit;
 use crate::protocol::Topic;
 use crate::routes::Route;
 
@@ -37,12 +38,20 @@ pub(in crate::channel) struct FaultLine<'a> {
 }
 
 impl FaultLine<'_> {
-    /// Counts the fault, and writes the line. Fields without a known value are left out.
+    /// Counts the fault, and writes the line, up to a rate.
     pub(in crate::channel) fn write(self) {
-        let Self { route, topic, member, failed: Failed { callback, event, seat }, fault, answered_by } = self;
-        if let Some(route) = route {
-            count_fault(&route.plugin, fault);
+        let plugin = self.route.map(|route| &*route.plugin).unwrap_or_default();
+        count_fault(plugin, self.fault);
+        let reported = plugin.to_owned();
+        let report = move |left_out| tracing::warn!(plugin = reported, left_out, "further faults of the plugin");
+        if !FAULT_LINES.limit(plugin, || self.write_line(), report) {
+            Limit::LogLinesOfFaults.hit();
         }
+    }
+
+    /// Writes the line. Fields without a known value are left out.
+    fn write_line(&self) {
+        let Self { route, topic, member, failed: Failed { callback, event, seat }, fault, answered_by } = *self;
         let identity = member.map(|member| &member.socket.identity);
         let peer = member.and_then(|member| member.socket.client.as_ref()).map(Client::address);
         let answered = answered_by.map(|generation| format!(", answered by generation {generation}"));
@@ -56,6 +65,7 @@ impl FaultLine<'_> {
             user = identity.and_then(|identity| identity.user.as_deref()),
             socket = identity.and_then(|identity| identity.socket_id.as_deref()),
             member = member.map(|member| member.id),
+            trace_id = member.and_then(|member| member.socket.trace.as_deref()).map(tracing::field::display),
             peer = peer.map(tracing::field::display),
             kind = fault.kind.as_str(),
             "fault{}: {}",

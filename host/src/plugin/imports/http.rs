@@ -32,8 +32,9 @@ impl Guest {
         if let Some(result) = journal.find(at, &request) {
             return Ok(result);
         }
+        let trace = self.trace();
         let result = match context.waiting.try_acquire() {
-            Ok(_place) => self.without_snapshot(context.http.get(&context.access, checked)).await,
+            Ok(_place) => self.without_snapshot(context.http.get(&context.access, checked, trace)).await,
             Err(_) => {
                 Limit::HttpWaitingCalls.hit();
                 Err(HttpFailure { kind: "busy".into(), detail: "too many calls of the plugin wait for answers".into() })

@@ -89,14 +89,16 @@ pub(super) struct PauseRequest {
 #[derive(Clone)]
 pub struct Control {
     asked: mpsc::Sender<Asked>,
+    probes: mpsc::Sender<oneshot::Sender<()>>,
     /// Notified when all files must be read again.
     pub(super) look: Arc<Notify>,
 }
 
 impl Control {
-    pub(super) fn new() -> (Self, mpsc::Receiver<Asked>) {
-        let (asked, receiver) = mpsc::channel(WAITING_MAX);
-        (Self { asked, look: Arc::default() }, receiver)
+    pub(super) fn new() -> (Self, mpsc::Receiver<Asked>, mpsc::Receiver<oneshot::Sender<()>>) {
+        let (asked, commands) = mpsc::channel(WAITING_MAX);
+        let (probes, probed) = mpsc::channel(WAITING_MAX);
+        (Self { asked, probes, look: Arc::default() }, commands, probed)
     }
 
     /// Waits until the library has recorded what it has decided, and does nothing more until the pause is dropped. Returns
@@ -111,6 +113,16 @@ impl Control {
     /// already serves, nothing else happens.
     pub fn look_anew(&self) {
         self.look.notify_one();
+    }
+
+    /// Waits until the library has answered, which shows that its task still runs.
+    ///
+    /// # Errors
+    /// If the library has ended.
+    pub async fn answered(&self) -> Result<(), CommandError> {
+        let (answer, answered) = oneshot::channel();
+        self.probes.send(answer).await.map_err(|_| CommandError::Stopping)?;
+        answered.await.map_err(|_| CommandError::Stopping)
     }
 
     /// Sends a command and waits until it is done. Every later call runs on the generation that the command has

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::builds::Rejection;
@@ -63,6 +63,8 @@ pub struct Library {
     doubles: BTreeSet<PathBuf>,
     control: Control,
     asked: mpsc::Receiver<Asked>,
+    /// Questions of the self-test whether this task still runs.
+    probes: mpsc::Receiver<oneshot::Sender<()>>,
     /// Notified when a probation may be over.
     news: Arc<Notify>,
     /// Notified when the host stops.
@@ -158,7 +160,7 @@ impl Library {
         builds: Builds,
         (routes, statuses): (Arc<RouteTable>, Arc<PluginStatuses>),
     ) -> Self {
-        let (control, asked) = Control::new();
+        let (control, asked, probes) = Control::new();
         let news = Arc::<Notify>::default();
         let past = past_of(&builds, &news);
         Self {
@@ -176,6 +178,7 @@ impl Library {
             doubles: BTreeSet::new(),
             control,
             asked,
+            probes,
             news,
             ending: Arc::default(),
             past,
@@ -258,6 +261,8 @@ impl Library {
             let look = Arc::clone(&self.control.look);
             // Each of these futures can be dropped and created again without missing a change.
             tokio::select! {
+                // No scan of the files follows.
+                () = answer_probes(&mut self.probes) => return,
                 () = watcher.changed() => {}
                 () = news.notified() => {}
                 () = ending.notified() => return self.review(),
@@ -422,6 +427,14 @@ impl Library {
             status.last_error = Some(why.to_owned());
             status.loads.refused += 1;
         });
+    }
+}
+
+/// Answers each probe of the self-test. It never ends, because the library itself has a sender of probes.
+async fn answer_probes(probes: &mut mpsc::Receiver<oneshot::Sender<()>>) {
+    while let Some(probe) = probes.recv().await {
+        // Whoever asked may have stopped waiting.
+        let _ = probe.send(());
     }
 }
 

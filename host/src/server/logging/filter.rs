@@ -23,7 +23,7 @@ const HOST: &str = "bennu";
 pub(super) const GUEST: &str = "guest";
 
 /// The modules of the host that are targets.
-const MODULES: [&str; 23] = [
+const MODULES: [&str; 24] = [
     "api",
     "auth",
     "channel",
@@ -33,6 +33,7 @@ const MODULES: [&str; 23] = [
     "counts",
     "entries",
     "files",
+    "health",
     "jobs",
     "kit",
     "plugin",

@@ -40,7 +40,7 @@ use crate::socket::{Reason, Tally};
 
 #[cfg(test)]
 pub(crate) use reactor_handle::Fault;
-pub use reactors::Reactors;
+pub use reactors::{ReactorProbe, Reactors};
 
 /// The state of the route for WebSocket connections of a mount.
 pub(super) struct MountState {

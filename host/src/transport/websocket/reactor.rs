@@ -207,6 +207,7 @@ impl Reactor {
         self.handles[self.place].collect(&mut inbox);
         #[cfg(test)]
         self.inject_fault(inbox.fault.take());
+        inbox.answer_probes();
         inbox.arrivals.drain(..).for_each(|arrival| self.admit(arrival));
         self.due.extend(inbox.woken.drain(..));
         if let Some(is_paused) = inbox.pauses.take() {

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mio::Waker;
+use tokio::sync::oneshot;
 
 use super::connection::Arrival;
 use crate::pubsub::{OutboxWaker, Pressure};
@@ -34,6 +35,8 @@ pub(super) struct Inbox {
     pub(super) arrivals: Vec<Arrival>,
     /// The connections that were woken.
     pub(super) woken: Vec<usize>,
+    /// Questions whether the reactor takes what is sent to it. There is at most one of the self-test.
+    pub(super) probes: Vec<oneshot::Sender<()>>,
     /// Whether the reactor must handle no messages from now on, or handle them again.
     pub(super) pauses: Option<bool>,
     /// Whether the reactor must end.
@@ -118,6 +121,14 @@ pub(super) fn take_local_wakes(place: usize, empty: Vec<usize>) -> Vec<usize> {
 }
 
 impl Inbox {
+    /// Answers the probes: the reactor has taken them.
+    pub(super) fn answer_probes(&mut self) {
+        for probe in self.probes.drain(..) {
+            // Whoever asked may have stopped waiting.
+            let _ = probe.send(());
+        }
+    }
+
     /// Adds a wake. If the reactor is gone, its connections are gone too, and the wake is ignored.
     fn wake(&mut self, number: usize) {
         if !self.is_gone {
@@ -155,7 +166,7 @@ impl ReactorHandle {
         if self.is_behind.swap(true, Ordering::AcqRel) {
             self.pressure.lower();
         }
-        let left = std::mem::take(&mut inbox.arrivals);
+        let left = (std::mem::take(&mut inbox.arrivals), std::mem::take(&mut inbox.probes));
         // Dropping connections does further work, so the lock is released first.
         drop(inbox);
         drop(left);
@@ -169,6 +180,17 @@ impl ReactorHandle {
             false => inbox.arrivals.push(arrival),
         });
         refused
+    }
+
+    /// Asks whether the reactor takes what is sent to it. The answer is an error if the reactor has ended.
+    pub(super) fn probe(&self) -> oneshot::Receiver<()> {
+        let (answer, answered) = oneshot::channel();
+        self.send(|inbox| {
+            if !inbox.is_gone {
+                inbox.probes.push(answer);
+            }
+        });
+        answered
     }
 
     pub(super) fn pressure(&self) -> &Pressure {
@@ -190,7 +212,8 @@ impl ReactorHandle {
     /// work wakes it: the check and `is_asleep` are under the same lock as `send`, so no wake is lost between the two.
     pub(super) fn may_sleep(&self) -> bool {
         let mut inbox = self.lock();
-        let has_come = !inbox.arrivals.is_empty() || !inbox.woken.is_empty() || inbox.pauses.is_some() || inbox.is_over;
+        let is_empty = inbox.arrivals.is_empty() && inbox.woken.is_empty() && inbox.probes.is_empty();
+        let has_come = !is_empty || inbox.pauses.is_some() || inbox.is_over;
         #[cfg(test)]
         let has_come = has_come || inbox.fault.is_some();
         // The flag can be set while the inbox is empty: `request_flush` came after `catch_up`, and the `collect` of the same
@@ -288,6 +311,27 @@ mod tests {
         handles.iter().for_each(|handle| handle.retire());
         handles[1].request_flush(1);
         assert!(is_eased());
+    }
+
+    #[test]
+    fn a_probe_is_answered_when_the_reactor_collects_its_inbox() {
+        let (_polls, handles) = handles(next_group());
+        assert!(handles[0].may_sleep());
+        let mut stuck = handles[0].probe();
+        assert!(!handles[0].may_sleep());
+        assert_eq!(stuck.try_recv(), Err(oneshot::error::TryRecvError::Empty));
+        let mut inbox = Inbox::default();
+        handles[0].collect(&mut inbox);
+        inbox.answer_probes();
+        assert_eq!(stuck.try_recv(), Ok(()));
+        let mut left = handles[0].probe();
+        handles[0].retire();
+        let mut late = handles[0].probe();
+        assert!(
+            [left.try_recv(), late.try_recv()]
+                .iter()
+                .all(|answer| *answer == Err(oneshot::error::TryRecvError::Closed))
+        );
     }
 
     #[test]

@@ -25,6 +25,24 @@ pub struct Reactors {
     ended: watch::Sender<bool>,
 }
 
+/// Asks the threads of a host whether they still take what is sent to them.
+#[derive(Clone)]
+pub struct ReactorProbe(Arc<[Arc<ReactorHandle>]>);
+
+impl ReactorProbe {
+    /// Waits until all threads have answered.
+    ///
+    /// # Errors
+    /// If one of them has ended.
+    pub async fn answered(&self) -> Result<(), &'static str> {
+        let asked: Vec<_> = self.0.iter().map(|handle| handle.probe()).collect();
+        for answer in asked {
+            answer.await.map_err(|_| "it has ended")?;
+        }
+        Ok(())
+    }
+}
+
 /// Reports the end of its thread when it is dropped, so a panic is reported too.
 struct EndSignal(watch::Sender<bool>);
 
@@ -81,6 +99,12 @@ impl Reactors {
     /// closed.
     pub fn pause(&self, is_paused: bool) {
         self.handles.iter().for_each(|handle| handle.send(|inbox| inbox.pauses = Some(is_paused)));
+    }
+
+    /// Returns a handle that asks the threads whether they still work. It doesn't keep them alive.
+    #[must_use]
+    pub fn probe(&self) -> ReactorProbe {
+        ReactorProbe(Arc::clone(&self.handles))
     }
 
     /// Returns the large frames that are being compressed for its connections.

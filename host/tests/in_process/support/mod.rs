@@ -207,6 +207,7 @@ impl Stage {
             transport: "memory",
             connect_params: "{}".into(),
             x_headers: [].into(),
+            trace: None,
             client: None,
         };
         Client { socket: self.endpoint.connect(facts, Serializer::V2), seen: VecDeque::new() }

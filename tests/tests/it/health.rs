@@ -1,0 +1,113 @@
+//! `GET /livez` and `GET /readyz`: green, and red in each case that can be made from outside. The verdicts about parts that
+//! don't answer are tested in `host/src/health`.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result, ensure};
+use bennu_tests::{Answer, Setup, TestHost, eventually, request, request_with};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+async fn ask(host: &TestHost, path: &str) -> Result<Answer> {
+    request(host.address(), "GET", path, &[]).await
+}
+
+async fn details(host: &TestHost, path: &str) -> Result<Value> {
+    details_at(host, host.address(), path).await
+}
+
+async fn details_at(host: &TestHost, address: SocketAddr, path: &str) -> Result<Value> {
+    let bearer = format!("Bearer {}", host.api_key()?);
+    request(address, "GET", path, &[("authorization", &bearer)]).await?.json()
+}
+
+/// Waits until the host is ready, or isn't.
+async fn becomes(host: &TestHost, is_ready: bool) -> Result<Value> {
+    let mut last = Value::Null;
+    let waited = eventually("readiness", async || {
+        last = details(host, "/readyz").await?;
+        Ok((last["ok"] == is_ready).then(|| last.clone()))
+    });
+    waited.await.with_context(|| format!("it answers {last}"))
+}
+
+fn reasons(details: &Value) -> String {
+    details["reasons"].to_string()
+}
+
+#[tokio::test]
+async fn a_host_is_live_and_ready_and_says_more_only_with_the_key() -> Result<()> {
+    let host = Setup::new().guests(&["echo"])?.start().await?;
+    let shown = becomes(&host, true).await?;
+    for check in ["timer", "reactors", "library", "store"] {
+        let result = &shown["checks"][check];
+        ensure!(result["succeeded_ms_ago"].is_u64() && result["failure"].is_null(), "{check}: {shown}");
+    }
+    for path in ["/livez", "/readyz"] {
+        let answer = ask(&host, path).await?;
+        ensure!((answer.status, &*answer.body) == (200, "ok\n"), "{path}: {answer:?}");
+        ensure!(answer.header("cache-control").as_deref() == Some("no-store"), "{answer:?}");
+        let refused = request(host.address(), "GET", path, &[("authorization", "Bearer no")]).await?;
+        ensure!(refused.status == 401, "{path}: {refused:?}");
+        let posted = request_with(host.address(), "POST", path, &[], b"").await?;
+        ensure!(posted.status == 405, "{path}: {posted:?}");
+    }
+    host.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_host_without_plugins_is_live_and_not_ready() -> Result<()> {
+    let host = Setup::new().start().await?;
+    let shown = eventually("the first self-test has passed", async || {
+        let shown = details(&host, "/readyz").await?;
+        Ok((shown["reasons"] == json!(["no plugin serves"])).then_some(shown))
+    });
+    ensure!(shown.await?["ok"] == false);
+    let answer = ask(&host, "/readyz").await?;
+    ensure!(answer.status == 503 && !answer.body.contains("plugin"), "without the key it says nothing: {answer:?}");
+    ensure!(ask(&host, "/livez").await?.status == 200, "a restart doesn't help");
+    host.stop().await?;
+    Ok(())
+}
+
+/// A restart doesn't empty a disk. So a full one must not look like a dead host.
+#[tokio::test]
+async fn a_host_with_a_full_disk_is_live_and_not_ready_until_there_is_room() -> Result<()> {
+    let host = Setup::new().guests(&["naughty"])?.start().await?;
+    becomes(&host, true).await?;
+    host.limit_files(Some(0))?;
+    let shown = becomes(&host, false).await?;
+    ensure!(reasons(&shown).contains("the store"), "{shown}");
+    let live = details(&host, "/livez").await?;
+    ensure!(live["ok"] == true && live["reasons"] == json!([]), "{live}");
+    host.limit_files(None)?;
+    becomes(&host, true).await?;
+    host.stop().await?;
+    Ok(())
+}
+
+/// The API's own address answers until the end of a stop.
+#[tokio::test]
+async fn a_host_that_stops_is_not_ready() -> Result<()> {
+    let setup = Setup::new().guests(&["naughty"])?.config("[api]\nlisten = \"127.0.0.1:0\"\n").limit("stop_ms", 60_000);
+    let mut host = setup.limit("call_cpu_ms", 10_000).limit("call_wall_ms", 20_000).start().await?;
+    let line = host.log().find(0, "the address", |line| line.message().starts_with("the API listens on")).await?;
+    let address: SocketAddr = line.message().rsplit('/').next().context("an address")?.parse()?;
+    eventually("readiness", async || Ok((details_at(&host, address, "/readyz").await?["ok"] == true).then_some(())))
+        .await?;
+    ensure!(ask(&host, "/readyz").await?.status == 200, "the clients' address has it too");
+    // A stop waits for the turns that have begun.
+    let mut alice = host.connect().await?;
+    alice.join("naughty:1", &json!({})).await?;
+    alice.push("naughty:1", "slow", &json!({ "ms": 2_000 })).await?;
+    host.signal(Signal::TERM)?;
+    let shown = eventually("the stop", async || {
+        let shown = details_at(&host, address, "/readyz").await?;
+        Ok((shown["ok"] == false).then_some(shown))
+    });
+    let shown = shown.await?;
+    ensure!(reasons(&shown).contains("the host is stopping"), "{shown}");
+    ensure!(host.ended().await?.success(), "it stops in order");
+    Ok(())
+}
