@@ -83,6 +83,7 @@ pub mod bindings;
 
 mod callbacks;
 mod channel;
+mod delivery;
 mod droppable;
 mod entries;
 mod error;

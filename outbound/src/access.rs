@@ -10,6 +10,7 @@ use crate::grant::Grant;
 use crate::limits::{HEADER_BYTES_MAX, HEADERS_MAX, OutboundLimits};
 use crate::request::{Checked, Request, is_reserved};
 use crate::secrets::SecretHeaders;
+use crate::signature::SigningKeys;
 use crate::target::{Target, TargetError};
 
 /// What one plugin may ask for.
@@ -18,6 +19,7 @@ pub struct Access {
     name: Arc<str>,
     grants: Vec<Grant>,
     secrets: Vec<SecretHeaders>,
+    signing: Vec<SigningKeys>,
 }
 
 /// The reason why a request isn't sent: a mistake of the code that asks, or a missing grant.
@@ -45,7 +47,13 @@ impl Access {
     /// The access of the plugin `name`.
     #[must_use]
     pub fn new(name: &str, grants: Vec<Grant>, secrets: Vec<SecretHeaders>) -> Self {
-        Self { name: name.into(), grants, secrets }
+        Self { name: name.into(), grants, secrets, signing: Vec::new() }
+    }
+
+    /// The same access, with keys by which deliveries are signed.
+    #[must_use]
+    pub fn with_signing(self, signing: Vec<SigningKeys>) -> Self {
+        Self { signing, ..self }
     }
 
     /// The plugin's name.
@@ -87,6 +95,18 @@ impl Access {
     /// The headers with secrets for a URL.
     pub(crate) fn secrets(&self, target: &Target) -> impl Iterator<Item = &(HeaderName, HeaderValue)> {
         self.secrets.iter().flat_map(|secret| secret.of(target))
+    }
+
+    /// Adds the headers of a delivery: its id, the time of this attempt in seconds since 1970, and the signatures, if there are keys for
+    /// the origin of the URL. They are those of Standard Webhooks.
+    pub fn identify(&self, request: &mut Checked, id: &str, seconds: u64) {
+        request.set("webhook-id", id);
+        request.set("webhook-timestamp", &seconds.to_string());
+        let keys = self.signing.iter().find(|keys| keys.is_for(&request.target));
+        if let Some(keys) = keys {
+            let signatures = keys.sign(id, seconds, &request.body);
+            request.set("webhook-signature", &signatures);
+        }
     }
 
     fn headers(&self, request: &Request, target: &Target) -> Result<HeaderMap, Refused> {

@@ -23,6 +23,7 @@ mod network;
 mod pool;
 mod request;
 mod secrets;
+mod signature;
 mod target;
 mod tls;
 
@@ -39,5 +40,6 @@ pub use limits::{
 pub use network::{Network, SystemNetwork};
 pub use request::{Answer, Checked, Request};
 pub use secrets::SecretHeaders;
+pub use signature::SigningKeys;
 pub use target::{Target, TargetError};
 pub use tls::Roots;

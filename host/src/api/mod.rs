@@ -4,6 +4,7 @@
 
 mod access;
 mod body;
+mod deliveries;
 mod error;
 mod events;
 mod inspect;
@@ -25,6 +26,7 @@ use axum::routing::{any, get, post};
 
 use self::error::ApiError;
 use crate::channel::Node;
+use crate::deliveries::Deliveries;
 use crate::jobs::Jobs;
 use crate::plugin::{Control, PluginStatuses};
 use crate::socket::{Client, Sockets};
@@ -41,6 +43,8 @@ pub struct Api {
     pub statuses: Arc<PluginStatuses>,
     /// What is done later.
     pub jobs: Jobs,
+    /// Requests that are sent until a server accepts them.
+    pub deliveries: Deliveries,
     /// Sends commands to the plugin library.
     pub control: Control,
     /// When the host started.
@@ -69,6 +73,8 @@ pub fn router(api: Api) -> Router {
         .route("/api/plugins/{name}/{command}", post(plugins::change))
         .route("/api/schedules", get(schedules::list))
         .route("/api/schedules/{command}", post(schedules::change))
+        .route("/api/deliveries", get(deliveries::list))
+        .route("/api/deliveries/{command}", post(deliveries::change))
         .route("/api/inspect", get(inspect::inspect))
         .route("/api/openapi.json", get(describe))
         .route("/api", any(unknown))

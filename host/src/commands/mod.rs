@@ -15,6 +15,7 @@ mod ask;
 mod build;
 mod building;
 mod check;
+mod deliveries;
 mod dev;
 mod hosting;
 mod inspect;
@@ -72,6 +73,7 @@ enum What {
     Inspect(inspect::Inspect),
     Plugins(plugins::Plugins),
     Schedules(schedules::Schedules),
+    Deliveries(deliveries::Deliveries),
     Topics(topics::Topics),
     Presence(topics::Presence),
     Broadcast(messages::Broadcast),
@@ -96,6 +98,7 @@ impl Command {
             What::Inspect(inspect) => inspect.run(),
             What::Plugins(plugins) => plugins.run(),
             What::Schedules(schedules) => schedules.run(),
+            What::Deliveries(deliveries) => deliveries.run(),
             What::Topics(topics) => topics.run(),
             What::Presence(presence) => presence.run(),
             What::Broadcast(broadcast) => broadcast.run(),

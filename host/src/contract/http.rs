@@ -4,9 +4,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bennu_outbound::{Access, Answer, Checked, Client, Failure, OutboundCounts, OutboundLimits, Refused, Request};
+use bennu_outbound::{
+    Access, Answer, Checked, Client, Failure, FailureKind, OutboundCounts, OutboundLimits, Refused, Request,
+};
 use futures_util::future::BoxFuture;
 
+use super::deliveries::{Attempt, DeliveryRow, read_retry_after};
 use super::limits::keys;
 use super::{Fault, HttpFailure, HttpRequest, HttpResponse, HttpResult, limit_key};
 
@@ -17,11 +20,13 @@ pub struct HttpLimits {
     pub get: Duration,
     /// The maximum number of requests of a member that are under way.
     pub requests_per_member: usize,
+    /// The maximum time of one attempt of a delivery.
+    pub delivery: Duration,
 }
 
 impl Default for HttpLimits {
     fn default() -> Self {
-        Self { get: Duration::from_secs(3), requests_per_member: 16 }
+        Self { get: Duration::from_secs(3), requests_per_member: 16, delivery: Duration::from_secs(15) }
     }
 }
 
@@ -140,6 +145,27 @@ impl Http {
         Some(MemberRequest { http: Arc::clone(self), member })
     }
 
+    /// Sends a delivery once. The grants and secrets are those of now, because the configuration may have changed since the plugin
+    /// asked for it. Returns none if the limits of the host have prevented the attempt: it says nothing about the receiver.
+    pub async fn deliver(&self, row: &DeliveryRow, id: &str, now_ms: u64) -> Option<Attempt> {
+        let access = self.access(&row.plugin);
+        let mut checked = match self.check(&access, &row.request()) {
+            Ok(checked) => checked,
+            Err(fault) => return Some(Attempt::Failed(fault.detail)),
+        };
+        access.identify(&mut checked, id, now_ms / 1000);
+        checked.shorten(self.limits.delivery);
+        match self.client.send(&access, &checked).await {
+            Ok(answer) => {
+                let header = answer.headers.iter().find(|(name, _)| name == RETRY_AFTER);
+                let retry_after_ms = header.and_then(|(_, value)| read_retry_after(value));
+                Some(Attempt::Answered { status: answer.status, retry_after_ms })
+            }
+            Err(Failure { kind: FailureKind::Busy, .. }) => None,
+            Err(failure) => Some(Attempt::Failed(failure.to_string())),
+        }
+    }
+
     /// Sends a request that was asked for as an effect. Its idempotency key is `id`, unless the plugin has set one.
     pub async fn request(&self, plugin: &str, request: &HttpRequest, id: &str) -> HttpResult {
         let access = self.access(plugin);
@@ -151,6 +177,9 @@ impl Http {
         read(self.client.send(&access, &checked).await)
     }
 }
+
+/// The header in which a server asks for a delay before the next attempt.
+const RETRY_AFTER: &str = "retry-after";
 
 /// The header by which a server finds out that it has already received a request.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";

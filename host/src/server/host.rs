@@ -22,9 +22,10 @@ use super::vital::{Ended, Vital};
 use super::{Config, Limits, MountTable, log_lines_lost};
 use crate::api::{self, Access, Api};
 use crate::channel::Node;
-use crate::contract::{CallLimits, Http, Surroundings, system_now_ms};
+use crate::contract::{CallLimits, Http, NowMs, Surroundings, system_now_ms};
+use crate::deliveries::{Courier, Deliveries, DeliveryTotals};
 use crate::entries::EntriesNode;
-use crate::jobs::{Dispatcher, Jobs, NowMs, tell_starts};
+use crate::jobs::{Dispatcher, Jobs, tell_starts};
 use crate::plugin::{Builds, Cache, Control, Engine, Kinds, Library, LibraryOptions, Loader, PluginStatuses};
 use crate::protocol::CloseCode;
 use crate::routes::{GatekeeperChoice, RouteTable};
@@ -64,6 +65,7 @@ pub struct Host {
     statuses: Arc<PluginStatuses>,
     limits: Limits,
     dispatcher: Dispatcher,
+    courier: Courier,
     /// Watches the threads, which have already started. [`Host::serve`] adds the tasks.
     vital: Vital,
     /// Names the vital task or thread that has ended, for the API. It is set at most once.
@@ -120,6 +122,7 @@ impl Host {
         let entries = EntriesNode::with_cache(config.limits.entries(), config.limits.entries_cache());
         vital.spawn("the task that evicts entries", Arc::clone(&entries).keep_within_limit());
         let http = http(config)?;
+        let sending = Arc::clone(&http);
         let (limits, pace) = (config.limits.node(), config.limits.pace());
         let node = Node::with_http(Arc::clone(&routes), limits, pace, store.clone(), entries, Arc::clone(&http));
         node.pubsub.histories.set_limits(config.limits.history());
@@ -141,6 +144,8 @@ impl Host {
         let failure = Arc::<OnceLock<String>>::default();
         let clock: NowMs = Arc::new(system_now_ms);
         let dispatcher = Dispatcher::new(Arc::clone(&node), Arc::clone(&clock), config.cron_lines()?);
+        let totals = Arc::<DeliveryTotals>::default();
+        let courier = Courier::new(node.store.clone(), sending, Arc::clone(&clock), Arc::clone(&totals));
         let mounts = mounts(config, tokens.as_ref(), &node, &sockets, &reactors)?;
         let api = match access(config)? {
             Some(access) => api::router(Api {
@@ -148,7 +153,8 @@ impl Host {
                 sockets: Arc::clone(&sockets),
                 statuses: Arc::clone(&statuses),
                 control: library.control(),
-                jobs: Jobs::new(node.store.clone(), clock),
+                jobs: Jobs::new(node.store.clone(), Arc::clone(&clock)),
+                deliveries: Deliveries::new(node.store.clone(), clock, totals),
                 started: Instant::now(),
                 access,
                 failure: Arc::clone(&failure),
@@ -175,6 +181,7 @@ impl Host {
             statuses,
             limits,
             dispatcher,
+            courier,
             vital,
             failure,
         })
@@ -242,6 +249,7 @@ impl Host {
             statuses: _statuses,
             limits,
             dispatcher,
+            courier,
             mut vital,
             failure,
         } = self;
@@ -256,6 +264,7 @@ impl Host {
         let rooms = Arc::clone(&node);
         vital.spawn("the task that settles stored rooms", async move { rooms.keep_stored_rooms_settled().await });
         vital.spawn("the task that gives jobs to their topics", dispatcher.run());
+        vital.spawn("the task that sends deliveries", courier.run());
         let store = node.store.clone();
         vital.spawn("the task that removes expired keys", async move { store.keep_swept(system_now_ms).await });
         vital.spawn("the task that tells topics of starts", tell_starts(Arc::clone(&node)));

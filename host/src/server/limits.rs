@@ -8,7 +8,7 @@ use bennu_outbound::OutboundLimits;
 use serde::Deserialize;
 
 use crate::channel::NodeLimits;
-use crate::contract::limits::{EntryLimits, JobLimits};
+use crate::contract::limits::{DeliveryLimits, EntryLimits, JobLimits};
 use crate::contract::{CallLimits, HttpLimits};
 use crate::entries::CacheLimits;
 use crate::plugin::{INSTANCES, PoolLimits};
@@ -88,6 +88,10 @@ pub struct Limits {
     pub schedules_per_plugin: u64,
     /// Bytes of the schedules of one plugin. Past it: fault, oversize. Default 64 MiB.
     pub schedule_bytes_per_plugin: u64,
+    /// Deliveries of one plugin (`http.deliver`), with those that are given up. Past it: fault, oversize. Default 100,000.
+    pub deliveries_per_plugin: u64,
+    /// Bytes of the deliveries of one plugin. Past it: fault, oversize. Default 64 MiB.
+    pub delivery_bytes_per_plugin: u64,
     /// Bytes of the store that are cached in memory. Past it: the rest is read from the disk. Default 64 MiB.
     pub store_cache_bytes: usize,
     /// Bytes of the value of an entry. Past it: fault, oversize. Default 1 MiB.
@@ -156,6 +160,8 @@ pub struct Limits {
     pub http_received_bytes: usize,
     /// Requests of one member (`http.request`) that are under way. Past it: the failure `busy`. Default 16.
     pub http_requests_per_member: usize,
+    /// Milliseconds of one attempt of a delivery (`http.deliver`). Past it: the attempt has failed. Default 15,000.
+    pub http_delivery_ms: u64,
     /// Requests by HTTP of one plugin at once. Past it: the failure `busy`. Default 32.
     pub http_at_once_per_plugin: usize,
     /// Requests by HTTP of all plugins at once. Past it: the failure `busy`. Default 256.
@@ -200,6 +206,8 @@ impl Default for Limits {
             schedules_per_topic: store.jobs.per_topic,
             schedules_per_plugin: store.jobs.per_plugin,
             schedule_bytes_per_plugin: store.jobs.bytes_per_plugin,
+            deliveries_per_plugin: store.deliveries.per_plugin,
+            delivery_bytes_per_plugin: store.deliveries.bytes_per_plugin,
             store_cache_bytes: store.cache_bytes,
             entry_bytes: call.entries.value_bytes,
             entry_writes_per_call: call.entries.writes_per_call,
@@ -230,6 +238,7 @@ impl Default for Limits {
             http_sent_bytes: outbound.sent_bytes,
             http_received_bytes: outbound.received_bytes,
             http_requests_per_member: http.requests_per_member,
+            http_delivery_ms: millis(http.delivery),
             http_at_once_per_plugin: outbound.at_once_per_plugin,
             http_at_once: outbound.at_once,
         }
@@ -278,6 +287,7 @@ impl Limits {
             ("call_wall_ms", self.call_wall_ms),
             ("http_get_ms", self.http_get_ms),
             ("http_ms", self.http_ms),
+            ("http_delivery_ms", self.http_delivery_ms),
         ];
         for (key, value) in times {
             if value == 0 {
@@ -337,7 +347,11 @@ impl Limits {
     /// Returns the limits of requests by HTTP.
     #[must_use]
     pub fn http(&self) -> HttpLimits {
-        HttpLimits { get: Duration::from_millis(self.http_get_ms), requests_per_member: self.http_requests_per_member }
+        HttpLimits {
+            get: Duration::from_millis(self.http_get_ms),
+            requests_per_member: self.http_requests_per_member,
+            delivery: Duration::from_millis(self.http_delivery_ms),
+        }
     }
 
     /// Returns the limits of the client for requests by HTTP.
@@ -368,6 +382,10 @@ impl Limits {
                 per_topic: self.schedules_per_topic,
                 per_plugin: self.schedules_per_plugin,
                 bytes_per_plugin: self.schedule_bytes_per_plugin,
+            },
+            deliveries: DeliveryLimits {
+                per_plugin: self.deliveries_per_plugin,
+                bytes_per_plugin: self.delivery_bytes_per_plugin,
             },
             ..StoreLimits::default()
         }

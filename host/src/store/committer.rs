@@ -8,6 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::backing::PageReads;
 use super::batch::{Batch, CommitError, has_conflict};
+use super::delivery_board::DeliveryBoard;
 use super::draft::{Draft, Revision, Seen};
 use super::engine::{Engine, EngineError, Writes};
 use super::health::{Attempts, Health, Trouble, now_ms};
@@ -31,6 +32,8 @@ pub(super) struct Shared {
     pub(super) log_counts: Arc<LogCounts>,
     /// The committer notes each batch before the next one.
     pub(super) jobs: Arc<JobBoard>,
+    /// The same.
+    pub(super) deliveries: Arc<DeliveryBoard>,
 }
 
 /// Owns the engine, and writes to it.
@@ -103,6 +106,8 @@ impl Committer {
         };
         let jobs = Arc::<JobBoard>::default();
         jobs.load(&*snapshot).await?;
+        let deliveries = Arc::<DeliveryBoard>::default();
+        deliveries.load(&*snapshot).await?;
         let ids = Ids::after(metadata::read(&*snapshot, &metadata::mark()).await?);
         let (revision, health) = (Revision::default(), Arc::<Health>::default());
         let seen = ArcSwap::from_pointee(Seen { revision, snapshot, opening: 0, health: Arc::clone(&health), limits });
@@ -110,7 +115,7 @@ impl Committer {
         // `Store::keep_ids` returns how far the clock is behind at the start, so that isn't logged a second time here.
         let is_clock_behind = ids.last_ms() > now_ms().saturating_add(LEASE_MS);
         let (page_reads, log_counts) = (engine.page_reads(), engine.log_counts());
-        let shared = Arc::new(Shared { seen, recent, limits, health, ids, page_reads, log_counts, jobs });
+        let shared = Arc::new(Shared { seen, recent, limits, health, ids, page_reads, log_counts, jobs, deliveries });
         let attempts = Attempts::default();
         Ok(Self { engine, shared, latest: revision, opening: 0, format, attempts, is_clock_behind })
     }
@@ -199,8 +204,8 @@ impl Committer {
         let mut outcomes = Vec::with_capacity(drafts.len());
         for draft in drafts {
             let is_late = has_conflict(draft, &self.shared.recent());
-            let outcome =
-                if is_late { Err(CommitError::Conflict) } else { batch.admit(draft, &self.shared.jobs).await };
+            let boards = (&*self.shared.jobs, &*self.shared.deliveries);
+            let outcome = if is_late { Err(CommitError::Conflict) } else { batch.admit(draft, boards).await };
             outcomes.push(outcome.map(|()| revision));
         }
         if let Some(Err(CommitError::Failed(error))) = outcomes.iter().find(|outcome| is_broken(outcome)) {
@@ -219,7 +224,7 @@ impl Committer {
         }
         (self.latest, self.format) = (revision, metadata::FORMAT);
         self.shared.recent().note(revision, keys.iter());
-        self.shared.jobs.note(&writes);
+        self.note(&writes);
         self.written(mark).await;
         outcomes
     }
@@ -237,7 +242,7 @@ impl Committer {
         }
         (self.latest, self.format) = (self.latest.next(), metadata::FORMAT);
         self.shared.recent().clear_up_to(self.latest);
-        self.shared.jobs.note(&writes);
+        self.note(&writes);
         self.written(None).await;
         Ok(self.latest)
     }
@@ -386,7 +391,14 @@ impl Committer {
         self.show().await?;
         // Nobody knows whether the failed batch is stored.
         let seen = self.shared.seen.load_full();
-        self.shared.jobs.load(&*seen.snapshot).await
+        self.shared.jobs.load(&*seen.snapshot).await?;
+        self.shared.deliveries.load(&*seen.snapshot).await
+    }
+
+    /// Notes the jobs and deliveries of a batch that was written.
+    fn note(&self, writes: &Writes) {
+        self.shared.jobs.note(writes);
+        self.shared.deliveries.note(writes);
     }
 
     fn recovered(&self) {

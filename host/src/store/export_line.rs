@@ -25,6 +25,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bennu_semantics::deliveries::DeliveryRow;
 use bennu_semantics::jobs::{JobId, JobKind, JobRow};
 use bennu_semantics::{NAME_BYTES_MAX, Payload, lifetime};
 use bytes::Bytes;
@@ -93,6 +94,9 @@ struct Fields {
     cron: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     due_ms: Option<u64>,
+    /// The id of a delivery. Its value is the stored row.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delivery: Option<String>,
     /// The number of failed tries of a job.
     #[serde(skip_serializing_if = "Option::is_none")]
     failures: Option<u32>,
@@ -179,6 +183,11 @@ impl Fields {
                 (self.entry_before, self.entry_before_base64) = text_or_base64(&key);
             }
             Kind::Jobs => return self.set_job(plugin, name, stored),
+            Kind::Deliveries => {
+                self.delivery = Some(topic(name)?);
+                (self.plugin, self.value_base64) = (Some(plugin), Some(STANDARD.encode(stored)));
+                return Ok(());
+            }
             Kind::EntrySums | Kind::Expiries => bail!("sums and times of expiry aren't exported"),
         }
         (self.plugin, self.version) = (Some(plugin), version);
@@ -239,6 +248,13 @@ impl Fields {
     fn into_row(self) -> Result<ExportLine> {
         if self.schedule.is_some() || self.cron.is_some() {
             return self.into_job();
+        }
+        if let Some(id) = self.delivery {
+            let stored = from_base64(&self.value_base64.context("it has no `value_base64`")?);
+            let value: Bytes = stored.context("its `value_base64`")?;
+            ensure!(DeliveryRow::decode(value.clone()).is_some(), "its `value_base64` is no delivery");
+            let (plugin, kind) = (self.plugin.unwrap_or_default(), Kind::Deliveries);
+            return Ok(ExportLine::Row { plugin, kind, name: id.into(), value });
         }
         ensure!(
             self.due_ms.is_none() && self.event.is_none(),

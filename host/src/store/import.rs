@@ -232,7 +232,10 @@ impl Importing<'_> {
                 draft.set_room(topic, room)
             }
             (Kind::Formers, former) => draft.set_former(std::str::from_utf8(name)?, former),
-            (Kind::Entries | Kind::EntryFormers | Kind::EntrySums | Kind::Jobs | Kind::Expiries, row) => {
+            (
+                Kind::Entries | Kind::EntryFormers | Kind::EntrySums | Kind::Jobs | Kind::Expiries | Kind::Deliveries,
+                row,
+            ) => {
                 draft.set_entry_row(kind, name, row);
                 Ok(())
             }

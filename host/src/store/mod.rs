@@ -19,6 +19,8 @@
 mod backing;
 mod batch;
 mod committer;
+mod delivery_board;
+mod delivery_rows;
 mod directory;
 mod draft;
 mod embedded;
@@ -55,6 +57,7 @@ mod versions;
 pub use backing::PageReads;
 pub use batch::CommitError;
 pub use bennu_semantics::limits::{Oversize, QUOTA_BYTES, StoreLimits};
+pub use delivery_board::DeliveryBoard;
 pub use directory::{absolute, open_to_others};
 pub use draft::{Draft, PausedDraft, ReadError, Revision};
 pub use embedded::OpeningError;

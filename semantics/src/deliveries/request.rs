@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::{Deserialize, Deserializer};
 
 use crate::record::check_name;
 use crate::{Fault, HttpRequest};
@@ -18,22 +17,17 @@ pub const DELIVERY_EXPIRES_MAX: Duration = Duration::from_millis(7 * DELIVERY_EX
 const OWN_HEADERS: &str = "webhook-";
 
 /// A request that is stored, and sent until the server accepts it. The method is `POST`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
     /// The URL.
     pub url: String,
     /// Names and values of headers.
-    #[serde(default)]
     pub headers: Vec<(String, String)>,
     /// The body.
-    #[serde(default, deserialize_with = "text")]
     pub body: Bytes,
     /// Deliveries of the plugin with the same key are sent one after the other, in the order in which they were asked for.
-    #[serde(default)]
     pub order: Option<Box<str>>,
     /// How long it is tried, in milliseconds.
-    #[serde(default)]
     pub expires_ms: Option<u64>,
 }
 
@@ -105,9 +99,4 @@ impl Delivery {
 
 fn not_a_time(value: &str) -> Fault {
     Fault::failed(format!("`expires-ms` is a number from 1, and not `{value}`"))
-}
-
-/// Reads a body from a line of `bennu kit`.
-fn text<'de, D: Deserializer<'de>>(source: D) -> Result<Bytes, D::Error> {
-    String::deserialize(source).map(Bytes::from)
 }

@@ -1,11 +1,11 @@
-//! The keys of a plugin's table about requests by HTTP: `http` and `http_headers`.
+//! The keys of a plugin's table about requests by HTTP: `http`, `http_headers` and `http_signing`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
-use bennu_outbound::{Access, Grant, SecretHeaders};
+use bennu_outbound::{Access, Grant, SecretHeaders, SigningKeys};
 use serde::Deserialize;
 
 use super::{Config, PluginTable};
@@ -32,6 +32,9 @@ pub struct HttpGrantTable {
     pub private: bool,
 }
 
+/// A secret that stands for those of `http_signing` in checks that read none.
+const EXAMPLE_SECRET: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
 impl HttpGrant {
     fn parse(&self, plugin: &str) -> Result<Grant> {
         let (url, is_private) = match self {
@@ -54,6 +57,17 @@ impl PluginTable {
                 bail!("{} are never sent, because no URL of `plugins.{name}.http` has this origin", key());
             }
             for source in headers.values() {
+                source.check().with_context(key)?;
+            }
+        }
+        for (origin, secrets) in &self.http_signing {
+            let key = || format!("`plugins.{name}.http_signing.\"{origin}\"`");
+            let keys = SigningKeys::new(origin, secrets.iter().map(|_| EXAMPLE_SECRET))
+                .map_err(|error| anyhow!("{}: {error}", key()))?;
+            if !grants.iter().any(|grant| keys.is_for_grant(grant)) {
+                bail!("{} sign nothing, because no URL of `plugins.{name}.http` has this origin", key());
+            }
+            for source in secrets {
                 source.check().with_context(key)?;
             }
         }
@@ -82,6 +96,18 @@ impl PluginTable {
         };
         self.http_headers.iter().map(read).collect()
     }
+
+    /// Reads the secrets that sign deliveries.
+    fn signing(&self, name: &str, beside: &Path) -> Result<Vec<SigningKeys>> {
+        let read = |(origin, sources): (&String, &Vec<SecretSource>)| {
+            let key = || format!("`plugins.{name}.http_signing.\"{origin}\"` can't be used");
+            let secrets = sources.iter().map(|source| source.read(beside).with_context(key));
+            let secrets = secrets.collect::<Result<Vec<_>>>()?;
+            let texts = secrets.iter().map(|secret| secret.expose().with_context(key)).collect::<Result<Vec<_>>>()?;
+            SigningKeys::new(origin, texts).map_err(|error| anyhow!("{}: {error}", key()))
+        };
+        self.http_signing.iter().map(read).collect()
+    }
 }
 
 impl Config {
@@ -92,8 +118,12 @@ impl Config {
     /// Returns an error if a grant is invalid, or a secret can't be read.
     pub fn http_access(&self, with_secrets: bool) -> Result<HashMap<String, Arc<Access>>> {
         let access = |(name, table): (&String, &PluginTable)| {
-            let secrets = if with_secrets { table.secrets(name, &self.beside)? } else { Vec::new() };
-            Ok((name.clone(), Arc::new(Access::new(name, table.grants(name)?, secrets))))
+            let (mut secrets, mut signing) = (Vec::new(), Vec::new());
+            if with_secrets {
+                (secrets, signing) = (table.secrets(name, &self.beside)?, table.signing(name, &self.beside)?);
+            }
+            let access = Access::new(name, table.grants(name)?, secrets).with_signing(signing);
+            Ok((name.clone(), Arc::new(access)))
         };
         self.plugins.iter().filter(|(_, table)| !table.http.is_empty()).map(access).collect()
     }
@@ -119,6 +149,15 @@ mod tests {
         let cases = [
             ("http = [\"https://*.example/*\"]".to_owned(), "`plugins.p.http` has `https://*.example/*`: an asterisk"),
             ("http = [\"a.example\"]".to_owned(), "a URL must be absolute"),
+            ("[http_signing]\n\"https://a.example\" = [{ env = \"X\" }]".to_owned(), "sign nothing"),
+            (
+                "http = [\"https://a.example/*\"]\n[http_signing]\n\"https://a.example\" = []".to_owned(),
+                "1 or 2 are allowed",
+            ),
+            (
+                "http = [\"https://a.example/*\"]\n[http_signing]\n\"https://a.example\" = [\"hunter2\"]".to_owned(),
+                "secrets come from the environment",
+            ),
             (headers.to_owned(), "are never sent"),
             (format!("http = [\"https://b.example/*\"]\n{headers}"), "`plugins.p.http_headers.\"https://a.example\"`"),
             ("[http_headers.\"https://a.example/x\"]\nx = { env = \"X\" }".to_owned(), "must be only a scheme"),

@@ -28,6 +28,8 @@ pub struct PluginTable {
     pub http: Vec<HttpGrant>,
     /// Headers with secrets that the host adds to the plugin's requests, by the origin of the server.
     pub http_headers: BTreeMap<String, BTreeMap<String, SecretSource>>,
+    /// Secrets that sign the plugin's deliveries, by the origin of the server: one, or two while it is changed.
+    pub http_signing: BTreeMap<String, Vec<SecretSource>>,
     /// The name under which the plugin's data is stored. Default: the plugin's name. With this key, the name of the plugin's
     /// file may change, for example with its version.
     pub store: Option<String>,

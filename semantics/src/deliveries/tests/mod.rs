@@ -29,14 +29,6 @@ fn options_and_values_are_checked() {
 }
 
 #[test]
-fn a_line_of_the_kit_is_read() {
-    let line = r#"{"url":"https://a.example/hook","body":"{}","order":"k","expires_ms":5}"#;
-    let read: Delivery = serde_json::from_str(line).unwrap();
-    assert_eq!(read, Delivery { order: Some("k".into()), expires_ms: Some(5), ..delivery() });
-    assert!(serde_json::from_str::<Delivery>(r#"{"url":"u","method":"PUT"}"#).is_err());
-}
-
-#[test]
 fn the_server_of_a_url_is_its_start() {
     let origin = |url| Destination::of("p".into(), url).origin.to_string();
     for url in ["https://a.example", "https://a.example/", "https://a.example/x?y", "https://a.example?x/y"] {
