@@ -257,17 +257,8 @@ impl Host {
         // Separate from the other vital tasks, because at a stop it saves the results of probations after those have ended.
         let mut loading = Vital::default();
         loading.spawn("the task that loads plugins", library.watch());
-        vital.spawn("the task that ends members without a plugin", sweep(Arc::clone(&node)));
-        let histories = Arc::clone(&node.pubsub).keep_sweeping_histories();
-        vital.spawn("the task that drops old broadcasts", histories);
-        // A separate task, so that `sweep` doesn't have to wait for any number of stored rooms.
-        let rooms = Arc::clone(&node);
-        vital.spawn("the task that settles stored rooms", async move { rooms.keep_stored_rooms_settled().await });
-        vital.spawn("the task that gives jobs to their topics", dispatcher.run());
+        spawn_tasks(&mut vital, &node, dispatcher);
         vital.spawn("the task that sends deliveries", courier.run());
-        let store = node.store.clone();
-        vital.spawn("the task that removes expired keys", async move { store.keep_swept(system_now_ms).await });
-        vital.spawn("the task that tells topics of starts", tell_starts(Arc::clone(&node)));
         if let Some(listener) = api_listener {
             let (api, tally) = (std::mem::take(&mut api), Arc::clone(&sockets.tally));
             let listening = listen(listener, api, API_CONNECTIONS_MAX, tally);
@@ -316,6 +307,19 @@ impl Host {
         node.store.close().await;
         outcome
     }
+}
+
+/// Starts the tasks that run until the host stops, except those that load plugins and accept connections.
+fn spawn_tasks(vital: &mut Vital, node: &Arc<Node>, dispatcher: Dispatcher) {
+    vital.spawn("the task that ends members without a plugin", sweep(Arc::clone(node)));
+    vital.spawn("the task that drops old broadcasts", Arc::clone(&node.pubsub).keep_sweeping_histories());
+    // A separate task, so that `sweep` doesn't have to wait for any number of stored rooms.
+    let rooms = Arc::clone(node);
+    vital.spawn("the task that settles stored rooms", async move { rooms.keep_stored_rooms_settled().await });
+    vital.spawn("the task that gives jobs to their topics", dispatcher.run());
+    let store = node.store.clone();
+    vital.spawn("the task that removes expired keys", async move { store.keep_swept(system_now_ms).await });
+    vital.spawn("the task that tells topics of starts", tell_starts(Arc::clone(node)));
 }
 
 /// Returns the requests by HTTP that the configuration grants. The client does nothing until the first one.

@@ -137,13 +137,16 @@ export default plugin({ "timed:*": channel({
   on: {
     plan(_: unknown, { topic }) {
       const due = now() + 1000;
-      for (const key of ["fine", "kept", "kept again"]) schedule.at(topic, due, key, key.split(" ")[0]);
+      for (const key of ["kept", "kept again"]) schedule.at(topic, due, key, "kept");
+      schedule.at(topic, due - 500, "fine", "fine");
       store.putExpiring("brief", due, 500);
-      return { planned: schedule.due(topic, "fine") === due && store.get("brief") === due };
+      return { planned: schedule.due(topic, "kept") === due && store.get("brief") === due };
     },
+    ask: (_: unknown, socket) => socket.send("timed:2", "wait", {}),
     plan_kept: (_: unknown, { topic }) => schedule.after(topic, 60_000 + n, "later", "fine"),
   },
   message: { wait: (_: unknown, topic) => store.put("waits", topic.answerRef ?? null) },
+  info: { wait: (answer: unknown, socket) => socket.push("answered", answer) },
   topicInfo: {
     fine(_: unknown, topic, { key, due }) {
       topic.answer(store.get("waits"), { late: now() - due! < 1000 });
@@ -156,9 +159,11 @@ export default plugin({ "timed:*": channel({
 
 #[test]
 fn what_a_topic_is_told_is_run_twice_and_sees_the_same_time() -> Result<()> {
-    let script = "host ! send timed:1 wait {}\nhost < none\nalice > join timed:1\nalice < ok …\nalice > plan {}\n\
-                  alice < ok {\"planned\": true}\nclock + 1500ms\nalice < fine {\"key\": \"fine\", \"brief\": null}\n\
-                  alice < kept {\"n\": 1}\nalice ~\nalice > plan_kept {}\nalice < error {\"reason\": \"channel_crash\"}";
+    let script = "alice > join timed:1\nalice < ok …\nalice > ask {}\nalice ~\nalice > plan {}\nalice < ok {\"planned\": true}\n\
+                  clock + 500ms\nalice < fine {\"key\": \"fine\", \"brief\": null}\n\
+                  alice < answered {\"status\": \"ok\", \"response\": {\"late\": true}}\n\
+                  clock + 500ms\nalice < kept {\"n\": 1}\nalice ~\nalice > plan_kept {}\n\
+                  alice < error {\"reason\": \"channel_crash\"}";
     let played = play("timed.ts", TIMED.as_bytes(), script)?;
     ensure!(played.code == Some(0), "{played:?}");
     let says =
