@@ -239,6 +239,17 @@ class Naughty(Timed, WithEntries):
         call.put(call.payload["key"], count)
         return Reply({"count": count, "body": answer["body"]})
 
+    def on_deliver(self, call):
+        wanted = dict(call.payload)
+        for _ in range(wanted.pop("times", 1)):
+            length = len(call.ask("http_deliver", **wanted))
+        call.put(f"delivered:{wanted.get('body', '')}", True)
+        return Reply({"length": length})
+
+    def on_deliver_then_fail(self, call):
+        self.on_deliver(call)
+        raise Fail("asked to fail after a delivery")
+
     def on_http_send(self, call):
         call.ask("http_request", key="http_answer", **call.payload)
         return OK
@@ -322,6 +333,8 @@ class Naughty(Timed, WithEntries):
             return self.on_store_put(call)
         if call.event == "http_get":
             return self.on_http_get(call)
+        if call.event == "deliver":
+            return self.on_deliver(call)
         return None if call.event == "quiet" else super().handle_message(call)
 
     def handle_out(self, call):

@@ -39,6 +39,19 @@ export interface Scheduled {
   givenUp: boolean;
 }
 
+/** A delivery of the plugin. */
+export interface Delivery {
+  id: string;
+  url: string;
+  headers: Record<string, string>;
+  /** The body as text, or as bytes if it isn't UTF-8. */
+  body: string | Uint8Array;
+  order?: string;
+  /** `refused` is the answer 410. */
+  state: "waiting" | "accepted" | "refused" | "given-up";
+  failures: number;
+}
+
 /** The answer to requests by HTTP: a response, whose status is 200 if nothing else is given, or the kind of a failure, such as `timeout`. */
 export type HttpAnswer = { status?: number; headers?: Record<string, string>; json?: unknown; body?: string } | { failure: string };
 

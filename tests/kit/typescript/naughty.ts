@@ -150,6 +150,14 @@ const put: Handler = (payload) => {
   return ok;
 };
 
+/** Delivers a request, so many times. */
+function deliver({ url, headers = [], body = "", order, expires_ms, times = 1 }: any): Fields {
+  let id = "";
+  for (let n = 0; n < times; n++) id = http.deliver(url, { headers: Object.fromEntries(headers), body, order, expiresMs: expires_ms });
+  store.put(`delivered:${body}`, true);
+  return { length: id.length };
+}
+
 /** Asks by HTTP, so many times. Returns the last answer for a client. */
 function httpGet({ url, times = 1, method }: any): Fields {
   let answer: Fields = {};
@@ -264,6 +272,11 @@ const naughty = channel<{ mood: string; timer: number | null; ballast: string }>
       return { count };
     },
     http_get: httpGet,
+    deliver,
+    deliver_then_fail(payload) {
+      deliver(payload);
+      fail("asked to fail after a delivery");
+    },
     http_count(payload) {
       const count = (store.get(field(payload, "key")) ?? 0) + 1, body = http.get(field(payload, "url")).text();
       store.put(payload.key, count);
@@ -327,6 +340,7 @@ const naughty = channel<{ mood: string; timer: number | null; ballast: string }>
     crash: () => fail("asked to fail in handle_message"),
     put: (payload, topic, message) => put(payload, topic, message),
     http_get: httpGet,
+    deliver,
     quiet: () => {},
     "*": (_payload, _topic, { event }) => refuse(`unknown event ${JSON.stringify(event)}`),
   },

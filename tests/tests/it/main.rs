@@ -11,6 +11,7 @@ mod compatibility;
 mod compiling;
 mod conformance;
 mod core_modules;
+mod deliveries;
 mod dev;
 mod documents;
 mod droppable;

@@ -77,7 +77,7 @@ fn random_row(noise: &mut Noise, now_ms: u64) -> DeliveryRow {
 
 #[test]
 fn the_next_delivery_is_that_of_a_search() {
-    for seed in 0..40 {
+    for seed in 0..bennu_test_tiers::rounds("deliveries::queue") as u64 {
         let (mut noise, mut queue, mut model) = (Noise::new(seed), DeliveryQueue::default(), Model::default());
         let mut now_ms = 100;
         for _ in 0..400 {
