@@ -35,3 +35,4 @@ pub mod store;
 pub mod terminal;
 pub mod timing;
 pub mod transport;
+pub mod webhooks;

@@ -33,6 +33,7 @@ use crate::socket::Sockets;
 use crate::store::Store;
 use crate::timing::within;
 use crate::transport::{Mount, Reactors, StaticFiles, listen, router};
+use crate::webhooks::WebhookTask;
 
 /// The maximum number of connections that wait to be accepted. It is large because all clients reconnect at once after a
 /// restart. The operating system may have a lower limit.
@@ -66,6 +67,7 @@ pub struct Host {
     limits: Limits,
     dispatcher: Dispatcher,
     courier: Courier,
+    webhooks: Vec<WebhookTask>,
     /// Watches the threads, which have already started. [`Host::serve`] adds the tasks.
     vital: Vital,
     /// Names the vital task or thread that has ended, for the API. It is set at most once.
@@ -146,6 +148,8 @@ impl Host {
         let dispatcher = Dispatcher::new(Arc::clone(&node), Arc::clone(&clock), config.cron_lines()?);
         let totals = Arc::<DeliveryTotals>::default();
         let courier = Courier::new(node.store.clone(), sending, Arc::clone(&clock), Arc::clone(&totals));
+        let webhook = |webhook| WebhookTask::new(webhook, &node.pubsub.events, node.store.clone(), Arc::clone(&clock));
+        let webhooks = config.webhooks()?.into_iter().map(webhook).collect();
         let mounts = mounts(config, tokens.as_ref(), &node, &sockets, &reactors)?;
         let api = match access(config)? {
             Some(access) => api::router(Api {
@@ -182,6 +186,7 @@ impl Host {
             limits,
             dispatcher,
             courier,
+            webhooks,
             vital,
             failure,
         })
@@ -250,6 +255,7 @@ impl Host {
             limits,
             dispatcher,
             courier,
+            webhooks,
             mut vital,
             failure,
         } = self;
@@ -259,6 +265,9 @@ impl Host {
         loading.spawn("the task that loads plugins", library.watch());
         spawn_tasks(&mut vital, &node, dispatcher);
         vital.spawn("the task that sends deliveries", courier.run());
+        webhooks
+            .into_iter()
+            .for_each(|webhook| vital.spawn("the task that reads the events of a webhook", webhook.run()));
         if let Some(listener) = api_listener {
             let (api, tally) = (std::mem::take(&mut api), Arc::clone(&sockets.tally));
             let listening = listen(listener, api, API_CONNECTIONS_MAX, tally);

@@ -10,7 +10,7 @@ use crate::imports;
 use crate::tidy::sources;
 
 /// Each top-level module with the modules that it may import. All modules are listed.
-const MODULES: [(&str, &[&str]); 21] = [
+const MODULES: [(&str, &[&str]); 23] = [
     ("files", &[]),
     ("protocol", &[]),
     ("timing", &[]),
@@ -24,6 +24,7 @@ const MODULES: [(&str, &[&str]); 21] = [
     ("plugin", &["files", "protocol", "contract", "routes", "store", "entries"]),
     ("channel", &["protocol", "contract", "presence", "pubsub", "routes", "store", "entries"]),
     ("deliveries", &["contract", "store"]),
+    ("webhooks", &["protocol", "contract", "pubsub", "store"]),
     ("jobs", &["protocol", "contract", "store", "channel"]),
     ("socket", &["protocol", "contract", "routes", "channel", "pubsub"]),
     ("transport", &["protocol", "timing", "auth", "contract", "routes", "socket", "pubsub"]),
@@ -64,6 +65,7 @@ const MODULES: [(&str, &[&str]); 21] = [
             "store",
             "entries",
             "transport",
+            "webhooks",
         ],
     ),
     ("terminal", &["contract", "server"]),

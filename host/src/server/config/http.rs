@@ -111,7 +111,7 @@ impl PluginTable {
 }
 
 impl Config {
-    /// Returns what each plugin may ask for by HTTP. `with_secrets` says whether to read the headers with secrets. Tests without
+    /// Returns what each plugin and each webhook may ask for by HTTP. `with_secrets` says whether to read the headers with secrets. Tests without
     /// a network need none.
     ///
     /// # Errors
@@ -125,7 +125,10 @@ impl Config {
             let access = Access::new(name, table.grants(name)?, secrets).with_signing(signing);
             Ok((name.clone(), Arc::new(access)))
         };
-        self.plugins.iter().filter(|(_, table)| !table.http.is_empty()).map(access).collect()
+        let plugins = self.plugins.iter().filter(|(_, table)| !table.http.is_empty()).map(access);
+        let webhooks =
+            self.webhook_access(with_secrets)?.into_iter().map(|(name, access)| Ok((name, Arc::new(access))));
+        plugins.chain(webhooks).collect()
     }
 }
 
