@@ -29,7 +29,9 @@ pub struct ConnectRequest {
 }
 
 impl ConnectRequest {
-    pub(crate) fn to(address: SocketAddr) -> Self {
+    /// A request to the host at this address.
+    #[must_use]
+    pub fn to(address: SocketAddr) -> Self {
         Self { address, mount: "/socket".into(), query: "vsn=2.0.0".into(), headers: Vec::new(), receive_buffer: None }
     }
 

@@ -17,7 +17,7 @@ use bennu::pubsub::OutboxLimits;
 use bennu::routes::{Route, RouteSpec, RouteTable, Routes, Takes};
 use bennu::socket::{Endpoint, SocketLimits, Sockets};
 use bennu::store::{Owner, QUOTA_BYTES, Store, StoreLimits};
-use bennu::transport::{Authenticator, ConnectionLimit, Mount, Reactors, WireLimits, listen, router};
+use bennu::transport::{Authenticator, ConnectionLimit, Intake, Mount, Reactors, WireLimits, listen, router};
 use tokio::net::TcpListener;
 
 /// The maximum number of sockets.
@@ -59,7 +59,8 @@ async fn main() -> Result<()> {
     let listener = TcpListener::bind(address()?).await?;
     println!("Listening on http://{}", listener.local_addr()?);
     let tally = Arc::clone(&mount.endpoint.sockets.tally);
-    listen(listener, router(vec![Arc::new(mount)], Router::new(), None), SOCKETS, tally).await;
+    let router = router(vec![Arc::new(mount)], Router::new(), None);
+    listen(Arc::new(listener), router, SOCKETS, (tally, Intake::default())).await;
     Ok(())
 }
 

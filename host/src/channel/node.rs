@@ -32,6 +32,9 @@ const NAME: &str = "local";
 const SETTLING_PAUSE_FIRST: Duration = Duration::from_secs(1);
 const SETTLING_PAUSE_MAX: Duration = Duration::from_secs(300);
 
+/// How often [`Node::idle`] looks for broadcasts that wait.
+const IDLE_LOOK: Duration = Duration::from_millis(1);
+
 /// All channels and topics of a host, and the services that they use.
 pub struct Node {
     /// The behaviour of each topic.
@@ -221,6 +224,19 @@ impl Node {
             }
             // There may be many topics, and other tasks are more urgent.
             tokio::task::yield_now().await;
+        }
+    }
+
+    /// Waits until no turn runs or waits, and no broadcast waits for a decision about it. Then all replies and broadcasts
+    /// that were made are in the outboxes. Without an end of new messages, this may take for ever.
+    pub async fn idle(&self) {
+        let gate = &self.topics.services.gate;
+        loop {
+            gate.idle().await;
+            if self.pubsub.is_idle() && gate.is_idle() {
+                return;
+            }
+            tokio::time::sleep(IDLE_LOOK).await;
         }
     }
 

@@ -13,7 +13,7 @@ use super::room::{
 };
 use super::topic_call::{TopicOutcome, log_fault, topic_turn};
 use super::topic_info::tell;
-use super::turn::{Failed, Job};
+use super::turn::{Failed, Job, TurnGate};
 use crate::contract::{AnswerRef, Fault, SeatChange, Tick, TopicCallback};
 use crate::protocol::{Payload, Topic};
 use crate::pubsub::Pressure;
@@ -25,6 +25,10 @@ impl<S: Sender> Job for MessageJob<S> {
 
     fn pressure(&self) -> &Arc<Pressure> {
         &self.topic.services().pubsub.pressure
+    }
+
+    fn gate(&self) -> &Arc<TurnGate> {
+        &self.topic.services().gate
     }
 
     fn begin(&mut self) -> Option<BoxFuture<'static, ()>> {
@@ -60,6 +64,10 @@ impl Job for TopicJob {
 
     fn pressure(&self) -> &Arc<Pressure> {
         &self.topic.services().pubsub.pressure
+    }
+
+    fn gate(&self) -> &Arc<TurnGate> {
+        &self.topic.services().gate
     }
 
     fn begin(&mut self) -> Option<BoxFuture<'static, ()>> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use bennu::server::{Config, Host};
+use bennu::server::{Config, Host, Listeners, ServiceManager};
 use bennu::terminal;
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
@@ -17,12 +17,12 @@ use super::signals::Signals;
 const LINE_WAIT: Duration = Duration::from_secs(1);
 
 /// Starts a host. Returns none if a signal to stop comes first.
-pub(super) async fn start(config: &Config, signals: &mut Signals) -> Result<Option<Host>> {
+pub(super) async fn start(config: &Config, listeners: Listeners, signals: &mut Signals) -> Result<Option<Host>> {
     // By default, the signal SIGXFSZ ends the process when a file exceeds the limit on file sizes (`ulimit -f`). With a handler,
     // the write returns an error instead, as on a full disk. Dropping the stream doesn't remove the handler.
     drop(signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).context("handling SIGXFSZ")?);
     tokio::select! {
-        host = Host::start(config) => Ok(Some(host?)),
+        host = Host::start_on(config, listeners) => Ok(Some(host?)),
         () = signals.stop(|| tracing::info!("SIGHUP: nothing is reloaded because the host is still starting")) => {
             tracing::info!("stopping: the host has not started yet");
             Ok(None)
@@ -31,13 +31,14 @@ pub(super) async fn start(config: &Config, signals: &mut Signals) -> Result<Opti
 }
 
 /// Prints the address, and serves until a signal to stop. A second signal ends the host at once.
-pub(super) async fn serve(host: Host, mut signals: Signals) -> Result<()> {
+pub(super) async fn serve(host: Host, mut signals: Signals, manager: &ServiceManager) -> Result<()> {
     let address = host.address()?;
     if let Some(address) = host.api_address()? {
         tracing::info!("the API listens on http://{address}");
     }
     // The only line on standard output. A program that starts the host waits for it.
     say(format!("Listening on http://{address}")).await;
+    manager.ready();
     let control = host.control();
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = host.serve(async {
@@ -47,14 +48,18 @@ pub(super) async fn serve(host: Host, mut signals: Signals) -> Result<()> {
         signals
             .stop(|| {
                 tracing::info!("SIGHUP: reading all plugins' files again; the configuration is read only at the start");
+                manager.reloading();
                 control.look_anew();
+                manager.ready();
             })
             .await;
+        manager.stopping();
         let _ = stop.send(());
         signals.stop(|| tracing::info!("SIGHUP: nothing is reloaded because the host is stopping")).await;
     };
     tokio::select! {
         served = serving => Ok(served?),
+        () = manager.keep_watchdog() => Ok(()),
         () = asked_twice => bail!("stopped at once because of a second signal: unfinished work was cut off"),
     }
 }

@@ -39,6 +39,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use bennu::server::Listeners;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use tokio::runtime::Builder;
@@ -91,7 +92,11 @@ impl Command {
     pub(crate) fn run(self) -> Result<()> {
         match self.what {
             What::New(new) => new.run(),
-            What::Serve(serve) => block_on(serve.run()),
+            What::Serve(serve) => {
+                // Before the runtime starts its threads, because this changes the environment.
+                let listeners = Listeners::of_service_manager()?;
+                block_on(serve.run(listeners))
+            }
             What::Dev(dev) => block_on(dev.run()),
             What::Build(build) => block_on(build.run()),
             What::Check(check) => block_on(check.run()),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
-use bennu::server::{Checked, Config, LogFormat, check, start_logging};
+use bennu::server::{Checked, Config, Listeners, LogFormat, ServiceManager, check, start_logging};
 use bennu::terminal::shown;
 use clap::{Args, ValueEnum};
 
@@ -54,7 +54,8 @@ enum Format {
 }
 
 impl Serve {
-    pub(super) async fn run(self) -> Result<()> {
+    /// Serves, on the sockets that were passed to this process, if there are some.
+    pub(super) async fn run(self, listeners: Listeners) -> Result<()> {
         let is_check = self.check;
         let config = self.config()?;
         if is_check {
@@ -62,8 +63,9 @@ impl Serve {
         }
         start_logging(&config.log, config.log_format)?;
         let mut signals = Signals::listen()?;
-        match hosting::start(&config, &mut signals).await? {
-            Some(host) => hosting::serve(host, signals).await,
+        let manager = ServiceManager::of_environment(false)?;
+        match hosting::start(&config, listeners, &mut signals).await? {
+            Some(host) => hosting::serve(host, signals, &manager).await,
             None => Ok(()),
         }
     }

@@ -153,6 +153,12 @@ impl Audience {
         waiting == 0 || waiting + jobs <= Self::WAITING_MAX
     }
 
+    /// Whether no job waits or runs.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.waiting.load(Ordering::Acquire) == 0
+    }
+
     /// Calls the observers at once, because only the members' copies wait for `handle_out`. Then delivers the
     /// broadcast, or queues it if other jobs wait. If `deferred` is given, it is queued instead of the broadcast. One
     /// lock covers all of it, so observers and subscribers see the broadcasts in the same order, and their numbers have

@@ -264,6 +264,12 @@ impl PubSub {
         names.take_while(|topic| topic.as_str().starts_with(prefix)).take(limit).cloned().collect()
     }
 
+    /// Whether no broadcast waits for a decision about it.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.topics.iter().all(|audience| audience.is_idle())
+    }
+
     /// Returns the number of topics that have a subscriber, an observer or a history.
     #[must_use]
     pub fn topic_count(&self) -> usize {

@@ -1,6 +1,5 @@
 //! A host: wires all parts together, starts them, and stops them in order.
 
-use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -9,13 +8,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use axum::Router;
 use bennu_outbound::{Client, Roots, SystemNetwork};
-use tokio::net::{TcpListener, TcpSocket, lookup_host};
+use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use super::api_key::{api_key_file, own_api_key};
 use super::data;
 use super::findings::{Finding, findings};
+use super::listeners::{Bound, Listeners};
 use super::mounts::{mounts, tokens};
+use super::outgoing::Outgoing;
 use super::overview::Overview;
 use super::surroundings::HostSurroundings;
 use super::vital::{Ended, Vital};
@@ -23,7 +24,6 @@ use super::{Config, Limits, MountTable, log_lines_lost};
 use crate::api::{self, Access, Api};
 use crate::channel::Node;
 use crate::contract::{CallLimits, Http, NowMs, Surroundings, system_now_ms};
-use crate::deliveries::{Courier, Deliveries, DeliveryTotals};
 use crate::entries::EntriesNode;
 use crate::jobs::{Dispatcher, Jobs, tell_starts};
 use crate::plugin::{Builds, Cache, Control, Engine, Kinds, Library, LibraryOptions, Loader, PluginStatuses};
@@ -32,15 +32,14 @@ use crate::routes::{GatekeeperChoice, RouteTable};
 use crate::socket::Sockets;
 use crate::store::Store;
 use crate::timing::within;
-use crate::transport::{Mount, Reactors, StaticFiles, listen, router};
-use crate::webhooks::WebhookTask;
-
-/// The maximum number of connections that wait to be accepted. It is large because all clients reconnect at once after a
-/// restart. The operating system may have a lower limit.
-const BACKLOG: u32 = 4096;
+use crate::transport::{Intake, Mount, Reactors, StaticFiles, listen, router};
 
 /// The maximum number of connections to an API with its own address.
 const API_CONNECTIONS_MAX: usize = 256;
+
+/// The part of `stop_ms` in which turns that have begun may end before the sockets are closed, so that their replies are
+/// written.
+const STOP_FOR_TURNS: f64 = 0.25;
 
 /// The part of `stop_ms` in which sockets and channels may end. The rest of the time is for storing durable rooms, so that a
 /// channel that doesn't end can't prevent that.
@@ -51,12 +50,14 @@ const LIBRARY_ENDS: Duration = Duration::from_secs(1);
 
 /// A host that has bound its address and loaded its plugins once.
 pub struct Host {
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
     mounts: Vec<Arc<Mount>>,
     reactors: Arc<Reactors>,
     api: Router,
     /// The listener of the API, if it has its own address.
-    api_listener: Option<TcpListener>,
+    api_listener: Option<Arc<TcpListener>>,
+    /// Whether connections and requests are accepted.
+    intake: Intake,
     node: Arc<Node>,
     sockets: Arc<Sockets>,
     library: Library,
@@ -66,8 +67,7 @@ pub struct Host {
     statuses: Arc<PluginStatuses>,
     limits: Limits,
     dispatcher: Dispatcher,
-    courier: Courier,
-    webhooks: Vec<WebhookTask>,
+    outgoing: Outgoing,
     /// Watches the threads, which have already started. [`Host::serve`] adds the tasks.
     vital: Vital,
     /// Names the vital task or thread that has ended, for the API. It is set at most once.
@@ -109,12 +109,16 @@ impl Host {
     /// Returns an error if something that the configuration names doesn't exist or can't be used, or if an address can't be
     /// bound.
     pub async fn start(config: &Config) -> Result<Self> {
+        Self::start_on(config, Listeners::default()).await
+    }
+
+    /// Does the same with sockets that were passed to this process.
+    ///
+    /// # Errors
+    /// See [`Host::start`].
+    pub async fn start_on(config: &Config, listeners: Listeners) -> Result<Self> {
         let files = files(config)?;
-        let listener = bind(&config.listen, "--listen").await?;
-        let api_listener = match &config.api.listen {
-            Some(address) => Some(bind(address, "api.listen").await?),
-            None => None,
-        };
+        let Bound { clients: listener, api: api_listener } = listeners.bind(config).await?;
         let (routes, statuses) = (Arc::new(RouteTable::default()), Arc::new(PluginStatuses::default()));
         let (sources, settings) = (config.sources()?, config.settings()?);
         let mut vital = Vital::default();
@@ -146,10 +150,7 @@ impl Host {
         let failure = Arc::<OnceLock<String>>::default();
         let clock: NowMs = Arc::new(system_now_ms);
         let dispatcher = Dispatcher::new(Arc::clone(&node), Arc::clone(&clock), config.cron_lines()?);
-        let totals = Arc::<DeliveryTotals>::default();
-        let courier = Courier::new(node.store.clone(), sending, Arc::clone(&clock), Arc::clone(&totals));
-        let webhook = |webhook| WebhookTask::new(webhook, &node.pubsub.events, node.store.clone(), Arc::clone(&clock));
-        let webhooks = config.webhooks()?.into_iter().map(webhook).collect();
+        let outgoing = Outgoing::new(config, &node, sending, &clock)?;
         let mounts = mounts(config, tokens.as_ref(), &node, &sockets, &reactors)?;
         let api = match access(config)? {
             Some(access) => api::router(Api {
@@ -157,8 +158,8 @@ impl Host {
                 sockets: Arc::clone(&sockets),
                 statuses: Arc::clone(&statuses),
                 control: library.control(),
-                jobs: Jobs::new(node.store.clone(), Arc::clone(&clock)),
-                deliveries: Deliveries::new(node.store.clone(), clock, totals),
+                jobs: Jobs::new(node.store.clone(), clock),
+                deliveries: outgoing.deliveries(),
                 started: Instant::now(),
                 access,
                 failure: Arc::clone(&failure),
@@ -177,6 +178,7 @@ impl Host {
             reactors,
             api,
             api_listener,
+            intake: Intake::default(),
             node,
             sockets,
             library,
@@ -185,8 +187,7 @@ impl Host {
             statuses,
             limits,
             dispatcher,
-            courier,
-            webhooks,
+            outgoing,
             vital,
             failure,
         })
@@ -229,23 +230,23 @@ impl Host {
     /// # Errors
     /// Returns the operating system's error if it doesn't give the address.
     pub fn api_address(&self) -> Result<Option<SocketAddr>> {
-        let address = self.api_listener.as_ref().map(TcpListener::local_addr);
+        let address = self.api_listener.as_ref().map(|listener| listener.local_addr());
         address.transpose().context("asking for the address of the API")
     }
 
-    /// Serves until `stop` completes, and then stops in order: accepts no new connections, closes the sockets in batches, and
-    /// runs each channel's `terminate`.
+    /// Serves until `stop` completes, and then stops in order: accepts no new connections and messages, waits for the turns
+    /// that have begun, closes the sockets in batches, and runs each channel's `terminate`.
     ///
     /// # Errors
     /// Returns the vital task or thread that has ended. The host has then stopped in the same order.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send) -> Result<(), Ended> {
-        // The threads of the reactors end when the last reference is dropped. This one is kept until the end of the function.
         let Self {
             listener,
             mounts,
-            reactors: _reactors,
+            reactors,
             mut api,
             api_listener,
+            intake,
             node,
             sockets,
             library,
@@ -254,8 +255,7 @@ impl Host {
             statuses: _statuses,
             limits,
             dispatcher,
-            courier,
-            webhooks,
+            outgoing,
             mut vital,
             failure,
         } = self;
@@ -264,17 +264,15 @@ impl Host {
         let mut loading = Vital::default();
         loading.spawn("the task that loads plugins", library.watch());
         spawn_tasks(&mut vital, &node, dispatcher);
-        vital.spawn("the task that sends deliveries", courier.run());
-        webhooks
-            .into_iter()
-            .for_each(|webhook| vital.spawn("the task that reads the events of a webhook", webhook.run()));
+        outgoing.spawn(&mut vital);
         if let Some(listener) = api_listener {
-            let (api, tally) = (std::mem::take(&mut api), Arc::clone(&sockets.tally));
-            let listening = listen(listener, api, API_CONNECTIONS_MAX, tally);
+            let (api, accepting) = (std::mem::take(&mut api), (Arc::clone(&sockets.tally), intake.clone()));
+            let listening = listen(listener, api, API_CONNECTIONS_MAX, accepting);
             vital.spawn("the task that accepts connections to the API", listening);
         }
-        let (router, tally) = (router(mounts, api.merge(further), files), Arc::clone(&sockets.tally));
-        vital.spawn("the task that accepts connections", listen(listener, router, limits.sockets(), tally));
+        let router = router(mounts, api.merge(further), files);
+        let accepting = (Arc::clone(&sockets.tally), intake.clone());
+        vital.spawn("the task that accepts connections", listen(listener, router, limits.sockets(), accepting));
         let outcome = tokio::select! {
             () = stop => Ok(()),
             ended = vital.ended() => Err(ended),
@@ -289,32 +287,47 @@ impl Host {
         }
         // Ends the tasks that accept connections and sweep topics.
         drop(vital);
+        intake.set(false);
         node.pubsub.events.close();
         ending.notify_one();
-        let (began, stop) = (Instant::now(), limits.stop());
-        let ended = within(stop.mul_f64(STOP_FOR_CHANNELS), async {
-            sockets.close_all(CloseCode::ServiceRestart).await;
-            node.emptied().await;
-        });
-        if ended.await.is_none() {
-            let (sockets, channels) = (sockets.count(), node.channel_count());
-            tracing::warn!(
-                sockets,
-                channels,
-                "stopped before all sockets and channels had ended; `limits.stop_ms` says how long a stop may take"
-            );
-        }
-        // Also if some channels haven't ended, because the rooms of other topics can be stored.
-        let rest = stop.saturating_sub(began.elapsed()).max(stop.mul_f64(1.0 - STOP_FOR_CHANNELS));
-        if within(rest, node.store_rooms()).await.is_none() {
-            tracing::error!("stopped before the last commits of all durable rooms were stored");
-        }
+        end_sockets_and_rooms(&node, &sockets, &reactors, limits.stop()).await;
         // The library may still be loading a plugin. A stop doesn't wait for that longer than this.
         let _ = timeout(LIBRARY_ENDS, loading.ended()).await;
         drop(loading);
+        // The threads of the reactors end with the last reference.
+        drop(reactors);
         // Acknowledged writes are already on the disk. This ends the writes that are still queued, in order.
         node.store.close().await;
         outcome
+    }
+}
+
+/// Ends the turns, the sockets and their channels, and stores the durable rooms, within `stop`.
+async fn end_sockets_and_rooms(node: &Node, sockets: &Sockets, reactors: &Reactors, stop: Duration) {
+    let began = Instant::now();
+    // A client whose message is being handled gets the reply before its socket is closed. Further messages stay in their
+    // streams.
+    reactors.pause(true);
+    if within(stop.mul_f64(STOP_FOR_TURNS), node.idle()).await.is_none() {
+        tracing::warn!("sockets are closed while turns still run, so their clients may not get the replies");
+    }
+    let for_channels = stop.mul_f64(STOP_FOR_CHANNELS).saturating_sub(began.elapsed());
+    let ended = within(for_channels, async {
+        sockets.close_all(CloseCode::ServiceRestart).await;
+        node.emptied().await;
+    });
+    if ended.await.is_none() {
+        let (sockets, channels) = (sockets.count(), node.channel_count());
+        tracing::warn!(
+            sockets,
+            channels,
+            "stopped before all sockets and channels had ended; `limits.stop_ms` says how long a stop may take"
+        );
+    }
+    // Also if some channels haven't ended, because the rooms of other topics can be stored.
+    let rest = stop.saturating_sub(began.elapsed()).max(stop.mul_f64(1.0 - STOP_FOR_CHANNELS));
+    if within(rest, node.store_rooms()).await.is_none() {
+        tracing::error!("stopped before the last commits of all durable rooms were stored");
     }
 }
 
@@ -402,26 +415,6 @@ fn log_open_mounts(config: &Config, routes: &RouteTable, address: SocketAddr) {
     if !on_purpose.is_empty() {
         tracing::info!("other machines can connect at {address}, and there is no authentication at {on_purpose}");
     }
-}
-
-async fn bind(address: &str, key: &str) -> Result<TcpListener> {
-    listen_on(address).await.with_context(|| {
-        format!("listening on `{address}`; name another with {key} ADDRESS:PORT (port 0 takes a free port)")
-    })
-}
-
-/// Resolves a name, and listens on the first of its addresses that can be bound.
-async fn listen_on(address: &str) -> io::Result<TcpListener> {
-    let mut failure = io::Error::new(io::ErrorKind::InvalidInput, "it is not an address");
-    for address in lookup_host(address).await? {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        socket.set_reuseaddr(true)?;
-        match socket.bind(address).and_then(|()| socket.listen(BACKLOG)) {
-            Ok(listener) => return Ok(listener),
-            Err(error) => failure = error,
-        }
-    }
-    Err(failure)
 }
 
 /// Ends members whose topic now belongs to another plugin or to none, or whose build was rolled back automatically. Runs after

@@ -7,10 +7,13 @@ mod data;
 mod findings;
 mod host;
 mod limits;
+mod listeners;
 mod logging;
 mod mounts;
 mod nearest;
+mod outgoing;
 mod overview;
+mod service_manager;
 mod surroundings;
 mod vital;
 
@@ -23,9 +26,11 @@ pub use config::{
 pub use findings::Finding;
 pub use host::{Host, loader};
 pub use limits::Limits;
+pub use listeners::Listeners;
 pub use logging::{LogEvent, flush_log, log_lines_lost, start_logging, start_logging_with, write_error_line};
 pub use mounts::tokens;
 pub use overview::Overview;
+pub use service_manager::ServiceManager;
 pub use surroundings::HostSurroundings;
 pub use vital::Ended;
 

@@ -47,6 +47,8 @@ pub(super) struct Committer {
     /// The format of the engine's content.
     format: u64,
     attempts: Attempts,
+    /// Whether the engine has given up its files for another process.
+    is_released: bool,
     /// Whether the log already says that the clock is behind the ids.
     is_clock_behind: bool,
 }
@@ -58,6 +60,10 @@ pub(super) enum Order {
     Mark(Option<oneshot::Sender<Result<(), EngineError>>>),
     /// Applies writes that don't come from a call, if nothing else was written since the revision.
     Apply(Writes, Revision, oneshot::Sender<Result<Revision, CommitError>>),
+    /// Gives up the files, so that another process can open them.
+    Release(oneshot::Sender<Result<(), CommitError>>),
+    /// Opens the files again.
+    Reclaim(oneshot::Sender<Result<(), CommitError>>),
     /// Ends the committer. The answer is sent once the engine is closed.
     End(oneshot::Sender<()>),
 }
@@ -117,7 +123,7 @@ impl Committer {
         let (page_reads, log_counts) = (engine.page_reads(), engine.log_counts());
         let shared = Arc::new(Shared { seen, recent, limits, health, ids, page_reads, log_counts, jobs, deliveries });
         let attempts = Attempts::default();
-        Ok(Self { engine, shared, latest: revision, opening: 0, format, attempts, is_clock_behind })
+        Ok(Self { engine, shared, latest: revision, opening: 0, format, attempts, is_released: false, is_clock_behind })
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
@@ -186,6 +192,12 @@ impl Committer {
                 }
                 Order::Apply(writes, since, answer) => {
                     let _ = answer.send(self.apply_apart(writes, since).await);
+                }
+                Order::Release(answer) => {
+                    let _ = answer.send(self.release().await);
+                }
+                Order::Reclaim(answer) => {
+                    let _ = answer.send(self.reclaim().await);
                 }
                 Order::Commit(_) | Order::End(_) => {}
             }
@@ -265,11 +277,19 @@ impl Committer {
         Ok(())
     }
 
-    /// Writes the final id mark, if marks are kept at all, and closes the engine.
+    /// Writes the final id mark, and closes the engine.
     async fn end(&mut self) {
-        if self.attempts.due.is_some() {
+        if self.attempts.due.is_some() || self.is_released {
             return;
         }
+        self.write_last_mark().await;
+        if let Err(error) = self.engine.close().await {
+            tracing::warn!("the store wasn't closed in order; the next start reads its log: {error}");
+        }
+    }
+
+    /// Writes the final id mark, if marks are kept at all.
+    async fn write_last_mark(&mut self) {
         if self.shared.ids.is_kept() {
             let mark = self.shared.ids.last_mark();
             let mut writes = Writes::from([(metadata::mark(), Some(metadata::entry(mark)))]);
@@ -280,9 +300,33 @@ impl Committer {
                 );
             }
         }
-        if let Err(error) = self.engine.close().await {
-            tracing::warn!("the store wasn't closed in order; the next start reads its log: {error}");
+    }
+
+    /// Closes the engine and gives up its files. All that was committed is in them.
+    async fn release(&mut self) -> Result<(), CommitError> {
+        self.ready().await?;
+        self.write_last_mark().await;
+        if let Err(error) = self.engine.release().await {
+            self.fail(&error);
+            return Err(error.into());
         }
+        self.is_released = true;
+        // Reads of old snapshots fail from now on, and that is no trouble of the store.
+        self.opening += 1;
+        Ok(())
+    }
+
+    /// Opens the files again, with all that another process has written to them meanwhile.
+    async fn reclaim(&mut self) -> Result<(), CommitError> {
+        self.engine.reclaim().await?;
+        let snapshot = self.engine.snapshot().await?;
+        if let Some(mark) = metadata::read(&*snapshot, &metadata::mark()).await? {
+            self.shared.ids.go_past(mark);
+        }
+        self.show_reopened().await?;
+        self.is_released = false;
+        self.mark().await?;
+        Ok(())
     }
 
     /// Adds the format to the first batch of a store that has an earlier one. If the batch fails, the next one adds it again. So
@@ -314,6 +358,9 @@ impl Committer {
     /// # Errors
     /// If the engine is broken and not reopened yet, or if it gives no snapshot.
     async fn ready(&mut self) -> Result<(), EngineError> {
+        if self.is_released {
+            return Err(EngineError::new("its files are handed over to another process"));
+        }
         if self.attempts.due.is_some() {
             let reason = self.shared.health.trouble().map(|trouble| trouble.reason).unwrap_or_default();
             return Err(EngineError::new(format!("{reason}; the host reopens it as soon as that works")));
@@ -361,7 +408,7 @@ impl Committer {
 
     /// Handles the report of a call whose read failed.
     fn on_report(&mut self) {
-        if let Some(error) = self.shared.health.take_report(self.opening) {
+        if let Some(error) = self.shared.health.take_report(self.opening).filter(|_| !self.is_released) {
             self.fail(&error);
         }
     }
@@ -385,11 +432,16 @@ impl Committer {
     /// anything get a conflict.
     async fn reopen(&mut self) -> Result<(), EngineError> {
         self.engine.reopen().await?;
+        self.show_reopened().await
+    }
+
+    /// Publishes the content of the engine after it was opened again.
+    async fn show_reopened(&mut self) -> Result<(), EngineError> {
         self.opening += 1;
         self.latest = self.latest.next();
         self.shared.recent().clear_up_to(self.latest);
         self.show().await?;
-        // Nobody knows whether the failed batch is stored.
+        // Nobody knows whether the failed batch is stored, or what another process has written.
         let seen = self.shared.seen.load_full();
         self.shared.jobs.load(&*seen.snapshot).await?;
         self.shared.deliveries.load(&*seen.snapshot).await

@@ -30,9 +30,11 @@ const PARTIAL: &str = "bennu.redb.partial";
 /// even in the moment in which this process reopens it.
 pub(super) struct Held {
     engine: Logged,
+    directory: PathBuf,
     logs: [PathBuf; 2],
     // Fields are dropped in their order, so the lock is released after the engine is closed.
-    _lock: File,
+    /// None while another process may have the files.
+    lock: Option<File>,
 }
 
 /// Opens the engine in a directory. Creates the directory and the file if they are missing, accessible to this user only.
@@ -44,15 +46,8 @@ pub(super) fn open(directory: &Path, cache_bytes: usize, limits: LogLimits) -> R
         .mode(0o700)
         .create(directory)
         .with_context(|| format!("creating the data directory {shown}"))?;
-    let lock = File::open(directory).with_context(|| format!("opening the data directory {shown}"))?;
+    let lock = locked(directory)?;
     let path = directory.join(FILE);
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => bail!("{}", in_use(&path)),
-        Err(TryLockError::Error(error)) => {
-            return Err(error).with_context(|| format!("locking the data directory {shown}"));
-        }
-    }
     if !path.exists() {
         make(&directory.join(PARTIAL), &path)?;
     }
@@ -69,7 +64,18 @@ pub(super) fn open(directory: &Path, cache_bytes: usize, limits: LogLimits) -> R
     let opener = move |which: usize, opening| log_backend(&paths[which], opening);
     let engine = Logged::open(tree, Box::new(opener), limits);
     let engine = engine.map_err(|error| anyhow!("{} can't be opened: {error}", path.display()))?;
-    Ok(Held { engine, logs, _lock: lock })
+    Ok(Held { engine, directory: directory.to_owned(), logs, lock: Some(lock) })
+}
+
+/// Locks the data directory, so that no other host opens it.
+fn locked(directory: &Path) -> Result<File> {
+    let shown = directory.display();
+    let lock = File::open(directory).with_context(|| format!("opening the data directory {shown}"))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => bail!("{}", in_use(&directory.join(FILE))),
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("locking the data directory {shown}")),
+    }
 }
 
 impl Engine for Held {
@@ -90,6 +96,25 @@ impl Engine for Held {
         Box::pin(async {
             self.engine.close().await?;
             self.logs.iter().try_for_each(fs::remove_file).map_err(EngineError::new)
+        })
+    }
+
+    /// Leaves the files as after a close, and gives up the lock of the directory.
+    fn release(&mut self) -> EngineFuture<'_, ()> {
+        Box::pin(async {
+            self.engine.release().await?;
+            self.logs.iter().try_for_each(fs::remove_file).map_err(EngineError::new)?;
+            self.lock = None;
+            Ok(())
+        })
+    }
+
+    fn reclaim(&mut self) -> EngineFuture<'_, ()> {
+        Box::pin(async {
+            if self.lock.is_none() {
+                self.lock = Some(locked(&self.directory).map_err(|error| EngineError::new(format!("{error:#}")))?);
+            }
+            self.engine.reclaim().await
         })
     }
 

@@ -113,6 +113,15 @@ impl Embedded {
         Ok(())
     }
 
+    /// Gives up the file and its locks. Views continue with the pages that are in memory. [`reopen`](Self::reopen) opens the
+    /// file again.
+    ///
+    /// # Errors
+    /// Those of the file.
+    pub(super) fn release(&self) -> Result<(), EngineError> {
+        self.backing.retire().map_err(EngineError::broken)
+    }
+
     /// Returns a view of all that was written so far. Later writes don't change it.
     pub(super) fn view(&self) -> Result<Arc<dyn Snapshot>, EngineError> {
         let reading = self.database.begin_read().map_err(failed)?;

@@ -52,6 +52,23 @@ pub trait Engine: Send + 'static {
         Box::pin(ready(Ok(())))
     }
 
+    /// Gives up its files and their locks, so that another process can open them. It applies nothing more until it is
+    /// [reclaimed](Self::reclaim). An engine in memory has no files.
+    ///
+    /// # Errors
+    /// If it can't be closed in order. Then it still has its files.
+    fn release(&mut self) -> EngineFuture<'_, ()> {
+        Box::pin(ready(Ok(())))
+    }
+
+    /// Opens its files again after a [release](Self::release). Another process may have written to them meanwhile.
+    ///
+    /// # Errors
+    /// If another process has them, or they can't be opened. The caller may try again.
+    fn reclaim(&mut self) -> EngineFuture<'_, ()> {
+        Box::pin(ready(Ok(())))
+    }
+
     /// Returns the numbers about its log. An engine in memory has no log.
     fn log_counts(&self) -> Arc<LogCounts> {
         Arc::default()

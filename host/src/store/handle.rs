@@ -280,6 +280,29 @@ impl Store {
         }
     }
 
+    /// Gives up the files, so that another process can open the data directory. Drafts in the queue are committed, and later
+    /// ones fail until the files are [reclaimed](Self::reclaim).
+    ///
+    /// # Errors
+    /// If the store fails or is closing. Then it still has the files.
+    pub async fn release(&self) -> Result<(), CommitError> {
+        match &*self.submission {
+            Submission::Thread(queue) => queue.ask(Order::Release).await?,
+            Submission::Inline { .. } => Ok(()),
+        }
+    }
+
+    /// Opens the files again after a [release](Self::release).
+    ///
+    /// # Errors
+    /// If another process has them, or they can't be opened. The caller may try again.
+    pub async fn reclaim(&self) -> Result<(), CommitError> {
+        match &*self.submission {
+            Submission::Thread(queue) => queue.ask(Order::Reclaim).await?,
+            Submission::Inline { .. } => Ok(()),
+        }
+    }
+
     /// Waits until the thread that writes has ended. If it ends before the store is closed, that is a bug in the host.
     pub fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
         let submission = Arc::clone(&self.submission);

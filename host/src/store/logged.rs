@@ -287,6 +287,18 @@ impl Engine for Logged {
         Box::pin(async move { self.close_now() })
     }
 
+    fn release(&mut self) -> EngineFuture<'_, ()> {
+        Box::pin(async move {
+            self.close_now()?;
+            self.files.close().map_err(EngineError::broken)?;
+            self.tree.release()
+        })
+    }
+
+    fn reclaim(&mut self) -> EngineFuture<'_, ()> {
+        self.reopen()
+    }
+
     fn page_reads(&self) -> Arc<PageReads> {
         self.tree.page_reads()
     }

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use rustix::io::Errno;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::sleep;
 use tower_service::Service;
 
@@ -47,18 +47,48 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// would otherwise use a processor completely.
 const LOST_IN_A_ROW: u32 = 64;
 
-/// Accepts connections and serves them, until the future is dropped. Accepted connections continue after that. At most
-/// `sockets` and 32 more are open at a time, and further ones are closed at once.
-pub async fn listen(listener: TcpListener, router: Router, sockets: usize, tally: Arc<Tally>) {
+/// Whether a host accepts connections, and requests on those that it has accepted. The default is that it does.
+#[derive(Clone)]
+pub struct Intake(Arc<watch::Sender<bool>>);
+
+impl Default for Intake {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(true)))
+    }
+}
+
+impl Intake {
+    /// Opens or closes it. While it is closed, new connections wait in the listener's queue. Requests that are being answered
+    /// are answered, and then their connections are closed. WebSocket connections stay.
+    pub fn set(&self, is_open: bool) {
+        self.0.send_replace(is_open);
+    }
+
+    /// Waits until it is open, or until it is closed.
+    async fn becomes(&self, is_open: bool) {
+        // The sender isn't dropped before the receiver.
+        let _ = self.0.subscribe().wait_for(|is| *is == is_open).await;
+    }
+}
+
+/// Accepts connections and serves them while the intake is open, until the future is dropped. Accepted connections continue
+/// after that. At most `sockets` and 32 more are open at a time, and further ones are closed at once.
+pub async fn listen(listener: Arc<TcpListener>, router: Router, sockets: usize, (tally, intake): (Arc<Tally>, Intake)) {
     let most = sockets.saturating_add(CONNECTIONS_SPARE).min(Semaphore::MAX_PERMITS);
     let free = Arc::new(Semaphore::new(most));
     let mut lost = 0;
     loop {
-        match listener.accept().await {
+        intake.becomes(true).await;
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = intake.becomes(false) => continue,
+        };
+        match accepted {
             Ok((stream, peer)) => match Arc::clone(&free).try_acquire_owned() {
                 Ok(permit) => {
                     lost = 0;
-                    let connection = Connection { peer, router: router.clone(), tally: Arc::clone(&tally) };
+                    let connection =
+                        Connection { peer, router: router.clone(), tally: Arc::clone(&tally), intake: intake.clone() };
                     tokio::spawn(connection.serve(stream, permit));
                 }
                 Err(_) => {
@@ -105,12 +135,14 @@ struct Connection {
     peer: SocketAddr,
     router: Router,
     tally: Arc<Tally>,
+    intake: Intake,
 }
 
 impl Connection {
     async fn serve(self, stream: TcpStream, permit: OwnedSemaphorePermit) {
         // Each write contains complete frames, so the kernel must not delay it to collect more bytes (Nagle's algorithm).
         let _ = stream.set_nodelay(true);
+        let intake = self.intake.clone();
         let (permit, receipts) = (Arc::new(permit), Arc::<Receipts>::default());
         let stream = TrackedStream::new(stream, Arc::clone(&receipts));
         let answer = move |mut request: Request<Incoming>| {
@@ -137,7 +169,15 @@ impl Connection {
             .max_buf_size(HEAD_BYTES_MAX)
             .serve_connection(TokioIo::new(stream), service_fn(answer))
             .with_upgrades();
-        if let Err(error) = connection.await {
+        let mut connection = pin!(connection);
+        let served = tokio::select! {
+            served = &mut connection => served,
+            () = intake.becomes(false) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = served {
             tracing::debug!("a connection failed: {error}");
         }
     }

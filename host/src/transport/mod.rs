@@ -35,7 +35,7 @@ use crate::socket::{Client, Reason, Tally};
 
 pub use authenticator::{Authenticator, TokenCheck, Verifier};
 pub use files::StaticFiles;
-pub use listen::listen;
+pub use listen::{Intake, listen};
 pub use mount::{ConnectionLimit, Mount, WireLimits};
 #[cfg(test)]
 pub(crate) use websocket::Fault;

@@ -15,7 +15,7 @@ use bennu::protocol::Dialect;
 use bennu::pubsub::OutboxLimits;
 use bennu::socket::{Endpoint, SocketLimits, Sockets};
 use bennu::store::{LogLimits, Logged, Owner, QUOTA_BYTES, Store, StoreLimits};
-use bennu::transport::{Authenticator, ConnectionLimit, Mount, Reactors, WireLimits, listen, router};
+use bennu::transport::{Authenticator, ConnectionLimit, Intake, Mount, Reactors, WireLimits, listen, router};
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -150,7 +150,12 @@ async fn serve(disk: &SlowDisk) -> Result<u16> {
     };
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let port = listener.local_addr()?.port();
-    tokio::spawn(listen(listener, router(vec![Arc::new(mount)], Router::new(), None), 100, Arc::default()));
+    tokio::spawn(listen(
+        Arc::new(listener),
+        router(vec![Arc::new(mount)], Router::new(), None),
+        100,
+        (Arc::default(), Intake::default()),
+    ));
     Ok(port)
 }
 

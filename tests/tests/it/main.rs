@@ -54,6 +54,7 @@ mod rooms;
 mod schedules;
 mod script_instances;
 mod scripts;
+mod service_manager;
 mod source_lines;
 mod stopped;
 mod storage;

@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use super::channel::MemberJob;
 use super::members::after_turn;
 use super::turn::take;
-use crate::channel::turn::Job;
+use crate::channel::turn::{Job, TurnGate};
 use crate::protocol::Topic;
 use crate::pubsub::Pressure;
 
@@ -18,6 +18,10 @@ impl Job for MemberJob {
 
     fn pressure(&self) -> &Arc<Pressure> {
         &self.channel.services().pubsub.pressure
+    }
+
+    fn gate(&self) -> &Arc<TurnGate> {
+        &self.channel.services().gate
     }
 
     fn begin(&mut self) -> Option<BoxFuture<'static, ()>> {

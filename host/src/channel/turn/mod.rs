@@ -4,6 +4,7 @@
 
 mod fault_log;
 mod former;
+mod gate;
 mod invoke;
 mod persist;
 mod queue;
@@ -12,6 +13,7 @@ mod services;
 
 pub(super) use fault_log::{Failed, FaultLine};
 pub(super) use former::Former;
+pub(super) use gate::TurnGate;
 pub(super) use invoke::{Evaluated, PluginCall, StateSnapshot, invoke, upgrade_state};
 pub(super) use persist::{Persisted, RetryDeadline, commit_draft, refused};
 pub(super) use queue::{Drain, Job, TurnQueue};

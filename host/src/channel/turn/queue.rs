@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
+use super::gate::{TurnGate, TurnPermit};
 use crate::protocol::Topic;
 use crate::pubsub::{AfterTurn, Pressure, poll_once};
 
@@ -20,6 +21,9 @@ pub(in crate::channel) trait Job: Send + 'static {
 
     /// The backpressure under which its turn doesn't begin.
     fn pressure(&self) -> &Arc<Pressure>;
+
+    /// The gate of the host's turns.
+    fn gate(&self) -> &Arc<TurnGate>;
 
     /// Runs the turn as far as nothing has to wait. Returns the rest of it, if there may be one. It is called once.
     fn begin(&mut self) -> Option<BoxFuture<'static, ()>>;
@@ -35,6 +39,10 @@ impl Job for Box<dyn Job> {
 
     fn pressure(&self) -> &Arc<Pressure> {
         (**self).pressure()
+    }
+
+    fn gate(&self) -> &Arc<TurnGate> {
+        (**self).gate()
     }
 
     fn begin(&mut self) -> Option<BoxFuture<'static, ()>> {
@@ -74,7 +82,8 @@ impl<J: Job> TurnQueue<J> {
             return None;
         }
         // If no job runs or waits, the new job needs no place in the buffer.
-        Some(Drain { queue: Arc::clone(self), first: Some(job) })
+        let permit = Some(job.gate().enter());
+        Some(Drain { queue: Arc::clone(self), first: Some(job), permit })
     }
 
     /// Takes the next job. If there is none, the drain has ended.
@@ -101,6 +110,8 @@ pub(in crate::channel) struct Drain<J> {
     queue: Arc<TurnQueue<J>>,
     /// The job to begin with, if it isn't in the queue's buffer.
     first: Option<J>,
+    /// Counts it in the gate of the host's turns. None while it waits at the closed gate.
+    permit: Option<TurnPermit>,
 }
 
 /// A job whose turn has begun and waits for something.
@@ -126,8 +137,9 @@ impl<J: Job> Drain<J> {
         let mut is_first = true;
         while let Some(job) = self.next() {
             // The caller has checked the pressure before the first turn. The other jobs may come from other clients, and may
-            // never end. So under pressure they continue in a task, which waits until the pressure is low.
-            if !std::mem::take(&mut is_first) && job.pressure().is_high() {
+            // never end. So under pressure they continue in a task, which waits until the pressure is low. At a closed gate,
+            // the task waits too.
+            if (!std::mem::take(&mut is_first) && job.pressure().is_high()) || !job.gate().is_open() {
                 self.first = Some(job);
                 return self.spawn();
             }
@@ -154,6 +166,14 @@ impl<J: Job> Drain<J> {
             }
         }
         while let Some(mut job) = self.next() {
+            if !job.gate().is_open() {
+                // Boxed because it is rare.
+                let gate = Arc::clone(job.gate());
+                if !Box::pin(self.wait_at(gate)).await {
+                    // No turn begins any more. The loop drops the other jobs too.
+                    continue;
+                }
+            }
             let turn = async {
                 if job.pressure().is_high() {
                     // Boxed because it is rare. Otherwise each drain's task would need the memory for it.
@@ -169,6 +189,19 @@ impl<J: Job> Drain<J> {
             }
             finish(&mut job).await;
         }
+    }
+
+    /// Waits until turns may begin. Returns false if none may begin any more.
+    async fn wait_at(&mut self, gate: Arc<TurnGate>) -> bool {
+        while !gate.is_open() {
+            self.permit = None;
+            if !gate.opened().await {
+                return false;
+            }
+            // The gate may have been closed again before this.
+            self.permit = Some(gate.enter());
+        }
+        true
     }
 
     fn next(&mut self) -> Option<J> {

@@ -19,7 +19,7 @@ use crate::pubsub::OutboxLimits;
 use crate::routes::RouteTable;
 use crate::socket::{Endpoint, Reason, SocketLimits, Sockets};
 use crate::store::{Store, StoreLimits};
-use crate::transport::{Authenticator, ConnectionLimit, Fault, Mount, Reactors, WireLimits, listen, router};
+use crate::transport::{Authenticator, ConnectionLimit, Fault, Intake, Mount, Reactors, WireLimits, listen, router};
 
 /// The maximum time for each expected event.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -70,7 +70,8 @@ impl Stage {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let router = router(vec![Arc::new(mount)], Router::new(), None);
-        tokio::spawn(listen(listener, router, SOCKETS, Arc::clone(&sockets.tally)));
+        let accepting = (Arc::clone(&sockets.tally), Intake::default());
+        tokio::spawn(listen(Arc::new(listener), router, SOCKETS, accepting));
         Ok(Self { address, reactors, sockets })
     }
 

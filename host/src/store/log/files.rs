@@ -48,6 +48,14 @@ impl LogFiles {
         Ok(Self { files: [file(0)?, file(1)?], current: 0, growth: growth.max(1) })
     }
 
+    /// Closes both files. They can't be used any more.
+    ///
+    /// # Errors
+    /// Those of the files.
+    pub(in crate::store) fn close(&self) -> io::Result<()> {
+        self.files.iter().try_for_each(|file| file.backend.close())
+    }
+
     /// Returns the content of both files.
     ///
     /// # Errors

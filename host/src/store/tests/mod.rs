@@ -15,6 +15,7 @@ mod overlays;
 mod quotas;
 mod reads;
 mod recovery;
+mod release;
 mod renames;
 mod serial;
 

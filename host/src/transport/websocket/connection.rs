@@ -176,13 +176,13 @@ impl Connection {
 
     /// Handles received bytes, or reads more, up to the amount for one turn.
     pub(super) fn go_on(&mut self, scratch: &mut Scratch) -> Next {
-        if (!self.received.is_empty() || self.reader.is_inflating()) && self.listens() {
+        if (!self.received.is_empty() || self.reader.is_inflating()) && self.listens_now(scratch) {
             let next = self.handle_received(scratch.now, &mut scratch.inflation);
             if next != Next::Wait {
                 return next;
             }
         }
-        if self.is_readable && self.listens() { self.read(scratch) } else { Next::Wait }
+        if self.is_readable && self.listens_now(scratch) { self.read(scratch) } else { Next::Wait }
     }
 
     fn read(&mut self, scratch: &mut Scratch) -> Next {
@@ -266,6 +266,12 @@ impl Connection {
             Phase::Open(_) => !self.is_held_back && self.unsent.is_none(),
             Phase::Leaving(_) => true,
         }
+    }
+
+    /// The same, and false while the host handles no messages. A connection that is closing still waits for its client's
+    /// close frame.
+    fn listens_now(&self, scratch: &Scratch) -> bool {
+        self.listens() && !(scratch.is_paused && matches!(self.phase, Phase::Open(_)))
     }
 
     /// Whether there are frames that [`flush`](Self::flush) would write, although the outbox doesn't wake the reactor for
@@ -453,7 +459,7 @@ impl Connection {
     /// Checks the deadline. If it has passed, the client is silent, takes no bytes, or doesn't answer the close frame.
     pub(super) fn on_alarm(&mut self, scratch: &mut Scratch) -> Next {
         let now = scratch.now;
-        if matches!(&self.phase, Phase::Open(_)) && !self.listens() && self.unsent.is_none() {
+        if matches!(&self.phase, Phase::Open(_)) && !self.listens_now(scratch) && self.unsent.is_none() {
             // The host isn't reading, so this time doesn't count as silence of the client.
             self.heard = now;
         }
@@ -464,7 +470,7 @@ impl Connection {
         // was suspended, or because one turn doesn't process all events.
         let next = match (&self.phase, &self.unsent) {
             (Phase::Open(_), Some(_)) => self.flush(scratch),
-            (_, None) if self.listens() => self.read(scratch),
+            (_, None) if self.listens_now(scratch) => self.read(scratch),
             _ => Next::Wait,
         };
         if next == Next::Drop || now < self.deadline() {

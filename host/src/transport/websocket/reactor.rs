@@ -209,9 +209,26 @@ impl Reactor {
         self.inject_fault(inbox.fault.take());
         inbox.arrivals.drain(..).for_each(|arrival| self.admit(arrival));
         self.due.extend(inbox.woken.drain(..));
+        if let Some(is_paused) = inbox.pauses.take() {
+            self.pause(is_paused);
+        }
         let is_over = inbox.is_over;
         self.inbox = inbox;
         if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    /// Handles no messages of clients from now on, or handles them again. Then every connection is called, because events
+    /// that came meanwhile aren't repeated.
+    fn pause(&mut self, is_paused: bool) {
+        self.scratch.is_paused = is_paused;
+        if is_paused {
+            return;
+        }
+        for (number, connection) in &mut self.connections {
+            if !std::mem::replace(&mut connection.is_ready, true) {
+                self.ready.push_back(number);
+            }
+        }
     }
 
     /// Returns how long it may wait for events; none means without a limit.

@@ -34,6 +34,8 @@ pub(super) struct Inbox {
     pub(super) arrivals: Vec<Arrival>,
     /// The connections that were woken.
     pub(super) woken: Vec<usize>,
+    /// Whether the reactor must handle no messages from now on, or handle them again.
+    pub(super) pauses: Option<bool>,
     /// Whether the reactor must end.
     pub(super) is_over: bool,
     /// Whether the reactor has ended, so that the inbox is never taken again.
@@ -188,7 +190,7 @@ impl ReactorHandle {
     /// work wakes it: the check and `is_asleep` are under the same lock as `send`, so no wake is lost between the two.
     pub(super) fn may_sleep(&self) -> bool {
         let mut inbox = self.lock();
-        let has_come = !inbox.arrivals.is_empty() || !inbox.woken.is_empty() || inbox.is_over;
+        let has_come = !inbox.arrivals.is_empty() || !inbox.woken.is_empty() || inbox.pauses.is_some() || inbox.is_over;
         #[cfg(test)]
         let has_come = has_come || inbox.fault.is_some();
         // The flag can be set while the inbox is empty: `request_flush` came after `catch_up`, and the `collect` of the same

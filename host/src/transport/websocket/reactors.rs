@@ -77,6 +77,12 @@ impl Reactors {
         }
     }
 
+    /// Sets whether messages of clients wait in their streams, and aren't handled. Connections are still written to and
+    /// closed.
+    pub fn pause(&self, is_paused: bool) {
+        self.handles.iter().for_each(|handle| handle.send(|inbox| inbox.pauses = Some(is_paused)));
+    }
+
     /// Returns the large frames that are being compressed for its connections.
     pub(super) fn large_frames(&self) -> &Arc<LargeFrames> {
         &self.large_frames

@@ -19,6 +19,8 @@ pub(super) const OUTPUT_BYTES: usize = 127 << 10;
 pub(super) struct Scratch {
     /// The time of this turn.
     pub(super) now: Instant,
+    /// Whether no messages of clients are handled, because the host stops or is being replaced.
+    pub(super) is_paused: bool,
     pub(super) input: Vec<u8>,
     pub(super) output: Vec<u8>,
     pub(super) frames: VecDeque<Frame>,
@@ -28,7 +30,14 @@ pub(super) struct Scratch {
 impl Scratch {
     pub(super) fn new() -> Self {
         let (input, output) = (vec![0; INPUT_BYTES], Vec::with_capacity(OUTPUT_BYTES + LONG));
-        Self { now: Instant::now(), input, output, frames: VecDeque::new(), inflation: Inflation::default() }
+        Self {
+            now: Instant::now(),
+            is_paused: false,
+            input,
+            output,
+            frames: VecDeque::new(),
+            inflation: Inflation::default(),
+        }
     }
 
     #[cfg(test)]
