@@ -144,8 +144,8 @@ async fn order_is_kept_and_a_server_that_hangs_holds_no_other() -> Result<()> {
     let in_order: Vec<_> = bodies.iter().filter(|body| *body != "free").collect();
     ensure!(in_order == ["1", "1", "2", "3", "4"], "{bodies:?}");
     ensure!(bodies.iter().position(|body| body == "free") < Some(5), "{bodies:?}");
-    let shown = host.inspect().await?["deliveries"].clone();
-    ensure!(shown["all"] == 200 && shown["sending"] == 4, "{shown}");
+    host.shows("the others wait", |shown| shown["deliveries"]["all"] == 200 && shown["deliveries"]["sending"] == 4)
+        .await?;
     ensure!(hanging.received().len() == 4, "at most four at once");
     host.stop().await?;
     Ok(())
@@ -226,7 +226,7 @@ async fn deliveries_have_limits_of_their_own() -> Result<()> {
     delivered(&host, json!({ "url": url, "times": 2 })).await?;
     for (payload, text) in [
         (json!({ "url": url, "times": 2 }), "at most 3 deliveries (`limits.deliveries_per_plugin = 3`)"),
-        (json!({ "url": url, "body": "x".repeat(4000) }), "at most 4000 bytes together"),
+        (json!({ "url": url, "headers": [["x", "x".repeat(4000)]] }), "at most 4000 bytes together"),
         (json!({ "url": "https://elsewhere.example/" }), "add them to `plugins.naughty.http`"),
         (json!({ "url": url, "headers": [["webhook-signature", "v1,x"]] }), "made by the host itself"),
     ] {

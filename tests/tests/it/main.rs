@@ -71,4 +71,5 @@ mod under_load;
 mod upgrades;
 mod walks;
 mod wasi;
+mod webhooks;
 mod wire;
