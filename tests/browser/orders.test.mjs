@@ -78,7 +78,7 @@ http = ["${url}/hooks"]
   const acknowledged = async () => Object.values(JSON.parse(await readFile(DATA, "utf8")).orders).map((order) => order.acknowledged);
 
   const browser = await startBrowser(t);
-  const page = await openWindow(browser, url, desktop);
+  const page = await openWindow(browser, url, { ...desktop, colorScheme: "light" });
   await page.getByLabel("Your name").fill("ada");
   await page.getByRole("button", { name: "Log in" }).click();
   await page.getByText("Connected as ada").waitFor();

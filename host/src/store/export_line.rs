@@ -333,6 +333,13 @@ mod tests {
         ExportLine::Row { plugin: "chat".into(), kind, name: name.into(), value: value.into() }
     }
 
+    /// A delivery to nowhere: its format, and zeros.
+    const DELIVERY: &[u8] = &{
+        let mut row = [0; 55];
+        row[0] = 1;
+        row
+    };
+
     fn entry(kind: Kind, key: &[u8], value: &'static [u8]) -> ExportLine {
         let name = entry_name("röom", key).unwrap();
         ExportLine::Row { plugin: "chat".into(), kind, name, value: value.into() }
@@ -370,6 +377,15 @@ mod tests {
             (
                 job(&JobRow { next_ms: None, failures: 5, ..JobRow::new(7, "ring".into(), Payload::EMPTY) }),
                 r#"{"plugin":"chat","topic":"röom","schedule":"k","due_ms":7,"failures":5,"event":"ring","value":"{}"}"#,
+            ),
+            (
+                ExportLine::Row {
+                    plugin: "chat".into(),
+                    kind: Kind::Deliveries,
+                    name: "0dq".into(),
+                    value: Bytes::from_static(DELIVERY),
+                },
+                r#"{"plugin":"chat","delivery":"0dq","value_base64":"AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=="}"#,
             ),
             (row(Kind::Rooms, "röom".as_bytes(), b"{}"), r#"{"plugin":"chat","room":"röom","value":"{}"}"#),
             (

@@ -120,14 +120,9 @@ export const contract: Record<string, Record<string, (...given: any[]) => any>> 
       return { status, headers: pairs, body: body === undefined ? bytes(body_base64) : new Uint8Array(Buffer.from(body)) };
     },
     deliver(url, headers, body, settings) {
-      const given = Object.fromEntries(settings.map(({ name, value }: any) => [name, value]));
-      return ask("http_deliver", {
-        url,
-        headers: headers.map(({ name, value }: any) => [name, value]),
-        body_base64: text(body),
-        order: given.order,
-        expires_ms: given["expires-ms"] === undefined ? undefined : Number(given["expires-ms"]),
-      });
+      const { order, "expires-ms": expires } = Object.fromEntries(settings.map(({ name, value }: any) => [name, value]));
+      const pairs = headers.map(({ name, value }: any) => [name, value]);
+      return ask("http_deliver", { url, headers: pairs, body_base64: text(body), order, expires_ms: expires && Number(expires) });
     },
     request: (key, method, url, headers, body, settings) =>
       ask("http_request", { key, ...asked(method, url, headers, settings), body: new TextDecoder("utf-8", { fatal: true }).decode(body) }),

@@ -62,7 +62,7 @@ pub struct DeliveryCounts {
 
 /// The deliveries with one order that aren't given up.
 #[derive(Debug, Default)]
-struct Line {
+struct Sequence {
     all: BTreeSet<Arc<DeliveryId>>,
     /// The one that may be sent, or is being sent.
     front: Option<Arc<DeliveryId>>,
@@ -84,7 +84,7 @@ struct Lane {
 #[derive(Debug, Default)]
 pub struct DeliveryQueue {
     slots: BTreeMap<Arc<DeliveryId>, DeliverySlot>,
-    lines: BTreeMap<(Arc<str>, Arc<str>), Line>,
+    sequences: BTreeMap<(Arc<str>, Arc<str>), Sequence>,
     lanes: BTreeMap<Arc<Destination>, Lane>,
     /// The lanes of each plugin that have a due delivery, by the time of their first one.
     fronts: BTreeMap<Arc<str>, BTreeSet<(u64, Arc<Destination>)>>,
@@ -172,7 +172,7 @@ impl DeliveryQueue {
         slot.phase = if slot.next_ms.is_some() { DeliveryPhase::Waiting } else { DeliveryPhase::GivenUp };
         let is_given_up = slot.phase == DeliveryPhase::GivenUp;
         self.given_up += usize::from(is_given_up);
-        self.leave_line(&id);
+        self.leave_sequence(&id);
         self.line_up(&id);
     }
 
@@ -230,7 +230,7 @@ impl DeliveryQueue {
 
     /// Removes all traces of a delivery, except that it is being sent.
     fn forget(&mut self, id: &Arc<DeliveryId>) {
-        self.leave_line(id);
+        self.leave_sequence(id);
         let Some(slot) = self.slots.remove(id) else { return };
         self.given_up -= usize::from(slot.phase == DeliveryPhase::GivenUp);
         if let Some(usage) = self.usage.get_mut(&id.plugin) {
@@ -246,27 +246,27 @@ impl DeliveryQueue {
         self.drop_empty(&slot.destination);
     }
 
-    /// Takes a delivery out of those that are due, and out of its line. The next one of the line becomes due.
-    fn leave_line(&mut self, id: &Arc<DeliveryId>) {
+    /// Takes a delivery out of those that are due, and out of its sequence. The next one of the sequence becomes due.
+    fn leave_sequence(&mut self, id: &Arc<DeliveryId>) {
         let Some(slot) = self.slots.get(id).cloned() else { return };
         if let Some(next_ms) = slot.next_ms {
             self.unset_due(&slot.destination, next_ms, id);
         }
         let Some(order) = slot.order else { return };
         let key = (Arc::clone(&id.plugin), order);
-        let Some(line) = self.lines.get_mut(&key) else { return };
-        line.all.remove(id);
-        if line.front.as_ref() == Some(id) {
-            line.front = None;
+        let Some(sequence) = self.sequences.get_mut(&key) else { return };
+        sequence.all.remove(id);
+        if sequence.front.as_ref() == Some(id) {
+            sequence.front = None;
         }
-        if line.all.is_empty() {
-            self.lines.remove(&key);
+        if sequence.all.is_empty() {
+            self.sequences.remove(&key);
         } else {
             self.advance(&key);
         }
     }
 
-    /// Adds a delivery to its line, or to those that are due.
+    /// Adds a delivery to its sequence, or to those that are due.
     fn line_up(&mut self, id: &Arc<DeliveryId>) {
         let Some(slot) = self.slots.get(id).cloned() else { return };
         if slot.phase == DeliveryPhase::GivenUp {
@@ -279,10 +279,10 @@ impl DeliveryQueue {
             return;
         };
         let key = (Arc::clone(&id.plugin), order);
-        let line = self.lines.entry(key.clone()).or_default();
-        line.all.insert(Arc::clone(id));
+        let sequence = self.sequences.entry(key.clone()).or_default();
+        sequence.all.insert(Arc::clone(id));
         if slot.phase == DeliveryPhase::Sending {
-            let other = line.front.replace(Arc::clone(id)).filter(|other| other != id);
+            let other = sequence.front.replace(Arc::clone(id)).filter(|other| other != id);
             if let Some((other, DeliverySlot { destination, next_ms: Some(next_ms), .. })) =
                 other.and_then(|other| self.known(other))
             {
@@ -293,16 +293,16 @@ impl DeliveryQueue {
         self.advance(&key);
     }
 
-    /// Makes the first delivery of a line due, unless another one of the line is being sent.
+    /// Makes the first delivery of a sequence due, unless another one of the sequence is being sent.
     fn advance(&mut self, key: &(Arc<str>, Arc<str>)) {
-        let Some(line) = self.lines.get_mut(key) else { return };
+        let Some(sequence) = self.sequences.get_mut(key) else { return };
         let phase = |id: &Arc<DeliveryId>| self.slots.get(id).map(|slot| slot.phase);
-        let front = line.front.clone();
+        let front = sequence.front.clone();
         if front.as_ref().and_then(phase) == Some(DeliveryPhase::Sending) {
             return;
         }
-        let first = line.all.first().cloned();
-        line.front.clone_from(&first);
+        let first = sequence.all.first().cloned();
+        sequence.front.clone_from(&first);
         if let Some((id, slot)) = front.filter(|front| Some(front) != first.as_ref()).and_then(|id| self.known(id))
             && let Some(next_ms) = slot.next_ms
         {

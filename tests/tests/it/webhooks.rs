@@ -87,8 +87,8 @@ async fn a_webhook_gets_only_the_events_that_it_wants() -> Result<()> {
 
 /// The code block of a page in a language, which has a function.
 fn block(document: &str, language: &str, function: &str) -> Result<String> {
-    let page = documents::read(document)?;
-    let mut blocks = page.split(&format!("```{language}\n")).skip(1).filter_map(|rest| rest.split("```").next());
+    let (page, start) = (documents::read(document)?, format!("```{language}\n"));
+    let mut blocks = page.split(&start).skip(1).filter_map(|rest| rest.split("```").next());
     let found = blocks.find(|block| block.contains(&format!("{function}("))).map(str::to_owned);
     found.with_context(|| format!("docs/{document} has no `{function}` in {language}"))
 }

@@ -23,12 +23,13 @@ const HOST: &str = "bennu";
 pub(super) const GUEST: &str = "guest";
 
 /// The modules of the host that are targets.
-const MODULES: [&str; 21] = [
+const MODULES: [&str; 23] = [
     "api",
     "auth",
     "channel",
     "commands",
     "contract",
+    "deliveries",
     "entries",
     "files",
     "jobs",
@@ -45,6 +46,7 @@ const MODULES: [&str; 21] = [
     "terminal",
     "timing",
     "transport",
+    "webhooks",
 ];
 
 /// The host's libraries that log. Each of their modules is a target, too.
