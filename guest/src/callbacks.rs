@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::bindings::bennu::channel::types::{Admission, Admitted, Membership, Outcome};
 use crate::bindings::exports::bennu::channel::{handle_message as message, handle_out as out, upgrade::Part};
+use crate::host::socket;
 use crate::output::empty;
 use crate::room::Shared;
 use crate::state;
@@ -39,8 +40,12 @@ pub(crate) fn handle_in<C: Channel>(
     reply_ref: Option<String>,
 ) -> Called<Outcome> {
     let mut turn = Turn::<C>::begin(member, reply_ref)?;
-    let handled = turn.me.handle_in(&mut turn.socket, event, payload);
-    turn.end(answer(handled)?)
+    match turn.me.handle_in(&mut turn.socket, event, payload) {
+        Err(Error::Refused(response)) => {
+            Ok(Outcome { assigns: None, room: None, answer: Answer::Reply(refused(response)) })
+        }
+        handled => turn.end(handled.map_err(text)?),
+    }
 }
 
 pub(crate) fn handle_info<C: Channel>(member: Membership, message: Message) -> Called<Outcome> {
@@ -57,12 +62,16 @@ pub(crate) fn handle_message<C: Channel>(
     room: Room,
 ) -> Called<message::Outcome> {
     let mut topic = Topic::<C::Room>::new(topic, Shared::new(room));
-    let reply = match answer(C::handle_message(&mut topic, event, payload))? {
-        Answer::Reply(reply) => Some(reply),
-        Answer::None => None,
-        Answer::Stop(_) => {
+    let reply = match C::handle_message(&mut topic, event, payload) {
+        Ok(Answer::Reply(reply)) => Some(reply),
+        Ok(Answer::None) => None,
+        Ok(Answer::Stop(_)) => {
             return Err(format!("handle_message answered {event:?} with a stop, but it has no member to stop"));
         }
+        Err(Error::Refused(response)) => {
+            return Ok(message::Outcome { room: None, reply: Some(refused(response)) });
+        }
+        Err(error) => return Err(text(error)),
     };
     Ok(message::Outcome { room: topic.room.changed()?, reply })
 }
@@ -153,13 +162,10 @@ impl<C: Channel> Turn<C> {
     }
 }
 
-/// Returns the answer to a client. A client's mistake is an answer too: an `error` reply.
-fn answer(handled: Handled) -> Called<Answer> {
-    match handled {
-        Ok(answer) => Ok(answer),
-        Err(Error::Refused(response)) => Ok(Answer::Reply(Reply::error(response))),
-        Err(Error::Failed(why)) => Err(why),
-    }
+/// Returns the answer to a mistake of a client: an `error` reply, and nothing else of the callback happens.
+fn refused(response: Payload) -> Reply {
+    socket::discard();
+    Reply::error(response)
 }
 
 /// Returns the answer to a message that no client sent. A reply is a fault, because no client waits for it. A refusal

@@ -127,6 +127,7 @@ pub trait Channel: Sized + Serialize + DeserializeOwned {
     /// - `topic`: an event of a topic that this member has [subscribed](Socket::subscribe) to
     /// - `answer`: the reply of another topic to a message that this member [sent](Socket::send)
     /// - `http`: the answer to a [request by HTTP](crate::http::Request::send)
+    /// - `member`: a message of another callback ([`Socket::send_member`]), or of another program by the host's API
     ///
     /// The default ignores the message, and logs a warning unless the source is `answer` or `http`.
     ///
@@ -253,6 +254,7 @@ pub trait Channel: Sized + Serialize + DeserializeOwned {
     ///   remove the old member's data
     /// - `closed`: the client's connection ended
     /// - `stopped`: a callback returned [`stop`](crate::stop); `ending.detail` is its reason
+    /// - `kicked`: an operator or another program ended the member; `ending.detail` is the reason, if there is one
     /// - `shutdown`: the host is stopping
     /// - `fault`: a callback failed; `ending.detail` is the kind of the fault
     /// - `taken-back`: the build that had [upgraded](Channel::upgrade) the state was rolled back. The state is as it

@@ -13,14 +13,16 @@ pub type Join<C> = Result<C, Error>;
 /// Why a callback ended early.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Error {
-    /// The client's mistake. A join is refused with this response. An event is answered with an `error` reply.
+    /// The client's mistake. A join is refused with this response. An event is answered with an `error` reply, and nothing
+    /// else of the callback happens: its effects and its changes of states, entries and the store are discarded.
     Refused(Payload),
     /// The plugin's failure, with a text for the log. It is a fault `failed`: nothing of the callback happens, and the
     /// member ends, unless the channel has [`OnFault::Keep`](crate::OnFault::Keep).
     Failed(String),
 }
 
-/// Refuses a join, or answers an event with an `error` reply.
+/// Refuses a join, or answers an event with an `error` reply. Nothing else of the callback happens: effects that it has asked
+/// for before are discarded too. To reply `error` and keep them, return [`reply_error`](crate::reply_error).
 ///
 /// ```
 /// # use bennu_guest::prelude::*;

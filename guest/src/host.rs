@@ -6,11 +6,17 @@ pub(crate) use crate::bindings::bennu::channel::{
     droppable, entries, host, http, member, presence, schedule, socket, store, token, topics,
 };
 #[cfg(not(target_family = "wasm"))]
-pub(crate) use crate::bindings::effects::{droppable, socket};
+pub(crate) use crate::bindings::effects::droppable;
 #[cfg(target_family = "wasm")]
 pub(crate) use crate::bindings::request;
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use crate::testing::recorder::{host, http, member, request, store, token, topics};
+
+#[cfg(not(target_family = "wasm"))]
+pub(crate) mod socket {
+    pub(crate) use crate::bindings::effects::socket::*;
+    pub(crate) use crate::testing::recorder::socket::discard;
+}
 
 #[cfg(not(target_family = "wasm"))]
 pub(crate) mod presence {

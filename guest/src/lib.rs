@@ -81,9 +81,11 @@ extern crate self as bennu_guest;
 #[allow(missing_docs, unreachable_pub, unsafe_code, clippy::undocumented_unsafe_blocks, clippy::unwrap_used)]
 pub mod bindings;
 
+mod addressed;
 mod callbacks;
 mod channel;
 mod delivery;
+mod discard;
 mod droppable;
 mod entries;
 mod error;

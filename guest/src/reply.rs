@@ -30,7 +30,8 @@ pub fn reply(response: impl IntoPayload) -> Handled {
     Ok(Answer::Reply(Reply::ok(response)))
 }
 
-/// Replies `error` with a response. The state and the effects are still committed.
+/// Replies `error` with a response. The state and the effects are still committed, other than after
+/// [`refuse`](crate::refuse).
 pub fn reply_error(response: impl IntoPayload) -> Handled {
     Ok(Answer::Reply(Reply::error(response)))
 }

@@ -94,6 +94,9 @@ declare module "bennu:channel/socket@0.1.0" {
   export function broadcastFrom(event: string, payload: Packed): void;
   export function publish(topic: string, event: string, payload: Packed): void;
   export function send(topic: string, event: string, payload: Packed): void;
+  export function sendMember(topic: string, member: number, event: string, payload: Packed): void;
+  export function pushToSocket(topic: string, socketId: string, event: string, payload: Packed): void;
+  export function discard(): void;
   export function subscribe(topic: string): void;
   export function unsubscribe(topic: string): void;
   export function disconnect(socketId: string): void;

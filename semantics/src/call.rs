@@ -26,6 +26,8 @@ pub enum Source {
     Start,
     /// It is the answer to a request by HTTP.
     Http,
+    /// A callback or another program sent it to this member.
+    Member,
 }
 
 impl Source {
@@ -41,6 +43,7 @@ impl Source {
             Self::Cron => "cron",
             Self::Start => "start",
             Self::Http => "http",
+            Self::Member => "member",
         }
     }
 }
@@ -69,6 +72,8 @@ pub enum Ending {
     Replaced,
     /// The plugin stopped it, for this reason.
     Stopped(String),
+    /// An operator or another program ended it, for this reason.
+    Kicked(String),
     /// The host is stopping.
     Shutdown,
     /// A callback failed.
@@ -86,6 +91,7 @@ impl Ending {
             Self::Closed => "closed",
             Self::Replaced => "replaced",
             Self::Stopped(_) => "stopped",
+            Self::Kicked(_) => "kicked",
             Self::Shutdown => "shutdown",
             Self::Fault(_) => "fault",
             Self::RolledBack => "taken-back",
@@ -96,7 +102,7 @@ impl Ending {
     #[must_use]
     pub fn detail(&self) -> &str {
         match self {
-            Self::Stopped(reason) => reason,
+            Self::Stopped(reason) | Self::Kicked(reason) => reason,
             Self::Fault(kind) => kind.as_str(),
             Self::Left | Self::Closed | Self::Replaced | Self::Shutdown | Self::RolledBack => "",
         }

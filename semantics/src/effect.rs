@@ -1,20 +1,20 @@
 //! One action that a callback asks for. Everything that is particular to one effect is in this file: its parameters,
-//! its requirements, and the checks of its values.
+//! its requirements, and which checks its values need (`effect_values.rs`).
 
 use std::time::Duration;
 
 use bytestring::ByteString;
 use serde::{Deserialize, Deserializer};
 
+use crate::effect_values::{
+    check_delay, check_droppable_key, check_event_for, check_own_for, check_period, check_ref, check_schedule,
+    check_state,
+};
 use crate::http::read_request;
 use crate::jobs::Schedule;
-use crate::limits::keys;
 use crate::record::{Record, check_name};
 use crate::rule::Rule;
-use crate::{
-    Capability, Fault, Follows, Grant, HttpRequest, MemberUsage, NAME_BYTES_MAX, Need, Payload, PublishedState, Reply,
-    Topic, limit_key,
-};
+use crate::{Capability, Fault, Follows, Grant, HttpRequest, MemberUsage, Need, Payload, PublishedState, Reply, Topic};
 
 /// A timer's number, unique within its member.
 pub type TimerId = u64;
@@ -105,6 +105,30 @@ pub enum Effect {
         /// The event.
         event: ByteString,
         /// Its payload: any JSON value, or bytes.
+        #[serde(default)]
+        payload: Payload,
+    },
+    /// Sends an event to the `handle_info` of a member of any topic. If there is no such member, nothing happens.
+    SendMember {
+        /// The topic of the member.
+        topic: Topic,
+        /// The member's number.
+        member: u64,
+        /// The event. A `Box`, as in `PublishDroppable`.
+        event: Box<str>,
+        /// Its payload: any JSON value, or bytes.
+        #[serde(default)]
+        payload: Payload,
+    },
+    /// Sends an event to the clients of those members of a topic whose sockets have this id.
+    PushToSocket {
+        /// The topic.
+        topic: Topic,
+        /// The id, such as `user_socket:42`.
+        socket_id: Box<str>,
+        /// The event. A `Box`, as in `PublishDroppable`.
+        event: Box<str>,
+        /// Its payload: a JSON object, or bytes.
         #[serde(default)]
         payload: Payload,
     },
@@ -267,6 +291,12 @@ impl Effect {
                 let grant = Grant::Reach("sending to", topic.as_str());
                 Rule::new(Topic, topic.as_str().len() + bytes).need(Need::Message(topic, bytes)).grant(grant)
             }
+            Self::SendMember { topic, event, payload, .. } => {
+                addressed("sending to members of", topic, event.len() + payload.len())
+            }
+            Self::PushToSocket { topic, socket_id, event, payload } => {
+                addressed("pushing to members of", topic, socket_id.len() + event.len() + payload.len())
+            }
             Self::Schedule(schedule) => {
                 let Schedule { topic, key, event, payload, .. } = &**schedule;
                 let bytes = topic.as_str().len() + key.len() + event.len() + payload.len();
@@ -322,22 +352,20 @@ impl Effect {
             Self::Push { event, payload }
             | Self::Broadcast { event, payload }
             | Self::BroadcastFrom { event, payload } => record.check_event(event, payload)?,
-            Self::Publish { topic, event, payload } => {
-                check_name("a topic", topic.as_str())?;
-                record.check_event(event, payload)?;
-            }
+            Self::Publish { topic, event, payload } => check_event_for(record, topic, (event, payload))?,
             Self::BroadcastDroppable { key, event, payload } | Self::BroadcastFromDroppable { key, event, payload } => {
                 check_droppable_key(key)?;
                 record.check_event(event, payload)?;
             }
             Self::PublishDroppable { topic, key, event, payload } => {
-                check_name("a topic", topic.as_str())?;
                 check_droppable_key(key)?;
-                record.check_event(event, payload)?;
+                check_event_for(record, topic, (event, payload))?;
             }
-            Self::Send { topic, event, payload } => {
-                check_name("a topic", topic.as_str())?;
-                record.check_own(event, payload)?;
+            Self::Send { topic, event, payload } => check_own_for(record, topic, (event, payload))?,
+            Self::SendMember { topic, event, payload, .. } => check_own_for(record, topic, (event, payload))?,
+            Self::PushToSocket { topic, socket_id, event, payload } => {
+                check_name("a socket's id", socket_id)?;
+                check_event_for(record, topic, (event, payload))?;
             }
             Self::Schedule(schedule) => {
                 let Schedule { topic, key, event, payload, .. } = &**schedule;
@@ -413,13 +441,6 @@ impl Effect {
     }
 }
 
-fn check_state(record: &Record, state: &mut PublishedState) -> Result<(), Fault> {
-    // Before the text is parsed, so that a call can't make the host parse more than its limit.
-    record.check_bytes(state.text().len())?;
-    let parsed = state.parse();
-    parsed.map(drop).map_err(|error| Fault::failed(format!("a published state is a JSON object: {error}")))
-}
-
 /// The requirements of an event to members of another topic. `bytes` doesn't include the topic's name.
 #[inline]
 fn publishing(topic: &Topic, bytes: usize) -> Rule<'_> {
@@ -427,45 +448,11 @@ fn publishing(topic: &Topic, bytes: usize) -> Rule<'_> {
     Rule::new(Capability::Topic, topic.as_str().len() + bytes).need(Need::Audience(topic)).grant(grant)
 }
 
-/// Checks the names of a schedule.
-///
-/// # Errors
-/// Fault: oversize.
-pub fn check_schedule(topic: &Topic, key: &str) -> Result<(), Fault> {
-    check_name("a topic", topic.as_str())?;
-    check_name("the key of a schedule", key)
-}
-
-fn check_droppable_key(key: &str) -> Result<(), Fault> {
-    check_name("the key of a droppable message", key)
-}
-
-/// The ref is copied into a frame, so it must be JSON.
-fn check_ref(reply_ref: &ByteString) -> Result<(), Fault> {
-    if reply_ref.len() > NAME_BYTES_MAX || Payload::Json(reply_ref.clone()).check_value().is_err() {
-        return Err(Fault::failed("a reply-ref must be passed back as it came with handle-in; this isn't one"));
-    }
-    Ok(())
-}
-
-fn check_delay(delay: Duration, shortest: Duration) -> Result<(), Fault> {
-    if delay < shortest {
-        let shortest = shortest.as_millis();
-        let key = limit_key(keys::TIMER_SHORTEST_MS, shortest);
-        return Err(Fault::oversize(format!(
-            "a timer takes at least {shortest} ms{key}; use send-self to send at once"
-        )));
-    }
-    Ok(())
-}
-
-fn check_period(period: Duration, shortest: Duration) -> Result<(), Fault> {
-    if !period.is_zero() && period < shortest {
-        let shortest = shortest.as_millis();
-        let key = limit_key(keys::TIMER_SHORTEST_MS, shortest);
-        return Err(Fault::oversize(format!("a topic's tick period is at least {shortest} ms{key}")));
-    }
-    Ok(())
+/// The requirements of a message to some members of a topic. `bytes` doesn't include the topic's name.
+#[inline]
+fn addressed<'a>(doing: &'static str, topic: &'a Topic, bytes: usize) -> Rule<'a> {
+    let grant = Grant::Reach(doing, topic.as_str());
+    Rule::new(Capability::Topic, topic.as_str().len() + bytes).need(Need::Addressees).grant(grant)
 }
 
 /// Reads an effect without parameters: an empty object.

@@ -112,6 +112,12 @@ impl Fault {
         )
     }
 
+    /// A call asked for an effect or a write after it had discarded its effects.
+    #[must_use]
+    pub fn discarded() -> Self {
+        Self::failed("the call has discarded its effects, so it can't have another effect, and can't write any more")
+    }
+
     /// A call that may only read the store wrote to it.
     #[must_use]
     pub fn read_only() -> Self {

@@ -18,6 +18,7 @@ mod answer_ref;
 mod call;
 pub mod deliveries;
 mod effect;
+mod effect_values;
 pub mod entries;
 mod fault;
 mod follows;
@@ -48,7 +49,8 @@ pub use call::{
     Callback, Ending, EntryUpgrade, Fired, Message, Part, Passing, Recipient, SeatChange, Source, Tick, TopicCall,
     TopicCallback, TopicInfo, Upgrade,
 };
-pub use effect::{Effect, TimerId, check_schedule};
+pub use effect::{Effect, TimerId};
+pub use effect_values::check_schedule;
 pub use fault::{DETAIL_BYTES_MAX, Fault, FaultKind, one_line};
 pub use follows::Follows;
 pub use http::{HttpFailure, HttpRequest, HttpResponse, HttpResult, HttpTable, http_payload};

@@ -17,6 +17,8 @@ pub enum Need<'a> {
     Audience(&'a Topic),
     /// A place in the turn queue of another topic, for this number of bytes.
     Message(&'a Topic, usize),
+    /// A place in a queue of each member that it is addressed to: the mailbox, or the queue of the topic's frames.
+    Addressees,
 }
 
 /// The requirements of an effect, apart from the checks of its values.

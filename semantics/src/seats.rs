@@ -42,7 +42,7 @@ pub enum Departure {
 impl From<&Ending> for Departure {
     fn from(ending: &Ending) -> Self {
         match ending {
-            Ending::Left | Ending::Stopped(_) => Self::Leaves,
+            Ending::Left | Ending::Stopped(_) | Ending::Kicked(_) => Self::Leaves,
             Ending::Closed | Ending::Replaced | Ending::Shutdown | Ending::Fault(_) | Ending::RolledBack => Self::Drops,
         }
     }

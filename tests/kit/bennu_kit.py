@@ -275,6 +275,9 @@ class Kit:
                 return {"refuse": payload(refused.response)}
             if name not in ("handle_in", "handle_message"):
                 raise Fail(f"{name}: {refused.response}") from refused
+            # Nothing else of the callback happens.
+            call.ask("discard")
+            call.assigns, call.room = json.loads(call._before)
             given = Reply(refused.response, "error")
         if name == "join":
             room = call.returned(None).get("room", Ellipsis)

@@ -71,6 +71,14 @@ class WithEntries(Channel):
         self.on_entry_put(call)
         raise Fail("asked to fail after a put")
 
+    def on_entry_then_refuse(self, call):
+        self.on_entry_put(call)
+        raise Refuse({"reason": "too late"})
+
+    def on_entry_after_discard(self, call):
+        call.ask("discard")
+        return self.on_entry_put(call)
+
     def on_entry_no_key(self, call):
         Entries(call).put("", 1)
 

@@ -93,6 +93,33 @@ class Naughty(Timed, WithEntries):
     def on_stop_reply(self, call):
         return Stop("asked to", Reply({"last": "words"}))
 
+    @staticmethod
+    def many_effects(call):
+        call.push("late", {})
+        call.broadcast("late", {})
+        call.send_self("self", {})
+        call.ask("send_after", ms=10, event="timer", payload={})
+        call.ask("track", key="late", meta={})
+        call.ask("subscribe", topic="naughty:late")
+        call.put(field(call, "key"), field(call, "value"))
+
+    def on_refuse_late(self, call):
+        self.many_effects(call)
+        raise Refuse({"reason": "too late"})
+
+    def on_discard(self, call):
+        self.many_effects(call)
+        call.ask("discard")
+        return OK
+
+    def on_push_after_discard(self, call):
+        call.ask("discard")
+        call.push("late", {})
+
+    def on_put_after_discard(self, call):
+        call.ask("discard")
+        call.put("late", 1)
+
     def on_status(self, call):
         return Reply({}, field(call, "status"))
 
@@ -172,6 +199,16 @@ class Naughty(Timed, WithEntries):
 
     def on_send(self, call):
         call.ask("send", topic=field(call, "topic"), event=field(call, "event"), payload=field(call, "payload"))
+        return OK
+
+    def on_send_member(self, call):
+        fields = {name: field(call, name) for name in ("topic", "member", "event", "payload")}
+        call.ask("send_member", **fields)
+        return OK
+
+    def on_push_to_socket(self, call):
+        fields = {name: field(call, name) for name in ("topic", "event", "payload")}
+        call.ask("push_to_socket", socket_id=field(call, "id"), **fields)
         return OK
 
     def on_subscribe(self, call):
@@ -290,7 +327,7 @@ class Naughty(Timed, WithEntries):
     def handle_info(self, call):
         if call["source"] == "http":
             return call.push(call.event, shown(call.payload))
-        heard = {"topic": "heard", "answer": "answered"}.get(call["source"])
+        heard = {"topic": "heard", "answer": "answered", "member": "addressed"}.get(call["source"])
         if heard:
             call.push(heard, {"topic": call["from"], "event": call.event, "payload": call.payload})
         elif call.event == "later":
@@ -327,6 +364,15 @@ class Naughty(Timed, WithEntries):
             )
         if call.event == "refuse":
             raise Refuse({"reason": "no"})
+        if call.event == "refuse_late":
+            call.broadcast("late", {})
+            self.on_store_put(call)
+            raise Refuse({"reason": "too late"})
+        if call.event == "tell_member":
+            call.ask("send_member", topic=call.payload["topic"], member=call.payload["member"], event="told", payload={})
+            return call.ask(
+                "push_to_socket", topic=call.payload["topic"], socket_id=call.payload["id"], event="shown", payload={}
+            )
         if call.event == "crash":
             raise Fail("asked to fail in handle_message")
         if call.event == "put":
@@ -446,6 +492,11 @@ class Unruly(WithEntries):
             return Stop("asked to")
         elif call.event == "grow":
             self.shared(call)["ballast"] = "x" * (1 << 20)
+        elif call.event == "count_and_refuse":
+            self.count(call)
+            call.ask("publish_state", state={"late": True})
+            call.ask("take_seat", seat="late", ms=1000)
+            raise Refuse({"reason": "too late"})
         elif call.event == "count_and_fail":
             self.count(call)
             raise Fail("asked to fail after it counted")

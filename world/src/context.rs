@@ -140,6 +140,12 @@ impl CallContext {
         self.entries.as_mut().ok_or_else(Fault::no_entries)
     }
 
+    /// The same for a write.
+    pub(crate) fn entries_to_write(&mut self) -> Result<&mut CallEntries, Fault> {
+        self.record.check_undiscarded()?;
+        self.entries()
+    }
+
     /// The record, which checks the callback's result.
     pub(crate) fn record(&mut self) -> &mut Record {
         &mut self.record
@@ -292,6 +298,16 @@ impl CallContext {
     }
 }
 
+/// `socket.discard`.
+impl CallContext {
+    /// Discards all effects and writes of the call so far. It can have no further ones.
+    pub fn discard(&mut self) {
+        self.record.discard();
+        self.draft.iter_mut().for_each(Draft::discard_writes);
+        self.entries.iter_mut().for_each(CallEntries::discard_writes);
+    }
+}
+
 /// `interface http`, except `request`.
 impl CallContext {
     /// Stores a request that is sent until the server accepts it. Returns its id.
@@ -422,7 +438,11 @@ impl CallContext {
 
     fn writable(&mut self) -> Result<&mut Draft, Fault> {
         let draft = self.draft.as_mut().ok_or_else(Fault::no_store)?;
-        if self.may_write { Ok(draft) } else { Err(Fault::read_only()) }
+        if !self.may_write {
+            return Err(Fault::read_only());
+        }
+        self.record.check_undiscarded()?;
+        Ok(draft)
     }
 }
 

@@ -178,6 +178,11 @@ impl CallEntries {
         done(self.overlay.upgrade(&self.entries.held().table, &key, &value)?)
     }
 
+    /// Discards the call's writes.
+    pub(crate) fn discard_writes(&mut self) {
+        self.overlay.rewind();
+    }
+
     pub(crate) fn into_pending(self) -> Option<PendingEntries> {
         let Self { entries, overlay } = self;
         overlay.into_changes().map(|changes| PendingEntries { entries, changes })
@@ -288,7 +293,7 @@ impl CallContext {
         &mut self,
         mut rows: impl Iterator<Item = (&'e [u8], &'e [u8])> + Clone,
     ) -> Result<(), Fault> {
-        let view = self.entries()?;
+        let view = self.entries_to_write()?;
         done(view.overlay.put_many(&view.entries.held().table, &mut rows)?)?;
         view.check_memory()
     }
@@ -298,7 +303,7 @@ impl CallContext {
     /// # Errors
     /// See [`log`](Self::log).
     pub fn entry_delete(&mut self, key: &[u8]) -> Result<(), Fault> {
-        let CallEntries { entries, overlay } = self.entries()?;
+        let CallEntries { entries, overlay } = self.entries_to_write()?;
         done(overlay.delete(&entries.held().table, key)?)
     }
 
@@ -307,7 +312,7 @@ impl CallContext {
     /// # Errors
     /// See [`log`](Self::log).
     pub fn entries_delete_range(&mut self, start: Option<&[u8]>, end: Option<&[u8]>, limit: u32) -> Result<u32, Fault> {
-        let CallEntries { entries, overlay } = self.entries()?;
+        let CallEntries { entries, overlay } = self.entries_to_write()?;
         let mut deletion = EntryDeletion::new(start, end, limit)?;
         done(overlay.delete_range(&entries.held().table, &mut deletion)?)
     }

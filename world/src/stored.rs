@@ -86,6 +86,13 @@ impl Draft {
         }
     }
 
+    /// Discards the writes.
+    pub fn discard_writes(&mut self) {
+        self.writes.clear();
+        self.schedules = ScheduleWrites::default();
+        self.deliveries.clear();
+    }
+
     /// The content after the callback succeeded.
     #[must_use]
     pub fn commit(self) -> Stored {

@@ -168,7 +168,7 @@ pub fn check_mailbox(effects: &[Effect], (mut count, mut bytes): (usize, usize))
                 bytes += more;
             }
             Need::Timer(more) => bytes += more,
-            Need::Nothing | Need::Room | Need::Audience(_) | Need::Message(..) => {}
+            Need::Nothing | Need::Room | Need::Audience(_) | Need::Message(..) | Need::Addressees => {}
         }
     }
     let limits = NodeLimits::default();

@@ -15,6 +15,9 @@
 //! | `self` | pushes `told`, from `handle_info` |
 //! | `spin` | sends a message to itself, and another one for each, without end |
 //! | `timer {"ms"}`, `cancel` | pushes `rang` after that time; cancels that timer |
+//! | `refuse_late {"key", "value"}` | asks for effects of each kind and a put, and refuses; so nothing of it happens |
+//! | `discard` | the same, but discards by itself, and replies `ok` |
+//! | `push_after_discard`, `put_after_discard` | fault: failed |
 //! | `stop`, `stop_reply`, `info_stop` (in `handle_info`) | ends the member |
 //! | `status {"status"}`, `no_reply` | replies with that status; sends no reply |
 //! | `facts` | replies with all data that can be read |
@@ -63,6 +66,21 @@ impl Naughty {
                 socket.send_self(event, json!({}));
                 ok()
             }
+            "refuse_late" => self.many_effects(socket, payload).and_then(|()| refuse(json!({ "reason": "too late" }))),
+            "discard" => self.many_effects(socket, payload).and_then(|()| {
+                socket.discard();
+                ok()
+            }),
+            "push_after_discard" => {
+                socket.discard();
+                socket.push("late", json!({}));
+                ok()
+            }
+            "put_after_discard" => {
+                socket.discard();
+                store::put("late", 1);
+                ok()
+            }
             "stop" => stop("asked to"),
             "stop_reply" => stop_with_reply("asked to", Reply::ok(json!({ "last": "words" }))),
             "status" => status(payload),
@@ -105,6 +123,19 @@ impl Naughty {
     fn set_timer(&mut self, socket: &mut Socket, payload: &Payload) -> Handled {
         self.timer = Some(socket.send_after(milliseconds(payload)?, "timer", json!({})));
         reply(json!({ "timer": self.timer }))
+    }
+
+    /// Asks for effects that a test would notice.
+    fn many_effects(&mut self, socket: &mut Socket, payload: &Payload) -> Result<(), Error> {
+        self.count += 1;
+        socket.push("late", json!({}));
+        socket.broadcast("late", json!({}));
+        socket.send_self("self", json!({}));
+        socket.send_after(Duration::from_millis(10), "timer", json!({}));
+        socket.track("late", json!({}));
+        socket.subscribe("naughty:late");
+        store::put(&payload.field::<String>("key")?, &payload.field::<Value>("value")?);
+        Ok(())
     }
 
     fn cancel_timer(&mut self, socket: &mut Socket) -> Handled {

@@ -6,13 +6,17 @@
 //! | `track {"key", "meta"}`, `update_presence {..}`, `untrack {"key"}`, `push_presence` | that effect |
 //! | `presences {"topic"}` | replies with who is online there |
 //! | `send {"topic", "event", "payload"}` | sends that event to the topic; the answer is pushed as `answered` |
+//! | `send_member {"topic", "member", "event", "payload"}` | sends that event to that member, which pushes it as `addressed` |
+//! | `push_to_socket {"topic", "id", "event", "payload"}` | pushes that event to those members |
 //! | `subscribe {"topic"}`, `unsubscribe {"topic"}` | that effect; the events of that topic are pushed as `heard` |
 //! | `disconnect {"id"}` | closes those sockets |
 //! | `people {"topic"}`, `topics {"prefix"}` | replies with the list |
 //! | `sign {"value"}`, `verify {"token"}` | replies with the token, or with its value |
 //!
 //! Messages to the topic itself: `echo` replies with its payload, `shout` broadcasts it, `shout_droppable {"to"}` sends it
-//! as a droppable message to its own topic and to `to`, `crash` fails, `put` stores, and `quiet` does nothing. `bounce {"to"}` is sent to that topic and back without end. `spread {"width"}` is sent to
+//! as a droppable message to its own topic and to `to`, `crash` fails, `put` stores, and `quiet` does nothing. `refuse_late` is
+//! refused after a broadcast and a put. `tell_member {"topic", "member", "id"}` sends `told` to that member, and pushes `shown` to
+//! those members. `bounce {"to"}` is sent to that topic and back without end. `spread {"width"}` is sent to
 //! that number of new topics, and on from each of them. If the event `resound` comes from a further topic, it is
 //! broadcast in the member's own topic.
 
@@ -30,7 +34,9 @@ impl Naughty {
             "track" | "track_text" | "update_presence" | "untrack" | "push_presence" | "presences" => {
                 presence(socket, event, payload)
             }
-            "send" | "subscribe" | "unsubscribe" | "disconnect" => reach(socket, event, payload),
+            "send" | "send_member" | "push_to_socket" | "subscribe" | "unsubscribe" | "disconnect" => {
+                reach(socket, event, payload)
+            }
             "people" | "topics" => listed(event, payload),
             "sign" | "verify" => signed(event, payload),
             _ => return None,
@@ -46,6 +52,7 @@ impl Naughty {
             }
             "topic" => "heard",
             "answer" => "answered",
+            "member" => "addressed",
             _ => return false,
         };
         let payload = message.payload.parse::<Value>().unwrap_or_default();
@@ -69,6 +76,17 @@ pub(crate) fn on_message(topic: &mut Topic, event: &str, payload: Payload) -> Ha
             no_reply()
         }
         "refuse" => reply_error(json!({ "reason": "no" })),
+        "refuse_late" => {
+            topic.broadcast("late", json!({}));
+            storage::put(&payload)?;
+            refuse(json!({ "reason": "too late" }))
+        }
+        "tell_member" => {
+            let (to, member): (String, u64) = (payload.field("topic")?, payload.field("member")?);
+            topic.send_member(&to, member, "told", json!({}));
+            topic.push_to_socket(&to, &payload.field::<String>("id")?, "shown", json!({}));
+            no_reply()
+        }
         "crash" => fail("asked to fail in handle_message"),
         "put" => storage::put(&payload),
         "http_get" => super::http::get(&payload).and_then(reply),
@@ -111,6 +129,14 @@ fn reach(socket: &mut Socket, event: &str, payload: &Payload) -> Handled {
     let topic = || payload.field::<String>("topic");
     match event {
         "send" => socket.send(&topic()?, &payload.field::<String>("event")?, payload.field::<Value>("payload")?),
+        "send_member" => {
+            let (member, event): (u64, String) = (payload.field("member")?, payload.field("event")?);
+            socket.send_member(&topic()?, member, &event, payload.field::<Value>("payload")?);
+        }
+        "push_to_socket" => {
+            let (id, event): (String, String) = (payload.field("id")?, payload.field("event")?);
+            socket.push_to_socket(&topic()?, &id, &event, payload.field::<Value>("payload")?);
+        }
         "subscribe" => socket.subscribe(&topic()?),
         "unsubscribe" => socket.unsubscribe(&topic()?),
         _ => socket.disconnect(&payload.field::<String>("id")?),

@@ -9,6 +9,8 @@
 //! | `entries_clear {"limit"}` | deletes up to that many entries, and replies `ok {"deleted": n}` |
 //! | `entries_own {"key"}` | replies with the values that it reads after its own put, delete and put |
 //! | `entry_then_fail {"key", "value"}` | writes, and is then fault: failed |
+//! | `entry_then_refuse {"key", "value"}` | writes, and refuses: nothing is written |
+//! | `entry_after_discard {"key", "value"}` | fault: failed |
 //! | `entry_no_key`, `entry_long_key`, `entry_long_value`, `entries_many` (4,097 keys), `entries_much` (5 MB) | fault: oversize |
 //! | `entries_get_many` (1,001 keys) | fault: oversize |
 
@@ -41,6 +43,7 @@ pub(crate) fn event(event: &str, payload: &Payload) -> Option<Handled> {
         "entries_clear" => clear(payload),
         "entries_own" => own(payload),
         "entry_read_then_fail" => get(payload).and_then(|_| fail("asked to fail after a read")),
+        "entry_then_refuse" => put(payload).and_then(|_| refuse(json!({ "reason": "too late" }))),
         "entry_then_fail" => put(payload).and_then(|_| fail("asked to fail after a put")),
         _ => return message(event, payload).or_else(|| too_much(event)),
     })

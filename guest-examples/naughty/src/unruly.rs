@@ -99,6 +99,16 @@ impl<const VERSION: u32, const IS_DURABLE: bool> Channel for Unruly<VERSION, IS_
             "clear" => socket.clear_room(),
             "stop" => return stop("asked to"),
             "grow" => socket.room_mut().ballast = "x".repeat(1 << 20),
+            "entry_after_discard" => {
+                socket.discard();
+                return entries::event("entry_put", &payload).unwrap_or_else(ok);
+            }
+            "count_and_refuse" => {
+                socket.room_mut().count += 1;
+                socket.publish_state(json!({ "late": true }));
+                socket.take_seat("late", Duration::from_secs(1));
+                return refuse(json!({ "reason": "too late" }));
+            }
             "count_and_fail" => {
                 socket.room_mut().count += 1;
                 return fail("asked to fail after it counted");

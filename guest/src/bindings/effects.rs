@@ -27,6 +27,14 @@ pub(crate) mod socket {
         ask_for(Effect::Send { topic: topic.into(), event: event.into(), payload: payload.into() });
     }
 
+    pub(crate) fn send_member(topic: &str, member: u64, event: &str, payload: &crate::Payload) {
+        ask_for(Effect::SendMember { topic: topic.into(), member, event: event.into(), payload: payload.into() });
+    }
+
+    pub(crate) fn push_to_socket(topic: &str, socket_id: &str, event: &str, payload: &crate::Payload) {
+        ask_for(Effect::PushToSocket { topic: topic.into(), socket_id: socket_id.into(), event: event.into(), payload: payload.into() });
+    }
+
     pub(crate) fn subscribe(topic: &str) {
         ask_for(Effect::Subscribe { topic: topic.into() });
     }

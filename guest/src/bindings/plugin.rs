@@ -886,8 +886,11 @@ pub mod bennu {
                 /// - `answer`: the reply of another topic's `handle-message` to a `send`. The event is the one that was sent. A
                 ///   JSON payload is `{"status": .., "response": ..}`.
                 /// - `http`: the answer to a request of this member by HTTP (`http.request`).
+                /// - `member`: a callback sent it to this member (`socket.send-member`), or another program by the host's HTTP
+                ///   API.
                 pub source: _rt::String,
-                /// The topic of the message: the member's own topic, or the other topic.
+                /// The topic of the message: the member's own topic, or the other topic. With the source `member`, it is the
+                /// topic whose callback sent the message.
                 pub topic: _rt::String,
                 /// The event.
                 pub event: _rt::String,
@@ -915,12 +918,13 @@ pub mod bennu {
                 /// - `replaced`: the same client joined the topic again. It only occurs in a topic with a room.
                 /// - `closed`: the client's connection ended.
                 /// - `stopped`: the plugin answered `stop`.
+                /// - `kicked`: an operator or another program ended the member (`POST /api/kick`). The client got `phx_close`.
                 /// - `shutdown`: the host is stopping.
                 /// - `fault`: a callback failed.
                 /// - `taken-back`: the build that had upgraded the member's state, or the topic's room, was rolled back. The
                 ///   state is again as it was before the upgrade.
                 pub cause: _rt::String,
-                /// For `stopped`, the reason that the plugin gave. For `fault`, its kind: `trap`, `deadline`, `memory`,
+                /// For `stopped`, the reason that the plugin gave. For `kicked`, the reason in the request, or nothing. For `fault`, its kind: `trap`, `deadline`, `memory`,
                 /// `oversize`, `overflow`, `store` or `failed`. For any other cause, it is empty.
                 pub detail: _rt::String,
             }
@@ -939,7 +943,8 @@ pub mod bennu {
         /// The effects that a plugin can ask for. The host records each effect. After the callback has succeeded, it carries
         /// them out in the order of the calls. The callback's reply follows them, but the reply of a join comes before them. In
         /// `describe`, `handle-out` and `upgrade`, each effect is a fault. `handle-message`, `handle-tick` and `handle-seat`
-        /// have no member, so they only allow `broadcast`, `publish`, `send`, `answer`, `disconnect`, `publish-state` and `tick`.
+        /// have no member, so they only allow `broadcast`, `publish`, `send`, `send-member`, `push-to-socket`, `answer`,
+        /// `disconnect`, `publish-state` and `tick`.
         ///
         /// The host checks an effect when the plugin asks for it. An invalid effect ends the callback with a fault: for
         /// example, a payload of the wrong kind, an event of more than 255 bytes, or more than 1,024 effects
@@ -1227,6 +1232,158 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
+            /// Sends `event` to the `handle-info` of a member, with the source `member`. `member` is the member's number, and
+            /// `topic` the topic that it has joined. If there is no such member any more, nothing happens. The same topics as
+            /// for `publish` are allowed. If the member's mailbox is full, the callback fails with a fault of the kind
+            /// `overflow`.
+            #[allow(async_fn_in_trait)]
+            pub fn send_member(
+                topic: &str,
+                member: u64,
+                event: &str,
+                payload: &Payload,
+            ) -> () {
+                unsafe {
+                    let vec0 = topic;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let vec1 = event;
+                    let ptr1 = vec1.as_ptr().cast::<u8>();
+                    let len1 = vec1.len();
+                    use super::super::super::bennu::channel::types::Payload as V4;
+                    let (result5_0, result5_1, result5_2) = match payload {
+                        V4::Json(e) => {
+                            let vec2 = e;
+                            let ptr2 = vec2.as_ptr().cast::<u8>();
+                            let len2 = vec2.len();
+                            (0i32, ptr2.cast_mut(), len2)
+                        }
+                        V4::Binary(e) => {
+                            let vec3 = e;
+                            let ptr3 = vec3.as_ptr().cast::<u8>();
+                            let len3 = vec3.len();
+                            (1i32, ptr3.cast_mut(), len3)
+                        }
+                    };
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "bennu:channel/socket@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "send-member"]
+                        fn wit_import6(
+                            _: *mut u8,
+                            _: usize,
+                            _: i64,
+                            _: *mut u8,
+                            _: usize,
+                            _: i32,
+                            _: *mut u8,
+                            _: usize,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import6(
+                        _: *mut u8,
+                        _: usize,
+                        _: i64,
+                        _: *mut u8,
+                        _: usize,
+                        _: i32,
+                        _: *mut u8,
+                        _: usize,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import6(
+                        ptr0.cast_mut(),
+                        len0,
+                        _rt::as_i64(&member),
+                        ptr1.cast_mut(),
+                        len1,
+                        result5_0,
+                        result5_1,
+                        result5_2,
+                    );
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Sends `event` to the client of each member of `topic` whose socket has this id: like `push`, for other members.
+            /// If there is none, nothing happens. The same topics as for `publish` are allowed.
+            #[allow(async_fn_in_trait)]
+            pub fn push_to_socket(
+                topic: &str,
+                socket_id: &str,
+                event: &str,
+                payload: &Payload,
+            ) -> () {
+                unsafe {
+                    let vec0 = topic;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let vec1 = socket_id;
+                    let ptr1 = vec1.as_ptr().cast::<u8>();
+                    let len1 = vec1.len();
+                    let vec2 = event;
+                    let ptr2 = vec2.as_ptr().cast::<u8>();
+                    let len2 = vec2.len();
+                    use super::super::super::bennu::channel::types::Payload as V5;
+                    let (result6_0, result6_1, result6_2) = match payload {
+                        V5::Json(e) => {
+                            let vec3 = e;
+                            let ptr3 = vec3.as_ptr().cast::<u8>();
+                            let len3 = vec3.len();
+                            (0i32, ptr3.cast_mut(), len3)
+                        }
+                        V5::Binary(e) => {
+                            let vec4 = e;
+                            let ptr4 = vec4.as_ptr().cast::<u8>();
+                            let len4 = vec4.len();
+                            (1i32, ptr4.cast_mut(), len4)
+                        }
+                    };
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "bennu:channel/socket@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "push-to-socket"]
+                        fn wit_import7(
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: i32,
+                            _: *mut u8,
+                            _: usize,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import7(
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: i32,
+                        _: *mut u8,
+                        _: usize,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import7(
+                        ptr0.cast_mut(),
+                        len0,
+                        ptr1.cast_mut(),
+                        len1,
+                        ptr2.cast_mut(),
+                        len2,
+                        result6_0,
+                        result6_1,
+                        result6_2,
+                    );
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
             /// Subscribes this member to another topic: its `handle-info` gets that topic's broadcasts, with the source
             /// `topic`. A second call for the same topic has no effect. The topic must match one of this plugin's routes, or be
             /// granted (`plugins.NAME.read`). A member subscribes to at most 64 topics (`subscriptions_per_member`).
@@ -1474,6 +1631,26 @@ pub mod bennu {
                         unreachable!()
                     }
                     wit_import5(ptr0.cast_mut(), len0, result4_0, result4_1, result4_2);
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Discards everything that this call has asked for so far: its effects, and its writes of the store and of entries.
+            /// After that, an effect or a write is a fault of the kind `failed`. What the callback returns still counts. So a
+            /// callback can answer a client's mistake, whatever it has asked for before, and return no new state.
+            #[allow(async_fn_in_trait)]
+            pub fn discard() -> () {
+                unsafe {
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "bennu:channel/socket@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "discard"]
+                        fn wit_import0();
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import0() {
+                        unreachable!()
+                    }
+                    wit_import0();
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
@@ -8051,9 +8228,9 @@ macro_rules! __export_plugin_full_impl {
         =
         "component-type:wit-bindgen:0.61.1:bennu:channel@0.1.0:plugin-full:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 4923] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 5045] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xb9%\x01A\x02\x01A1\x01\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xb3&\x01A\x02\x01A1\x01\
 B\x11\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\
 \x01m\x02\x06output\x05error\x04\0\x0fstandard-stream\x03\0\x02\x01@\0\0w\x04\0\x03\
 now\x01\x04\x01@\0\0s\x04\0\x09unique-id\x01\x05\x04\0\x06random\x01\x04\x04\0\x0d\
@@ -8076,21 +8253,156 @@ esponse\x02\x04\0\x08admitted\x03\0\x15\x01q\x02\x08admitted\x01\x16\0\x07refuse
 d\x01\x02\0\x04\0\x09admission\x03\0\x17\x01r\x04\x06sources\x05topics\x05events\
 \x07payload\x02\x04\0\x07message\x03\0\x19\x01r\x02\x05causes\x06details\x04\0\x06\
 ending\x03\0\x1b\x03\0\x19bennu:channel/types@0.1.0\x05\x02\x02\x03\0\x02\x07pay\
-load\x02\x03\0\x02\x05reply\x01B!\x02\x03\x02\x01\x03\x04\0\x07payload\x03\0\0\x02\
+load\x02\x03\0\x02\x05reply\x01B&\x02\x03\x02\x01\x03\x04\0\x07payload\x03\0\0\x02\
 \x03\x02\x01\x04\x04\0\x08response\x03\0\x02\x01@\x02\x05events\x07payload\x01\x01\
 \0\x04\0\x04push\x01\x04\x04\0\x09broadcast\x01\x04\x04\0\x0ebroadcast-from\x01\x04\
 \x01@\x03\x05topics\x05events\x07payload\x01\x01\0\x04\0\x07publish\x01\x05\x04\0\
-\x04send\x01\x05\x01@\x01\x05topics\x01\0\x04\0\x09subscribe\x01\x06\x04\0\x0bun\
-subscribe\x01\x06\x01@\x01\x09socket-ids\x01\0\x04\0\x0adisconnect\x01\x07\x01@\x02\
-\x09reply-refs\x05reply\x03\x01\0\x04\0\x05reply\x01\x08\x01@\x02\x0aanswer-refs\
-\x05reply\x03\x01\0\x04\0\x06answer\x01\x09\x04\0\x09send-self\x01\x04\x01@\x03\x0c\
-millisecondsw\x05events\x07payload\x01\0w\x04\0\x0asend-after\x01\x0a\x01@\x01\x05\
-states\x01\0\x04\0\x0dpublish-state\x01\x0b\x01@\x02\x04names\x08grace-msy\x01\0\
-\x04\0\x09take-seat\x01\x0c\x01@\0\x01\0\x04\0\x0aleave-seat\x01\x0d\x01@\x01\x0c\
-millisecondsy\x01\0\x04\0\x04tick\x01\x0e\x01@\x01\x05timerw\x01\0\x04\0\x06canc\
-el\x01\x0f\x03\0\x1abennu:channel/socket@0.1.0\x05\x05\x01B\x07\x02\x03\x02\x01\x03\
-\x04\0\x07payload\x03\0\0\x01@\x03\x03keys\x05events\x07payload\x01\x01\0\x04\0\x13\
-broadcast-droppable\x01\x02\x04\0\x18broadcast-from-droppable\x01\x02\x01@\x04\x05\
+\x04send\x01\x05\x01@\x04\x05topics\x06memberw\x05events\x07payload\x01\x01\0\x04\
+\0\x0bsend-member\x01\x06\x01@\x04\x05topics\x09socket-ids\x05events\x07payload\x01\
+\x01\0\x04\0\x0epush-to-socket\x01\x07\x01@\x01\x05topics\x01\0\x04\0\x09subscri\
+be\x01\x08\x04\0\x0bunsubscribe\x01\x08\x01@\x01\x09socket-ids\x01\0\x04\0\x0adi\
+sconnect\x01\x09\x01@\x02\x09reply-refs\x05reply\x03\x01\0\x04\0\x05reply\x01\x0a\
+\x01@\x02\x0aanswer-refs\x05reply\x03\x01\0\x04\0\x06answer\x01\x0b\x04\0\x09sen\
+d-self\x01\x04\x01@\0\x01\0\x04\0\x07discard\x01\x0c\x01@\x03\x0cmillisecondsw\x05\
+events\x07payload\x01\0w\x04\0\x0asend-after\x01\x0d\x01@\x01\x05states\x01\0\x04\
+\0\x0dpublish-state\x01\x0e\x01@\x02\x04names\x08grace-msy\x01\0\x04\0\x09take-s\
+eat\x01\x0f\x04\0\x0aleave-seat\x01\x0c\x01@\x01\x0cmillisecondsy\x01\0\x04\0\x04\
+tick\x01\x10\x01@\x01\x05timerw\x01\0\x04\0\x06cancel\x01\x11\x03\0\x1abennu:cha\
+nnel/socket@0.1.0\x05\x05\x01B\x07\x02\x03\x02\x01\x03\x04\0\x07payload\x03\0\0\x01\
+@\x03\x03keys\x05events\x07payload\x01\x01\0\x04\0\x13broadcast-droppable\x01\x02\
+\x04\0\x18broadcast-from-droppable\x01\x02\x01@\x04\x05topics\x03keys\x05events\x07\
+payload\x01\x01\0\x04\0\x11publish-droppable\x01\x03\x03\0\x1dbennu:channel/drop\
+pable@0.1.0\x05\x06\x01B\x0c\x01@\x01\x05topics\0s\x04\0\x04list\x01\0\x01ks\x01\
+@\x02\x05topics\x03keys\0\x01\x04\0\x03get\x01\x02\x01@\x02\x03keys\x04metas\x01\
+\0\x04\0\x05track\x01\x03\x04\0\x06update\x01\x03\x01@\x01\x03keys\x01\0\x04\0\x07\
+untrack\x01\x04\x01@\0\x01\0\x04\0\x0apush-state\x01\x05\x03\0\x1cbennu:channel/\
+presence@0.1.0\x05\x07\x01B\x0f\x01r\x02\x04names\x07membersy\x04\0\x05topic\x03\
+\0\0\x01ks\x01r\x03\x06memberw\x04user\x02\x09socket-id\x02\x04\0\x06person\x03\0\
+\x03\x01@\x01\x05topics\0y\x04\0\x05count\x01\x05\x01p\x04\x01@\x02\x05topics\x05\
+limity\0\x06\x04\0\x07members\x01\x07\x01p\x01\x01@\x03\x06prefixs\x05after\x02\x05\
+limity\0\x08\x04\0\x05under\x01\x09\x01@\0\0\x02\x04\0\x0aanswer-ref\x01\x0a\x03\
+\0\x1abennu:channel/topics@0.1.0\x05\x08\x01B\x08\x01m\x03\x07missing\x07invalid\
+\x07expired\x04\0\x07problem\x03\0\0\x01kw\x01@\x03\x04salts\x05values\x07max-ag\
+e\x02\0s\x04\0\x04sign\x01\x03\x01j\x01s\x01\x01\x01@\x03\x04salts\x05tokens\x07\
+max-age\x02\0\x04\x04\0\x06verify\x01\x05\x03\0\x19bennu:channel/token@0.1.0\x05\
+\x09\x01B\x11\x01p}\x01r\x02\x03key\0\x05value\0\x04\0\x05entry\x03\0\x01\x01m\x02\
+\x07forward\x08backward\x04\0\x05order\x03\0\x03\x01k\0\x01@\x01\x03key\0\0\x05\x04\
+\0\x03get\x01\x06\x01p\x02\x01@\x04\x05start\x05\x03end\x05\x05order\x04\x05limi\
+ty\0\x07\x04\0\x04scan\x01\x08\x01@\x02\x03key\0\x05value\0\x01\0\x04\0\x03put\x01\
+\x09\x01@\x01\x03key\0\x01\0\x04\0\x06delete\x01\x0a\x01@\x03\x03key\0\x05value\0\
+\x0cmillisecondsw\x01\0\x04\0\x0cput-expiring\x01\x0b\x03\0\x19bennu:channel/sto\
+re@0.1.0\x05\x0a\x01B\x15\x01m\x02\x07forward\x08backward\x04\0\x05order\x03\0\0\
+\x01p}\x01k\x02\x01@\x01\x03key\x02\0\x03\x04\0\x03get\x01\x04\x01@\x01\x04keys\x02\
+\0\x02\x04\0\x08get-many\x01\x05\x01@\x04\x05start\x03\x03end\x03\x05order\x01\x05\
+limity\0\x02\x04\0\x04scan\x01\x06\x01@\x02\x03key\x02\x05value\x02\x01\0\x04\0\x03\
+put\x01\x07\x01@\x01\x07entries\x02\x01\0\x04\0\x08put-many\x01\x08\x01@\x01\x03\
+key\x02\x01\0\x04\0\x06delete\x01\x09\x01@\x03\x05start\x03\x03end\x03\x05limity\
+\0y\x04\0\x0cdelete-range\x01\x0a\x01@\x01\x06prefixs\x01\0\x04\0\x06follow\x01\x0b\
+\x04\0\x08unfollow\x01\x0b\x03\0\x1bbennu:channel/entries@0.1.0\x05\x0b\x01B\x0e\
+\x02\x03\x02\x01\x03\x04\0\x07payload\x03\0\0\x01@\x05\x05topics\x05at-msw\x03ke\
+ys\x05events\x07payload\x01\x01\0\x04\0\x08schedule\x01\x02\x01@\x02\x05topics\x03\
+keys\x01\0\x04\0\x0fcancel-schedule\x01\x03\x01kw\x01@\x02\x05topics\x03keys\0\x04\
+\x04\0\x03get\x01\x05\x01@\0\0\x04\x04\0\x03due\x01\x06\x01ks\x01@\0\0\x07\x04\0\
+\x03key\x01\x08\x03\0\x1cbennu:channel/schedule@0.1.0\x05\x0c\x02\x03\0\x02\x07s\
+etting\x01B\x12\x02\x03\x02\x01\x0d\x04\0\x07setting\x03\0\0\x01r\x02\x04names\x05\
+values\x04\0\x06header\x03\0\x02\x01p\x03\x01p}\x01r\x03\x06status{\x07headers\x04\
+\x04body\x05\x04\0\x08response\x03\0\x06\x01r\x02\x04kinds\x06details\x04\0\x07f\
+ailure\x03\0\x08\x01p\x01\x01j\x01\x07\x01\x09\x01@\x04\x06methods\x03urls\x07he\
+aders\x04\x08settings\x0a\0\x0b\x04\0\x03get\x01\x0c\x01@\x06\x03keys\x06methods\
+\x03urls\x07headers\x04\x04body\x05\x08settings\x0a\x01\0\x04\0\x07request\x01\x0d\
+\x01@\x04\x03urls\x07headers\x04\x04body\x05\x08settings\x0a\0s\x04\0\x07deliver\
+\x01\x0e\x03\0\x18bennu:channel/http@0.1.0\x05\x0e\x01B\x0c\x02\x03\x02\x01\x03\x04\
+\0\x07payload\x03\0\0\x01p}\x01r\x02\x06memberw\x07assigns\x02\x04\0\x09recipien\
+t\x03\0\x03\x01q\x04\x04pass\0\0\x04drop\0\0\x07replace\x01\x01\0\x09hand-over\0\
+\0\x04\0\x08decision\x03\0\x05\x01p\x04\x01p\x06\x01j\x01\x08\x01s\x01@\x04\x05t\
+opics\x05events\x07payload\x01\x0arecipients\x07\0\x09\x04\0\x0ahandle-out\x01\x0a\
+\x04\0\x1ebennu:channel/handle-out@0.1.0\x05\x0f\x01B\x0c\x02\x03\x02\x01\x03\x04\
+\0\x07payload\x03\0\0\x02\x03\x02\x01\x04\x04\0\x05reply\x03\0\x02\x01p}\x01k\x04\
+\x01k\x03\x01r\x02\x04room\x05\x05reply\x06\x04\0\x07outcome\x03\0\x07\x01j\x01\x08\
+\x01s\x01@\x04\x05topics\x05events\x07payload\x01\x04room\x05\0\x09\x04\0\x0ehan\
+dle-message\x01\x0a\x04\0\"bennu:channel/handle-message@0.1.0\x05\x10\x02\x03\0\x02\
+\x07message\x01B\x07\x02\x03\x02\x01\x11\x04\0\x07message\x03\0\0\x01p}\x01k\x02\
+\x01j\x01\x03\x01s\x01@\x03\x05topics\x07message\x01\x04room\x03\0\x04\x04\0\x11\
+handle-topic-info\x01\x05\x04\0%bennu:channel/handle-topic-info@0.1.0\x05\x12\x01\
+B\x07\x01r\x03\x06numberw\x06missedy\x09period-msy\x04\0\x04tick\x03\0\0\x01p}\x01\
+k\x02\x01j\x01\x03\x01s\x01@\x03\x05topics\x04tick\x01\x04room\x03\0\x04\x04\0\x0b\
+handle-tick\x01\x05\x04\0\x1fbennu:channel/handle-tick@0.1.0\x05\x13\x01B\x07\x01\
+m\x04\x05taken\x07dropped\x08returned\x04gone\x04\0\x06change\x03\0\0\x01p}\x01k\
+\x02\x01j\x01\x03\x01s\x01@\x04\x05topics\x04seats\x06change\x01\x04room\x03\0\x04\
+\x04\0\x0bhandle-seat\x01\x05\x04\0\x1fbennu:channel/handle-seat@0.1.0\x05\x14\x01\
+B\x06\x01m\x02\x07assigns\x04room\x04\0\x04part\x03\0\0\x01p}\x01j\x01\x02\x01s\x01\
+@\x04\x05topics\x04part\x01\x07versiony\x05state\x02\0\x03\x04\0\x07upgrade\x01\x04\
+\x04\0\x1bbennu:channel/upgrade@0.1.0\x05\x15\x01B\x04\x01p}\x01j\x01\0\x01s\x01\
+@\x04\x05topics\x03key\0\x07versiony\x05value\0\0\x01\x04\0\x0dupgrade-entry\x01\
+\x02\x04\0!bennu:channel/upgrade-entry@0.1.0\x05\x16\x02\x03\0\x02\x09admission\x02\
+\x03\0\x02\x06ending\x02\x03\0\x02\x0amembership\x02\x03\0\x02\x07outcome\x02\x03\
+\0\x02\x05route\x01B\x1f\x02\x03\x02\x01\x17\x04\0\x09admission\x03\0\0\x02\x03\x02\
+\x01\x18\x04\0\x06ending\x03\0\x02\x02\x03\x02\x01\x19\x04\0\x0amembership\x03\0\
+\x04\x02\x03\x02\x01\x11\x04\0\x07message\x03\0\x06\x02\x03\x02\x01\x1a\x04\0\x07\
+outcome\x03\0\x08\x02\x03\x02\x01\x03\x04\0\x07payload\x03\0\x0a\x02\x03\x02\x01\
+\x1b\x04\0\x05route\x03\0\x0c\x01p\x0d\x01@\0\0\x0e\x04\0\x08describe\x01\x0f\x01\
+p}\x01k\x10\x01j\x01\x01\x01s\x01@\x04\x06memberw\x05topics\x06params\x0b\x04roo\
+m\x11\0\x12\x04\0\x04join\x01\x13\x01ks\x01j\x01\x09\x01s\x01@\x04\x06member\x05\
+\x05events\x07payload\x0b\x09reply-ref\x14\0\x15\x04\0\x09handle-in\x01\x16\x01@\
+\x02\x06member\x05\x07message\x07\0\x15\x04\0\x0bhandle-info\x01\x17\x01j\x01\x11\
+\x01s\x01@\x02\x06member\x05\x06ending\x03\0\x18\x04\0\x09terminate\x01\x19\x04\0\
+\x1bbennu:channel/channel@0.1.0\x05\x1c\x04\0\x1fbennu:channel/plugin-full@0.1.0\
+\x04\0\x0b\x11\x01\0\x0bplugin-full\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\
+\x0dwit-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
+        };
+    };
+}
+#[doc(inline)]
+pub use __export_plugin_full_impl as export_plugin;
+#[rustfmt::skip]
+#[cfg(target_arch = "wasm32")]
+#[unsafe(
+    link_section = "component-type:wit-bindgen:0.61.1:bennu:channel@0.1.0:plugin-full-with-all-of-its-exports-removed:encoded world"
+)]
+#[doc(hidden)]
+#[allow(clippy::octal_escapes)]
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3652] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xa2\x1b\x01A\x02\x01\
+A\x1b\x01B\x11\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05leve\
+l\x03\0\0\x01m\x02\x06output\x05error\x04\0\x0fstandard-stream\x03\0\x02\x01@\0\0\
+w\x04\0\x03now\x01\x04\x01@\0\0s\x04\0\x09unique-id\x01\x05\x04\0\x06random\x01\x04\
+\x04\0\x0dconfiguration\x01\x05\x01@\x02\x05level\x01\x07messages\x01\0\x04\0\x03\
+log\x01\x06\x01p}\x01@\x02\x02to\x03\x04text\x07\x01\0\x04\0\x05print\x01\x08\x01\
+@\x01\x06statusy\x01\0\x04\0\x04exit\x01\x09\x03\0\x18bennu:channel/host@0.1.0\x05\
+\0\x01B\x0d\x01ks\x01@\0\0\0\x04\0\x09socket-id\x01\x01\x01@\0\0s\x04\0\x08join-\
+ref\x01\x02\x04\0\x04user\x01\x01\x04\0\x06claims\x01\x02\x04\0\x09transport\x01\
+\x02\x04\0\x0econnect-params\x01\x02\x01o\x02ss\x01p\x03\x01@\0\0\x04\x04\0\x09x\
+-headers\x01\x05\x03\0\x1abennu:channel/member@0.1.0\x05\x01\x01B\x1d\x01p}\x01q\
+\x02\x04json\x01s\0\x06binary\x01\0\0\x04\0\x07payload\x03\0\x01\x01r\x02\x04nam\
+es\x05values\x04\0\x07setting\x03\0\x03\x01ps\x01p\x04\x01r\x05\x07patterns\x0ai\
+ntercepts\x05\x0fassigns-versiony\x0croom-versiony\x07options\x06\x04\0\x05route\
+\x03\0\x07\x01k\0\x01r\x04\x02idw\x05topics\x07assigns\0\x04room\x09\x04\0\x0ame\
+mbership\x03\0\x0a\x01r\x02\x06statuss\x07payload\x02\x04\0\x05reply\x03\0\x0c\x01\
+k\x0d\x01r\x02\x06reasons\x05reply\x0e\x04\0\x04stop\x03\0\x0f\x01q\x03\x04none\0\
+\0\x05reply\x01\x0d\0\x04stop\x01\x10\0\x04\0\x06answer\x03\0\x11\x01r\x03\x07as\
+signs\x09\x04room\x09\x06answer\x12\x04\0\x07outcome\x03\0\x13\x01r\x03\x07assig\
+ns\0\x04room\x09\x08response\x02\x04\0\x08admitted\x03\0\x15\x01q\x02\x08admitte\
+d\x01\x16\0\x07refused\x01\x02\0\x04\0\x09admission\x03\0\x17\x01r\x04\x06source\
+s\x05topics\x05events\x07payload\x02\x04\0\x07message\x03\0\x19\x01r\x02\x05caus\
+es\x06details\x04\0\x06ending\x03\0\x1b\x03\0\x19bennu:channel/types@0.1.0\x05\x02\
+\x02\x03\0\x02\x07payload\x02\x03\0\x02\x05reply\x01B&\x02\x03\x02\x01\x03\x04\0\
+\x07payload\x03\0\0\x02\x03\x02\x01\x04\x04\0\x08response\x03\0\x02\x01@\x02\x05\
+events\x07payload\x01\x01\0\x04\0\x04push\x01\x04\x04\0\x09broadcast\x01\x04\x04\
+\0\x0ebroadcast-from\x01\x04\x01@\x03\x05topics\x05events\x07payload\x01\x01\0\x04\
+\0\x07publish\x01\x05\x04\0\x04send\x01\x05\x01@\x04\x05topics\x06memberw\x05eve\
+nts\x07payload\x01\x01\0\x04\0\x0bsend-member\x01\x06\x01@\x04\x05topics\x09sock\
+et-ids\x05events\x07payload\x01\x01\0\x04\0\x0epush-to-socket\x01\x07\x01@\x01\x05\
+topics\x01\0\x04\0\x09subscribe\x01\x08\x04\0\x0bunsubscribe\x01\x08\x01@\x01\x09\
+socket-ids\x01\0\x04\0\x0adisconnect\x01\x09\x01@\x02\x09reply-refs\x05reply\x03\
+\x01\0\x04\0\x05reply\x01\x0a\x01@\x02\x0aanswer-refs\x05reply\x03\x01\0\x04\0\x06\
+answer\x01\x0b\x04\0\x09send-self\x01\x04\x01@\0\x01\0\x04\0\x07discard\x01\x0c\x01\
+@\x03\x0cmillisecondsw\x05events\x07payload\x01\0w\x04\0\x0asend-after\x01\x0d\x01\
+@\x01\x05states\x01\0\x04\0\x0dpublish-state\x01\x0e\x01@\x02\x04names\x08grace-\
+msy\x01\0\x04\0\x09take-seat\x01\x0f\x04\0\x0aleave-seat\x01\x0c\x01@\x01\x0cmil\
+lisecondsy\x01\0\x04\0\x04tick\x01\x10\x01@\x01\x05timerw\x01\0\x04\0\x06cancel\x01\
+\x11\x03\0\x1abennu:channel/socket@0.1.0\x05\x05\x01B\x07\x02\x03\x02\x01\x03\x04\
+\0\x07payload\x03\0\0\x01@\x03\x03keys\x05events\x07payload\x01\x01\0\x04\0\x13b\
+roadcast-droppable\x01\x02\x04\0\x18broadcast-from-droppable\x01\x02\x01@\x04\x05\
 topics\x03keys\x05events\x07payload\x01\x01\0\x04\0\x11publish-droppable\x01\x03\
 \x03\0\x1dbennu:channel/droppable@0.1.0\x05\x06\x01B\x0c\x01@\x01\x05topics\0s\x04\
 \0\x04list\x01\0\x01ks\x01@\x02\x05topics\x03keys\0\x01\x04\0\x03get\x01\x02\x01\
@@ -8131,141 +8443,10 @@ r\x03\x06status{\x07headers\x04\x04body\x05\x04\0\x08response\x03\0\x06\x01r\x02
 @\x04\x06methods\x03urls\x07headers\x04\x08settings\x0a\0\x0b\x04\0\x03get\x01\x0c\
 \x01@\x06\x03keys\x06methods\x03urls\x07headers\x04\x04body\x05\x08settings\x0a\x01\
 \0\x04\0\x07request\x01\x0d\x01@\x04\x03urls\x07headers\x04\x04body\x05\x08setti\
-ngs\x0a\0s\x04\0\x07deliver\x01\x0e\x03\0\x18bennu:channel/http@0.1.0\x05\x0e\x01\
-B\x0c\x02\x03\x02\x01\x03\x04\0\x07payload\x03\0\0\x01p}\x01r\x02\x06memberw\x07\
-assigns\x02\x04\0\x09recipient\x03\0\x03\x01q\x04\x04pass\0\0\x04drop\0\0\x07rep\
-lace\x01\x01\0\x09hand-over\0\0\x04\0\x08decision\x03\0\x05\x01p\x04\x01p\x06\x01\
-j\x01\x08\x01s\x01@\x04\x05topics\x05events\x07payload\x01\x0arecipients\x07\0\x09\
-\x04\0\x0ahandle-out\x01\x0a\x04\0\x1ebennu:channel/handle-out@0.1.0\x05\x0f\x01\
-B\x0c\x02\x03\x02\x01\x03\x04\0\x07payload\x03\0\0\x02\x03\x02\x01\x04\x04\0\x05\
-reply\x03\0\x02\x01p}\x01k\x04\x01k\x03\x01r\x02\x04room\x05\x05reply\x06\x04\0\x07\
-outcome\x03\0\x07\x01j\x01\x08\x01s\x01@\x04\x05topics\x05events\x07payload\x01\x04\
-room\x05\0\x09\x04\0\x0ehandle-message\x01\x0a\x04\0\"bennu:channel/handle-messa\
-ge@0.1.0\x05\x10\x02\x03\0\x02\x07message\x01B\x07\x02\x03\x02\x01\x11\x04\0\x07\
-message\x03\0\0\x01p}\x01k\x02\x01j\x01\x03\x01s\x01@\x03\x05topics\x07message\x01\
-\x04room\x03\0\x04\x04\0\x11handle-topic-info\x01\x05\x04\0%bennu:channel/handle\
--topic-info@0.1.0\x05\x12\x01B\x07\x01r\x03\x06numberw\x06missedy\x09period-msy\x04\
-\0\x04tick\x03\0\0\x01p}\x01k\x02\x01j\x01\x03\x01s\x01@\x03\x05topics\x04tick\x01\
-\x04room\x03\0\x04\x04\0\x0bhandle-tick\x01\x05\x04\0\x1fbennu:channel/handle-ti\
-ck@0.1.0\x05\x13\x01B\x07\x01m\x04\x05taken\x07dropped\x08returned\x04gone\x04\0\
-\x06change\x03\0\0\x01p}\x01k\x02\x01j\x01\x03\x01s\x01@\x04\x05topics\x04seats\x06\
-change\x01\x04room\x03\0\x04\x04\0\x0bhandle-seat\x01\x05\x04\0\x1fbennu:channel\
-/handle-seat@0.1.0\x05\x14\x01B\x06\x01m\x02\x07assigns\x04room\x04\0\x04part\x03\
-\0\0\x01p}\x01j\x01\x02\x01s\x01@\x04\x05topics\x04part\x01\x07versiony\x05state\
-\x02\0\x03\x04\0\x07upgrade\x01\x04\x04\0\x1bbennu:channel/upgrade@0.1.0\x05\x15\
-\x01B\x04\x01p}\x01j\x01\0\x01s\x01@\x04\x05topics\x03key\0\x07versiony\x05value\
-\0\0\x01\x04\0\x0dupgrade-entry\x01\x02\x04\0!bennu:channel/upgrade-entry@0.1.0\x05\
-\x16\x02\x03\0\x02\x09admission\x02\x03\0\x02\x06ending\x02\x03\0\x02\x0amembers\
-hip\x02\x03\0\x02\x07outcome\x02\x03\0\x02\x05route\x01B\x1f\x02\x03\x02\x01\x17\
-\x04\0\x09admission\x03\0\0\x02\x03\x02\x01\x18\x04\0\x06ending\x03\0\x02\x02\x03\
-\x02\x01\x19\x04\0\x0amembership\x03\0\x04\x02\x03\x02\x01\x11\x04\0\x07message\x03\
-\0\x06\x02\x03\x02\x01\x1a\x04\0\x07outcome\x03\0\x08\x02\x03\x02\x01\x03\x04\0\x07\
-payload\x03\0\x0a\x02\x03\x02\x01\x1b\x04\0\x05route\x03\0\x0c\x01p\x0d\x01@\0\0\
-\x0e\x04\0\x08describe\x01\x0f\x01p}\x01k\x10\x01j\x01\x01\x01s\x01@\x04\x06memb\
-erw\x05topics\x06params\x0b\x04room\x11\0\x12\x04\0\x04join\x01\x13\x01ks\x01j\x01\
-\x09\x01s\x01@\x04\x06member\x05\x05events\x07payload\x0b\x09reply-ref\x14\0\x15\
-\x04\0\x09handle-in\x01\x16\x01@\x02\x06member\x05\x07message\x07\0\x15\x04\0\x0b\
-handle-info\x01\x17\x01j\x01\x11\x01s\x01@\x02\x06member\x05\x06ending\x03\0\x18\
-\x04\0\x09terminate\x01\x19\x04\0\x1bbennu:channel/channel@0.1.0\x05\x1c\x04\0\x1f\
-bennu:channel/plugin-full@0.1.0\x04\0\x0b\x11\x01\0\x0bplugin-full\x03\0\0\0G\x09\
-producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rus\
-t\x060.61.1";
-        };
-    };
-}
-#[doc(inline)]
-pub use __export_plugin_full_impl as export_plugin;
-#[rustfmt::skip]
-#[cfg(target_arch = "wasm32")]
-#[unsafe(
-    link_section = "component-type:wit-bindgen:0.61.1:bennu:channel@0.1.0:plugin-full-with-all-of-its-exports-removed:encoded world"
-)]
-#[doc(hidden)]
-#[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3530] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xa8\x1a\x01A\x02\x01\
-A\x1b\x01B\x11\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05leve\
-l\x03\0\0\x01m\x02\x06output\x05error\x04\0\x0fstandard-stream\x03\0\x02\x01@\0\0\
-w\x04\0\x03now\x01\x04\x01@\0\0s\x04\0\x09unique-id\x01\x05\x04\0\x06random\x01\x04\
-\x04\0\x0dconfiguration\x01\x05\x01@\x02\x05level\x01\x07messages\x01\0\x04\0\x03\
-log\x01\x06\x01p}\x01@\x02\x02to\x03\x04text\x07\x01\0\x04\0\x05print\x01\x08\x01\
-@\x01\x06statusy\x01\0\x04\0\x04exit\x01\x09\x03\0\x18bennu:channel/host@0.1.0\x05\
-\0\x01B\x0d\x01ks\x01@\0\0\0\x04\0\x09socket-id\x01\x01\x01@\0\0s\x04\0\x08join-\
-ref\x01\x02\x04\0\x04user\x01\x01\x04\0\x06claims\x01\x02\x04\0\x09transport\x01\
-\x02\x04\0\x0econnect-params\x01\x02\x01o\x02ss\x01p\x03\x01@\0\0\x04\x04\0\x09x\
--headers\x01\x05\x03\0\x1abennu:channel/member@0.1.0\x05\x01\x01B\x1d\x01p}\x01q\
-\x02\x04json\x01s\0\x06binary\x01\0\0\x04\0\x07payload\x03\0\x01\x01r\x02\x04nam\
-es\x05values\x04\0\x07setting\x03\0\x03\x01ps\x01p\x04\x01r\x05\x07patterns\x0ai\
-ntercepts\x05\x0fassigns-versiony\x0croom-versiony\x07options\x06\x04\0\x05route\
-\x03\0\x07\x01k\0\x01r\x04\x02idw\x05topics\x07assigns\0\x04room\x09\x04\0\x0ame\
-mbership\x03\0\x0a\x01r\x02\x06statuss\x07payload\x02\x04\0\x05reply\x03\0\x0c\x01\
-k\x0d\x01r\x02\x06reasons\x05reply\x0e\x04\0\x04stop\x03\0\x0f\x01q\x03\x04none\0\
-\0\x05reply\x01\x0d\0\x04stop\x01\x10\0\x04\0\x06answer\x03\0\x11\x01r\x03\x07as\
-signs\x09\x04room\x09\x06answer\x12\x04\0\x07outcome\x03\0\x13\x01r\x03\x07assig\
-ns\0\x04room\x09\x08response\x02\x04\0\x08admitted\x03\0\x15\x01q\x02\x08admitte\
-d\x01\x16\0\x07refused\x01\x02\0\x04\0\x09admission\x03\0\x17\x01r\x04\x06source\
-s\x05topics\x05events\x07payload\x02\x04\0\x07message\x03\0\x19\x01r\x02\x05caus\
-es\x06details\x04\0\x06ending\x03\0\x1b\x03\0\x19bennu:channel/types@0.1.0\x05\x02\
-\x02\x03\0\x02\x07payload\x02\x03\0\x02\x05reply\x01B!\x02\x03\x02\x01\x03\x04\0\
-\x07payload\x03\0\0\x02\x03\x02\x01\x04\x04\0\x08response\x03\0\x02\x01@\x02\x05\
-events\x07payload\x01\x01\0\x04\0\x04push\x01\x04\x04\0\x09broadcast\x01\x04\x04\
-\0\x0ebroadcast-from\x01\x04\x01@\x03\x05topics\x05events\x07payload\x01\x01\0\x04\
-\0\x07publish\x01\x05\x04\0\x04send\x01\x05\x01@\x01\x05topics\x01\0\x04\0\x09su\
-bscribe\x01\x06\x04\0\x0bunsubscribe\x01\x06\x01@\x01\x09socket-ids\x01\0\x04\0\x0a\
-disconnect\x01\x07\x01@\x02\x09reply-refs\x05reply\x03\x01\0\x04\0\x05reply\x01\x08\
-\x01@\x02\x0aanswer-refs\x05reply\x03\x01\0\x04\0\x06answer\x01\x09\x04\0\x09sen\
-d-self\x01\x04\x01@\x03\x0cmillisecondsw\x05events\x07payload\x01\0w\x04\0\x0ase\
-nd-after\x01\x0a\x01@\x01\x05states\x01\0\x04\0\x0dpublish-state\x01\x0b\x01@\x02\
-\x04names\x08grace-msy\x01\0\x04\0\x09take-seat\x01\x0c\x01@\0\x01\0\x04\0\x0ale\
-ave-seat\x01\x0d\x01@\x01\x0cmillisecondsy\x01\0\x04\0\x04tick\x01\x0e\x01@\x01\x05\
-timerw\x01\0\x04\0\x06cancel\x01\x0f\x03\0\x1abennu:channel/socket@0.1.0\x05\x05\
-\x01B\x07\x02\x03\x02\x01\x03\x04\0\x07payload\x03\0\0\x01@\x03\x03keys\x05event\
-s\x07payload\x01\x01\0\x04\0\x13broadcast-droppable\x01\x02\x04\0\x18broadcast-f\
-rom-droppable\x01\x02\x01@\x04\x05topics\x03keys\x05events\x07payload\x01\x01\0\x04\
-\0\x11publish-droppable\x01\x03\x03\0\x1dbennu:channel/droppable@0.1.0\x05\x06\x01\
-B\x0c\x01@\x01\x05topics\0s\x04\0\x04list\x01\0\x01ks\x01@\x02\x05topics\x03keys\
-\0\x01\x04\0\x03get\x01\x02\x01@\x02\x03keys\x04metas\x01\0\x04\0\x05track\x01\x03\
-\x04\0\x06update\x01\x03\x01@\x01\x03keys\x01\0\x04\0\x07untrack\x01\x04\x01@\0\x01\
-\0\x04\0\x0apush-state\x01\x05\x03\0\x1cbennu:channel/presence@0.1.0\x05\x07\x01\
-B\x0f\x01r\x02\x04names\x07membersy\x04\0\x05topic\x03\0\0\x01ks\x01r\x03\x06mem\
-berw\x04user\x02\x09socket-id\x02\x04\0\x06person\x03\0\x03\x01@\x01\x05topics\0\
-y\x04\0\x05count\x01\x05\x01p\x04\x01@\x02\x05topics\x05limity\0\x06\x04\0\x07me\
-mbers\x01\x07\x01p\x01\x01@\x03\x06prefixs\x05after\x02\x05limity\0\x08\x04\0\x05\
-under\x01\x09\x01@\0\0\x02\x04\0\x0aanswer-ref\x01\x0a\x03\0\x1abennu:channel/to\
-pics@0.1.0\x05\x08\x01B\x08\x01m\x03\x07missing\x07invalid\x07expired\x04\0\x07p\
-roblem\x03\0\0\x01kw\x01@\x03\x04salts\x05values\x07max-age\x02\0s\x04\0\x04sign\
-\x01\x03\x01j\x01s\x01\x01\x01@\x03\x04salts\x05tokens\x07max-age\x02\0\x04\x04\0\
-\x06verify\x01\x05\x03\0\x19bennu:channel/token@0.1.0\x05\x09\x01B\x11\x01p}\x01\
-r\x02\x03key\0\x05value\0\x04\0\x05entry\x03\0\x01\x01m\x02\x07forward\x08backwa\
-rd\x04\0\x05order\x03\0\x03\x01k\0\x01@\x01\x03key\0\0\x05\x04\0\x03get\x01\x06\x01\
-p\x02\x01@\x04\x05start\x05\x03end\x05\x05order\x04\x05limity\0\x07\x04\0\x04sca\
-n\x01\x08\x01@\x02\x03key\0\x05value\0\x01\0\x04\0\x03put\x01\x09\x01@\x01\x03ke\
-y\0\x01\0\x04\0\x06delete\x01\x0a\x01@\x03\x03key\0\x05value\0\x0cmillisecondsw\x01\
-\0\x04\0\x0cput-expiring\x01\x0b\x03\0\x19bennu:channel/store@0.1.0\x05\x0a\x01B\
-\x15\x01m\x02\x07forward\x08backward\x04\0\x05order\x03\0\0\x01p}\x01k\x02\x01@\x01\
-\x03key\x02\0\x03\x04\0\x03get\x01\x04\x01@\x01\x04keys\x02\0\x02\x04\0\x08get-m\
-any\x01\x05\x01@\x04\x05start\x03\x03end\x03\x05order\x01\x05limity\0\x02\x04\0\x04\
-scan\x01\x06\x01@\x02\x03key\x02\x05value\x02\x01\0\x04\0\x03put\x01\x07\x01@\x01\
-\x07entries\x02\x01\0\x04\0\x08put-many\x01\x08\x01@\x01\x03key\x02\x01\0\x04\0\x06\
-delete\x01\x09\x01@\x03\x05start\x03\x03end\x03\x05limity\0y\x04\0\x0cdelete-ran\
-ge\x01\x0a\x01@\x01\x06prefixs\x01\0\x04\0\x06follow\x01\x0b\x04\0\x08unfollow\x01\
-\x0b\x03\0\x1bbennu:channel/entries@0.1.0\x05\x0b\x01B\x0e\x02\x03\x02\x01\x03\x04\
-\0\x07payload\x03\0\0\x01@\x05\x05topics\x05at-msw\x03keys\x05events\x07payload\x01\
-\x01\0\x04\0\x08schedule\x01\x02\x01@\x02\x05topics\x03keys\x01\0\x04\0\x0fcance\
-l-schedule\x01\x03\x01kw\x01@\x02\x05topics\x03keys\0\x04\x04\0\x03get\x01\x05\x01\
-@\0\0\x04\x04\0\x03due\x01\x06\x01ks\x01@\0\0\x07\x04\0\x03key\x01\x08\x03\0\x1c\
-bennu:channel/schedule@0.1.0\x05\x0c\x02\x03\0\x02\x07setting\x01B\x12\x02\x03\x02\
-\x01\x0d\x04\0\x07setting\x03\0\0\x01r\x02\x04names\x05values\x04\0\x06header\x03\
-\0\x02\x01p\x03\x01p}\x01r\x03\x06status{\x07headers\x04\x04body\x05\x04\0\x08re\
-sponse\x03\0\x06\x01r\x02\x04kinds\x06details\x04\0\x07failure\x03\0\x08\x01p\x01\
-\x01j\x01\x07\x01\x09\x01@\x04\x06methods\x03urls\x07headers\x04\x08settings\x0a\
-\0\x0b\x04\0\x03get\x01\x0c\x01@\x06\x03keys\x06methods\x03urls\x07headers\x04\x04\
-body\x05\x08settings\x0a\x01\0\x04\0\x07request\x01\x0d\x01@\x04\x03urls\x07head\
-ers\x04\x04body\x05\x08settings\x0a\0s\x04\0\x07deliver\x01\x0e\x03\0\x18bennu:c\
-hannel/http@0.1.0\x05\x0e\x04\0?bennu:channel/plugin-full-with-all-of-its-export\
-s-removed@0.1.0\x04\0\x0b1\x01\0+plugin-full-with-all-of-its-exports-removed\x03\
-\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10wit-\
-bindgen-rust\x060.61.1";
+ngs\x0a\0s\x04\0\x07deliver\x01\x0e\x03\0\x18bennu:channel/http@0.1.0\x05\x0e\x04\
+\0?bennu:channel/plugin-full-with-all-of-its-exports-removed@0.1.0\x04\0\x0b1\x01\
+\0+plugin-full-with-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0cpr\
+ocessed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

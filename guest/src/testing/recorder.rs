@@ -120,6 +120,19 @@ pub(crate) mod member {
     }
 }
 
+/// The function of `interface socket` that is no effect.
+pub(crate) mod socket {
+    use super::ask;
+
+    #[track_caller]
+    pub(crate) fn discard() {
+        ask(|context| {
+            context.discard();
+            Ok(())
+        });
+    }
+}
+
 /// The functions of `interface presence` that read.
 pub(crate) mod presence {
     use super::ask;

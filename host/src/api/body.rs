@@ -1,14 +1,20 @@
 //! The body of a request: JSON, with a maximum size and a maximum time to arrive.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use axum::extract::{FromRequest, Request};
 use axum::http::{StatusCode, header};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
+use bytestring::ByteString;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 
 use super::ApiError;
 use crate::contract::plain;
+use crate::protocol::{NAME_BYTES_MAX, Payload};
 use crate::timing::within;
 
 /// The maximum number of bytes of a request's body.
@@ -32,6 +38,33 @@ pub(super) fn object<T: DeserializeOwned>(json: &[u8]) -> Result<T, String> {
         return Err("it is not a JSON object".into());
     }
     serde_json::from_slice(json).map_err(|error| plain(&error.to_string()))
+}
+
+/// Makes a payload of the two fields that can have it. Without both, it is an empty object.
+pub(super) fn payload_of<E: Display>(
+    json: Option<&RawValue>,
+    base64: Option<&str>,
+    check: impl Fn(&Payload) -> Result<(), E>,
+) -> Result<Payload, ApiError> {
+    let payload = match (json, base64) {
+        (Some(_), Some(_)) => return Err(ApiError::bad("give `payload` or `payload_base64`, not both")),
+        (Some(json), None) => Payload::Json(ByteString::from(json.get())),
+        (None, Some(text)) => {
+            let bytes = BASE64_STANDARD.decode(text);
+            Payload::Binary(bytes.map_err(|error| ApiError::bad(format!("`payload_base64`: {error}")))?.into())
+        }
+        (None, None) => Payload::EMPTY,
+    };
+    check(&payload).map_err(|error| ApiError::bad(error.to_string()))?;
+    Ok(payload)
+}
+
+/// Checks a topic, an event or an id.
+pub(super) fn check_name(what: &str, name: &str) -> Result<(), ApiError> {
+    if name.is_empty() || name.len() > NAME_BYTES_MAX {
+        return Err(ApiError::bad(format!("`{what}` must have 1 to {NAME_BYTES_MAX} bytes, not {}", name.len())));
+    }
+    Ok(())
 }
 
 impl<S: Send + Sync> FromRequest<S> for Body {

@@ -9,13 +9,12 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use bytestring::ByteString;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::body::{Body, object};
+use super::body::{Body, check_name, object, payload_of};
 use super::{Api, ApiError};
 use crate::channel::Undelivered;
 use crate::contract::Reply;
@@ -97,8 +96,7 @@ pub(super) async fn broadcast(State(api): State<Arc<Api>>, body: Body) -> Result
     // In a task, so that all are sent even if the client closes its connection, which drops this handler's future.
     let sent =
         tokio::spawn(async move { send_all(&api.node.pubsub, broadcasts, |broadcast| api.receivers(broadcast)).await });
-    let receivers =
-        sent.await.map_err(|_| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "fault", "a fault of the host"))?;
+    let receivers = sent.await.map_err(|_| ApiError::fault())?;
     Ok(Json(json!({ "accepted": accepted, "receivers": receivers })))
 }
 
@@ -207,27 +205,13 @@ impl Api {
 
 impl Event {
     fn payload<E: std::fmt::Display>(&self, check: impl Fn(&Payload) -> Result<(), E>) -> Result<Payload, ApiError> {
-        let payload = match (&self.payload, &self.payload_base64) {
-            (Some(_), Some(_)) => return Err(ApiError::bad("give `payload` or `payload_base64`, not both")),
-            (Some(json), None) => Payload::Json(ByteString::from(json.get())),
-            (None, Some(text)) => {
-                let bytes = BASE64_STANDARD.decode(text);
-                Payload::Binary(bytes.map_err(|error| ApiError::bad(format!("`payload_base64`: {error}")))?.into())
-            }
-            (None, None) => Payload::EMPTY,
-        };
-        check(&payload).map_err(|error| ApiError::bad(error.to_string()))?;
-        Ok(payload)
+        payload_of(self.payload.as_deref(), self.payload_base64.as_deref(), check)
     }
 }
 
 fn check_names(event: &Event) -> Result<(), ApiError> {
-    for (what, name) in [("topic", &event.topic), ("event", &event.event)] {
-        if name.is_empty() || name.len() > NAME_BYTES_MAX {
-            return Err(ApiError::bad(format!("`{what}` must have 1 to {NAME_BYTES_MAX} bytes, not {}", name.len())));
-        }
-    }
-    Ok(())
+    check_name("topic", &event.topic)?;
+    check_name("event", &event.event)
 }
 
 fn undelivered(topic: &str, why: Undelivered) -> ApiError {

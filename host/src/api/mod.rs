@@ -8,6 +8,7 @@ mod deliveries;
 mod error;
 mod events;
 mod inspect;
+mod members;
 mod messages;
 mod plugins;
 mod schedules;
@@ -63,6 +64,9 @@ pub fn router(api: Api) -> Router {
     Router::new()
         .route("/api/broadcast", post(messages::broadcast))
         .route("/api/send", post(messages::send))
+        .route("/api/push", post(members::push))
+        .route("/api/send-member", post(members::send_member))
+        .route("/api/kick", post(members::kick))
         .route("/api/disconnect", post(messages::disconnect))
         .route("/api/events", get(events::events))
         .route("/api/topics", get(topics::list))

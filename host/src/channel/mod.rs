@@ -21,6 +21,6 @@ mod turn;
 
 pub use crate::contract::limits::NodeLimits;
 pub use crate::entries::RollbackState;
-pub use member::{Channel, Connection, Drain, Full, Inbound, MemberEvent};
+pub use member::{Channel, Connection, Drain, Full, Inbound, MemberEvent, MemberSelector};
 pub use node::Node;
 pub use room::{Delivered, DueJob, InfoOutcome, RoomSize, Undelivered};

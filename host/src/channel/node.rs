@@ -7,7 +7,9 @@ use std::time::Duration;
 use bytestring::ByteString;
 use tokio::sync::oneshot;
 
-use super::member::{Channel, Connection, Intercepts, MemberEvent, members_of};
+use super::member::{
+    Channel, Connection, Intercepts, MemberEvent, MemberSelector, members_of, push_to_all, send_to_all,
+};
 use super::room::{
     Delivered, DueJob, InfoCause, InfoJob, InfoOutcome, RoomSize, Sender, TopicEvent, TopicMessage, Topics,
     Undelivered, largest_rooms, post_and_spawn, post_message, settle_stored_rooms,
@@ -156,6 +158,58 @@ impl Node {
         post_message(&self.topics, TopicMessage { topic: Topic::new(topic), event, payload, sender: AtOnce(sender) });
         // The answer is lost only if the turn panics. The turn logs the panic.
         delivered.await.unwrap_or_else(|_| Err(Undelivered::Fault(Fault::failed("a fault of the host"))))
+    }
+
+    /// Sends an event to the `handle_info` of the selected members of a topic, with the source `member`. Returns their number,
+    /// or none if a mailbox is full. Then nothing is sent.
+    #[must_use]
+    pub fn send_members(
+        &self,
+        topic: &str,
+        selector: &MemberSelector,
+        event: &ByteString,
+        payload: &Payload,
+    ) -> Option<usize> {
+        let Some(audience) = self.pubsub.audience(topic) else { return Some(0) };
+        let members = selector.find(&audience);
+        send_to_all(&members, event, payload).then_some(members.len())
+    }
+
+    /// Pushes an event to the clients of the selected members of a topic. Returns the number of members, or none if the topic's
+    /// queue of frames is full. Then nothing is pushed.
+    #[must_use]
+    pub fn push_members(
+        &self,
+        topic: &str,
+        selector: &MemberSelector,
+        event: &str,
+        payload: &Payload,
+    ) -> Option<usize> {
+        let Some(audience) = self.pubsub.audience(topic) else { return Some(0) };
+        let members = selector.find(&audience);
+        push_to_all(&audience, &members, event, payload).then_some(members.len())
+    }
+
+    /// Ends the selected members of a topic, or of all topics, for this reason. Each member ends after the events that wait in
+    /// its queue. Its client gets `phx_close`. Returns the number of members.
+    pub async fn kick(&self, topic: Option<&str>, selector: &MemberSelector, reason: &str) -> usize {
+        let Some(topic) = topic else {
+            let mut members = 0;
+            for (topic, _) in self.pubsub.topics() {
+                members += self.kick_from(topic.as_str(), selector, reason);
+                // There may be many topics, and other tasks are more urgent.
+                tokio::task::yield_now().await;
+            }
+            return members;
+        };
+        self.kick_from(topic, selector, reason)
+    }
+
+    fn kick_from(&self, topic: &str, selector: &MemberSelector, reason: &str) -> usize {
+        let Some(audience) = self.pubsub.audience(topic) else { return 0 };
+        let members = selector.find(&audience);
+        members.iter().for_each(|member| member.kick(reason));
+        members.len()
     }
 
     /// The same, but `handle_message` may answer later, within `wait` after the message was sent. Returns none if no answer came

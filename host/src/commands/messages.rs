@@ -1,4 +1,4 @@
-//! `bennu broadcast`, `bennu send` and `bennu disconnect`.
+//! `bennu broadcast`, `bennu send`, `bennu kick` and `bennu disconnect`.
 
 use anyhow::{Context, Result, ensure};
 use bennu::terminal::shown;
@@ -55,6 +55,36 @@ pub(super) struct Send {
     wait_ms: Option<u64>,
 }
 
+/// End members of a topic, or of all topics. Their clients get `phx_close`, and don't join again by themselves.
+#[derive(Args)]
+pub(super) struct Kick {
+    #[command(flatten)]
+    ask: Ask,
+
+    /// The topic [default: all topics]
+    topic: Option<String>,
+
+    #[command(flatten)]
+    selected: Selected,
+
+    /// The reason, which the plugin gets in `terminate`
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    reason: String,
+}
+
+/// Which members.
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct Selected {
+    /// The member with this number
+    #[arg(long, value_name = "NUMBER")]
+    member: Option<u64>,
+
+    /// The members whose sockets have this id, such as `user_socket:42`
+    #[arg(long, value_name = "ID")]
+    socket_id: Option<String>,
+}
+
 /// Close every socket with an id. Its client then reconnects.
 #[derive(Args)]
 pub(super) struct Disconnect {
@@ -109,6 +139,19 @@ impl Send {
         let bytes = response_base64.map(|text| Value::from(text).to_string());
         out_line!("{}", shown::json(response.as_ref().map(|json| json.get()).or(bytes.as_deref()).unwrap_or("null")));
         ensure!(status == "ok", "the reply has the status `{}`", shown::name(&status));
+        Ok(())
+    }
+}
+
+impl Kick {
+    pub(super) fn run(self) -> Result<()> {
+        let Selected { member, socket_id } = &self.selected;
+        let body = json!({ "topic": self.topic, "member": member, "socket_id": socket_id, "reason": self.reason });
+        let answer: Value = self.ask.post("/api/kick", &body.to_string())?;
+        match &answer["members"] {
+            members if *members == 1 => out_line!("kicked 1 member"),
+            members => out_line!("kicked {members} members"),
+        }
         Ok(())
     }
 }

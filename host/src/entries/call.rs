@@ -154,6 +154,11 @@ impl CallEntries {
         self.topic.run(&mut self.overlay, |overlay, table| overlay.delete_range(table, &mut deletion)).await
     }
 
+    /// Discards the call's writes. Entries that were upgraded for the call stay upgraded.
+    pub fn discard_writes(&mut self) {
+        self.overlay.rewind();
+    }
+
     /// Ends a call that has succeeded. Returns its changes, if there are any.
     #[must_use]
     pub fn into_pending(self) -> Option<Box<PendingEntries>> {

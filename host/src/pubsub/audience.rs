@@ -133,6 +133,15 @@ impl Audience {
         self.lock().subscribers.iter().map(|(_, placed)| Arc::clone(&placed.subscriber.member)).collect()
     }
 
+    /// Returns [`Subscriber::member`] of each subscriber for which `is_wanted` returns true. `is_wanted` is called under
+    /// the lock, so it must not wait.
+    #[must_use]
+    pub fn find(&self, is_wanted: impl Fn(&Subscriber) -> bool) -> Vec<Arc<dyn Any + Send + Sync>> {
+        let inner = self.lock();
+        let found = inner.subscribers.iter().filter(|(_, placed)| is_wanted(&placed.subscriber));
+        found.map(|(_, placed)| Arc::clone(&placed.subscriber.member)).collect()
+    }
+
     /// Returns [`Subscriber::member`] of each subscriber that the running deferred broadcast is for. Subscribers that
     /// were added after the broadcast are left out.
     #[must_use]

@@ -131,6 +131,12 @@ impl Draft {
         Self::new(self.owner.clone(), Arc::clone(&self.seen), self.now_ms)
     }
 
+    /// Discards the writes. What was read stays in the footprint.
+    pub fn discard_writes(&mut self) {
+        self.writes = Writes::new();
+        self.own = (0, 0);
+    }
+
     /// Returns the writes of the call, in the order of their keys. A key without a value is deleted.
     pub(crate) fn own_writes(&self) -> Vec<(Bytes, Option<Bytes>)> {
         let writes = self.writes.iter();

@@ -2,6 +2,7 @@
 //!
 //! All these tests are one program, because linking one takes seconds.
 
+mod addressed;
 mod durable;
 mod durable_entries;
 mod elsewhere;

@@ -1,4 +1,5 @@
 // The contract's callbacks, made of a plugin's channels.
+import * as effects from "bennu:channel/socket@0.1.0";
 import type { Channel } from "./channel.ts";
 import { drop, handOver, Refusal, refuse, Reply, Stop } from "./channel.ts";
 import { ConnectRequest, Forbidden, Gatekeeper } from "./gatekeeper.ts";
@@ -135,6 +136,7 @@ export function callbacks(channels: Record<string, AnyChannel>) {
       return done;
     } catch (problem) {
       if (!(problem instanceof Refusal)) throw problemText(problem);
+      effects.discard();
       done.isRefused = true;
       done.refused = problem.response;
       return done;

@@ -3,7 +3,7 @@ import type { Socket, Topic } from "./topic.ts";
 /** What a callback returns: the response of an `ok` reply, or nothing. */
 export type Answer = object | string | number | boolean | null | undefined | void;
 
-/** A client's mistake. It becomes an `error` reply, and the state and the room stay as they were. */
+/** A client's mistake. It becomes an `error` reply, and nothing else of the callback happens. */
 export class Refusal {
   readonly response: unknown;
   constructor(response: unknown) {
@@ -12,8 +12,8 @@ export class Refusal {
 }
 
 /**
- * Ends the callback with an `error` reply. A text becomes `{"reason": text}`. The state and the room stay as they were. Effects and
- * writes that the callback has asked for before do happen, so refuse first.
+ * Ends the callback with an `error` reply. A text becomes `{"reason": text}`. Nothing else of the callback happens: the state and the
+ * room stay as they were, and effects and writes that the callback has asked for before are discarded.
  */
 export function refuse(reason: string | object): never {
   throw new Refusal(typeof reason === "string" ? { reason } : reason);
@@ -29,7 +29,7 @@ export class Reply {
   }
 }
 
-/** Return it from a callback for a reply with another status than `ok`. Unlike after `refuse`, the state and the room change. */
+/** Return it from a callback for a reply with another status than `ok`. Unlike after `refuse`, the state and the room change, and effects happen. */
 export function reply(status: string, response: unknown = {}): {} {
   return new Reply(status, response);
 }
@@ -88,11 +88,11 @@ export interface Tick {
 /** Where a message comes from that no client sent. Ignore sources that you don't know. */
 export interface Source {
   /**
-   * `self`: this member or one of its timers. `topic`: a topic that the member subscribes to. `answer`: the answer to a `send`, whose
+   * `self`: this member or one of its timers. `member`: another callback, by `sendMember`, or a program by the API. `topic`: a topic that the member subscribes to. `answer`: the answer to a `send`, whose
    * payload is `{status, response}`. `intercept`: an event that `intercept` handed over.
    */
-  source: "self" | "topic" | "answer" | "intercept" | (string & {});
-  /** The topic of the message: the member's own one, or the other one. */
+  source: "self" | "member" | "topic" | "answer" | "intercept" | (string & {});
+  /** The topic of the message: the member's own one, or the other one. For `member`, it is the topic of the sender. */
   topic: string;
   event: string;
 }
@@ -148,8 +148,8 @@ export interface Channel<S extends object, R extends object> {
   /** A seat has changed. */
   seat?(change: "taken" | "dropped" | "returned" | "gone", name: string, topic: Topic<R>): void;
   /**
-   * The member has ended. The cause is `left`, `closed`, `stopped`, `fault`, `replaced`, `shutdown` or `taken-back`. The detail is the
-   * reason of a `stop`, or the kind of a fault. Only pushes, broadcasts and messages to topics are still carried out.
+   * The member has ended. The cause is `left`, `closed`, `stopped`, `kicked`, `fault`, `replaced`, `shutdown` or `taken-back`. The
+   * detail is the reason of a `stop` or of a kick, or the kind of a fault. Only pushes, broadcasts and messages to topics are still carried out.
    */
   leave?(cause: string, socket: Socket<S, R>, detail: string): void;
   /** Upgrades a member's state that another version wrote. */

@@ -72,6 +72,30 @@ export class Topic<R = any> {
   }
 
   /**
+   * Calls the `info` of a member of any topic, with the source `member`. `member` is its number: `socket.id`, or one of `topics.members`.
+   * The same topics as for `publish` are allowed. If the member has ended, nothing happens.
+   */
+  sendMember(topic: string, member: number, event: string, payload: unknown = {}): void {
+    effects.sendMember(name("a topic", topic), count("a member", member), name("an event", event), pack(payload));
+  }
+
+  /**
+   * Sends an event to the client of each member of a topic whose socket has this id, for example to all tabs of a user. The same topics
+   * as for `publish` are allowed.
+   */
+  pushToSocket(topic: string, socketId: string, event: string, payload: object = {}): void {
+    effects.pushToSocket(name("a topic", topic), name("a socket id", socketId), event, packObject(event, payload));
+  }
+
+  /**
+   * Discards all effects that the callback has asked for so far, and its writes to the store and to entries. After that, an effect or a
+   * write is a fault. The changes of the state and the room, and the answer, still count. `refuse` discards all of them.
+   */
+  discard(): void {
+    effects.discard();
+  }
+
+  /**
    * In `message`: a reference to this message, for a later `answer`. Return nothing, and the sender waits on: a member for an hour at
    * most, a caller of the HTTP API for as long as it says. `undefined` if nobody waits.
    */

@@ -105,7 +105,7 @@ impl Overlay {
         (!changes.is_empty()).then(|| EntryChanges { changes, version: rules.version, sums: tally.sums })
     }
 
-    /// Discards the writes of a call that runs again, and keeps the upgraded entries. The call sees the same entries as the
+    /// Discards the writes of a call, and keeps the upgraded entries. So a call that runs again sees the same entries as the
     /// first time.
     pub fn rewind(&mut self) {
         self.tally = Tally::new(self.base.unwrap_or_default());

@@ -41,6 +41,8 @@ pub struct Record {
     given: Option<ByteString>,
     /// The prefixes of the entries that the topic publishes, if it publishes some.
     publishes: Option<Arc<[Box<str>]>>,
+    /// Whether the call has discarded its effects. It may ask for none after that.
+    is_discarded: bool,
 }
 
 impl Record {
@@ -48,7 +50,8 @@ impl Record {
     #[must_use]
     pub fn new(limits: CallLimits) -> Self {
         let (effects, usage) = (Vec::new(), MemberUsage::default());
-        Self { limits, capability: Capability::Reads, effects, bytes: 0, usage, given: None, publishes: None }
+        let (capability, given, publishes) = (Capability::Reads, None, None);
+        Self { limits, capability, effects, bytes: 0, usage, given, publishes, is_discarded: false }
     }
 
     /// Begins a call of a member that has `usage` at the host. `given` is the payload of its input.
@@ -64,6 +67,7 @@ impl Record {
         self.bytes = 0;
         self.usage = MemberUsage::default();
         self.publishes = None;
+        self.is_discarded = false;
         self.given = match given {
             Some(Payload::Json(text)) => Some(text.clone()),
             _ => None,
@@ -86,6 +90,7 @@ impl Record {
     /// # Errors
     /// A [`Fault`] if a limit is exceeded, a value isn't allowed, or the call may not have this effect.
     pub fn ask(&mut self, mut effect: Effect) -> Result<Option<TimerId>, Fault> {
+        self.check_undiscarded()?;
         if effect.changes_nothing(&self.usage) {
             return Ok(None);
         }
@@ -96,12 +101,28 @@ impl Record {
         Ok(timer)
     }
 
+    /// Discards all effects so far. The caller discards the writes to the store and to entries.
+    pub fn discard(&mut self) {
+        self.effects = Vec::new();
+        self.bytes = 0;
+        self.is_discarded = true;
+    }
+
+    /// Checks that the call may still ask for an effect or a write.
+    ///
+    /// # Errors
+    /// Fault: failed, if it has discarded its effects.
+    pub fn check_undiscarded(&self) -> Result<(), Fault> {
+        if self.is_discarded { Err(Fault::discarded()) } else { Ok(()) }
+    }
+
     /// Checks an effect as [`ask`](Self::ask) does, and counts its bytes, without recording it: the caller writes it to the
     /// store with the other writes of the call.
     ///
     /// # Errors
     /// See [`ask`](Self::ask).
     pub fn check_stored(&mut self, effect: &mut Effect) -> Result<(), Fault> {
+        self.check_undiscarded()?;
         self.admit(effect.rule().capability)?;
         effect.check(self)?;
         self.count_bytes(effect.rule().bytes)

@@ -3,7 +3,7 @@
 use super::*;
 use crate::entries::Followed;
 use crate::limits::EntryLimits;
-use crate::{FaultKind, Follows};
+use crate::{FaultKind, Follows, Grant, Need};
 
 fn json(text: &'static str) -> Payload {
     Payload::Json(ByteString::from_static(text))
@@ -49,6 +49,14 @@ fn publish_droppable(key: &str) -> Effect {
 
 fn send(payload: Payload) -> Effect {
     Effect::Send { topic: "t".into(), event: "e".into(), payload }
+}
+
+fn send_member(payload: Payload) -> Effect {
+    Effect::SendMember { topic: "t".into(), member: 7, event: "e".into(), payload }
+}
+
+fn push_to_socket(id: &str, payload: Payload) -> Effect {
+    Effect::PushToSocket { topic: "t".into(), socket_id: id.into(), event: "e".into(), payload }
 }
 
 fn send_self(payload: Payload) -> Effect {
@@ -132,6 +140,8 @@ fn the_bytes_of_each_effect_count_once() {
         (broadcast_from_droppable("key"), 3 + 1 + 2),
         (publish_droppable("key"), 1 + 3 + 1 + 2),
         (send(json("{}")), 1 + 1 + 2),
+        (send_member(json("{}")), 1 + 1 + 2),
+        (push_to_socket("id", json("{}")), 1 + 2 + 1 + 2),
         (send_self(json("{}")), 1 + 2),
         (send_after(1000), 1 + 2),
         (subscribe("topic"), 5),
@@ -243,6 +253,8 @@ fn a_call_without_a_member_has_only_effects_that_need_none() {
         broadcast(json("{}")),
         publish(),
         send(json("[1]")),
+        send_member(json("[1]")),
+        push_to_socket("id", json("{}")),
         Effect::Disconnect { socket_id: "user_socket:1".into() },
         Effect::PublishState { state: "{}".into() },
         Effect::Tick { milliseconds: 10 },
@@ -270,6 +282,37 @@ fn a_call_without_a_member_has_only_effects_that_need_none() {
         let fault = record.ask(effect).expect_err("it needs a member");
         assert_eq!(fault.detail, "the call has an effect that needs a member, but this callback has none");
     }
+}
+
+#[test]
+fn messages_to_some_members_are_checked_as_others_are() {
+    let mut record = record(CallLimits::default());
+    assert_eq!(record.ask(send_member(json("[1]"))), Ok(None));
+    assert_eq!(kind(record.ask(send_member(json("{")))), Some(FaultKind::Failed));
+    assert_eq!(kind(record.ask(push_to_socket("id", json("[1]")))), Some(FaultKind::Failed));
+    assert_eq!(kind(record.ask(push_to_socket(&"i".repeat(256), json("{}")))), Some(FaultKind::Oversize));
+    for (effect, doing) in [
+        (send_member(json("{}")), "sending to members of"),
+        (push_to_socket("id", json("{}")), "pushing to members of"),
+    ] {
+        assert_eq!((effect.need(), effect.grant()), (Need::Addressees, Grant::Reach(doing, "t")));
+    }
+}
+
+#[test]
+fn discarded_effects_are_gone_and_no_others_follow() {
+    let mut record = record(CallLimits { effects: 1, ..CallLimits::default() });
+    assert_eq!(record.ask(subscribe("t")), Ok(None));
+    record.discard();
+    assert_eq!(record.ask(push("e", json("{}"))), Err(Fault::discarded()));
+    // It would change nothing if the first one had happened.
+    assert_eq!(record.ask(subscribe("t")), Err(Fault::discarded()));
+    assert_eq!(record.check_undiscarded(), Err(Fault::discarded()));
+    let reply = Reply { status: "error".into(), payload: json("{}") };
+    assert_eq!((record.check_reply(&reply), record.take()), (Ok(()), vec![]));
+    // The next call begins anew.
+    record.open(MemberUsage::default(), None);
+    assert_eq!(record.ask(push("e", json("{}"))), Ok(None));
 }
 
 #[test]

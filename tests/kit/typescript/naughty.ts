@@ -66,6 +66,14 @@ const entryEvents: Record<string, Handler> = {
     entries.put(field(payload, "key"), field(payload, "value"));
     fail("asked to fail after a put");
   },
+  entry_then_refuse(payload) {
+    entries.put(field(payload, "key"), field(payload, "value"));
+    refuse("too late");
+  },
+  entry_after_discard(payload, topic) {
+    topic.discard();
+    entries.put(field(payload, "key"), field(payload, "value"));
+  },
   entry_no_key: () => entries.put("", 1),
   entry_long_key: () => entries.put("k".repeat(256), 1),
   entry_long_value: () => entries.putBytes("ballast/k", new Uint8Array((1 << 20) + 1)),
@@ -158,6 +166,17 @@ function deliver({ url, headers = [], body = "", order, expires_ms, times = 1 }:
   return { length: id.length };
 }
 
+/** Asks for effects that a test would notice. */
+function manyEffects(payload: any, socket: Socket): void {
+  socket.push("late");
+  socket.broadcast("late");
+  socket.sendSelf("self");
+  socket.sendAfter(10, "timer");
+  socket.track("late");
+  socket.subscribe("naughty:late");
+  store.put(field(payload, "key"), field(payload, "value"));
+}
+
 /** Asks by HTTP, so many times. Returns the last answer for a client. */
 function httpGet({ url, times = 1, method }: any): Fields {
   let answer: Fields = {};
@@ -213,6 +232,23 @@ const naughty = channel<{ mood: string; timer: number | null; ballast: string }>
       return ok;
     },
     self: toSelf, info_stop: toSelf, info_fail: toSelf, info_reply: toSelf, flood: toSelf,
+    refuse_late(payload, socket) {
+      manyEffects(payload, socket);
+      refuse("too late");
+    },
+    discard(payload, socket) {
+      manyEffects(payload, socket);
+      socket.discard();
+      return ok;
+    },
+    push_after_discard: sends((socket) => {
+      socket.discard();
+      socket.push("late");
+    }),
+    put_after_discard: sends((socket) => {
+      socket.discard();
+      store.put("late", 1);
+    }),
     stop: () => stop("asked to"),
     stop_reply: () => stop("asked to", { last: "words" }),
     status: (payload) => reply(field(payload, "status")),
@@ -248,6 +284,10 @@ const naughty = channel<{ mood: string; timer: number | null; ballast: string }>
     untrack: sends((socket, payload) => socket.untrack(field(payload, "key"))),
     push_presence: sends((socket) => socket.pushPresences()),
     send: sends((socket, payload) => socket.send(field(payload, "topic"), field(payload, "event"), field(payload, "payload"))),
+    send_member: sends((socket, payload) =>
+      socket.sendMember(field(payload, "topic"), field(payload, "member"), field(payload, "event"), field(payload, "payload"))),
+    push_to_socket: sends((socket, payload) =>
+      socket.pushToSocket(field(payload, "topic"), field(payload, "id"), field(payload, "event"), field(payload, "payload"))),
     subscribe: sends((socket, payload) => socket.subscribe(field(payload, "topic"))),
     unsubscribe: sends((socket, payload) => socket.unsubscribe(field(payload, "topic"))),
     disconnect: sends((socket, payload) => socket.disconnect(field(payload, "id"))),
@@ -309,7 +349,7 @@ const naughty = channel<{ mood: string; timer: number | null; ballast: string }>
 
   info: {
     "*"(payload, socket, { source, topic, event }) {
-      const heard = { topic: "heard", answer: "answered" }[source as string];
+      const heard = { topic: "heard", answer: "answered", member: "addressed" }[source as string];
       if (source === "http") socket.push(event, "failure" in payload ? { failure: payload.failure } : { status: payload.status, body: payload.body });
       else if (heard) socket.push(heard, { topic, event, payload });
       else if (event === "later") socket.reply(payload.to, { late: true });
@@ -337,6 +377,15 @@ const naughty = channel<{ mood: string; timer: number | null; ballast: string }>
       topic.publishDroppable(field(payload, "to"), "shouts", "shout", payload);
     },
     refuse: () => refuse("no"),
+    refuse_late(payload, topic, message) {
+      topic.broadcast("late");
+      put(payload, topic, message);
+      refuse("too late");
+    },
+    tell_member({ topic: to, member, id }, topic) {
+      topic.sendMember(to, member, "told");
+      topic.pushToSocket(to, id, "shown");
+    },
     crash: () => fail("asked to fail in handle_message"),
     put: (payload, topic, message) => put(payload, topic, message),
     http_get: httpGet,
@@ -423,6 +472,12 @@ const unruly = channel<{}, Hall>({
     clear: sends((socket) => socket.clearRoom()),
     stop: () => stop("asked to"),
     grow: sends((socket) => void (socket.room.ballast = "x".repeat(1 << 20))),
+    count_and_refuse(_, socket) {
+      socket.room.count++;
+      socket.publishState({ late: true });
+      socket.takeSeat("late", 1000);
+      refuse("too late");
+    },
     count_and_fail(_, socket) {
       socket.room.count++;
       fail("asked to fail after it counted");

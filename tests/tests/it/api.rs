@@ -314,6 +314,8 @@ async fn the_description_matches_the_answers() -> Result<()> {
             let filled = path.replace("{topic}", "naughty%3A1").replace("{name}", "naughty");
             let body = match path.as_str() {
                 "/api/disconnect" => json!({ "id": "user:1" }),
+                "/api/push" | "/api/send-member" => json!({ "topic": "naughty:1", "member": 1, "event": "e" }),
+                "/api/kick" => json!({ "topic": "naughty:1", "member": 99 }),
                 "/api/schedules/retry" | "/api/schedules/drop" => {
                     json!({ "plugin": "naughty", "topic": "naughty:1", "key": "k" })
                 }

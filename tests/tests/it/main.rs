@@ -1,6 +1,7 @@
 //! Tests of the whole system. Each test starts its own host.
 
 mod address_space;
+mod addressed;
 mod api;
 mod api_key;
 mod bad_input;

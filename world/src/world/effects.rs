@@ -62,6 +62,8 @@ impl Resources {
             | Effect::BroadcastFromDroppable { .. }
             | Effect::PublishDroppable { .. }
             | Effect::Send { .. }
+            | Effect::SendMember { .. }
+            | Effect::PushToSocket { .. }
             | Effect::Answer { .. }
             | Effect::AnswerLater
             | Effect::Schedule(_)
@@ -130,6 +132,15 @@ impl<C: Callbacks> World<C> {
                 self.broadcast(topic.as_str(), &Sent { event: event.into(), payload }, None);
             }
             Effect::Send { topic, event, payload } => self.post(topic, Sent { event, payload }, member),
+            Effect::SendMember { topic, member, event, payload } => {
+                if self.has_member(&topic, member) {
+                    let (source, event) = (Source::Member, event.into());
+                    self.wait(member, Message { source, topic: own.clone(), event, payload });
+                }
+            }
+            Effect::PushToSocket { topic, socket_id, event, payload } => {
+                self.push_to_socket(&topic, &socket_id, &Sent { event: event.into(), payload });
+            }
             Effect::Disconnect { socket_id } => {
                 self.disconnect(&socket_id);
             }

@@ -52,6 +52,14 @@ impl<C: Callbacks> World<C> {
         }
     }
 
+    /// Sends an event to the clients of the members of a topic whose sockets have this id. Returns the number of members.
+    pub(super) fn push_to_socket(&mut self, topic: &Topic, socket_id: &str, sent: &Sent) -> usize {
+        let is_it = |id: &u64| self.roles[id].facts.socket_id.as_deref() == Some(socket_id);
+        let found: Vec<u64> = self.members(topic).filter(is_it).collect();
+        found.iter().for_each(|id| self.give(*id, Received::Push(sent.clone())));
+        found.len()
+    }
+
     pub(super) fn note_people(&mut self, topic: &Topic) {
         let members = self.roles.iter().filter(|(_, role)| role.is_in && role.topic == *topic);
         let person = |(id, role): (&u64, &Role)| Person {

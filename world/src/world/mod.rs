@@ -273,6 +273,11 @@ impl<C: Callbacks> World<C> {
         self.roles.iter().filter(move |(_, role)| role.is_in && role.topic == *topic).map(|(id, _)| *id)
     }
 
+    /// Whether a topic has this member.
+    fn has_member(&self, topic: &Topic, id: u64) -> bool {
+        self.roles.get(&id).is_some_and(|role| role.is_in && role.topic == *topic)
+    }
+
     /// Limits the plugin to the topics of its routes and its grants.
     fn limit_reach(&mut self) {
         let own = self.callbacks.routes().iter().map(|spec| spec.pattern.clone()).collect();

@@ -3,6 +3,8 @@
 //! As on a host, each queue is drained to its end before the next one begins. Each member and each topic has a queue.
 //! If the turns of a route are the topic's, its members share the topic's queue.
 
+use std::collections::BTreeMap;
+
 use bennu_semantics::limits::{IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, NodeLimits};
 use bennu_semantics::{
     Answer, AnswerRef, Effect, Fault, Message, Need, Payload, Reply, SeatChange, Source, Topic, TopicCallback, Turns,
@@ -115,10 +117,16 @@ impl<C: Callbacks> World<C> {
             let timers = self.roles.get(&id).map_or(0, |role| role.resources.timer_bytes());
             check_mailbox(effects, (count, bytes + timers))?;
         }
+        self.check_mailboxes(effects)?;
         let sends = || {
             effects.iter().filter_map(|effect| match effect.need() {
                 Need::Message(topic, bytes) => Some((topic, bytes)),
-                Need::Nothing | Need::Room | Need::Mailbox(_) | Need::Timer(_) | Need::Audience(_) => None,
+                Need::Nothing
+                | Need::Room
+                | Need::Mailbox(_)
+                | Need::Timer(_)
+                | Need::Audience(_)
+                | Need::Addressees => None,
             })
         };
         let (count, bytes) = sends().fold((0, 0), |(count, sum), (_, bytes)| (count + 1, sum + bytes));
@@ -134,6 +142,20 @@ impl<C: Callbacks> World<C> {
             }
         }
         Ok(())
+    }
+
+    /// Checks that the mailboxes of other members have room for a call's messages to them.
+    fn check_mailboxes(&self, effects: &[Effect]) -> Result<(), Fault> {
+        let mut mailboxes = BTreeMap::new();
+        for effect in effects {
+            if let Effect::SendMember { topic, member, event, payload } = effect
+                && self.has_member(topic, *member)
+            {
+                let (count, bytes) = mailboxes.entry(*member).or_insert_with(|| self.mailbox(*member));
+                (*count, *bytes) = (*count + 1, *bytes + event.len() + payload.len());
+            }
+        }
+        mailboxes.into_values().try_for_each(|mailbox| check_mailbox(&[], mailbox))
     }
 
     /// The number of messages in a member's queue, and their bytes.

@@ -48,7 +48,7 @@ const OF_ENTRIES: [&str; 2] = ["follow", "unfollow"];
 /// Whether a function asks for an effect. Those of `presence` that return a value only read.
 fn is_effect(interface: &str, function: &Function) -> bool {
     match interface {
-        "socket" => true,
+        "socket" => function.name != "discard",
         "entries" => OF_ENTRIES.contains(&&*function.name),
         _ => function.result.is_none(),
     }

@@ -65,6 +65,8 @@ pub struct Channel {
     pub(in crate::channel::member) is_fault_queued: AtomicBool,
     /// Whether an event is queued that ends it in any case and isn't its client's. One is enough.
     pub(in crate::channel::member) is_ending_queued: AtomicBool,
+    /// Whether the end by an operator is queued. One is enough.
+    pub(in crate::channel::member) is_kick_queued: AtomicBool,
     /// Whether it still counts among the channels of the host.
     is_counted: AtomicBool,
     /// Whether its client asked for recovery, and gets the numbers of broadcasts.
@@ -162,6 +164,7 @@ impl Channel {
             is_over: AtomicBool::new(false),
             is_fault_queued: AtomicBool::new(false),
             is_ending_queued: AtomicBool::new(false),
+            is_kick_queued: AtomicBool::new(false),
             is_counted: AtomicBool::new(true),
             has_numbers: AtomicBool::new(false),
             state: Mutex::new(State {
@@ -183,6 +186,11 @@ impl Channel {
     pub(in crate::channel) fn person(&self) -> Person {
         let Identity { user, socket_id, .. } = &self.member.socket.identity;
         Person { member: self.member.id, user: user.clone(), socket_id: socket_id.clone() }
+    }
+
+    /// The id of its socket, if the socket has one.
+    pub(in crate::channel::member) fn socket_id(&self) -> Option<&str> {
+        self.member.socket.identity.socket_id.as_deref()
     }
 
     /// The join ref of its client's messages, perhaps null.

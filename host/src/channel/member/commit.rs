@@ -122,7 +122,7 @@ pub(in crate::channel::member) fn has_room_for(
                 bytes += more;
             }
             Need::Timer(more) => bytes += more,
-            Need::Nothing | Need::Room | Need::Audience(_) | Need::Message(..) => {}
+            Need::Nothing | Need::Room | Need::Audience(_) | Need::Message(..) | Need::Addressees => {}
         }
     }
     let has_room = channel.has_room(own, bytes) && effects::has_room_for(&channel.topics, effects);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytestring::ByteString;
 
+use super::addressed::{Addressees, have_addressees_room};
 use super::channel::{Channel, State};
 use super::event::MemberEvent;
 use super::frames::Frames;
@@ -93,8 +94,16 @@ impl<'a> EffectScope<'a> {
 
 /// Carries out effects in the order of the calls that asked for them.
 pub(in crate::channel) fn carry_out(effects: Vec<Effect>, mut scope: EffectScope<'_>) {
-    let (mut seat, mut follows) = (SeatRequest::default(), false);
-    for effect in effects {
+    let (mut seat, mut follows, mut addressees) = (SeatRequest::default(), false, None);
+    let mut effects = effects.into_iter();
+    while let Some(effect) = effects.next() {
+        if matches!(effect, Effect::SendMember { .. } | Effect::PushToSocket { .. }) {
+            let pubsub = &scope.topics.services.pubsub;
+            let found = addressees
+                .get_or_insert_with(|| Addressees::of(pubsub, std::iter::once(&effect).chain(effects.as_slice())));
+            found.carry_out(scope.topic, effect);
+            continue;
+        }
         follows |= matches!(effect, Effect::Follow { .. } | Effect::Unfollow { .. });
         carry_out_one(effect, &mut scope, &mut seat);
     }
@@ -171,8 +180,8 @@ fn carry_out_one(effect: Effect, scope: &mut EffectScope<'_>, seat: &mut SeatReq
             let _ = services.presence.update(&channel.member.topic, channel.member.id, &key, &meta);
         }),
         Effect::Answer { answer_ref, reply } => scope.topics.answers.answer(&answer_ref, reply),
-        // The turn of the message has seen it.
-        Effect::AnswerLater => {}
+        // `carry_out` has done the first two, and the turn of the message has seen the last one.
+        Effect::SendMember { .. } | Effect::PushToSocket { .. } | Effect::AnswerLater => {}
         // They are in the draft of the call.
         Effect::Schedule(_) | Effect::CancelSchedule { .. } => {}
         effect @ (Effect::Follow { .. } | Effect::Unfollow { .. }) => {
@@ -203,12 +212,19 @@ async fn fire(channel: Weak<Channel>, after: Duration, timer: TimerId) {
 
 /// Whether the queues of other topics have room for these effects. The caller asks the topic's own.
 pub(in crate::channel) fn has_room_for(topics: &Topics, effects: &[Effect]) -> bool {
-    let (mut messages, mut bytes) = (0, 0);
+    let (mut messages, mut bytes, mut has_addressees) = (0, 0, false);
     for effect in effects {
-        if let Need::Message(_, more) = effect.need() {
-            messages += 1;
-            bytes += more;
+        match effect.need() {
+            Need::Message(_, more) => {
+                messages += 1;
+                bytes += more;
+            }
+            Need::Addressees => has_addressees = true,
+            Need::Nothing | Need::Room | Need::Mailbox(_) | Need::Timer(_) | Need::Audience(_) => {}
         }
+    }
+    if has_addressees && !have_addressees_room(&topics.services.pubsub, effects) {
+        return false;
     }
     effects.iter().all(|effect| match effect.need() {
         Need::Audience(topic) => {
@@ -216,6 +232,6 @@ pub(in crate::channel) fn has_room_for(topics: &Topics, effects: &[Effect]) -> b
             audience.is_none_or(|audience| audience.has_room(effects.len()))
         }
         Need::Message(topic, _) => topics.has_room(topic, messages, bytes),
-        Need::Nothing | Need::Room | Need::Mailbox(_) | Need::Timer(_) => true,
+        Need::Nothing | Need::Room | Need::Mailbox(_) | Need::Timer(_) | Need::Addressees => true,
     })
 }

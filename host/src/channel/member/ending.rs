@@ -47,6 +47,14 @@ pub(in crate::channel::member) async fn end_with_error(channel: &Arc<Channel>, e
     Frames::new(channel, audience.as_deref()).error();
 }
 
+/// Ends it so that its client doesn't join again by itself: `phx_close`, then `terminate`.
+pub(in crate::channel::member) async fn end_with_close(channel: &Arc<Channel>, ending: Ending) {
+    let Some(ended) = channel.finish() else { return };
+    let audience = ended.audience.clone();
+    Frames::new(channel, audience.as_deref()).close(channel.mark());
+    terminate(channel, ended, ending).await;
+}
+
 /// Ends it without a callback: no plugin serves it, or the host failed.
 pub(in crate::channel::member) fn end_without_callback(channel: &Channel) {
     if let Some(ended) = channel.finish() {

@@ -46,6 +46,8 @@ pub enum MemberEvent {
     },
     /// Its topic was closed for this fault. It ends, even if its route keeps members after a fault.
     Closed(Fault),
+    /// An operator ends it, for this reason.
+    Kicked(Box<str>),
     /// Its connection has ended, or the host is stopping.
     Gone(Ending),
     /// It was replaced in a topic with a room, and its `terminate` hasn't run yet.
@@ -67,6 +69,7 @@ impl MemberEvent {
             | Self::Timer(_)
             | Self::Fault { .. }
             | Self::Closed(_)
+            | Self::Kicked(_)
             | Self::Gone(_)
             | Self::Replaced
             | Self::RolledBack

@@ -1,5 +1,6 @@
 //! Members: one socket's membership in one topic, from its join to its end.
 
+mod addressed;
 mod answer;
 mod callback;
 mod channel;
@@ -22,6 +23,8 @@ mod timers;
 mod topic_subscription;
 mod turn;
 
+pub use addressed::MemberSelector;
+pub(super) use addressed::{push_to_all, send_to_all};
 pub use channel::{Channel, Connection};
 pub(super) use effects::{EffectScope, carry_out, has_room_for};
 pub use event::MemberEvent;

@@ -85,6 +85,14 @@ impl Channel {
         }
     }
 
+    /// Ends it for an operator, after the events that wait. No limit applies, because one such event waits at most.
+    pub(in crate::channel) fn kick(self: &Arc<Self>, reason: &str) {
+        // Another flag than that of other endings: after those, its client would join again by itself.
+        if !self.is_kick_queued.swap(true, Ordering::AcqRel) {
+            self.enqueue_and_spawn(MemberEvent::Kicked(reason.into()));
+        }
+    }
+
     /// The turn of the fault begins. The flag is cleared before the turn reads the member's state, so that a later fault
     /// is posted.
     pub(in crate::channel::member) fn fault_handled(&self) {
@@ -164,6 +172,7 @@ impl Channel {
             MemberEvent::Info(_) | MemberEvent::Timer(_) => self.mailbox.handled_from_elsewhere(event.bytes()),
             MemberEvent::Fault { .. }
             | MemberEvent::Closed(_)
+            | MemberEvent::Kicked(_)
             | MemberEvent::Gone(_)
             | MemberEvent::Replaced
             | MemberEvent::RolledBack

@@ -8,7 +8,9 @@ use futures_util::future::BoxFuture;
 
 use super::callback::take_turn;
 use super::channel::{Channel, Phase};
-use super::ending::{end_with_error, end_without_callback, fail, leave, log_fault, panicked, terminate};
+use super::ending::{
+    end_with_close, end_with_error, end_without_callback, fail, leave, log_fault, panicked, terminate,
+};
 use super::event::MemberEvent;
 use super::frames::Frames;
 use super::guarded::guarded;
@@ -59,6 +61,7 @@ async fn turn_once(channel: Arc<Channel>, event: MemberEvent) {
         MemberEvent::Leave { join_ref, reference } => leave(&channel, &join_ref, &reference).await,
         MemberEvent::Fault { fault, intercepted } => fail_or_keep(&channel, fault, intercepted).await,
         MemberEvent::Closed(fault) => end_with_error(&channel, Ending::Fault(fault.kind)).await,
+        MemberEvent::Kicked(reason) => end_with_close(&channel, Ending::Kicked(reason.into())).await,
         MemberEvent::Gone(ending) => {
             if let Some(ended) = channel.finish() {
                 terminate(&channel, ended, ending).await;

@@ -38,6 +38,11 @@ pub(super) fn answer(context: &mut CallContext, name: &str, fields: &mut Fields<
         "get" | "scan" | "put" | "put_expiring" | "delete" => store(context, name, fields),
         "http_get" => http_get(context, fields),
         "http_deliver" => http_deliver(context, fields),
+        "discard" => {
+            fields.end()?;
+            context.discard();
+            Ok(done(Ok(())))
+        }
         "entry_get"
         | "entries_get"
         | "entry_scan"

@@ -4,7 +4,7 @@ use wasmtime::Result;
 
 use super::super::bindings::bennu::channel::types::{PayloadResult, Reply};
 use super::super::bindings::bennu::channel::{droppable, presence, socket};
-use super::super::guest::{Guest, Subject};
+use super::super::guest::{EntryAccess, Guest, Storage, Subject};
 use crate::contract::{Effect, TimerId};
 
 impl Guest {
@@ -43,6 +43,33 @@ impl socket::Host for Guest {
 
     fn send(&mut self, topic: String, event: String, payload: PayloadResult) -> Result<()> {
         self.ask(Effect::Send { topic: topic.into(), event: event.into(), payload: payload.into() })
+    }
+
+    fn send_member(&mut self, topic: String, member: u64, event: String, payload: PayloadResult) -> Result<()> {
+        self.ask(Effect::SendMember { topic: topic.into(), member, event: event.into(), payload: payload.into() })
+    }
+
+    fn push_to_socket(
+        &mut self,
+        topic: String,
+        socket_id: String,
+        event: String,
+        payload: PayloadResult,
+    ) -> Result<()> {
+        let (topic, socket_id) = (topic.into(), socket_id.into());
+        self.ask(Effect::PushToSocket { topic, socket_id, event: event.into(), payload: payload.into() })
+    }
+
+    fn discard(&mut self) -> Result<()> {
+        self.check_evaluated()?;
+        self.record.discard();
+        if let Storage::Open { draft: Some(draft), .. } = &mut self.storage {
+            draft.discard_writes();
+        }
+        if let EntryAccess::Used(entries) = &mut self.entries {
+            entries.discard_writes();
+        }
+        Ok(())
     }
 
     fn subscribe(&mut self, topic: String) -> Result<()> {

@@ -21,6 +21,12 @@ impl Guest {
             EntryAccess::Closed | EntryAccess::Unused { .. } => Err(Fault::no_entries()),
         }
     }
+
+    /// The same for a write.
+    fn entries_to_write(&mut self) -> Result<&mut CallEntries, Fault> {
+        self.record.check_undiscarded()?;
+        self.call_entries()
+    }
 }
 
 impl entries::Host for Guest {
@@ -60,26 +66,26 @@ impl entries::Host for Guest {
     }
 
     async fn put(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<()> {
-        let (put, has_waited) = waited(self.call_entries()?.put(&key, &value)).await;
+        let (put, has_waited) = waited(self.entries_to_write()?.put(&key, &value)).await;
         self.has_waited |= has_waited;
         Ok(put?)
     }
 
     async fn put_many(&mut self, entries: Vec<u8>) -> Result<()> {
-        let (put, has_waited) = waited(self.call_entries()?.put_many(PackedEntries::new(&entries)?)).await;
+        let (put, has_waited) = waited(self.entries_to_write()?.put_many(PackedEntries::new(&entries)?)).await;
         self.has_waited |= has_waited;
         Ok(put?)
     }
 
     async fn delete(&mut self, key: Vec<u8>) -> Result<()> {
-        let (deleted, has_waited) = waited(self.call_entries()?.delete(&key)).await;
+        let (deleted, has_waited) = waited(self.entries_to_write()?.delete(&key)).await;
         self.has_waited |= has_waited;
         Ok(deleted?)
     }
 
     async fn delete_range(&mut self, start: Option<Vec<u8>>, end: Option<Vec<u8>>, limit: u32) -> Result<u32> {
         let range = (start.as_deref(), end.as_deref());
-        let (deleted, has_waited) = waited(self.call_entries()?.delete_range(range, limit)).await;
+        let (deleted, has_waited) = waited(self.entries_to_write()?.delete_range(range, limit)).await;
         self.has_waited |= has_waited;
         Ok(deleted?)
     }

@@ -20,6 +20,9 @@ impl Guest {
         if wants_to_write && !*may_write {
             return Err(Fault::read_only());
         }
+        if wants_to_write {
+            self.record.check_undiscarded()?;
+        }
         let context = &self.context;
         Ok(draft.get_or_insert_with(|| {
             // The time is read before: a call that is run twice holds a lock while it begins the draft.

@@ -1,0 +1,104 @@
+//! The calls that send to some members of a topic, or end them.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::body::{Body, check_name, payload_of};
+use super::{Api, ApiError};
+use crate::channel::MemberSelector;
+use crate::protocol::{NAME_BYTES_MAX, Payload};
+
+/// The body of `POST /api/push` and `POST /api/send-member`: an event for some members of a topic.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ToMembers {
+    topic: String,
+    member: Option<u64>,
+    socket_id: Option<String>,
+    event: String,
+    /// Raw text, so that clients get exactly the JSON that was sent.
+    payload: Option<Box<RawValue>>,
+    payload_base64: Option<String>,
+}
+
+/// The body of `POST /api/kick`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kick {
+    /// Without it, the members of all topics are meant.
+    topic: Option<String>,
+    member: Option<u64>,
+    socket_id: Option<String>,
+    #[serde(default)]
+    reason: String,
+}
+
+/// `POST /api/push`. Sends an event to the clients of some members of a topic.
+pub(super) async fn push(State(api): State<Arc<Api>>, body: Body) -> Result<Json<Value>, ApiError> {
+    let ToMembers { topic, member, socket_id, event, payload, payload_base64 } = body.read()?;
+    let selector = selector(&topic, &event, member, socket_id)?;
+    let payload = payload_of(payload.as_deref(), payload_base64.as_deref(), Payload::check_object)?;
+    api.node.pubsub.pressure.hold_back().await;
+    let pushed = api.node.push_members(&topic, &selector, &event, &payload);
+    pushed.map(reached).ok_or_else(|| busy(&format!("too many frames wait for the members of `{topic}`")))
+}
+
+/// `POST /api/send-member`. Sends an event to the `handle_info` of some members of a topic.
+pub(super) async fn send_member(State(api): State<Arc<Api>>, body: Body) -> Result<Json<Value>, ApiError> {
+    let ToMembers { topic, member, socket_id, event, payload, payload_base64 } = body.read()?;
+    let selector = selector(&topic, &event, member, socket_id)?;
+    let payload = payload_of(payload.as_deref(), payload_base64.as_deref(), Payload::check_value)?;
+    api.node.pubsub.pressure.hold_back().await;
+    let sent = api.node.send_members(&topic, &selector, &event.into(), &payload);
+    sent.map(reached).ok_or_else(|| busy("too many messages wait for a member"))
+}
+
+/// `POST /api/kick`. Answers when the ends of the members are queued.
+pub(super) async fn kick(State(api): State<Arc<Api>>, body: Body) -> Result<Json<Value>, ApiError> {
+    let Kick { topic, member, socket_id, reason } = body.read()?;
+    topic.iter().try_for_each(|topic| check_name("topic", topic))?;
+    let selector = member_selector(member, socket_id)?;
+    if reason.len() > NAME_BYTES_MAX {
+        let message = format!("`reason` must have at most {NAME_BYTES_MAX} bytes, not {}", reason.len());
+        return Err(ApiError::bad(message));
+    }
+    // In a task, so that all topics are searched even if the client closes its connection, which drops this handler's future.
+    let kicked = tokio::spawn(async move { api.node.kick(topic.as_deref(), &selector, &reason).await });
+    kicked.await.map(reached).map_err(|_| ApiError::fault())
+}
+
+fn selector(
+    topic: &str,
+    event: &str,
+    member: Option<u64>,
+    socket_id: Option<String>,
+) -> Result<MemberSelector, ApiError> {
+    check_name("topic", topic)?;
+    check_name("event", event)?;
+    member_selector(member, socket_id)
+}
+
+fn member_selector(member: Option<u64>, socket_id: Option<String>) -> Result<MemberSelector, ApiError> {
+    match (member, socket_id) {
+        (Some(number), None) => Ok(MemberSelector::Member(number)),
+        (None, Some(id)) => {
+            check_name("socket_id", &id)?;
+            Ok(MemberSelector::Socket(id))
+        }
+        _ => Err(ApiError::bad("give `member` or `socket_id`, and not both")),
+    }
+}
+
+fn reached(members: usize) -> Json<Value> {
+    Json(json!({ "members": members }))
+}
+
+fn busy(what: &str) -> ApiError {
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "busy", format!("{what}; try again"))
+}
