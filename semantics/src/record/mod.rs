@@ -133,6 +133,7 @@ impl Record {
     /// # Errors
     /// See [`ask`](Self::ask).
     pub fn check_delivery(&mut self, delivery: &Delivery) -> Result<(), Fault> {
+        self.check_undiscarded()?;
         self.admit(Capability::Topic)?;
         delivery.check()?;
         self.count_bytes(delivery.bytes())
