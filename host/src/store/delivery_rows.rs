@@ -39,14 +39,15 @@ impl Draft {
 }
 
 impl Store {
-    /// Adds deliveries for the host, in one commit.
+    /// Adds deliveries for the host, in one commit. The limits of a call's writes don't count, but those of the owner's deliveries do.
     ///
     /// # Errors
     /// Those of a commit.
     pub async fn add_deliveries(&self, owner: &Owner, rows: &[(String, DeliveryRow)]) -> Result<()> {
         let mut draft = self.begin(owner);
         for (id, row) in rows {
-            draft.add_delivery(id, row)?;
+            let place = draft.owner.place(Kind::Deliveries, id.as_bytes());
+            draft.writes.insert(place, Some(row.encode()));
         }
         self.commit(draft).await?;
         Ok(())

@@ -23,6 +23,9 @@ use crate::store::{Owner, Store};
 /// The most events that are stored with one commit.
 const BATCH_MAX: usize = 64;
 
+/// The most bytes of a payload. A larger one is left out, because the receiver or the host's limits may not take it.
+const PAYLOAD_BYTES_MAX: usize = 256 << 10;
+
 /// The pause after deliveries couldn't be stored: the store has failed, or the webhook has too many deliveries. Meanwhile the log
 /// keeps the events.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -155,6 +158,7 @@ fn shown(event: &TopicEvent) -> (WebhookEvent, Value) {
                 data["event"] = Value::from(&**name);
             }
             match payload {
+                _ if payload.len() > PAYLOAD_BYTES_MAX => data["payload_bytes"] = payload.len().into(),
                 Payload::Json(text) => data["payload"] = read(text),
                 Payload::Binary(bytes) => data["payload_base64"] = BASE64_STANDARD.encode(bytes).into(),
             }
