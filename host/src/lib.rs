@@ -18,6 +18,7 @@ pub mod api;
 pub mod auth;
 pub mod channel;
 pub mod contract;
+pub mod counts;
 pub mod deliveries;
 pub mod entries;
 pub mod files;

@@ -24,6 +24,10 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
+    /// All kinds.
+    pub const ALL: [Self; 7] =
+        [Self::Trap, Self::Deadline, Self::Memory, Self::Oversize, Self::Overflow, Self::Store, Self::Failed];
+
     /// Its name in the contract, in logs and in metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {

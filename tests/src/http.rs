@@ -54,7 +54,8 @@ pub fn know(address: SocketAddr, key: &str) {
 /// The value of `Authorization` for a request to an API whose key is known. `None` if the request has its own header.
 fn authorization(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Option<String> {
     let is_own = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"));
-    if is_own || !path.trim_start_matches('/').starts_with("api") {
+    let path = path.trim_start_matches('/');
+    if is_own || !(path.starts_with("api") || path.starts_with("metrics")) {
         return None;
     }
     KEYS.lock().unwrap_or_else(PoisonError::into_inner).get(&address).map(|key| format!("Bearer {key}"))

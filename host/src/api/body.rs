@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 
 use super::ApiError;
 use crate::contract::plain;
+use crate::counts::Limit;
 use crate::protocol::{NAME_BYTES_MAX, Payload};
 use crate::timing::within;
 
@@ -80,10 +81,12 @@ impl<S: Send + Sync> FromRequest<S> for Body {
         match within(BODY_TIME, Bytes::from_request(request, state)).await {
             Some(Ok(bytes)) => Ok(Self(bytes)),
             None => {
+                Limit::ApiBody.hit();
                 let message = format!("the body didn't arrive within {} s", BODY_TIME.as_secs());
                 Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "too_slow", message))
             }
             Some(Err(_)) => {
+                Limit::ApiBody.hit();
                 let message = format!("a body may have at most {BODY_BYTES_MAX} bytes");
                 Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message))
             }

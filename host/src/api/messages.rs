@@ -18,6 +18,7 @@ use super::body::{Body, check_name, object, payload_of};
 use super::{Api, ApiError};
 use crate::channel::Undelivered;
 use crate::contract::Reply;
+use crate::counts::Limit;
 use crate::protocol::{NAME_BYTES_MAX, Payload, Topic};
 use crate::pubsub::{Broadcast, DropKey, Except, PubSub};
 
@@ -115,6 +116,7 @@ async fn send_all(pubsub: &PubSub, broadcasts: Vec<Broadcast>, receivers: impl F
 fn many(body: &Body) -> Result<Vec<Event>, ApiError> {
     let Many { messages } = body.read()?;
     if messages.len() > MESSAGES_MAX {
+        Limit::ApiBody.hit();
         return Err(ApiError::bad(format!("at most {MESSAGES_MAX} messages at once, not {}", messages.len())));
     }
     let read = |(at, text): (usize, Box<RawValue>)| {

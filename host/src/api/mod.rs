@@ -10,6 +10,7 @@ mod events;
 mod inspect;
 mod members;
 mod messages;
+mod metrics;
 mod plugins;
 mod schedules;
 mod topics;
@@ -81,6 +82,7 @@ pub fn router(api: Api) -> Router {
         .route("/api/deliveries/{command}", post(deliveries::change))
         .route("/api/inspect", get(inspect::inspect))
         .route("/api/openapi.json", get(describe))
+        .route("/metrics", get(metrics::metrics))
         .route("/api", any(unknown))
         .route("/api/", any(unknown))
         .route("/api/{*rest}", any(unknown))

@@ -15,6 +15,7 @@ use super::topic_call::{TopicOutcome, log_fault, topic_turn};
 use super::topic_info::tell;
 use super::turn::{Failed, Job, TurnGate};
 use crate::contract::{AnswerRef, Fault, SeatChange, Tick, TopicCallback};
+use crate::counts::Limit;
 use crate::protocol::{Payload, Topic};
 use crate::pubsub::Pressure;
 
@@ -156,6 +157,7 @@ async fn run_tick(topic: &Arc<TopicTurns>, tick: Tick) {
             log_fault(topic, &route, Failed::in_callback("handle_tick"), &fault);
             let (failed, most) = (topic.count_tick(true), route.spec.tick_faults);
             if most > 0 && failed >= most {
+                Limit::TickFaults.hit();
                 tracing::error!(
                     topic = topic.name.as_str(),
                     "topic_closed: its handle_tick failed {failed} times in a row"

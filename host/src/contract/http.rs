@@ -12,6 +12,7 @@ use futures_util::future::BoxFuture;
 use super::deliveries::{Attempt, DeliveryRow, read_retry_after};
 use super::limits::keys;
 use super::{Fault, HttpFailure, HttpRequest, HttpResponse, HttpResult, limit_key};
+use crate::counts::Limit;
 
 /// The limits of requests that the client doesn't know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,7 +163,12 @@ impl Http {
                 Some(Attempt::Answered { status: answer.status, retry_after_ms })
             }
             Err(Failure { kind: FailureKind::Busy, .. }) => None,
-            Err(failure) => Some(Attempt::Failed(failure.to_string())),
+            Err(failure) => {
+                if failure.kind == FailureKind::Timeout {
+                    Limit::HttpDeliveryMs.hit();
+                }
+                Some(Attempt::Failed(failure.to_string()))
+            }
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod behaviour;
 mod connect;
+mod fault_counts;
 mod http;
 mod member;
 mod outcome;
@@ -24,6 +25,7 @@ pub use bennu_semantics::{
     http_payload, jobs, limit_key, limits, one_line,
 };
 pub use connect::{Admission, Gatekeeper, Headers, Identity, Request, Uri};
+pub use fault_counts::{FaultCounts, count_fault, fault_counts};
 pub use http::{Http, HttpClient, HttpJournal, HttpLimits, MemberRequest};
 pub use member::{Call, Member, SocketFacts};
 pub use outcome::Outcome;

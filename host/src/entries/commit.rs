@@ -6,6 +6,7 @@ use bennu_semantics::limits::ENTRY_WEIGHT;
 
 use super::call::PendingEntries;
 use super::topic::{State, TopicEntries};
+use crate::counts::Limit;
 use crate::store::{Draft, Oversize, Revision, StoredSums};
 
 /// A commit of entries that is under way. While it exists, none of the topic's entries is evicted.
@@ -23,7 +24,11 @@ impl TopicEntries {
     #[must_use]
     pub fn has_too_many_dirty(&self) -> bool {
         let bytes = self.state().table.bytes().dirty_bytes as u64;
-        bytes > self.node().cache_limits().dirty_bytes || (bytes > 0 && self.node().has_too_many_dirty())
+        let is_over = bytes > self.node().cache_limits().dirty_bytes || (bytes > 0 && self.node().has_too_many_dirty());
+        if is_over {
+            Limit::EntriesDirtyBytes.hit();
+        }
+        is_over
     }
 
     /// Whether the entries that aren't stored yet must be stored alone, before a call may change more. That happens only if

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::call_kind::CallKind;
 use super::guest::EntryAccess;
 use super::http_phase::HttpPhase;
 use super::wasm::WasmPlugin;
@@ -36,7 +37,7 @@ impl WasmPlugin {
         loop {
             self.upgrade_entries(call.topic(), &mut entries).await?;
             let (access, mut unfinished) = (EntryAccess::Used(entries), None);
-            let mut borrowed = self.pool.take().await?;
+            let mut borrowed = self.pool.take(call.kind()).await?;
             borrowed.instance.guest_mut().open_http(HttpPhase::of(http));
             let result = match call {
                 CallOf::Member(call) => borrowed.call(call, access, Some(&mut unfinished)).await,
@@ -78,13 +79,20 @@ impl WasmPlugin {
 
     /// Calls `upgrade-entry`. The inner error is the plugin's reason for a refusal.
     async fn upgrade_entry(&self, topic: &Topic, stale: &StaleEntry) -> Result<Result<Vec<u8>, String>, Fault> {
-        let mut borrowed = self.pool.take().await?;
+        let mut borrowed = self.pool.take(CallKind::UpgradeEntry).await?;
         let result = borrowed.instance.upgrade_entry(topic, stale).await;
         borrowed.settle(result)
     }
 }
 
 impl CallOf<'_> {
+    fn kind(self) -> CallKind {
+        match self {
+            Self::Member(call) => CallKind::of(&call.callback),
+            Self::Topic(call) => CallKind::of_topic(&call.callback),
+        }
+    }
+
     fn topic(&self) -> &Topic {
         match self {
             Self::Member(call) => &call.member.topic,

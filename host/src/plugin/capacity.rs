@@ -6,6 +6,7 @@
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Instant;
 
 use tokio::sync::Notify;
 use wasmtime::{PoolConcurrencyLimitError, Result};
@@ -13,6 +14,8 @@ use wasmtime::{PoolConcurrencyLimitError, Result};
 use super::exports::Prepared;
 use super::guest::{Guest, GuestContext};
 use super::instance::Instance;
+use super::pool::InstanceWait;
+use crate::counts::Limit;
 
 /// Boxed, because every call moves an instance out of the list and back.
 type Instances = Vec<Box<Instance>>;
@@ -99,7 +102,9 @@ impl Capacity {
                 continue;
             }
             if waiting.is_none() {
-                waiting = Some(WaitCount::new(&self.waiting));
+                Limit::Instances.hit();
+                let wait = InstanceWait { usage: &context.usage, began: Instant::now() };
+                waiting = Some((WaitCount::new(&self.waiting), wait));
             } else if self.has_none() && self.releases.load(Ordering::SeqCst) == releases {
                 // There is no instance to evict, and there was none during the attempt, so waiting is useless. The
                 // other waiting calls are woken, so that they find this out too.

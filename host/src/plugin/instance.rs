@@ -7,6 +7,7 @@ use wasmtime::{Result, Store, UpdateDeadline};
 
 use super::backtrace::with_diagnostics;
 use super::bindings::bennu::channel::types::{Membership, Route};
+use super::call_kind::CallKind;
 use super::capacity::CapacityPermit;
 use super::exports::{Exports, Prepared};
 use super::guest::{EntryAccess, Guest, Storage, Subject};
@@ -32,6 +33,8 @@ pub(super) struct Instance {
     exports: Exports,
     /// The optional callbacks of the instance's script.
     pub(super) offers: Vec<String>,
+    /// The kind of the call that it runs, for the counts.
+    pub(super) kind: CallKind,
     /// The number of calls that the instance has run.
     pub(super) calls: u32,
     /// The size of the linear memory when the instance was created, in bytes.
@@ -68,7 +71,7 @@ impl Instance {
             None => Vec::new(),
         };
         let memory_at_first = store.data().memory_bytes();
-        Ok(Self { store, exports, offers, calls: 0, memory_at_first, place: None })
+        Ok(Self { store, exports, offers, kind: CallKind::default(), calls: 0, memory_at_first, place: None })
     }
 
     /// Adds the instance's place among the instances of all plugins.

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::backtrace::fault_of;
+use super::call_kind::CallKind;
 use super::capacity::{Capacity, Idle};
 use super::epoch::EpochTicker;
 use super::exports::Prepared;
@@ -17,6 +18,7 @@ use super::instance::Instance;
 use super::repeat::outside;
 use super::usage::GenerationUsage;
 use crate::contract::Fault;
+use crate::counts::Limit;
 use crate::store::Draft;
 
 /// The number of instances of a plugin, and how long each is used.
@@ -123,9 +125,9 @@ impl Pool {
     }
 
     /// Counts a call that has failed, and replaces its instance.
-    fn count_failed(&self) {
+    fn count_failed(&self, kind: CallKind) {
         let idle = self.idle.lock();
-        self.usage.count_call();
+        self.usage.count_call(kind);
         let is_last = idle.is_empty();
         drop(idle);
         if is_last && self.has_spare {
@@ -170,22 +172,31 @@ impl Pool {
     }
 
     /// Takes an unused instance, if there is one and no other call waits for an instance.
-    pub(super) fn take_idle(&self) -> Option<Borrowed<'_>> {
+    pub(super) fn take_idle(&self, kind: CallKind) -> Option<Borrowed<'_>> {
         let permit = self.free.try_acquire().ok()?;
-        let instance = self.pop_idle()?;
+        let mut instance = self.pop_idle()?;
+        instance.kind = kind;
         Some(Borrowed { instance, pool: self, _permit: permit })
     }
 
     /// Takes an unused instance, or creates one. Waits while all instances of the plugin are in use.
-    pub(super) async fn take(&self) -> Result<Borrowed<'_>, Fault> {
+    pub(super) async fn take(&self, kind: CallKind) -> Result<Borrowed<'_>, Fault> {
         // Nothing closes this semaphore. If that ever changes, the call fails with a fault that says so.
         let closed = |_| Fault::failed("a fault of the host: the pool of instances is closed");
-        let permit = self.free.acquire().await.map_err(closed)?;
-        let instance = match self.pop_idle() {
+        let permit = match self.free.try_acquire() {
+            Ok(permit) => permit,
+            Err(_) => {
+                Limit::InstancesPerPlugin.hit();
+                let _wait = InstanceWait { usage: &self.usage, began: Instant::now() };
+                self.free.acquire().await.map_err(closed)?
+            }
+        };
+        let mut instance = match self.pop_idle() {
             Some(instance) => instance,
             // Boxed, because few calls create an instance, and the common future should stay small.
             None => Box::pin(self.instantiate()).await?,
         };
+        instance.kind = kind;
         Ok(Borrowed { instance, pool: self, _permit: permit })
     }
 
@@ -222,6 +233,18 @@ impl Pool {
     }
 }
 
+/// A wait for an instance. It is counted when it ends, also if the call is dropped.
+pub(super) struct InstanceWait<'a> {
+    pub(super) usage: &'a GenerationUsage,
+    pub(super) began: Instant,
+}
+
+impl Drop for InstanceWait<'_> {
+    fn drop(&mut self) {
+        self.usage.count_wait(self.began.elapsed());
+    }
+}
+
 /// Creates an instance. Waits if there is no place for it.
 async fn making(capacity: Arc<Capacity>, prepared: Prepared, context: Arc<GuestContext>) -> wasmtime::Result<Instance> {
     capacity.instance(&prepared, &context).await
@@ -234,10 +257,14 @@ impl Borrowed<'_> {
         match result {
             Ok(value) => {
                 instance.guest_mut().log_rest();
-                let is_reused = !instance.has_grown(GROWN_SHARE) && instance.calls < pool.limits.calls_per_instance;
+                let is_worn = instance.calls >= pool.limits.calls_per_instance;
+                if is_worn {
+                    Limit::CallsPerInstance.hit();
+                }
+                let is_reused = !is_worn && !instance.has_grown(GROWN_SHARE);
                 // `is_wanted` must be read under this lock: see `Capacity::is_wanted`.
                 let mut idle = pool.idle.lock();
-                pool.usage.count_call();
+                pool.usage.count_call(instance.kind);
                 if is_reused && !pool.capacity.is_wanted() {
                     idle.push(instance);
                 }
@@ -245,8 +272,9 @@ impl Borrowed<'_> {
             }
             Err(error) => {
                 let fault = fault_of(&error, instance.guest_mut().take_diagnostics());
+                let kind = instance.kind;
                 drop(instance);
-                pool.count_failed();
+                pool.count_failed(kind);
                 Err(fault)
             }
         }

@@ -49,6 +49,9 @@ pub struct PluginStatus {
     pub probation: Option<OnProbation>,
     /// The build that was last rolled back automatically, if any.
     pub taken_back: Option<RolledBack>,
+    /// How often builds were loaded, refused and rolled back.
+    #[serde(skip)]
+    pub loads: LoadCounts,
     /// What the plugin uses.
     #[serde(serialize_with = "shared")]
     pub usage: Arc<PluginUsage>,
@@ -56,6 +59,19 @@ pub struct PluginStatus {
 
 fn shared<S: Serializer>(usage: &Arc<PluginUsage>, serializer: S) -> Result<S::Ok, S::Error> {
     usage.serialize(serializer)
+}
+
+/// Counts of the builds of a plugin since the host's start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LoadCounts {
+    /// The builds that began to serve: the first one, reloads, and rollbacks to an earlier build by an operator.
+    pub published: u64,
+    /// The builds that were refused.
+    pub refused: u64,
+    /// The automatic rollbacks.
+    pub taken_back: u64,
+    /// The rollbacks by an operator.
+    pub rolled_back: u64,
 }
 
 /// The phase of a build: unproved, on probation, or passed.

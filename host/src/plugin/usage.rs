@@ -3,7 +3,9 @@
 //! The counts must not slow calls down. A call is counted under the lock of its pool's unused instances, which it holds
 //! anyway. The CPU time is sampled: at each epoch, every guest that runs stops for a moment, and is counted as if it had run
 //! since the epoch before. A call of 10 µs is counted once in a hundred calls, and then as a millisecond, so the sum is right.
-//! Reading the clock before and after each call would cost one percent of a short call.
+//! Reading the clock before and after each call would cost one percent of a short call. So only some of the short calls are
+//! timed, and count for the others ([`GenerationUsage::is_timed`]). A call that waits is always timed, from its first wait on:
+//! it sets a timer anyway.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
@@ -12,7 +14,26 @@ use std::time::Duration;
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
+use super::call_kind::CallKind;
 use super::capacity::Idle;
+use crate::counts::{Histogram, HistogramCounts};
+
+/// The bounds of the histogram of calls. A call also counts the time in which it waits for an instance, for the store and for
+/// answers by HTTP.
+pub const CALL_BOUNDS: [Duration; 8] = [
+    Duration::from_micros(10),
+    Duration::from_micros(30),
+    Duration::from_micros(100),
+    Duration::from_micros(300),
+    Duration::from_millis(1),
+    Duration::from_millis(10),
+    Duration::from_millis(100),
+    Duration::from_secs(1),
+];
+
+/// How many calls of each kind are all timed. After them, one of [`TIMED_ONE_OF`] is, and counts as often.
+const TIMED_FIRST: u64 = 1_000;
+const TIMED_ONE_OF: u64 = 16;
 
 /// What the instances of one generation use.
 ///
@@ -21,10 +42,14 @@ use super::capacity::Idle;
 pub(super) struct GenerationUsage {
     instances: AtomicUsize,
     memory_bytes: AtomicUsize,
-    /// The calls that have ended, except those whose wall time was over.
-    calls: AtomicU64,
+    /// The calls of each kind that have ended, except those whose wall time was over.
+    calls: [AtomicU64; CallKind::COUNT],
     /// The calls whose wall time was over.
-    calls_too_long: AtomicU64,
+    calls_too_long: [AtomicU64; CallKind::COUNT],
+    durations: Histogram<{ CALL_BOUNDS.len() }>,
+    /// The calls that had to wait for an instance, and how long.
+    waits: AtomicU64,
+    waits_ns: AtomicU64,
     cpu_ns: AtomicU64,
     faults: AtomicU64,
     idle: OnceLock<Weak<Idle>>,
@@ -54,8 +79,14 @@ pub struct UsageCounts {
     pub idle: usize,
     /// The linear memory of the instances, in bytes.
     pub memory_bytes: usize,
-    /// The calls that have ended.
-    pub calls: u64,
+    /// The calls that have ended, by kind.
+    pub calls: [u64; CallKind::COUNT],
+    /// How long the calls took.
+    pub durations: HistogramCounts<{ CALL_BOUNDS.len() }>,
+    /// The calls that had to wait for an instance.
+    pub waits: u64,
+    /// How long they waited.
+    pub waited: Duration,
     /// The CPU time of all calls, and of the evaluations of a script. It is sampled each millisecond.
     pub cpu: Duration,
     /// The calls that have ended in a fault.
@@ -81,8 +112,34 @@ impl GenerationUsage {
 
     /// Counts a call that has ended. The caller holds the lock of the pool's unused instances, so no other thread writes the
     /// number, and no atomic addition is necessary.
-    pub(super) fn count_call(&self) {
-        self.calls.store(self.calls.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    pub(super) fn count_call(&self, kind: CallKind) {
+        let calls = &self.calls[kind as usize];
+        calls.store(calls.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// Whether the next call of this kind is timed, if it doesn't wait.
+    pub(super) fn is_timed(&self, kind: CallKind) -> bool {
+        let calls = self.calls[kind as usize].load(Ordering::Relaxed);
+        calls.is_multiple_of(TIMED_ONE_OF) || calls < TIMED_FIRST
+    }
+
+    /// Counts the duration of a call that was timed and has not waited.
+    pub(super) fn add_short(&self, kind: CallKind, took: Duration) {
+        let calls = self.calls[kind as usize].load(Ordering::Relaxed);
+        // The call itself is counted already.
+        let weight = if calls <= TIMED_FIRST { 1 } else { TIMED_ONE_OF };
+        self.durations.add(&CALL_BOUNDS, took, weight);
+    }
+
+    /// Counts the duration of a call that has waited.
+    pub(super) fn add_waited(&self, took: Duration) {
+        self.durations.add(&CALL_BOUNDS, took, 1);
+    }
+
+    /// Counts the wait of a call for an instance.
+    pub(super) fn count_wait(&self, waited: Duration) {
+        self.waits.fetch_add(1, Ordering::Relaxed);
+        self.waits_ns.fetch_add(u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// Counts a fault.
@@ -91,8 +148,8 @@ impl GenerationUsage {
     }
 
     /// Counts a call that has ended in a fault because its wall time was over.
-    pub(super) fn count_too_long(&self) {
-        self.calls_too_long.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn count_too_long(&self, kind: CallKind) {
+        self.calls_too_long[kind as usize].fetch_add(1, Ordering::Relaxed);
         self.count_fault();
     }
 
@@ -118,7 +175,12 @@ impl GenerationUsage {
             instances: self.instances().max(idle),
             idle,
             memory_bytes: self.memory_bytes.load(Ordering::Relaxed),
-            calls: self.calls.load(Ordering::Relaxed) + self.calls_too_long.load(Ordering::Relaxed),
+            calls: std::array::from_fn(|kind| {
+                self.calls[kind].load(Ordering::Relaxed) + self.calls_too_long[kind].load(Ordering::Relaxed)
+            }),
+            durations: self.durations.counts(),
+            waits: self.waits.load(Ordering::Relaxed),
+            waited: Duration::from_nanos(self.waits_ns.load(Ordering::Relaxed)),
             cpu: Duration::from_nanos(self.cpu_ns.load(Ordering::Relaxed)),
             faults: self.faults.load(Ordering::Relaxed),
         }
@@ -134,7 +196,7 @@ impl PluginUsage {
             // The instances of a generation hold its usage too.
             let is_live = Arc::strong_count(usage) > 1;
             if !is_live {
-                generations.ended.add(usage.counts());
+                generations.ended.add(&usage.counts());
             }
             is_live
         });
@@ -148,17 +210,26 @@ impl PluginUsage {
     pub fn counts(&self) -> UsageCounts {
         let generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
         let mut counts = generations.ended;
-        generations.live.iter().for_each(|usage| counts.add(usage.counts()));
+        generations.live.iter().for_each(|usage| counts.add(&usage.counts()));
         counts
     }
 }
 
 impl UsageCounts {
-    fn add(&mut self, other: Self) {
+    /// Returns the calls of all kinds.
+    #[must_use]
+    pub fn all_calls(&self) -> u64 {
+        self.calls.iter().sum()
+    }
+
+    fn add(&mut self, other: &Self) {
         self.instances += other.instances;
         self.idle += other.idle;
         self.memory_bytes += other.memory_bytes;
-        self.calls += other.calls;
+        self.calls.iter_mut().zip(other.calls).for_each(|(calls, more)| *calls += more);
+        self.durations.add(&other.durations);
+        self.waits += other.waits;
+        self.waited += other.waited;
         self.cpu += other.cpu;
         self.faults += other.faults;
     }
@@ -166,12 +237,13 @@ impl UsageCounts {
 
 impl Serialize for PluginUsage {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let UsageCounts { instances, idle, memory_bytes, calls, cpu, faults } = self.counts();
+        let counts = self.counts();
+        let UsageCounts { instances, idle, memory_bytes, cpu, faults, .. } = counts;
         let mut fields = serializer.serialize_struct("PluginUsage", 6)?;
         fields.serialize_field("instances", &instances)?;
         fields.serialize_field("instances_idle", &idle)?;
         fields.serialize_field("memory_bytes", &memory_bytes)?;
-        fields.serialize_field("calls", &calls)?;
+        fields.serialize_field("calls", &counts.all_calls())?;
         fields.serialize_field("cpu_ms", &u64::try_from(cpu.as_millis()).unwrap_or(u64::MAX))?;
         fields.serialize_field("faults", &faults)?;
         fields.end()
@@ -188,24 +260,46 @@ mod tests {
         let first = plugin.begin_generation();
         first.begin_instance();
         first.grow(100);
-        first.count_call();
-        first.count_too_long();
+        first.count_call(CallKind::Join);
+        first.count_too_long(CallKind::HandleIn);
         first.add_cpu(3_000_000);
+        first.add_waited(Duration::from_millis(2));
+        first.count_wait(Duration::from_millis(1));
         let second = plugin.begin_generation();
-        second.count_call();
-        let both = UsageCounts {
+        second.count_call(CallKind::Join);
+        let mut both = UsageCounts {
             instances: 1,
-            idle: 0,
             memory_bytes: 100,
-            calls: 3,
             cpu: Duration::from_millis(3),
+            waits: 1,
+            waited: Duration::from_millis(1),
             faults: 1,
+            ..UsageCounts::default()
         };
+        (both.calls[CallKind::Join as usize], both.calls[CallKind::HandleIn as usize]) = (2, 1);
+        (both.durations.buckets[5], both.durations.nanoseconds) = (1, 2_000_000);
         assert_eq!(plugin.counts(), both);
         first.end_instance(100);
         drop(first);
         drop(plugin.begin_generation());
         assert_eq!(plugin.generations.lock().expect("no panic").live.len(), 2, "the first one is a sum now");
         assert_eq!(plugin.counts(), UsageCounts { instances: 0, memory_bytes: 0, ..both });
+    }
+
+    #[test]
+    fn all_of_the_first_short_calls_are_timed_and_then_some_of_them_for_the_others() {
+        let usage = GenerationUsage::default();
+        let mut timed = 0;
+        for _ in 0..TIMED_FIRST + 160 {
+            let is_timed = usage.is_timed(CallKind::HandleIn);
+            usage.count_call(CallKind::HandleIn);
+            if is_timed {
+                timed += 1;
+                usage.add_short(CallKind::HandleIn, Duration::from_micros(20));
+            }
+        }
+        assert_eq!(timed, TIMED_FIRST + 10);
+        assert_eq!(usage.counts().durations.count(), TIMED_FIRST + 160);
+        assert!(usage.is_timed(CallKind::Join), "each kind has its own count");
     }
 }

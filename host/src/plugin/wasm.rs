@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::Engine;
 use super::again::CallOf;
+use super::call_kind::CallKind;
 use super::guest::EntryAccess;
 use super::http_phase::HttpPhase;
 use super::pool::{Borrowed, Pool};
@@ -36,14 +37,21 @@ impl WasmPlugin {
 
     /// Runs a call on an instance, within the call's wall time. If the future is dropped before it ends, the instance
     /// is dropped too.
-    fn run<'a, T: Send + 'a, F>(&'a self, call: impl FnOnce(Borrowed<'a>) -> F + Send + 'a) -> CallFuture<'a, T>
+    fn run<'a, T: Send + 'a, F>(
+        &'a self,
+        kind: CallKind,
+        call: impl FnOnce(Borrowed<'a>) -> F + Send + 'a,
+    ) -> CallFuture<'a, T>
     where
         F: Future<Output = Result<T, Fault>> + Send + 'a,
     {
         let signal = self.engine.ticker.signal();
-        match self.pool.take_idle() {
-            Some(borrowed) => Box::pin(Within::new(signal, &self.pool, call(borrowed))),
-            None => Box::pin(Within::new(signal, &self.pool, async move { call(self.pool.take().await?).await })),
+        match self.pool.take_idle(kind) {
+            Some(borrowed) => Box::pin(Within::new(signal, &self.pool, kind, call(borrowed))),
+            None => {
+                let call = async move { call(self.pool.take(kind).await?).await };
+                Box::pin(Within::new(signal, &self.pool, kind, call))
+            }
         }
     }
 }
@@ -55,7 +63,7 @@ pub(super) type Decided = (Admission, Option<Box<Draft>>);
 impl WasmPlugin {
     /// Asks a gatekeeper once.
     pub(super) fn decide(&self, request: Request, answers: Arc<HttpJournal>) -> CallFuture<'_, Decided> {
-        self.run(move |borrowed| self.decide_on(borrowed, request, answers))
+        self.run(CallKind::Connect, move |borrowed| self.decide_on(borrowed, request, answers))
     }
 
     async fn decide_on(
@@ -81,7 +89,7 @@ impl WasmPlugin {
             if draft.is_none_or(|draft| self.is_current(&draft)) {
                 return Ok(admission);
             }
-            borrowed = self.pool.take().await?;
+            borrowed = self.pool.take(CallKind::Connect).await?;
         }
     }
 
@@ -93,15 +101,15 @@ impl WasmPlugin {
 
 impl Behaviour for WasmPlugin {
     fn call<'a>(&'a self, call: &'a Call, input: CallInput<'a>) -> CallFuture<'a, Outcome> {
-        let http = HttpPhase::of(input.http);
+        let (kind, http) = (CallKind::of(&call.callback), HttpPhase::of(input.http));
         let Some(entries) = input.entries else {
-            return self.run(move |mut borrowed| {
+            return self.run(kind, move |mut borrowed| {
                 borrowed.instance.guest_mut().open_http(http);
                 borrowed.call(call, EntryAccess::Closed, None)
             });
         };
         let entries = self.access(entries);
-        self.run(move |mut borrowed| async move {
+        self.run(kind, move |mut borrowed| async move {
             borrowed.instance.guest_mut().open_http(http);
             let mut unfinished = None;
             let result = borrowed.call(call, entries, Some(&mut unfinished)).await;
@@ -113,9 +121,9 @@ impl Behaviour for WasmPlugin {
     }
 
     fn call_topic<'a>(&'a self, call: &'a TopicCall, input: CallInput<'a>) -> CallFuture<'a, Outcome> {
-        let http = HttpPhase::of(input.http);
+        let (kind, http) = (CallKind::of_topic(&call.callback), HttpPhase::of(input.http));
         let entries = input.entries.map_or(EntryAccess::Closed, |entries| self.access(entries));
-        self.run(move |mut borrowed: Borrowed<'_>| async move {
+        self.run(kind, move |mut borrowed: Borrowed<'_>| async move {
             borrowed.instance.guest_mut().open_http(http);
             let result = borrowed.instance.call_topic(call, entries).await;
             let unfinished = borrowed.instance.guest_mut().take_unfinished();
@@ -128,7 +136,7 @@ impl Behaviour for WasmPlugin {
     }
 
     fn filter<'a>(&'a self, passing: &'a Passing) -> CallFuture<'a, Vec<Decision>> {
-        self.run(move |mut borrowed: Borrowed<'_>| async move {
+        self.run(CallKind::HandleOut, move |mut borrowed: Borrowed<'_>| async move {
             let result = borrowed.instance.filter(passing).await;
             borrowed.settle(result)
         })
@@ -138,7 +146,7 @@ impl Behaviour for WasmPlugin {
         if !self.pool.upgrades() {
             return Box::pin(std::future::ready(Ok(None)));
         }
-        self.run(move |mut borrowed: Borrowed<'_>| async move {
+        self.run(CallKind::Upgrade, move |mut borrowed: Borrowed<'_>| async move {
             let result = borrowed.instance.upgrade(upgrade).await;
             borrowed.settle(result).map(Some)
         })
@@ -148,12 +156,12 @@ impl Behaviour for WasmPlugin {
 impl Gatekeeper for WasmPlugin {
     fn connect(&self, request: Request) -> CallFuture<'_, Admission> {
         if !self.pool.has_http() {
-            return self.run(move |mut borrowed: Borrowed<'_>| async move {
+            return self.run(CallKind::Connect, move |mut borrowed: Borrowed<'_>| async move {
                 let result = borrowed.instance.connect(request).await;
                 borrowed.settle(result).map(|(admission, _)| admission)
             });
         }
-        self.run(move |borrowed| async move { self.connect_until_current(borrowed, request).await })
+        self.run(CallKind::Connect, move |borrowed| async move { self.connect_until_current(borrowed, request).await })
     }
 
     fn origin(&self) -> (&str, u32) {

@@ -1,14 +1,16 @@
 //! A future that ends a call when its wall time is over.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 
+use super::call_kind::CallKind;
 use super::epoch::EpochSignal;
 use super::pool::Pool;
 use crate::contract::{Fault, FaultKind, limit_key, limits};
+use crate::counts::Moment;
 
 pin_project! {
     /// A call that must end within the wall time of its plugin. Most calls end at their first poll, so the timer is
@@ -21,13 +23,18 @@ pin_project! {
         signal: &'a EpochSignal,
         // The limit and the counts of the plugin. Only a pointer to them, because each call allocates this future.
         pool: &'a Pool,
+        kind: CallKind,
+        // When it began, if it is timed.
+        began: Option<Moment>,
         timer: Option<Pin<Box<Sleep>>>,
     }
 }
 
 impl<'a, F> Within<'a, F> {
-    pub(super) fn new(signal: &'a EpochSignal, pool: &'a Pool, work: F) -> Self {
-        Self { work, signal, pool, timer: None }
+    pub(super) fn new(signal: &'a EpochSignal, pool: &'a Pool, kind: CallKind, work: F) -> Self {
+        // Most calls are not timed: reading the clock twice would cost one percent of a short call.
+        let began = pool.usage.is_timed(kind).then(Moment::now);
+        Self { work, signal, pool, kind, began, timer: None }
     }
 }
 
@@ -41,14 +48,32 @@ impl<T, F: Future<Output = Result<T, Fault>>> Future for Within<'_, F> {
             if done.is_err() {
                 this.pool.usage.count_fault();
             }
+            if this.began.is_some() || this.timer.is_some() {
+                count_duration(this.pool, *this.kind, *this.began, this.timer.is_some());
+            }
             return Poll::Ready(done);
         }
         let limit = this.pool.wall();
+        if this.timer.is_none() {
+            // The timer reads the clock too.
+            this.began.get_or_insert_with(Moment::now);
+        }
         let timer = this.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
-        ready!(timer.as_mut().poll(context));
-        this.pool.usage.count_too_long();
+        if timer.as_mut().poll(context).is_pending() {
+            return Poll::Pending;
+        }
+        this.pool.usage.count_too_long(*this.kind);
+        count_duration(this.pool, *this.kind, *this.began, true);
         let limit = limit.as_millis();
         let key = limit_key(limits::keys::CALL_WALL_MS, limit);
         Poll::Ready(Err(Fault::new(FaultKind::Deadline, format!("the call took more than {limit} ms{key}"))))
     }
+}
+
+/// Counts the duration of a call that was timed.
+#[cold]
+fn count_duration(pool: &Pool, kind: CallKind, began: Option<Moment>, has_waited: bool) {
+    let Some(began) = began else { return };
+    let took = began.elapsed();
+    if has_waited { pool.usage.add_waited(took) } else { pool.usage.add_short(kind, took) }
 }

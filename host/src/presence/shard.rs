@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::window::Windows;
 use super::{Change, Diff, Diffs, Offer, Pace, PresenceError, Replica, State};
+use crate::counts::{Limit, Rare};
 use crate::protocol::{Payload, Topic, event};
 use crate::pubsub::{Broadcast, Except, PubSub};
 
@@ -58,8 +59,11 @@ impl Shard {
         for (topic, diff) in diffs {
             match inner.windows.offer(&topic, diff, Instant::now().into_std(), &self.pace) {
                 Offer::Send(diff) => self.broadcast(topic, &diff),
-                Offer::Flush(at) => drop(tokio::spawn(flush(Arc::downgrade(self), topic, at.into()))),
-                Offer::Wait => {}
+                Offer::Flush(at) => {
+                    count_merged();
+                    drop(tokio::spawn(flush(Arc::downgrade(self), topic, at.into())));
+                }
+                Offer::Wait => count_merged(),
             }
         }
     }
@@ -81,6 +85,12 @@ impl Shard {
     }
 }
 
+/// Counts a diff that is merged into the one that is sent at the end of the window.
+fn count_merged() {
+    Limit::PresenceBurst.hit();
+    Rare::PresenceDiffsMerged.add(1);
+}
+
 /// Ends a topic's window at the given time. Each topic has at most one such task.
 async fn flush(shard: Weak<Shard>, topic: Topic, at: Instant) {
     tokio::time::sleep_until(at).await;
@@ -89,6 +99,7 @@ async fn flush(shard: Weak<Shard>, topic: Topic, at: Instant) {
         shard.pubsub.pressure.hold_back().await;
         let mut inner = shard.lock();
         if let Some(diff) = inner.windows.flush(&topic, Instant::now().into_std(), &shard.pace) {
+            Limit::PresenceWindowMs.hit();
             shard.broadcast(topic, &diff);
         }
     }

@@ -28,6 +28,7 @@ use super::{
     Broadcast, BroadcastObserver, Deferred, DropKey, DroppableCounts, Handling, Outbox, PubSub, Rejoin, StateUpdate,
     Subscriber, after_turn,
 };
+use crate::counts::{HighWater, Limit, Rare, Traffic};
 use crate::protocol::{CloseCode, Frame, Topic};
 
 /// The number of jobs after which the drain yields to other tasks.
@@ -89,6 +90,10 @@ pub(super) enum Job {
 impl Job {
     /// Handles a job that doesn't fit into the queue.
     fn refuse(self, inner: &mut Inner) {
+        Limit::HandleOutQueue.hit();
+        if let Self::Broadcast(_) | Self::Deferred(..) = self {
+            Rare::BroadcastsDropped.add(1);
+        }
         if let Self::Broadcast(Broadcast { number: Some(_), .. }) | Self::Deferred(Some(_), _) = self {
             inner.lose_numbered();
         }
@@ -335,6 +340,7 @@ impl Audience {
         inner.queued += 1;
         let number = inner.queued;
         inner.queue.push_back((number, job));
+        HighWater::HandleOut.note(inner.queue.len());
         self.waiting.fetch_add(1, Ordering::Release);
     }
 
@@ -413,15 +419,17 @@ impl Inner {
         if let Some(number) = broadcast.number {
             return self.deliver_numbered(broadcast, number);
         }
-        let mut encoded = Encoded::new(broadcast);
+        let (mut encoded, mut delivered) = (Encoded::new(broadcast), 0);
         for subscriber in self.present() {
             if broadcast.except.leaves_out(subscriber.id) {
                 continue;
             }
             if let Some(frame) = encoded.frame(subscriber.serializer, subscriber.deflates) {
                 subscriber.outbox.push(frame.clone());
+                delivered += 1;
             }
         }
+        Traffic::Deliveries.add(delivered);
     }
 
     /// The same for a droppable message.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use super::queue::Queue;
+use crate::counts::{Limit, Traffic};
 use crate::protocol::{Frame, Topic};
 
 /// The most waiting frames that are searched one by one. A client that reads fast has one or two, and needs no map.
@@ -90,6 +91,7 @@ impl DroppableCounts {
     }
 
     pub(super) fn count_dropped(&self) {
+        Limit::OutboxForDroppables.hit();
         self.dropped.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -128,6 +130,7 @@ impl<'a> Tally<'a> {
 
 impl Drop for Tally<'_> {
     fn drop(&mut self) {
+        Traffic::Deliveries.add(self.sent);
         self.counts.sent.fetch_add(self.sent, Ordering::Relaxed);
         if self.replaced > 0 {
             self.counts.replaced.fetch_add(self.replaced, Ordering::Relaxed);

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{Broadcast, Epoch, Position};
+use crate::counts::Limit;
 use crate::protocol::{Pattern, Payload, Topic};
 
 /// How long a pattern is watched after its last reader.
@@ -153,6 +154,7 @@ impl EventLog {
     ) -> Result<(EventReader, bool), TooManyReaders> {
         let mut inner = self.lock();
         if inner.readers >= READERS_MAX {
+            Limit::EventStreams.hit();
             return Err(TooManyReaders);
         }
         inner.readers += 1;
@@ -218,6 +220,7 @@ impl EventLog {
         inner.bytes += bytes;
         inner.stored.push_back((Arc::new(TopicEvent { number, topic: topic.clone(), kind }), bytes));
         while inner.stored.len() > EVENTS_MAX || inner.bytes > BYTES_MAX {
+            Limit::EventsKept.hit();
             inner.drop_oldest();
         }
         drop(inner);
@@ -282,6 +285,7 @@ impl Inner {
         self.watched.retain(|watched| watched.readers > 0 || now.duration_since(watched.left) < WATCHED_AFTER);
         let unread = self.watched.iter().filter(|watched| watched.readers == 0).count();
         for _ in UNREAD_PATTERNS_MAX..unread {
+            Limit::EventTopics.hit();
             let unread = self.watched.iter().enumerate().filter(|(_, watched)| watched.readers == 0);
             if let Some((oldest, _)) = unread.min_by_key(|(_, watched)| watched.left) {
                 self.watched.swap_remove(oldest);

@@ -16,6 +16,7 @@ use bennu_semantics::HistorySpec;
 use tokio::time::Instant;
 
 use super::{Broadcast, Encoded, Except, Histories};
+use crate::counts::Limit;
 use crate::protocol::{Topic, event};
 
 /// The bytes that each kept broadcast counts in addition to its event, payload and frames.
@@ -272,6 +273,14 @@ impl History {
                 || self.all.is_over()
                 || now.duration_since(oldest.at) > self.spec.age)
         {
+            let reached = if self.stored.len() > count {
+                Some(Limit::HistoryCount)
+            } else if self.bytes > topic_bytes {
+                Some(Limit::HistoryBytesPerTopic)
+            } else {
+                self.all.is_over().then_some(Limit::HistoryBytes)
+            };
+            reached.into_iter().for_each(Limit::hit);
             self.drop_oldest();
         }
         self.forget_clients(now);
@@ -280,6 +289,7 @@ impl History {
     /// Drops the broadcasts that were made at `limit` or before.
     pub(super) fn drop_until(&mut self, limit: Instant) {
         while self.stored.front().is_some_and(|oldest| oldest.at <= limit) {
+            Limit::HistoryBytes.hit();
             self.drop_oldest();
         }
     }

@@ -33,6 +33,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use bennu_semantics::HistorySpec;
 use dashmap::DashMap;
 
+use crate::counts::Traffic;
 use crate::protocol::{Frame, Serializer, Topic};
 
 pub use after_turn::{AfterTurn, poll_once};
@@ -133,6 +134,7 @@ impl PubSub {
     /// Delivers a broadcast to all current subscribers of its topic. The event `disconnect` also closes all sockets
     /// whose id is the topic's name.
     pub fn broadcast(&self, broadcast: Broadcast) {
+        Traffic::Broadcasts.add(1);
         if &*broadcast.event == names::DISCONNECT {
             self.disconnect(broadcast.topic.as_str());
         }

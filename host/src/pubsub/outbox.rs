@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::droppables::{DropKey, DroppableCounts, Pushed};
 use super::queued_frames::QueuedFrames;
+use crate::counts::{Limit, Rare, Traffic};
 use crate::protocol::{CloseCode, Frame};
 
 /// The size limits of an outbox.
@@ -137,6 +138,7 @@ impl Outbox {
     fn push_locked(&self, inner: &mut Inner, frame: Frame) {
         inner.frames.make_room(self.limits, frame.len());
         if inner.frames.is_full(self.limits, frame.len()) {
+            inner.frames.full_limit(self.limits).hit();
             inner.frames = QueuedFrames::default();
             inner.closing = Some(CloseCode::SlowConsumer);
             // As in `close`.
@@ -144,13 +146,18 @@ impl Outbox {
         } else {
             let was_short = inner.frames.is_short(self.limits);
             inner.frames.push(frame);
-            if was_short
-                && !inner.frames.is_short(self.limits)
-                && let Some((waker, number)) = self.waker.get()
-            {
-                // Under the lock, so that the request has been made before anybody can push the next frame.
-                waker.request_flush(*number);
+            if !inner.frames.is_short(self.limits) {
+                self.on_long(inner, was_short);
             }
+        }
+    }
+
+    /// The outbox is more than a quarter full, since now if it `was_short`.
+    fn on_long(&self, inner: &Inner, was_short: bool) {
+        inner.frames.note_high_water();
+        if was_short && let Some((waker, number)) = self.waker.get() {
+            // Under the lock, so that the request has been made before anybody can push the next frame.
+            waker.request_flush(*number);
         }
     }
 
@@ -163,7 +170,12 @@ impl Outbox {
     /// Queues several frames, or none of them, by the rule of [`push_if_short`](Self::push_if_short) for their bytes together.
     pub fn push_all_if_short(&self, frames: &[Frame]) -> bool {
         let mut inner = self.lock();
-        if inner.closing.is_some() || !inner.frames.push_all_if_short(self.limits, frames) {
+        if inner.closing.is_some() {
+            return false;
+        }
+        if !inner.frames.push_all_if_short(self.limits, frames) {
+            Rare::StateUpdatesSkipped.add(1);
+            Limit::OutboxForStates.hit();
             return false;
         }
         self.notify(inner);
@@ -299,7 +311,11 @@ impl Inner {
 
     /// Moves a batch into `frames`. Returns the driver's next task, if it has one.
     fn take(&mut self, frames: &mut VecDeque<Frame>) -> Option<Taken> {
-        self.frames.take(frames);
+        if !self.frames.is_empty() {
+            self.frames.note_high_water();
+            self.frames.take(frames);
+            Traffic::FramesSent.add(frames.len() as u64);
+        }
         if self.frames.is_empty()
             && let Some(code) = self.closing
         {

@@ -3,11 +3,13 @@
 //! A producer of frames checks this between two turns, and waits until the reactors have caught up. Only a client that
 //! reads too slowly may lose its connection, never one whose server is busy.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::timeout;
+
+use crate::counts::{Limit, Moment, Rare};
 
 /// The longest time that a producer of frames waits because of pressure. Then it continues a little: with many
 /// reactors, one may be behind at any time, and no client may starve because of that.
@@ -19,18 +21,26 @@ pub const HELD_BACK_MAX: Duration = Duration::from_millis(100);
 #[derive(Default)]
 pub struct Pressure {
     behind: AtomicUsize,
+    /// When it became high, for the count of the time in which it was. It is read only by the last reactor that catches up.
+    since: AtomicU64,
     eased: Notify,
 }
 
 impl Pressure {
     /// Counts one reactor as behind, until it calls [`lower`](Self::lower).
     pub fn raise(&self) {
-        self.behind.fetch_add(1, Ordering::AcqRel);
+        if self.behind.fetch_add(1, Ordering::AcqRel) == 0 {
+            Limit::Backpressure.hit();
+            self.since.store(Moment::now().nanoseconds(), Ordering::Relaxed);
+        }
     }
 
     /// A reactor that was behind has caught up. The last one wakes all waiting producers.
     pub fn lower(&self) {
+        // Read before the count: after it, another thread may raise the pressure again.
+        let since = self.since.load(Ordering::Relaxed);
         if self.behind.fetch_sub(1, Ordering::AcqRel) == 1 {
+            Rare::PressureNanoseconds.add(Moment::now().nanoseconds().saturating_sub(since));
             self.eased.notify_waiters();
         }
     }

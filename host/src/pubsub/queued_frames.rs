@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::OutboxLimits;
 use super::droppables::{DropKey, DroppableCounts, Droppables, Pushed};
 use super::queue::Queue;
+use crate::counts::{HighWater, Limit};
 use crate::protocol::Frame;
 
 /// The most bytes that a driver takes at once. The frames that it holds while it writes come on top of the outbox's
@@ -38,6 +39,17 @@ impl QueuedFrames {
     /// Whether a frame of this length doesn't fit. [`make_room`](Self::make_room) was called before.
     pub(super) fn is_full(&self, limits: OutboxLimits, more: usize) -> bool {
         self.plain.len() >= limits.frames || (self.bytes + more > limits.bytes && self.bytes > 0)
+    }
+
+    /// The limit by which it is full.
+    pub(super) fn full_limit(&self, limits: OutboxLimits) -> Limit {
+        if self.plain.len() >= limits.frames { Limit::OutboxFrames } else { Limit::OutboxBytes }
+    }
+
+    pub(super) fn note_high_water(&self) {
+        let droppable = self.droppables.as_ref().map_or(0, |droppables| droppables.len());
+        HighWater::OutboxFrames.note(self.plain.len() + droppable);
+        HighWater::OutboxBytes.note(self.bytes);
     }
 
     pub(super) fn push(&mut self, frame: Frame) {

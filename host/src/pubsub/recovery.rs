@@ -10,6 +10,7 @@ use super::audience::{Inner, Job};
 use super::histories::Ages;
 use super::history::{ClientKey, History, Position, is_kept};
 use super::{Audience, Broadcast, Deferred, Encoded, Except, Histories, Subscriber};
+use crate::counts::Traffic;
 use crate::protocol::{Frame, Outbound, Payload, Serializer, Topic, event};
 
 /// A join of a topic whose route asks for a history.
@@ -287,6 +288,7 @@ impl Inner {
         // Clients that haven't asked for numbers may not understand them.
         let mut plain = None;
         let now = self.draining.unwrap_or(u64::MAX);
+        let mut delivered = 0;
         for (_, placed) in &self.subscribers {
             let Subscriber { id, serializer, deflates, has_numbers, outbox, .. } = &placed.subscriber;
             if placed.since >= now || broadcast.except.leaves_out(*id) {
@@ -302,7 +304,9 @@ impl Inner {
                 Some(before) if *has_numbers => outbox.push_both(before.clone(), frame.clone()),
                 _ => outbox.push(frame.clone()),
             }
+            delivered += 1;
         }
+        Traffic::Deliveries.add(delivered);
         if let Some(history) = &mut self.history {
             history.recount(number);
         }

@@ -24,6 +24,7 @@ use super::{Config, Limits, MountTable, log_lines_lost};
 use crate::api::{self, Access, Api};
 use crate::channel::Node;
 use crate::contract::{CallLimits, Http, NowMs, Surroundings, system_now_ms};
+use crate::counts::{HighWater, Limit};
 use crate::entries::EntriesNode;
 use crate::jobs::{Dispatcher, Jobs, tell_starts};
 use crate::plugin::{Builds, Cache, Control, Engine, Kinds, Library, LibraryOptions, Loader, PluginStatuses};
@@ -317,6 +318,7 @@ async fn end_sockets_and_rooms(node: &Node, sockets: &Sockets, reactors: &Reacto
         node.emptied().await;
     });
     if ended.await.is_none() {
+        Limit::StopMs.hit();
         let (sockets, channels) = (sockets.count(), node.channel_count());
         tracing::warn!(
             sockets,
@@ -335,6 +337,7 @@ async fn end_sockets_and_rooms(node: &Node, sockets: &Sockets, reactors: &Reacto
 fn spawn_tasks(vital: &mut Vital, node: &Arc<Node>, dispatcher: Dispatcher) {
     vital.spawn("the task that ends members without a plugin", sweep(Arc::clone(node)));
     vital.spawn("the task that drops old broadcasts", Arc::clone(&node.pubsub).keep_sweeping_histories());
+    vital.spawn("the task that begins the minutes of the metrics", begin_minutes());
     // A separate task, so that `sweep` doesn't have to wait for any number of stored rooms.
     let rooms = Arc::clone(node);
     vital.spawn("the task that settles stored rooms", async move { rooms.keep_stored_rooms_settled().await });
@@ -423,6 +426,16 @@ async fn sweep(node: Arc<Node>) {
     let mut owners = node.routes.watch_owners();
     while owners.changed().await.is_ok() {
         node.sweep().await;
+    }
+}
+
+/// The largest values in the metrics are those of the last one to two of these times.
+const MINUTE: Duration = Duration::from_secs(60);
+
+async fn begin_minutes() {
+    loop {
+        tokio::time::sleep(MINUTE).await;
+        HighWater::next_minute();
     }
 }
 

@@ -9,6 +9,7 @@ use super::registry::Registered;
 use super::{Action, Slot, SocketState, Sockets};
 use crate::channel::{Channel, Connection, Drain, Full, MemberEvent, Node};
 use crate::contract::{Ending, SocketFacts};
+use crate::counts::{Limit, Traffic};
 use crate::protocol::{Addressee, CloseCode, Incoming, Message, Outbound, Payload, Ref, Serializer};
 use crate::pubsub::{Named, Outbox, OutboxLimits};
 
@@ -125,6 +126,7 @@ impl Socket {
     /// # Errors
     /// If the connection must be closed because of the message.
     pub fn receive(&mut self, incoming: &Incoming) -> Result<(), Closing> {
+        Traffic::MessagesReceived.add(1);
         let message = self.connection.serializer.decode(incoming).map_err(|malformed| {
             tracing::debug!("a client sent a malformed message: {malformed}");
             Closing(CloseCode::Malformed)
@@ -132,6 +134,7 @@ impl Socket {
         match self.rate.on_message(Instant::now) {
             RateCheck::Within => {}
             RateCheck::Over => {
+                Limit::MessagesPerSecond.hit();
                 let Message { join_ref, reference, to, .. } = message;
                 self.reply(&join_ref, &reference, &to, ("error", &Payload::reason("too many messages")));
                 return Ok(());

@@ -8,6 +8,7 @@ use dashmap::DashMap;
 use tokio::sync::Notify;
 
 use super::Tally;
+use crate::counts::Rare;
 use crate::protocol::CloseCode;
 use crate::pubsub::Outbox;
 
@@ -44,6 +45,7 @@ impl Sockets {
     /// Registers a socket.
     pub(super) fn register(self: &Arc<Self>, outbox: &Arc<Outbox>) -> Registered {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
+        Rare::SocketsOpened.add(1);
         self.open.insert(id, Arc::clone(outbox));
         // Checked after the insertion. If `close_all` sets `closing` later than this check, its list contains this
         // socket.

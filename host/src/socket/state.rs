@@ -3,6 +3,7 @@
 //! They apply in the same order as in Phoenix (`Phoenix.Socket`, `handle_in`). `docs/protocol.md` lists them with their
 //! answers.
 
+use crate::counts::Limit;
 use crate::protocol::{Addressee, Message, NAME_BYTES_MAX, Payload, REF_BYTES_MAX, Ref, event};
 
 /// The properties of a channel that the rules need.
@@ -94,9 +95,11 @@ impl<C: Slot> SocketState<C> {
             };
         }
         if topic.len() > NAME_BYTES_MAX {
+            Limit::NameBytes.hit();
             return refuse(message, "the topic is longer than 255 bytes");
         }
         if message.event.len() > NAME_BYTES_MAX {
+            Limit::NameBytes.hit();
             return refuse(message, "the event is longer than 255 bytes");
         }
         let last = self.place(&topic).ok().map(|place| self.channels[place].clone());
@@ -128,6 +131,7 @@ impl<C: Slot> SocketState<C> {
             self.channels.retain(|channel| !channel.has_ended());
         }
         if self.channels.len() >= self.channels_max {
+            Limit::ChannelsPerSocket.hit();
             return refuse(message, "too many channels joined");
         }
         Action::Join { message, topic, after }
@@ -164,6 +168,7 @@ fn left<C>(message: Message) -> Action<C> {
 }
 
 fn refuse_long_ref<C>(message: Message) -> Action<C> {
+    Limit::NameBytes.hit();
     let short = |it: Ref| if it.json().len() > REF_BYTES_MAX { Ref::NULL } else { it };
     let message = Message { join_ref: short(message.join_ref), reference: short(message.reference), ..message };
     refuse(message, "a ref is longer than 255 bytes")

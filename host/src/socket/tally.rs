@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::counts::Limit;
 use crate::protocol::CloseCode;
 
 /// The most lines for one reason within a window.
@@ -115,6 +116,18 @@ reasons! {
 }
 
 impl Reason {
+    /// Returns the limit that the client has reached, if the reason is one. The outbox counts its own limits.
+    fn limit(self) -> Option<Limit> {
+        match self {
+            Self::MessageTooLarge => Some(Limit::FrameBytes),
+            Self::MessageRate => Some(Limit::MessagesPerSecond),
+            Self::SocketLimit => Some(Limit::Sockets),
+            Self::ConnectionLimit => Some(Limit::Connections),
+            Self::Idle | Self::NotReading => Some(Limit::IdleMs),
+            _ => None,
+        }
+    }
+
     /// Returns the reason that belongs to a close code. An idle client is closed with the code for bad framing, and a
     /// client that accepts no bytes with the code for a full outbox. In these two cases the caller must not use this
     /// function, and gives the reason itself.
@@ -192,6 +205,7 @@ impl Tally {
         let Some(entry) = self.reasons.get(reason as usize) else { return };
         // Relaxed, because nothing else depends on the order of the counts.
         entry.count.fetch_add(1, Ordering::Relaxed);
+        reason.limit().into_iter().for_each(Limit::hit);
         // A host that stops closes all clients and logs that once itself.
         if reason == Reason::Stopping {
             return;
@@ -199,8 +213,11 @@ impl Tally {
         let line = entry.with_window(|window| window.line(Instant::now()));
         match line {
             LogDecision::Write => log(reason, client),
-            LogDecision::LeaveFirst => self.report_later(reason),
-            LogDecision::Leave => {}
+            LogDecision::LeaveFirst => {
+                Limit::LogLinesOfClients.hit();
+                self.report_later(reason);
+            }
+            LogDecision::Leave => Limit::LogLinesOfClients.hit(),
         }
     }
 

@@ -8,6 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::backing::PageReads;
 use super::batch::{Batch, CommitError, has_conflict};
+use super::counts::StoreCounts;
 use super::delivery_board::DeliveryBoard;
 use super::draft::{Draft, Revision, Seen};
 use super::engine::{Engine, EngineError, Writes};
@@ -30,6 +31,7 @@ pub(super) struct Shared {
     pub(super) ids: Ids,
     pub(super) page_reads: Arc<PageReads>,
     pub(super) log_counts: Arc<LogCounts>,
+    pub(super) counts: StoreCounts,
     /// The committer notes each batch before the next one.
     pub(super) jobs: Arc<JobBoard>,
     /// The same.
@@ -121,7 +123,9 @@ impl Committer {
         // `Store::keep_ids` returns how far the clock is behind at the start, so that isn't logged a second time here.
         let is_clock_behind = ids.last_ms() > now_ms().saturating_add(LEASE_MS);
         let (page_reads, log_counts) = (engine.page_reads(), engine.log_counts());
-        let shared = Arc::new(Shared { seen, recent, limits, health, ids, page_reads, log_counts, jobs, deliveries });
+        let counts = StoreCounts::default();
+        let shared =
+            Arc::new(Shared { seen, recent, limits, health, ids, page_reads, log_counts, counts, jobs, deliveries });
         let attempts = Attempts::default();
         Ok(Self { engine, shared, latest: revision, opening: 0, format, attempts, is_released: false, is_clock_behind })
     }
@@ -207,6 +211,12 @@ impl Committer {
 
     /// Commits drafts with one sync, with the same results as if they were committed one after another.
     pub(super) async fn settle(&mut self, drafts: &[Draft]) -> Vec<Result<Revision, CommitError>> {
+        let outcomes = self.write_together(drafts).await;
+        self.shared.counts.count_outcomes(&outcomes);
+        outcomes
+    }
+
+    async fn write_together(&mut self, drafts: &[Draft]) -> Vec<Result<Revision, CommitError>> {
         if let Err(error) = self.ready().await {
             return drafts.iter().map(|_| Err(CommitError::Failed(error.clone()))).collect();
         }
@@ -229,8 +239,7 @@ impl Committer {
         let (mut writes, keys) = batch.finish();
         let mark = self.shared.ids.is_late().then(|| self.add_mark(&mut writes));
         self.add_format(&mut writes);
-        if let Err(error) = self.engine.apply(&writes).await {
-            self.fail(&error);
+        if let Err(error) = self.write(&writes).await {
             let failed = |outcome: Result<Revision, CommitError>| outcome.and(Err(CommitError::Failed(error.clone())));
             return outcomes.into_iter().map(failed).collect();
         }
@@ -248,10 +257,7 @@ impl Committer {
             return Err(CommitError::Conflict);
         }
         self.add_format(&mut writes);
-        if let Err(error) = self.engine.apply(&writes).await {
-            self.fail(&error);
-            return Err(error.into());
-        }
+        self.write(&writes).await?;
         (self.latest, self.format) = (self.latest.next(), metadata::FORMAT);
         self.shared.recent().clear_up_to(self.latest);
         self.note(&writes);
@@ -267,13 +273,21 @@ impl Committer {
         let mut writes = Writes::new();
         let mark = self.add_mark(&mut writes);
         self.add_format(&mut writes);
-        if let Err(error) = self.engine.apply(&writes).await {
-            self.fail(&error);
-            return Err(error);
-        }
+        self.write(&writes).await?;
         self.format = metadata::FORMAT;
         // No call reads the mark, so no new snapshot is needed.
         self.shared.ids.keep(mark);
+        Ok(())
+    }
+
+    /// Writes a batch to the engine, and counts it.
+    ///
+    /// # Errors
+    /// Those of the engine, which has then failed.
+    async fn write(&mut self, writes: &Writes) -> Result<(), EngineError> {
+        let began = Instant::now();
+        self.engine.apply(writes).await.inspect_err(|error| self.fail(error))?;
+        self.shared.counts.count_batch(writes, began.elapsed());
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::batch::CommitError;
 use super::committer::{Committer, Order, PendingCommit, Shared};
+use super::counts::StoreCounts;
 use super::delivery_board::DeliveryBoard;
 use super::directory;
 use super::draft::{Draft, PausedDraft, Revision, Seen};
@@ -219,6 +220,12 @@ impl Store {
     #[must_use]
     pub fn log_counts(&self) -> &LogCounts {
         &self.shared.log_counts
+    }
+
+    /// Returns the counts of commits.
+    #[must_use]
+    pub fn counts(&self) -> &StoreCounts {
+        &self.shared.counts
     }
 
     /// Returns the bytes of keys, rooms, entries and values that a plugin has.

@@ -19,6 +19,7 @@
 mod backing;
 mod batch;
 mod committer;
+mod counts;
 mod delivery_board;
 mod delivery_rows;
 mod directory;
@@ -57,6 +58,7 @@ mod versions;
 pub use backing::PageReads;
 pub use batch::CommitError;
 pub use bennu_semantics::limits::{Oversize, QUOTA_BYTES, StoreLimits};
+pub use counts::{BATCH_BOUNDS, StoreCounts};
 pub use delivery_board::DeliveryBoard;
 pub use directory::{absolute, open_to_others};
 pub use draft::{Draft, PausedDraft, ReadError, Revision};

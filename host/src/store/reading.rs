@@ -18,6 +18,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use super::engine::EngineError;
+use crate::counts::Limit;
 
 thread_local! {
     /// Whether this thread is inside [`tried`], so that a read must not block.
@@ -93,6 +94,9 @@ impl Readers {
         &self,
         read: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, EngineError> {
+        if self.places.available_permits() == 0 {
+            Limit::StoreReadsAtOnce.hit();
+        }
         let place = Arc::clone(&self.places).acquire_owned().await.map_err(EngineError::new)?;
         // The read holds the permit until it ends, even if its caller stops waiting: its thread is in use until then.
         let reading = tokio::task::spawn_blocking(move || {

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use serde_json::{Map, Value};
 
 use crate::auth::{Derivation, Jwt, Leeway, MaxAge, TokenError, Tokens};
-use crate::contract::{Admission, Identity, Request};
+use crate::contract::{Admission, Identity, Request, count_fault};
 use crate::routes::{GatekeeperChoice, RouteTable};
 use crate::socket::Reason;
 
@@ -121,6 +121,7 @@ impl Authenticator {
             Err(fault) => {
                 let kind = fault.kind.as_str();
                 let ((plugin, generation), mount) = (gatekeeper.origin(), &*mount);
+                count_fault(plugin, &fault);
                 tracing::warn!(plugin, generation, mount, callback = "connect", kind, "fault: {}", fault.detail);
                 Err(Rejection::Failed(Reason::GatekeeperFailed))
             }

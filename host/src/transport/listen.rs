@@ -27,6 +27,7 @@ use tower_service::Service;
 use super::connect::origin_of;
 use super::request::prepare;
 use super::stream::{Receipts, TrackedStream};
+use crate::counts::Limit;
 use crate::socket::{Client, Reason, Tally};
 use crate::timing;
 
@@ -178,6 +179,10 @@ impl Connection {
             }
         };
         if let Err(error) = served {
+            // The two limits of a head: its bytes, and the time until it has arrived.
+            if error.is_parse_too_large() || error.is_timeout() {
+                Limit::RequestHead.hit();
+            }
             tracing::debug!("a connection failed: {error}");
         }
     }

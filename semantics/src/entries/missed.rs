@@ -80,16 +80,19 @@ impl MissedChanges {
     }
 
     /// Adds the old values of the entries that a commit has changed. `most` bounds the bytes; past it, the oldest segments are
-    /// dropped.
-    pub fn record(&mut self, changes: &[PublishedChange], most: usize) {
-        let Some(last) = self.segments.back_mut() else { return };
+    /// dropped. Returns whether there was one.
+    pub fn record(&mut self, changes: &[PublishedChange], most: usize) -> bool {
+        let Some(last) = self.segments.back_mut() else { return false };
         for change in changes {
             self.bytes += last.add(change.key(), || change.old().cloned());
         }
+        let mut has_dropped = false;
         while self.bytes > most || self.segments.len() > SEGMENTS_MAX {
-            let Some(first) = self.segments.pop_front() else { return };
+            let Some(first) = self.segments.pop_front() else { break };
             self.bytes -= first.bytes;
+            has_dropped = true;
         }
+        has_dropped
     }
 
     /// Drops the segments at whose beginnings nobody is. Such a segment is merged into the one before it, which is older.

@@ -48,16 +48,16 @@ impl Publishing {
     }
 
     /// Keeps the changes of the last commit for those who need them. `is_missed` says whether a member has missed them, or
-    /// may still miss them.
-    pub fn record(&mut self, changes: &[PublishedChange], is_missed: bool) {
+    /// may still miss them. Returns whether earlier changes were dropped because a limit is reached.
+    pub fn record(&mut self, changes: &[PublishedChange], is_missed: bool) -> bool {
         if is_missed {
             self.is_anyone_behind = true;
             self.missed.begin(self.change.saturating_sub(1));
         }
         if self.missed.is_empty() {
-            return;
+            return false;
         }
-        self.missed.record(changes, self.missed_bytes);
+        let has_dropped = self.missed.record(changes, self.missed_bytes);
         let is_useless = |(since, text): &(u64, ByteString)| {
             self.missed.bytes_since(*since).is_none_or(|bytes| bytes > text.len() / KEPT_SHARE)
         };
@@ -65,6 +65,7 @@ impl Publishing {
             self.kept = None;
             self.tidy();
         }
+        has_dropped
     }
 
     /// Drops the changes that only an earlier text has needed, unless a member may need them.

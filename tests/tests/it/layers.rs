@@ -10,27 +10,29 @@ use crate::imports;
 use crate::tidy::sources;
 
 /// Each top-level module with the modules that it may import. All modules are listed.
-const MODULES: [(&str, &[&str]); 23] = [
+const MODULES: [(&str, &[&str]); 24] = [
+    ("counts", &[]),
     ("files", &[]),
     ("protocol", &[]),
     ("timing", &[]),
     ("auth", &[]),
-    ("store", &["files"]),
-    ("entries", &["store"]),
-    ("contract", &["protocol", "store", "entries"]),
-    ("pubsub", &["protocol"]),
-    ("presence", &["protocol", "pubsub"]),
+    ("store", &["counts", "files"]),
+    ("entries", &["counts", "store"]),
+    ("contract", &["counts", "protocol", "store", "entries"]),
+    ("pubsub", &["counts", "protocol"]),
+    ("presence", &["counts", "protocol", "pubsub"]),
     ("routes", &["protocol", "contract", "store"]),
-    ("plugin", &["files", "protocol", "contract", "routes", "store", "entries"]),
-    ("channel", &["protocol", "contract", "presence", "pubsub", "routes", "store", "entries"]),
+    ("plugin", &["counts", "files", "protocol", "contract", "routes", "store", "entries"]),
+    ("channel", &["counts", "protocol", "contract", "presence", "pubsub", "routes", "store", "entries"]),
     ("deliveries", &["contract", "store"]),
     ("webhooks", &["protocol", "contract", "pubsub", "store"]),
     ("jobs", &["protocol", "contract", "store", "channel"]),
-    ("socket", &["protocol", "contract", "routes", "channel", "pubsub"]),
-    ("transport", &["protocol", "timing", "auth", "contract", "routes", "socket", "pubsub"]),
+    ("socket", &["counts", "protocol", "contract", "routes", "channel", "pubsub"]),
+    ("transport", &["counts", "protocol", "timing", "auth", "contract", "routes", "socket", "pubsub"]),
     (
         "api",
         &[
+            "counts",
             "files",
             "protocol",
             "timing",
@@ -43,11 +45,13 @@ const MODULES: [(&str, &[&str]); 23] = [
             "deliveries",
             "jobs",
             "socket",
+            "store",
         ],
     ),
     (
         "server",
         &[
+            "counts",
             "files",
             "protocol",
             "timing",

@@ -41,6 +41,7 @@ mod logs;
 mod longpoll;
 mod longpoll_lost;
 mod loops;
+mod metrics;
 mod mounts;
 mod output;
 mod pages;

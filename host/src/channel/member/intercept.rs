@@ -8,6 +8,7 @@ use super::event::MemberEvent;
 use super::frames::Frames;
 use crate::channel::turn::{Failed, Saved, upgrade_state};
 use crate::contract::{Decision, Fault, Message, Part, Passing, Recipient, Source};
+use crate::counts::{Limit, Traffic};
 use crate::pubsub::{Audience, Broadcast, Deferred, Encoded, Handling, Interceptor, Position};
 use crate::routes::{Route, RouteTable};
 
@@ -72,6 +73,9 @@ async fn let_through(route: Arc<Route>, mut broadcast: Broadcast, audience: Arc<
                 }
                 Err(_) => {
                     searches_left -= 1;
+                    if searches_left == 0 {
+                        Limit::HandleOutFaults.hit();
+                    }
                     let (first, second) = part.split_at(part.len() / 2);
                     undecided.extend([second, first]);
                 }
@@ -179,10 +183,13 @@ fn deliver(channel: &Arc<Channel>, audience: &Audience, encoded: &mut Encoded<'_
         }
     };
     match (frame, *droppable) {
-        (Some(frame), None) => match before {
-            None => frames.deliver(frame),
-            Some(before) => channel.connection.outbox.push_both(before, frame),
-        },
+        (Some(frame), None) => {
+            Traffic::Deliveries.add(1);
+            match before {
+                None => frames.deliver(frame),
+                Some(before) => channel.connection.outbox.push_both(before, frame),
+            }
+        }
         (Some(frame), Some(key)) => {
             audience.send_droppable((channel.member.id, &channel.connection.outbox), &frame, key);
         }

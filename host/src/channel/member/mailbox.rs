@@ -5,6 +5,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::contract::limits::NodeLimits;
+use crate::counts::{HighWater, Limit};
 
 /// The events of a client that none of its channels has handled yet.
 #[derive(Debug, Default)]
@@ -44,10 +45,13 @@ impl Mailbox {
             // limits are checked again. All of these accesses are sequentially consistent, so that this check and
             // `handled` can't both miss the other's store.
             if !has_room() {
+                let is_many = self.from_client.load(Ordering::SeqCst) >= limits.from_client;
+                if is_many { Limit::MailboxFromClient } else { Limit::MailboxBytesFromClient }.hit();
                 return false;
             }
         }
-        self.from_client.fetch_add(1, Ordering::SeqCst);
+        let before = self.from_client.fetch_add(1, Ordering::SeqCst);
+        HighWater::MailboxFromClient.note(before + 1);
         inbound.bytes.fetch_add(bytes, Ordering::SeqCst);
         true
     }
@@ -64,7 +68,8 @@ impl Mailbox {
         if !self.has_room(limits, 1, bytes) {
             return false;
         }
-        self.from_elsewhere.fetch_add(1, Ordering::SeqCst);
+        let before = self.from_elsewhere.fetch_add(1, Ordering::SeqCst);
+        HighWater::MailboxFromElsewhere.note(before + 1);
         self.bytes_from_elsewhere.fetch_add(bytes, Ordering::SeqCst);
         true
     }

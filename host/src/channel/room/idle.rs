@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::counts::Limit;
+
 /// The most rooms without members and seats without a member that a host keeps at once.
 const KEPT_MAX: usize = 16_384;
 
@@ -30,7 +32,11 @@ impl IdleRooms {
         // both get the last permit.
         let kept = self.kept.fetch_add(1, Ordering::Relaxed) + 1;
         let total = self.bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
-        (kept <= KEPT_MAX && total <= BYTES_MAX).then_some(permit)
+        let has_room = kept <= KEPT_MAX && total <= BYTES_MAX;
+        if !has_room {
+            Limit::IdleRooms.hit();
+        }
+        has_room.then_some(permit)
     }
 }
 

@@ -8,6 +8,7 @@ use super::in_flight::InFlight;
 use super::sender::{Sender, Undelivered};
 use super::topics::{TopicTurns, Topics, WaitingMessages};
 use crate::channel::turn::Job;
+use crate::counts::Limit;
 use crate::protocol::{Payload, Topic};
 
 /// An event to be sent to a topic.
@@ -45,6 +46,7 @@ where
         counts.add(bytes)
     });
     let Some(in_flight) = in_flight else {
+        Limit::TopicMessagesPerPlugin.hit();
         return message.refuse(Undelivered::Busy);
     };
     let topic = topics.of(&message.topic);

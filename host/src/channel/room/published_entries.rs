@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
+use crate::counts::Limit;
 use crate::entries::{EntriesNode, KeptBytes, Publishing};
 use crate::pubsub::StateFrames;
 use crate::routes::Route;
@@ -69,6 +70,7 @@ impl PublishedEntries {
             self.frames = None;
         }
         if !self.kept.set(self.weight()) {
+            Limit::PublishedTexts.hit();
             self.state.drop_kept();
             self.frames = None;
             // Nothing is left, and so this succeeds.

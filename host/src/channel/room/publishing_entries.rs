@@ -8,6 +8,7 @@ use super::published_entries::PublishedEntries;
 use super::publishing::start_catch_up;
 use super::topics::TopicTurns;
 use crate::contract::Fault;
+use crate::counts::Limit;
 use crate::entries::{Followed, PublishedChange, TopicEntries};
 use crate::pubsub::{EntriesState, EntriesUpdate, Subscription};
 use crate::routes::Route;
@@ -57,7 +58,9 @@ pub(in crate::channel) fn publish_entries(topic: &Arc<TopicTurns>, changes: Vec<
     let (change, changes): (_, Arc<[_]>) = (published.state.next_change(), changes.into());
     let update = EntriesUpdate { topic: topic.name.clone(), change, changes: Arc::clone(&changes) };
     let is_missed = topic.services().pubsub.update_entries(update);
-    published.state.record(&changes, is_missed);
+    if published.state.record(&changes, is_missed) {
+        Limit::PublishedMissedBytes.hit();
+    }
     published.count_kept();
     if is_missed {
         start_catch_up(topic, room);

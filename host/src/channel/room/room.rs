@@ -15,6 +15,7 @@ use super::size::RoomSize;
 use super::tick_timer::TickTimer;
 use crate::channel::turn::{Saved, Services, Settled};
 use crate::contract::{Published, PublishedState};
+use crate::counts::Limit;
 use crate::entries::{AppliedEntries, PendingEntries, RollbackGivenUp, RollbackState, TopicEntries};
 use crate::protocol::Topic;
 use crate::pubsub::StateUpdate;
@@ -236,6 +237,7 @@ impl Room {
     /// Its state and its entries from before a build on probation are given up.
     pub(in crate::channel::room) fn give_up_rollback(&mut self, topic: &Topic, given_up: RollbackGivenUp) {
         let RollbackGivenUp { bytes, most, .. } = given_up;
+        Limit::EntriesRollbackBytes.hit();
         self.saved.iter_mut().for_each(Saved::give_up_rollback);
         self.is_unstored |= self.has_stored_former;
         tracing::warn!(

@@ -9,6 +9,7 @@ use super::job::{TopicEvent, post_and_drain};
 use super::tick_timer::{IsWaiting, TickTimer};
 use super::topics::TopicTurns;
 use crate::contract::Tick;
+use crate::counts::Limit;
 use crate::pubsub::{HELD_BACK_MAX, Pressure};
 
 /// Sets the topic's tick interval, or ends its ticks.
@@ -56,6 +57,7 @@ impl TickTask {
             if is_under_pressure(&services.pubsub.pressure, &mut high_since) || self.is_waiting.swap_in() {
                 missed = missed.saturating_add(1);
                 services.count_ticks(0, 1);
+                Limit::TickQueue.hit();
                 continue;
             }
             services.count_ticks(1, late);

@@ -13,6 +13,7 @@ use super::room::Room;
 use crate::channel::turn::{Drain, Job, Saved, Services, TurnQueue};
 use crate::contract::limits::NodeLimits;
 use crate::contract::{PendingSeatChanges, SeatChange};
+use crate::counts::{HighWater, Limit};
 use crate::entries::{AppliedEntries, PendingEntries, PublishedChange, TopicEntries};
 use crate::protocol::Topic;
 use crate::routes::Route;
@@ -220,6 +221,10 @@ impl WaitingMessages {
         let has_room = self.has_room(more, limits);
         if has_room {
             *self = Self { count: self.count + more.count, bytes: self.bytes + more.bytes };
+            HighWater::TopicMessages.note(self.count);
+        } else {
+            let is_many = self.count + more.count > limits.from_elsewhere;
+            if is_many { Limit::MailboxFromElsewhere } else { Limit::MailboxBytesFromElsewhere }.hit();
         }
         has_room
     }

@@ -1,6 +1,6 @@
 //! The log line of a fault: one line with everything that is known about it.
 
-use crate::contract::{Fault, Member};
+use crate::contract::{Fault, Member, count_fault};
 use crate::protocol::Topic;
 use crate::routes::Route;
 
@@ -36,9 +36,12 @@ pub(in crate::channel) struct FaultLine<'a> {
 }
 
 impl FaultLine<'_> {
-    /// Writes the line. Fields without a known value are left out.
+    /// Counts the fault, and writes the line. Fields without a known value are left out.
     pub(in crate::channel) fn write(self) {
         let Self { route, topic, member, failed: Failed { callback, event, seat }, fault, answered_by } = self;
+        if let Some(route) = route {
+            count_fault(&route.plugin, fault);
+        }
         let identity = member.map(|member| &member.socket.identity);
         let answered = answered_by.map(|generation| format!(", answered by generation {generation}"));
         tracing::warn!(

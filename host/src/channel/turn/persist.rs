@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::contract::{Fault, FaultKind};
+use crate::counts::Limit;
 use crate::store::{CommitError, Draft, Store};
 
 /// How long a call is retried while other commits change its reads. Each conflict means that another call has succeeded.
@@ -35,6 +36,7 @@ impl RetryDeadline {
         if self.0.elapsed() < RETRY_MAX {
             return Ok(());
         }
+        Limit::StoreConflicts.hit();
         let limit = RETRY_MAX.as_secs();
         Err(Fault::new(
             FaultKind::Store,

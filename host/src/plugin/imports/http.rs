@@ -12,6 +12,7 @@ use super::waited;
 use crate::contract::deliveries::{Delivery, DeliveryRow};
 use crate::contract::limits::keys;
 use crate::contract::{Effect, Fault, HttpFailure, HttpRequest, HttpResponse, HttpResult, limit_key};
+use crate::counts::Limit;
 
 impl Guest {
     /// Returns the answer that an earlier run of the call got at this place, or else sends the request.
@@ -35,6 +36,7 @@ impl Guest {
         let result = match context.waiting.try_acquire() {
             Ok(_place) => self.without_snapshot(context.http.get(&context.access, checked)).await,
             Err(_) => {
+                Limit::HttpWaitingCalls.hit();
                 Err(HttpFailure { kind: "busy".into(), detail: "too many calls of the plugin wait for answers".into() })
             }
         };

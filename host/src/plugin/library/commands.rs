@@ -104,7 +104,10 @@ impl Library {
             self.serve_again(name, before).map_err(conflict)?;
         }
         self.abandon(name, ROLLED_BACK);
-        self.statuses.update(name, |status| status.is_rolled_back = true);
+        self.statuses.update(name, |status| {
+            status.is_rolled_back = true;
+            status.loads.rolled_back += 1;
+        });
         Ok(())
     }
 

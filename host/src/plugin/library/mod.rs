@@ -409,7 +409,10 @@ impl Library {
         let what_now = if keeps { "the running generation continues to serve" } else { "it is not served" };
         let file = self.statuses.one(name).unwrap_or_default().file;
         tracing::error!(plugin = name, "plugin_refused: {file}: {why} ({what_now}{})", self.consequence(name));
-        self.statuses.update(name, |status| status.last_error = Some(why.to_owned()));
+        self.statuses.update(name, |status| {
+            status.last_error = Some(why.to_owned());
+            status.loads.refused += 1;
+        });
     }
 }
 
@@ -435,6 +438,7 @@ fn announce(name: &str, serving: &Serving, is_first: bool, statuses: &PluginStat
         tracing::info!(plugin = name, generation, "plugin_on_probation: the build that passed last is another one");
     }
     statuses.update(name, |status| {
+        status.loads.published += 1;
         status.generation = generation;
         status.kind = kind;
         status.is_rolled_back = false;

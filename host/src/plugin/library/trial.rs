@@ -252,6 +252,7 @@ impl Library {
         self.statuses.update(name, |status| {
             status.standing = Some(PluginPhase::Proved);
             status.taken_back = Some(taken_back);
+            status.loads.taken_back += 1;
         });
         self.prune_builds();
     }

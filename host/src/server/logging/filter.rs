@@ -23,12 +23,13 @@ const HOST: &str = "bennu";
 pub(super) const GUEST: &str = "guest";
 
 /// The modules of the host that are targets.
-const MODULES: [&str; 23] = [
+const MODULES: [&str; 24] = [
     "api",
     "auth",
     "channel",
     "commands",
     "contract",
+    "counts",
     "deliveries",
     "entries",
     "files",

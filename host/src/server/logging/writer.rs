@@ -16,6 +16,8 @@ use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::counts::{HighWater, Limit};
+
 /// The maximum number of bytes of queued lines, not counting the lines that are being written.
 pub(super) const WAITING_BYTES_MAX: usize = 2 << 20;
 
@@ -77,11 +79,13 @@ impl LogWriter {
         let mut queue = self.0.lock();
         if queue.waiting.bytes.len() + line.len() > WAITING_BYTES_MAX {
             drop(queue);
+            Limit::LogQueue.hit();
             self.0.lost.fetch_add(1, Ordering::Relaxed);
             return;
         }
         let was_empty = queue.waiting.is_empty();
         queue.waiting.add(line);
+        HighWater::LogBytes.note(queue.waiting.bytes.len());
         drop(queue);
         // The thread checks the queue before it waits, so only the first line of an empty queue has to wake it.
         if was_empty {

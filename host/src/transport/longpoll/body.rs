@@ -5,6 +5,7 @@ use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use bytestring::ByteString;
 
+use crate::counts::Limit;
 use crate::protocol::Incoming;
 
 /// The media type of a batch. A body of any other type is one message.
@@ -31,7 +32,12 @@ pub(super) fn read(body: &Bytes, content_type: Option<&[u8]>, frame_bytes: usize
     let text = ByteString::try_from(body.clone()).map_err(|_| Unreadable::Garbage)?;
     let is_batch = content_type.is_some_and(is_batch);
     let lines = if is_batch {
-        text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)).take(LINES_MAX).collect()
+        let mut lines = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
+        let taken = lines.by_ref().take(LINES_MAX).collect();
+        if lines.next().is_some() {
+            Limit::LongpollBody.hit();
+        }
+        taken
     } else {
         vec![&*text]
     };

@@ -31,6 +31,7 @@ use super::connect::{POLL_TOKEN, Transport, origin_of};
 use super::mount::Mount;
 use super::params;
 use super::stream::Receipts;
+use crate::counts::Limit;
 use crate::socket::{Client, Reason};
 use crate::timing::within;
 
@@ -94,8 +95,14 @@ async fn post(polls: &Polls, parts: &Parts, body: Body) -> Response {
     let limits = &polls.mount.limits;
     let body: Bytes = match within(limits.idle, to_bytes(body, BODY_BYTES_MAX)).await {
         Some(Ok(body)) => body,
-        Some(Err(_)) => return StatusCode::BAD_REQUEST.into_response(),
-        None => return StatusCode::REQUEST_TIMEOUT.into_response(),
+        Some(Err(_)) => {
+            Limit::LongpollBody.hit();
+            return StatusCode::BAD_REQUEST.into_response();
+        }
+        None => {
+            Limit::IdleMs.hit();
+            return StatusCode::REQUEST_TIMEOUT.into_response();
+        }
     };
     let content_type = parts.headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes());
     match read(&body, content_type, limits.frame_bytes) {
@@ -104,7 +111,10 @@ async fn post(polls: &Polls, parts: &Parts, body: Body) -> Response {
             Err(Unposted::Gone) => Answer::of(410).into_response(),
             Err(Unposted::NotTaken) => Answer::of(408).into_response(),
         },
-        Err(Unreadable::TooLarge) => StatusCode::BAD_REQUEST.into_response(),
+        Err(Unreadable::TooLarge) => {
+            Limit::FrameBytes.hit();
+            StatusCode::BAD_REQUEST.into_response()
+        }
         Err(Unreadable::Garbage) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }

@@ -9,6 +9,7 @@ use tokio::sync::{Mutex, MutexGuard, mpsc, oneshot};
 
 use super::poll_queue::{Poll, PollQueue, PollResponse};
 use crate::contract::Ending;
+use crate::counts::Limit;
 use crate::protocol::{CloseCode, Incoming};
 use crate::pubsub::{Outbox, Taken};
 use crate::socket::Socket;
@@ -133,6 +134,7 @@ impl Work {
                 }
                 is_gone = self.polls.handle_next() => {
                     if is_gone {
+                        Limit::LongpollWindowMs.hit();
                         return None;
                     }
                 }

@@ -198,6 +198,7 @@ impl Connection {
             Err(_) => return Next::Drop,
         };
         self.heard = *now;
+        crate::counts::Traffic::BytesReceived.add(read as u64);
         // If the read didn't fill the buffer, there are no more bytes, and the next bytes cause a new event. The end of the
         // stream is the exception: its event may have come already, so it must be read without another event.
         self.is_readable = read == input.len() || self.is_read_closed;

@@ -7,6 +7,7 @@ use std::time::Instant;
 use mio::net::TcpStream;
 
 use super::unsent::Unsent;
+use crate::counts::Traffic;
 use crate::protocol::Frame;
 
 /// The most frames that are written at once from their own memory.
@@ -40,7 +41,7 @@ pub(super) fn send(mut stream: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result
         match sent {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            sent => return sent,
+            sent => return sent.inspect(|sent| Traffic::BytesSent.add(*sent as u64)),
         }
     }
 }

@@ -1,0 +1,33 @@
+//! How often each limit was reached.
+
+use std::fmt;
+
+use bennu_outbound::FailureKind;
+
+use super::Page;
+use crate::api::Api;
+use crate::counts::Limit;
+
+pub(super) fn write(api: &Api, page: &mut Page<'_>) -> fmt::Result {
+    let mut family = page.counters("bennu_limit_hits", "How often each limit was reached: see docs/limits.md.")?;
+    Limit::ALL.iter().try_for_each(|limit| family.counter(&[("limit", limit.as_str())], hits(api, *limit)))
+}
+
+/// Some limits have a count of their own where they are reached.
+fn hits(api: &Api, limit: Limit) -> u64 {
+    let failed = |kind: FailureKind| {
+        let place = FailureKind::ALL.iter().position(|other| *other == kind);
+        place.map_or(0, |place| api.node.http().counts().failed[place])
+    };
+    limit.hits()
+        + match limit {
+            Limit::StoreCacheBytes => api.node.store.page_reads(),
+            Limit::StoreLogFiles => api.node.store.log_counts().waits(),
+            Limit::EntriesCacheBytes => api.node.entry_usage().evicted,
+            Limit::OutboxForMissed => api.node.pubsub.histories.missed(),
+            Limit::HttpMs => failed(FailureKind::Timeout),
+            Limit::HttpReceivedBytes => failed(FailureKind::TooLarge),
+            Limit::HttpAtOnce => failed(FailureKind::Busy),
+            _ => 0,
+        }
+}
