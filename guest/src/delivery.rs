@@ -94,6 +94,13 @@ impl Delivery {
         self.set("expires-ms", time.as_millis().max(1).to_string())
     }
 
+    /// Makes it a push message for a browser, with the keys of its subscription (`PushSubscription.toJSON().keys`). The URL is the
+    /// `endpoint` of the subscription. The host encrypts the body at each attempt, and identifies itself to the push service. The
+    /// body has at most 3,993 bytes.
+    pub fn push(self, p256dh: &str, auth: &str) -> Self {
+        self.set("push-p256dh", p256dh.into()).set("push-auth", auth.into())
+    }
+
     /// Effect: stores the delivery with the other writes of the callback. Returns its id, which the server gets as `webhook-id`.
     #[allow(clippy::must_use_candidate, reason = "most callers don't need the id")]
     pub fn send(self) -> String {

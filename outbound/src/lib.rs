@@ -26,6 +26,7 @@ mod secrets;
 mod signature;
 mod target;
 mod tls;
+mod web_push;
 
 pub use access::{Access, Refused};
 pub use address::{AddressRule, Reachability, reachability};
@@ -43,3 +44,4 @@ pub use secrets::SecretHeaders;
 pub use signature::SigningKeys;
 pub use target::{Target, TargetError};
 pub use tls::Roots;
+pub use web_push::{PUSH_BYTES_MAX, PushKeys, VapidKey};

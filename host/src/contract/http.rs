@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bennu_outbound::{
-    Access, Answer, Checked, Client, Failure, FailureKind, OutboundCounts, OutboundLimits, Refused, Request,
+    Access, Answer, Checked, Client, Failure, FailureKind, OutboundCounts, OutboundLimits, PUSH_BYTES_MAX, PushKeys,
+    Refused, Request,
 };
 use futures_util::future::BoxFuture;
 
-use super::deliveries::{Attempt, DeliveryRow, read_retry_after};
+use super::deliveries::{Attempt, Delivery, DeliveryRow, PushSubscription, read_retry_after};
 use super::limits::keys;
 use super::{Fault, HttpFailure, HttpRequest, HttpResponse, HttpResult, limit_key};
 use crate::counts::Limit;
@@ -128,6 +129,28 @@ impl Http {
         })
     }
 
+    /// Checks that a plugin may deliver a request, and send it as a push message if it is one.
+    ///
+    /// # Errors
+    /// Fault: failed, or oversize.
+    pub fn check_delivery(&self, access: &Access, delivery: &Delivery) -> Result<(), Fault> {
+        self.check(access, &delivery.request())?;
+        if delivery.push.is_none() {
+            return Ok(());
+        }
+        if !access.has_web_push() {
+            let name = access.name();
+            return Err(Fault::failed(format!(
+                "a push message needs a key of the sender; set `plugins.{name}.web_push`"
+            )));
+        }
+        if delivery.body.len() > PUSH_BYTES_MAX {
+            return Err(Fault::oversize(format!("a push message has at most {PUSH_BYTES_MAX} bytes")));
+        }
+        // The keys are a browser's. If they are invalid, the attempts fail, and not the callback.
+        Ok(())
+    }
+
     /// Sends a request for which a call waits.
     pub async fn get(&self, access: &Access, mut request: Checked) -> HttpResult {
         request.shorten(self.limits.get);
@@ -154,6 +177,11 @@ impl Http {
             Ok(checked) => checked,
             Err(fault) => return Some(Attempt::Failed(fault.detail)),
         };
+        if let Some(push) = &row.push
+            && let Err(why) = encrypt(&access, &mut checked, push, now_ms, row.expires_ms)
+        {
+            return Some(Attempt::Failed(why));
+        }
         access.identify(&mut checked, id, now_ms / 1000);
         checked.shorten(self.limits.delivery);
         match self.client.send(&access, &checked).await {
@@ -182,6 +210,18 @@ impl Http {
         }
         read(self.client.send(&access, &checked).await)
     }
+}
+
+/// Encrypts a push message for its browser.
+fn encrypt(
+    access: &Access,
+    request: &mut Checked,
+    push: &PushSubscription,
+    now_ms: u64,
+    expires_ms: u64,
+) -> Result<(), String> {
+    let keys = PushKeys::parse(&push.p256dh, &push.auth)?;
+    access.encrypt(request, &keys, now_ms / 1000, expires_ms.saturating_sub(now_ms) / 1000)
 }
 
 /// The header in which a server asks for a delay before the next attempt.

@@ -21,7 +21,7 @@ pub use api_key::{api_key_file, made_api_key};
 pub use check::{Checked, check};
 pub use config::{
     ApiTable, AuthName, BuildTable, Config, HttpGrant, HttpGrantTable, JwtTable, LanguageName, LogFormat, MountTable,
-    PluginTable, TokenTable, TransportName, WebhookTable,
+    PluginTable, TokenTable, TransportName, WebPushTable, WebhookTable,
 };
 pub use findings::Finding;
 pub use host::{Host, loader};

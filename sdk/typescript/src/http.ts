@@ -36,6 +36,8 @@ export interface HttpDelivery {
   order?: string;
   /** The time after which it is given up, in milliseconds. Default: a day; at most a week. */
   expiresMs?: number;
+  /** The keys of a browser's subscription, whose `endpoint` is the URL: the host encrypts the body, and sends a push message. */
+  push?: { p256dh: string; auth: string };
 }
 
 /** An answer, with any status. */
@@ -124,10 +126,10 @@ export const http = {
    * other writes of the callback, and survives a restart of the host. The server may receive it more than once, with the same
    * header `webhook-id`. Returns this id.
    */
-  deliver(url: string, { headers = {}, body = "", json, order, expiresMs }: HttpDelivery = {}): string {
+  deliver(url: string, { headers = {}, body = "", json, order, expiresMs, push }: HttpDelivery = {}): string {
     onlyInCallbacks("http.deliver");
     const [all, bytes] = content(headers, body, json);
-    const given = [["order", order], ["expires-ms", expiresMs]].filter(([, value]) => value !== undefined);
+    const given = [["order", order], ["expires-ms", expiresMs], ["push-p256dh", push?.p256dh], ["push-auth", push?.auth]].filter(([, value]) => value !== undefined);
     return hostHttp.deliver(url, pairs(all), bytes, given.map(([name, value]) => ({ name: String(name), value: String(value) })));
   },
 };

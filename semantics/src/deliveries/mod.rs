@@ -18,7 +18,7 @@ pub use queue::{
     DeliveryCounts, DeliveryPhase, DeliveryQueue, DeliverySlot, DeliveryUsage, SENDING_MAX, SENDING_MAX_OF_PLUGIN,
     SENDING_MAX_TO_ORIGIN,
 };
-pub use request::{DELIVERY_EXPIRES_MAX, DELIVERY_EXPIRES_MS, Delivery};
+pub use request::{DELIVERY_EXPIRES_MAX, DELIVERY_EXPIRES_MS, Delivery, PushSubscription};
 pub use row::{
     Attempt, DELIVERY_RETRY_LONGEST, DeliveryRow, NextStep, RETRY_AFTER_MAX, delivery_delay, read_retry_after,
 };

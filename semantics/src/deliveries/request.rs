@@ -29,10 +29,21 @@ pub struct Delivery {
     pub order: Option<Box<str>>,
     /// How long it is tried, in milliseconds.
     pub expires_ms: Option<u64>,
+    /// The browser for which the host encrypts the body, if it is a push message.
+    pub push: Option<PushSubscription>,
+}
+
+/// The keys of a browser's subscription to push messages, in base64url.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PushSubscription {
+    /// The public key of the browser.
+    pub p256dh: Box<str>,
+    /// The secret that authenticates the sender to the browser.
+    pub auth: Box<str>,
 }
 
 impl Delivery {
-    /// Sets its named options: `order` and `expires-ms`.
+    /// Sets its named options: `order`, `expires-ms`, `push-p256dh` and `push-auth`.
     ///
     /// # Errors
     /// Fault: failed, for an unknown name or a value that isn't allowed.
@@ -40,13 +51,15 @@ impl Delivery {
         for (name, value) in settings {
             match name {
                 "order" => self.order = Some(value.into()),
+                "push-p256dh" => self.push.get_or_insert_default().p256dh = value.into(),
+                "push-auth" => self.push.get_or_insert_default().auth = value.into(),
                 "expires-ms" => {
                     let number = value.parse().map_err(|_| not_a_time(value))?;
                     self.expires_ms = Some(number);
                 }
                 _ => {
                     return Err(Fault::failed(format!(
-                        "a delivery has no option `{name}`; it has `order` and `expires-ms`"
+                        "a delivery has no option `{name}`; it has `order`, `expires-ms`, `push-p256dh` and `push-auth`"
                     )));
                 }
             }

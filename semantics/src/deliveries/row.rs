@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use super::{DELIVERY_EXPIRES_MS, Delivery};
+use super::{DELIVERY_EXPIRES_MS, Delivery, PushSubscription};
 use crate::{HttpRequest, Topic};
 
 /// The delay after the first failure. Each further one is twice as long: 1 s, 2 s, 4 s and so on.
@@ -22,6 +22,10 @@ const FAILURE_BYTES_MAX: usize = 200;
 
 /// The format of a row.
 const FORMAT: u8 = 1;
+
+/// The flags of a row.
+const HAS_ORDER: u8 = 1;
+const HAS_PUSH: u8 = 2;
 
 /// A delivery. One that was accepted or refused has no row any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +52,8 @@ pub struct DeliveryRow {
     pub body: Bytes,
     /// Deliveries of the plugin with the same key are sent one after the other.
     pub order: Option<Arc<str>>,
+    /// The browser for which the body is encrypted at each attempt.
+    pub push: Option<PushSubscription>,
 }
 
 /// How an attempt ended.
@@ -81,7 +87,7 @@ impl DeliveryRow {
     /// A new delivery of a plugin, asked for by a callback of a topic.
     #[must_use]
     pub fn new(delivery: Delivery, plugin: &str, topic: Option<&Topic>, now_ms: u64) -> Self {
-        let Delivery { url, headers, body, order, expires_ms } = delivery;
+        let Delivery { url, headers, body, order, expires_ms, push } = delivery;
         Self {
             plugin: plugin.into(),
             topic: topic.cloned().unwrap_or_else(|| Topic::new("")),
@@ -94,6 +100,7 @@ impl DeliveryRow {
             headers: headers.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
             body,
             order: order.map(Arc::from),
+            push,
         }
     }
 
@@ -147,7 +154,7 @@ impl DeliveryRow {
         row.put_u8(u8::from(self.next_ms.is_none()));
         row.put_u64(self.next_ms.unwrap_or_default());
         row.put_u32(self.failures);
-        row.put_u8(u8::from(self.order.is_some()));
+        row.put_u8(u8::from(self.order.is_some()) | if self.push.is_some() { HAS_PUSH } else { 0 });
         put_text(&mut row, self.order.as_deref().unwrap_or_default());
         put_text(&mut row, &self.plugin);
         put_text(&mut row, self.topic.as_str());
@@ -157,6 +164,10 @@ impl DeliveryRow {
         for (name, value) in &self.headers {
             put_text(&mut row, name);
             put_text(&mut row, value);
+        }
+        if let Some(PushSubscription { p256dh, auth }) = &self.push {
+            put_text(&mut row, p256dh);
+            put_text(&mut row, auth);
         }
         row.put_slice(&self.body);
         row.freeze()
@@ -172,7 +183,7 @@ impl DeliveryRow {
         let is_given_up = row.try_get_u8().ok()? != 0;
         let next_ms = row.try_get_u64().ok()?;
         let failures = row.try_get_u32().ok()?;
-        let is_ordered = row.try_get_u8().ok()? != 0;
+        let flags = row.try_get_u8().ok()?;
         let order = take_text(&mut row)?;
         let (plugin, topic) = (take_text(&mut row)?, take_text(&mut row)?);
         let (failure, url) = (take_text(&mut row)?, take_text(&mut row)?);
@@ -180,6 +191,11 @@ impl DeliveryRow {
         for _ in 0..row.try_get_u32().ok()? {
             headers.push((take_text(&mut row)?, take_text(&mut row)?));
         }
+        let push = if flags & HAS_PUSH == 0 {
+            None
+        } else {
+            Some(PushSubscription { p256dh: take_text(&mut row)?, auth: take_text(&mut row)? })
+        };
         Some(Self {
             plugin,
             topic: Topic::new(&topic),
@@ -191,7 +207,8 @@ impl DeliveryRow {
             url,
             headers,
             body: row,
-            order: is_ordered.then(|| order.into()),
+            order: (flags & HAS_ORDER != 0).then(|| order.into()),
+            push,
         })
     }
 }

@@ -102,7 +102,7 @@ impl http::Host for Guest {
         let delivery = delivery(url, headers, body, &settings)?;
         self.record.check_delivery(&delivery)?;
         let context = Arc::clone(&self.context);
-        context.http.check(&context.access, &delivery.request())?;
+        context.http.check_delivery(&context.access, &delivery)?;
         let (id, now_ms) = (context.surroundings.unique_id(), context.surroundings.now_ms());
         let row = DeliveryRow::new(delivery, context.access.name(), self.topic.as_ref(), now_ms);
         let added = self.draft(true)?.add_delivery(&id, &row);
@@ -114,7 +114,7 @@ impl http::Host for Guest {
 /// The parameters of `deliver`.
 fn delivery(url: String, headers: Vec<Header>, body: Vec<u8>, settings: &[Setting]) -> Result<Delivery, Fault> {
     let headers = headers.into_iter().map(|header| (header.name, header.value)).collect();
-    let delivery = Delivery { url, headers, body: body.into(), order: None, expires_ms: None };
+    let delivery = Delivery { url, headers, body: body.into(), order: None, expires_ms: None, push: None };
     delivery.set(settings.iter().map(|setting| (&*setting.name, &*setting.value)))
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
-use bennu_outbound::{Access, Grant, SecretHeaders, SigningKeys};
+use bennu_outbound::{Access, Grant, SecretHeaders, SigningKeys, VapidKey};
 use serde::Deserialize;
 
 use super::{Config, PluginTable};
@@ -60,6 +60,9 @@ impl PluginTable {
                 source.check().with_context(key)?;
             }
         }
+        if let Some(table) = &self.web_push {
+            table.key.check().with_context(|| format!("`plugins.{name}.web_push.key`"))?;
+        }
         for (origin, secrets) in &self.http_signing {
             let key = || format!("`plugins.{name}.http_signing.\"{origin}\"`");
             let keys = SigningKeys::new(origin, secrets.iter().map(|_| EXAMPLE_SECRET))
@@ -97,6 +100,15 @@ impl PluginTable {
         self.http_headers.iter().map(read).collect()
     }
 
+    /// Reads the key of the sender of push messages.
+    fn vapid_key(&self, name: &str, beside: &Path) -> Result<Option<VapidKey>> {
+        let Some(table) = &self.web_push else { return Ok(None) };
+        let key = || format!("`plugins.{name}.web_push`");
+        let secret = table.key.read(beside).with_context(key)?;
+        let read = VapidKey::new(secret.expose().with_context(key)?, &table.subject);
+        read.map(Some).map_err(|error| anyhow!("{}: {error}", key()))
+    }
+
     /// Reads the secrets that sign deliveries.
     fn signing(&self, name: &str, beside: &Path) -> Result<Vec<SigningKeys>> {
         let read = |(origin, sources): (&String, &Vec<SecretSource>)| {
@@ -122,7 +134,10 @@ impl Config {
             if with_secrets {
                 (secrets, signing) = (table.secrets(name, &self.beside)?, table.signing(name, &self.beside)?);
             }
-            let access = Access::new(name, table.grants(name)?, secrets).with_signing(signing);
+            let mut access = Access::new(name, table.grants(name)?, secrets).with_signing(signing);
+            if with_secrets && let Some(key) = table.vapid_key(name, &self.beside)? {
+                access = access.with_web_push(key);
+            }
             Ok((name.clone(), Arc::new(access)))
         };
         let plugins = self.plugins.iter().filter(|(_, table)| !table.http.is_empty()).map(access);

@@ -30,7 +30,7 @@ use crate::store::Owner;
 pub use build::{BuildTable, LanguageName};
 pub use http::{HttpGrant, HttpGrantTable};
 pub use mount::{AuthName, JwtTable, MountTable, TokenTable, TransportName};
-pub use plugin::PluginTable;
+pub use plugin::{PluginTable, WebPushTable};
 pub use webhook::WebhookTable;
 
 /// The format of the log.

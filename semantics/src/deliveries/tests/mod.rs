@@ -8,13 +8,15 @@ use crate::limits::DeliveryLimits;
 
 fn delivery() -> Delivery {
     let (url, headers) = ("https://a.example/hook".into(), Vec::new());
-    Delivery { url, headers, body: "{}".into(), order: None, expires_ms: None }
+    Delivery { url, headers, body: "{}".into(), order: None, expires_ms: None, push: None }
 }
 
 #[test]
 fn options_and_values_are_checked() {
     let set = |name, value| delivery().set([(name, value)]);
     assert_eq!(set("order", "k").unwrap().order.as_deref(), Some("k"));
+    let push = delivery().set([("push-p256dh", "a"), ("push-auth", "b")]).unwrap().push;
+    assert_eq!(push, Some(PushSubscription { p256dh: "a".into(), auth: "b".into() }));
     assert_eq!(set("expires-ms", "250").unwrap().expires_ms, Some(250));
     assert!(set("expires-ms", "x").is_err() && set("timeout-ms", "1").is_err());
     let text = |delivery: Delivery| delivery.check().unwrap_err().to_string();

@@ -15,8 +15,9 @@ fn answered(status: u16) -> Attempt {
 #[test]
 fn a_row_survives_its_stored_form() {
     let headers = vec![("content-type".into(), "text/plain".into()), ("x".into(), String::new())];
-    let full =
-        Delivery { headers, body: vec![0, 255].into(), order: Some("".into()), expires_ms: Some(9), ..delivery() };
+    let push = Some(PushSubscription { p256dh: "p".into(), auth: "a".into() });
+    let (body, order) = (vec![0, 255].into(), Some("".into()));
+    let full = Delivery { headers, body, order, expires_ms: Some(9), push, ..delivery() };
     let full = DeliveryRow { failures: 3, failure: "status 503".into(), ..DeliveryRow::new(full, "p", None, 5) };
     for row in [row(), DeliveryRow { next_ms: None, ..full.clone() }, full] {
         let stored = row.encode();
