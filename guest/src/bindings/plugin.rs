@@ -4437,8 +4437,10 @@ pub mod bennu {
             /// and at each attempt.
             ///
             /// `settings` can have `order`, a key of at most 255 bytes: deliveries of the plugin with the same key are sent one after
-            /// the other, in the order in which they were asked for, each after the former one was accepted, refused or given up; and
-            /// `expires-ms`, the time after which it is given up, at most a week. The body has at most 1 MiB (`http_sent_bytes`). A plugin
+            /// the other, in the order in which they were asked for, each after the former one was accepted, refused or given up;
+            /// `expires-ms`, the time after which it is given up, at most a week; and `push-p256dh` with `push-auth`, the keys of a browser's
+            /// subscription: then the URL is the subscription's endpoint, and the host encrypts the body, of at most 3,993 bytes, as Web Push
+            /// defines it. The operator must have set `plugins.NAME.web_push`. The body has at most 1 MiB (`http_sent_bytes`). A plugin
             /// has at most 100,000 deliveries (`deliveries_per_plugin`) and 64 MiB of them (`delivery_bytes_per_plugin`). More is a fault of
             /// the kind `oversize`.
             #[allow(async_fn_in_trait)]
