@@ -74,8 +74,8 @@ impl PushKeys {
         }
         let public = key.compute_public_key().map_err(|_| "the key has no public key")?;
         let receiver = UnparsedPublicKey::new(&ECDH_P256, &self.p256dh);
-        let refused = || "`p256dh` of a push subscription is no point of the curve".to_owned();
-        let secret = agree(key, receiver, refused(), |secret| Ok(secret.to_vec()))?;
+        let refused = "`p256dh` of a push subscription is no point of the curve";
+        let secret = agree(key, receiver, refused, |secret| Ok(secret.to_vec()))?;
         let info = [b"WebPush: info\0", &self.p256dh[..], public.as_ref()].concat();
         let input = derive(&self.auth, &secret, &info);
         let cek = derive(salt, &input, b"Content-Encoding: aes128gcm\0");
