@@ -31,7 +31,7 @@ const ADAPTER: &str = r#"(module (func (export "reset_adapter_state")))"#;
 
 fn main() -> Result<()> {
     let home = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
-    let contract = home.join("../wit");
+    let contract = home.join("wit");
     for path in [&contract, &home.join("engine.wit"), &home.join("build.rs")] {
         println!("cargo:rerun-if-changed={}", path.display());
     }

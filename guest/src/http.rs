@@ -39,7 +39,7 @@
 //! # Asking as an effect
 //!
 //! [`Request::send`] sends a request with any method after the callback has succeeded, at most once. The member's `handle_info`
-//! gets the answer.
+//! gets the answer, or the topic's `handle_topic_info` if a callback of the topic sends it.
 //!
 //! ```
 //! use bennu_guest::prelude::*;
@@ -89,7 +89,7 @@ use crate::bindings::bennu::channel::types::Setting;
 use crate::error::words;
 use crate::host::http;
 use crate::output::as_json;
-use crate::{Error, IntoPayload, Message, Payload, Socket};
+use crate::{Error, IntoPayload, Message, Payload, Socket, Topic};
 
 /// Asks a server, and waits for its answer.
 ///
@@ -165,9 +165,10 @@ impl Request {
         answer.map(Response::from).map_err(|failure| Failure { kind: failure.kind, detail: failure.detail })
     }
 
-    /// Effect: sends the request after the callback has succeeded, at most once. The member's `handle_info` gets the answer as a
-    /// message with this event: see [`answer`]. The server gets a header `idempotency-key`.
-    pub fn send<R>(self, _socket: &mut Socket<R>, event: &str) {
+    /// Effect: sends the request after the callback has succeeded, at most once. The answer comes as a message with this event to
+    /// the member's [`handle_info`](crate::Channel::handle_info), or, in a callback of a topic, to its
+    /// [`handle_topic_info`](crate::Channel::handle_topic_info): see [`answer`]. The server gets a header `idempotency-key`.
+    pub fn send(self, _from: &mut impl Sender, event: &str) {
         http::request(event, &self.method, &self.url, &self.headers, &self.body, &self.settings());
     }
 
@@ -176,6 +177,20 @@ impl Request {
             |timeout: Duration| Setting { name: "timeout-ms".into(), value: timeout.as_millis().max(1).to_string() };
         self.timeout.map(setting).into_iter().collect()
     }
+}
+
+/// What can send a request as an effect: a [`Socket`] or a [`Topic`].
+pub trait Sender: sealed::Sealed {}
+
+impl<R> Sender for Socket<R> {}
+impl<R> Sender for Topic<R> {}
+
+mod sealed {
+    /// A later version may give the senders something to do.
+    pub trait Sealed {}
+
+    impl<R> Sealed for crate::Socket<R> {}
+    impl<R> Sealed for crate::Topic<R> {}
 }
 
 /// An answer, with any status.
@@ -259,7 +274,7 @@ impl From<Failure> for Error {
     }
 }
 
-/// Returns the answer in a message of `handle_info` to a request that was sent as an effect. `None` if the message is another one.
+/// Returns the answer in a message of `handle_info` or `handle_topic_info` to a request that was sent as an effect. `None` if the message is another one.
 pub fn answer(message: &Message) -> Option<Result<Response, Failure>> {
     if message.source != "http" {
         return None;

@@ -63,8 +63,8 @@
 //!
 //! # Errors and faults
 //!
-//! - A client's mistake is an answer: [`refuse`] a join, [`reply_error`] to a message, or use `?` on the result of
-//!   [`Payload::field`].
+//! - A client's mistake is an answer: [`refuse`] a join or a message, or use `?` on the result of [`Payload::field`]. Then
+//!   nothing else of the callback happens. [`reply_error`] keeps its effects and changes.
 //! - A failure of the plugin is a fault: [`fail`], a panic, or a call that the host refuses, for example because of a
 //!   limit. Then nothing of the callback happens, and the member ends with `phx_error`, so that its client joins again.
 //!   A fault has a kind. This reference names it as the log does: `trap`, `deadline`, `memory`, `oversize`, `overflow`,

@@ -254,7 +254,7 @@ pub enum Effect {
         /// The prefix.
         prefix: ByteString,
     },
-    /// Sends a request by HTTP. The member's own `handle_info` gets the answer.
+    /// Sends a request by HTTP. The member's own `handle_info` gets the answer, or the topic's `handle_topic_info`.
     #[serde(deserialize_with = "read_request")]
     HttpRequest {
         /// The event of the answer.
@@ -325,8 +325,7 @@ impl Effect {
             Self::Untrack { key } => Rule::new(Member, key.len()),
             Self::Follow { prefix } | Self::Unfollow { prefix } => Rule::new(Member, prefix.len()).need(Need::Room),
             Self::AnswerLater => Rule::new(Topic, 0),
-            // Of a member, because a topic has no callback for the answer.
-            Self::HttpRequest { key, request } => Rule::new(Member, key.len() + request.bytes()),
+            Self::HttpRequest { key, request } => Rule::new(Topic, key.len() + request.bytes()),
             Self::Cancel { .. } | Self::LeaveSeat | Self::PushPresences => Rule::new(Member, 0),
         }
     }

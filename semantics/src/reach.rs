@@ -66,7 +66,7 @@ impl Reach<'_> {
             return Ok(());
         }
         Err(Fault::failed(format!(
-            "the plugin has no route for `{topic}`, and a plugin schedules only for its own topics;              send from there to another plugin's topic"
+            "the plugin has no route for `{topic}`, and a plugin schedules only for its own topics; send from there to another plugin's topic"
         )))
     }
 

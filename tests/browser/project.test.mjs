@@ -53,15 +53,22 @@ test("two people chat, and the source changes under them", async (t) => {
   assert.deepEqual(page.troubles, []);
 });
 
-test("two people vote, and both see the counts", async (t) => {
+test("two people vote, both see the counts, and a round ends", async (t) => {
   const started = await start(t, { template: "room" });
-  const { page, panes: [ada, bo] } = started;
+  const { host, page, panes: [ada, bo] } = started;
   await ada.getByRole("button", { name: "tea" }).click();
   await bo.getByRole("button", { name: "tea 1" }).click();
   for (const pane of [ada, bo]) await pane.getByRole("button", { name: "tea 2" }).waitFor();
   await bo.getByText("2 votes").waitFor();
   await bo.getByRole("button", { name: "water" }).click();
   await ada.getByRole("button", { name: "water 1" }).waitFor();
+  await ada.getByRole("button", { name: "water" }).click();
+  await bo.getByRole("button", { name: "water 2" }).waitFor();
+  // The end of the round is due in a minute. An operator doesn't wait.
+  const [schedule] = JSON.parse(await host.bennu("schedules", "--json"));
+  assert.deepEqual([schedule.topic, schedule.event, schedule.state], ["poll:drinks", "end", "waiting"]);
+  await host.bennu("schedules", "retry", schedule.plugin, schedule.topic, schedule.key);
+  for (const pane of [ada, bo]) await pane.getByText("0 votes; water won the last round").waitFor();
   await pictures(started, "project-room");
   assert.deepEqual(page.troubles, []);
 });

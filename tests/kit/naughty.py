@@ -377,11 +377,14 @@ class Naughty(Timed, WithEntries):
             raise Fail("asked to fail in handle_message")
         if call.event == "put":
             return self.on_store_put(call)
-        if call.event == "http_get":
-            return self.on_http_get(call)
-        if call.event == "deliver":
-            return self.on_deliver(call)
+        if call.event in ("http_get", "http_send", "deliver"):
+            return getattr(self, f"on_{call.event}")(call)
         return None if call.event == "quiet" else super().handle_message(call)
+
+    def handle_topic_info(self, call):
+        if call["source"] == "http":
+            return call.broadcast(call.event, shown(call.payload))
+        return super().handle_topic_info(call)
 
     def handle_out(self, call):
         mood = call.assigns["mood"]

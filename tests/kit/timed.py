@@ -1,12 +1,12 @@
 """The events of `naughty` about schedules. guest-examples/naughty/src/timed.rs describes them."""
 
-from bennu_kit import Channel, Fail, Reply
+from bennu_kit import Channel, Fail, Refuse, Reply
 from entry_events import field
 
 
 class Timed(Channel):
     EVENTS = (
-        "schedule", "schedule_then_fail", "unschedule", "is_scheduled", "schedule_own", "schedule_elsewhere", "schedule_many",
+        "schedule", "schedule_then_fail", "schedule_then_refuse", "unschedule", "is_scheduled", "schedule_own", "schedule_elsewhere", "schedule_many",
         "wait_for_answer", "give_answer"
     )
 
@@ -27,6 +27,10 @@ class Timed(Channel):
     def on_schedule_then_fail(self, call):
         self.on_schedule(call)
         raise Fail("asked to fail after a schedule")
+
+    def on_schedule_then_refuse(self, call):
+        self.on_schedule(call)
+        raise Refuse({"reason": "too late"})
 
     def on_unschedule(self, call):
         call.ask("cancel_schedule", topic=call.topic, key=field(call, "key"))

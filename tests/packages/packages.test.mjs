@@ -82,3 +82,44 @@ test("PyPI: the wheel has the executable and the tag of a platform", async (t) =
   assert.match((await run(bennu, ["--version"])).stdout, /^bennu \d/);
   await chats(t, await serve(t, folder, bennu, []));
 });
+
+test("the archive of a release has the executable, its licences, completions and units, and its checksum is right", async (t) => {
+  const folder = await folderFor(t);
+  const dist = process.env.BENNU_DIST;
+  const [archive, ...more] = (await readdir(dist)).filter((file) => file.endsWith(".tar.gz"));
+  assert.deepEqual(more, []);
+  await run("sha256sum", ["--check", "--strict", "SHA256SUMS"], { cwd: dist });
+  await run("tar", ["-xzf", join(dist, archive), "-C", folder]);
+  const root = join(folder, archive.replace(".tar.gz", ""));
+  const bennu = join(root, "bennu");
+  assert.match((await run(bennu, ["--version"])).stdout, /^bennu \d/);
+  const licences = await readFile(join(root, "THIRD-PARTY-LICENSES.txt"), "utf8");
+  for (const name of ["wasmtime ", "tokio ", "redb ", "QuickJS: MIT"]) {
+    assert.ok(licences.includes(`\n${name}`), name);
+  }
+  await run("bash", ["-n", join(root, "completions/bennu.bash")]);
+  const complete = `source completions/bennu.bash; COMP_WORDS=(bennu store ba); COMP_CWORD=2; _bennu bennu ba store; echo "\${COMPREPLY[@]}"`;
+  assert.equal((await run("bash", ["-c", complete], { cwd: root })).stdout.trim(), "backup");
+  await chats(t, await serve(t, folder, bennu, []));
+});
+
+test("the units of systemd are valid, and the host has few rights", async (t) => {
+  const analyze = (...args) => run("systemd-analyze", args).catch((error) => error);
+  if ((await analyze("--version")).code === "ENOENT") {
+    t.skip("systemd-analyze isn't installed");
+    return;
+  }
+  const folder = await folderFor(t);
+  const units = new URL("../../deploy/systemd/", import.meta.url);
+  const copied = [];
+  for (const name of await readdir(units)) {
+    // The executable isn't installed here.
+    const text = (await readFile(new URL(name, units), "utf8")).replaceAll("/usr/bin/bennu", "/bin/true");
+    await writeFile(join(folder, name), text);
+    copied.push(join(folder, name));
+  }
+  const verified = await analyze("verify", ...copied);
+  assert.equal(`${verified.stdout}${verified.stderr}`, "");
+  const security = await analyze("security", "--offline=true", "--threshold=20", join(folder, "bennu.service"));
+  assert.equal(security.code ?? 0, 0, security.stdout);
+});

@@ -9,6 +9,7 @@ mod bench;
 mod chromium;
 mod debian;
 mod demo;
+mod dist;
 mod guests;
 mod lints;
 mod node;
@@ -56,6 +57,8 @@ enum Command {
     Baseline(baseline::Options),
     /// Make the packages that carry the executable, for npm and PyPI, in target/packages/
     Package(package::Options),
+    /// Make the archive of a release, with licences and checksums, in target/dist/
+    Dist(dist::Options),
     /// Count the instructions of each hot path with Callgrind
     Instructions(baseline::Instructions),
     /// Generate guest/src/bindings/ from wit/, and assemble the host's adapter for WASI
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
         Command::Bench(options) => bench::run(&options),
         Command::Baseline(options) => baseline::run(&options),
         Command::Package(options) => package::run(&options),
+        Command::Dist(options) => dist::run(&options),
         Command::Instructions(options) => baseline::instructions(&options),
         Command::Bindings { check } => bindings(check),
     };

@@ -58,6 +58,11 @@ pub(crate) fn packages() -> PathBuf {
     target().join("packages")
 }
 
+/// The archives of releases.
+pub(crate) fn dist() -> PathBuf {
+    target().join("dist")
+}
+
 /// The assembled pages.
 pub(crate) fn pages() -> PathBuf {
     target().join("pages")

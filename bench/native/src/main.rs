@@ -17,7 +17,7 @@ use bennu::pubsub::OutboxLimits;
 use bennu::routes::{Route, RouteSpec, RouteTable, Routes, Takes};
 use bennu::socket::{Endpoint, SocketLimits, Sockets};
 use bennu::store::{Owner, QUOTA_BYTES, Store, StoreLimits};
-use bennu::transport::{Authenticator, ConnectionLimit, Intake, Mount, Reactors, WireLimits, listen, router};
+use bennu::transport::{Authenticator, ConnectionLimit, Intake, LiveRouter, Mount, Reactors, WireLimits, listen};
 use tokio::net::TcpListener;
 
 /// The maximum number of sockets.
@@ -59,7 +59,7 @@ async fn main() -> Result<()> {
     let listener = TcpListener::bind(address()?).await?;
     println!("Listening on http://{}", listener.local_addr()?);
     let tally = Arc::clone(&mount.endpoint.sockets.tally);
-    let router = router(vec![Arc::new(mount)], Router::new(), None);
+    let router = LiveRouter::new(vec![Arc::new(mount)], Router::new(), None, Arc::clone(&tally));
     listen(Arc::new(listener), router, SOCKETS, (tally, Intake::default())).await;
     Ok(())
 }

@@ -14,7 +14,7 @@
 //! | `sign {"value"}`, `verify {"token"}` | replies with the token, or with its value |
 //!
 //! Messages to the topic itself: `echo` replies with its payload, `shout` broadcasts it, `shout_droppable {"to"}` sends it
-//! as a droppable message to its own topic and to `to`, `crash` fails, `put` stores, and `quiet` does nothing. `refuse_late` is
+//! as a droppable message to its own topic and to `to`, `crash` fails, `put` stores, `count {"key"}` adds one to a stored number, and `quiet` does nothing. `refuse_late` is
 //! refused after a broadcast and a put. `tell_member {"topic", "member", "id"}` sends `told` to that member, and pushes `shown` to
 //! those members. `bounce {"to"}` is sent to that topic and back without end. `spread {"width"}` is sent to
 //! that number of new topics, and on from each of them. If the event `resound` comes from a further topic, it is
@@ -89,7 +89,7 @@ pub(crate) fn on_message(topic: &mut Topic, event: &str, payload: Payload) -> Ha
         }
         "crash" => fail("asked to fail in handle_message"),
         "put" => storage::put(&payload),
-        "http_get" => super::http::get(&payload).and_then(reply),
+        "count" => storage::count(&payload),
         "deliver" => super::http::deliver(&payload),
         "quiet" => no_reply(),
         "bounce" => {

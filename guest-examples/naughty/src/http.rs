@@ -8,6 +8,8 @@
 //! | `http_send_then_fail` | the same, and is then fault: failed |
 //! | `deliver {"url", "body", "order", "expires_ms"}` | delivers a request, and stores `true` under `delivered:BODY`; replies `{"length"}`, the length of its id; with `times`, as often; the topic message `deliver` is the same |
 //! | `deliver_then_fail` | the same, and is then fault: failed |
+//!
+//! The topic message `http_send` sends a request of the topic, and `handle_topic_info` broadcasts `http_answer` with the answer.
 
 use bennu_guest::prelude::*;
 
@@ -45,8 +47,9 @@ impl Naughty {
         Some(match event {
             "http_get" => get(payload).and_then(reply),
             "http_count" => count(payload),
-            "http_send" => send(socket, payload),
-            "http_send_then_fail" => send(socket, payload).and_then(|_| fail("asked to fail after a request")),
+            "http_send" => send(payload, |request| request.send(socket, "http_answer")),
+            "http_send_then_fail" => send(payload, |request| request.send(socket, "http_answer"))
+                .and_then(|_| fail("asked to fail after a request")),
             "deliver" => deliver(payload),
             "deliver_then_fail" => deliver(payload).and_then(|_| fail("asked to fail after a delivery")),
             _ => return None,
@@ -113,10 +116,27 @@ fn count(payload: &Payload) -> Handled {
     reply(json!({ "count": count, "body": body }))
 }
 
-fn send(socket: &mut Socket, payload: &Payload) -> Handled {
+fn send(payload: &Payload, mut send: impl FnMut(http::Request)) -> Handled {
     let wanted: Wanted = payload.parse()?;
     for _ in 0..wanted.times.unwrap_or(1) {
-        wanted.request("POST").body(wanted.body.clone()).send(socket, "http_answer");
+        send(wanted.request("POST").body(wanted.body.clone()));
     }
     ok()
+}
+
+/// Handles the topic message if it is one of the above.
+pub(crate) fn message(topic: &mut Topic, event: &str, payload: &Payload) -> Option<Handled> {
+    Some(match event {
+        "http_get" => get(payload).and_then(reply),
+        "http_send" => send(payload, |request| request.send(topic, "http_answer")),
+        _ => return None,
+    })
+}
+
+/// Handles an answer to the topic.
+pub(crate) fn told(topic: &mut Topic, message: &Message) -> Told {
+    if let Some(answer) = http::answer(message) {
+        topic.broadcast(&message.event, shown(answer));
+    }
+    Ok(())
 }

@@ -111,14 +111,15 @@ impl Channel for Naughty {
     }
 
     fn handle_message(topic: &mut Topic, event: &str, payload: Payload) -> Handled {
-        if let Some(handled) = timed::message(topic, event, &payload) {
+        let handled = timed::message(topic, event, &payload).or_else(|| http::message(topic, event, &payload));
+        if let Some(handled) = handled {
             return handled;
         }
         elsewhere::on_message(topic, event, payload)
     }
 
     fn handle_topic_info(topic: &mut Topic, message: Message) -> Told {
-        timed::told(topic, message)
+        if message.source == "http" { http::told(topic, &message) } else { timed::told(topic, message) }
     }
 
     fn handle_out(&self, recipient: &Recipient, _event: &str, payload: &Payload) -> Decided {

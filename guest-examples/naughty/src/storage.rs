@@ -87,7 +87,8 @@ fn scan(payload: &Payload) -> Handled {
     reply(scan.into_iter().map(pair).collect::<Result<Vec<_>, Error>>()?)
 }
 
-fn count(payload: &Payload) -> Handled {
+/// Adds one to the value of a key.
+pub(crate) fn count(payload: &Payload) -> Handled {
     let key: String = payload.field("key")?;
     let count = store::get::<u64>(&key)?.unwrap_or_default() + 1;
     let until = now_ms() + payload.field::<Option<u64>>("ms")?.unwrap_or_default();

@@ -9,6 +9,7 @@
 //! | `schedule_elsewhere` | fault: failed, because another plugin's topic can't be scheduled for |
 //! | `schedule_many {"count", "ms"}` | that many schedules, with the keys `0`, `1` and so on |
 //! | `schedule_then_fail {"key", "ms"}` | schedules, and is then fault: failed |
+//! | `schedule_then_refuse {"key", "ms"}` | schedules, and refuses: nothing is scheduled |
 //! | `wait_for_answer`, as a topic message | keeps the reference to the message under `waiting:TOPIC`, and doesn't answer. Everyone gets `asked` |
 //! | `give_answer {"to", "value"}` | answers the message that waits in that topic |
 //!
@@ -23,6 +24,7 @@ pub(crate) fn event(topic: &str, event: &str, payload: &Payload) -> Option<Handl
     Some(match event {
         "schedule" => schedule_one(topic, payload),
         "schedule_then_fail" => schedule_one(topic, payload).and_then(|_| fail("asked to fail after a schedule")),
+        "schedule_then_refuse" => schedule_one(topic, payload).and_then(|_| refuse(json!({ "reason": "too late" }))),
         "unschedule" => unschedule(topic, payload),
         "is_scheduled" => is_scheduled(topic, payload),
         "schedule_own" => own(topic, payload),

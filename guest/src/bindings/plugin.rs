@@ -942,9 +942,9 @@ pub mod bennu {
         }
         /// The effects that a plugin can ask for. The host records each effect. After the callback has succeeded, it carries
         /// them out in the order of the calls. The callback's reply follows them, but the reply of a join comes before them. In
-        /// `describe`, `handle-out` and `upgrade`, each effect is a fault. `handle-message`, `handle-tick` and `handle-seat`
-        /// have no member, so they only allow `broadcast`, `publish`, `send`, `send-member`, `push-to-socket`, `answer`,
-        /// `disconnect`, `publish-state` and `tick`.
+        /// `describe`, `handle-out` and `upgrade`, each effect is a fault. `handle-message`, `handle-topic-info`, `handle-tick` and
+        /// `handle-seat` have no member, so of this interface they only allow `broadcast`, `publish`, `send`, `send-member`,
+        /// `push-to-socket`, `answer`, `disconnect`, `publish-state` and `tick`.
         ///
         /// The host checks an effect when the plugin asks for it. An invalid effect ends the callback with a fault: for
         /// example, a payload of the wrong kind, an event of more than 255 bytes, or more than 1,024 effects
@@ -4279,12 +4279,15 @@ pub mod bennu {
             #[allow(unused_unsafe, clippy::all)]
             /// Effect: sends a request with any method after the callback has succeeded, at most once. It has a header
             /// `idempotency-key` that no other request has, unless the plugin sets one. The member's own `handle-info` gets the
-            /// answer, with the source `http` and the event `key`. Its payload is `{"status", "headers", "body"}`: `headers` is a list of
+            /// answer, with the source `http` and the event `key`. In a callback without a member, such as `handle-message`, the
+            /// topic's `handle-topic-info` gets it. Its payload is `{"status", "headers", "body"}`: `headers` is a list of
             /// pairs, and `body` is a string, or `body_base64` if the body isn't UTF-8. Without an answer, the payload is
-            /// `{"failure", "detail"}`, with the kind and the text of `failure`. If the member has ended, nobody gets the answer.
+            /// `{"failure", "detail"}`, with the kind and the text of `failure`. If the member has ended, or the plugin has no
+            /// such callback, nobody gets the answer.
             ///
             /// The body has at most 1 MiB (`http_sent_bytes`). At most 16 requests of a member are under way
-            /// (`http_requests_per_member`); the answer to another one is the failure `busy`. `settings` can have `timeout-ms`, at most
+            /// (`http_requests_per_member`), and 64 of a topic (`http_requests_per_topic`); the answer to another one is the failure
+            /// `busy`. `settings` can have `timeout-ms`, at most
             /// 30000 (`http_ms`).
             #[allow(async_fn_in_trait)]
             pub fn request(
@@ -5465,6 +5468,7 @@ pub mod exports {
                     /// A message arrived for `topic`. The topic doesn't need to have members. The sources of `message` are:
                     /// - `schedule`: a schedule of the topic is due. See `schedule`, whose functions also return its key and its time.
                     /// - `cron`: a time of a line `plugins.NAME.cron` in the host's configuration has come.
+                    /// - `http`: the answer to a request that a callback of the topic sent. See `http.request`.
                     /// - `start`: a generation of the plugin began to serve, and the route's option `start-topics` names this topic.
                     ///
                     /// Later hosts may add sources, so ignore unknown ones. Only the host makes these messages: no client, no plugin and no

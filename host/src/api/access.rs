@@ -1,85 +1,123 @@
-//! Access to the API: every request needs the API key.
+//! Access to the API: every request needs an API key, and most calls need a scope of it.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use axum::routing::MethodRouter;
 
-use super::ApiError;
-use crate::auth::Secret;
-use crate::socket::Reason;
+use super::keys::{Access, Caller, Scope};
+use super::{Api, ApiError};
+use crate::socket::{Client, Reason};
 
 /// The scheme of `Authorization` for the key. Its case doesn't matter (RFC 9110, section 11.1).
 const SCHEME: &str = "bearer";
 
-/// Checks the API key of requests.
-pub struct Access {
-    key: Secret,
-}
-
 /// Why a request has no access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum AccessError {
+enum AccessError {
     /// It has no key.
     NoKey,
-    /// Its key is wrong.
+    /// Its key isn't one of the host's.
     WrongKey,
     /// It may change something, and comes from a page of another origin.
     ForeignOrigin,
 }
 
-impl AccessError {
-    /// Returns the reason under which the request is counted.
-    pub(super) fn reason(self) -> Reason {
-        match self {
-            Self::NoKey => Reason::ApiKeyMissing,
-            Self::WrongKey => Reason::ApiKeyWrong,
-            Self::ForeignOrigin => Reason::ApiOrigin,
-        }
-    }
-}
-
 impl From<AccessError> for ApiError {
     fn from(refusal: AccessError) -> Self {
-        let (status, code, message) = match refusal {
+        let (status, code, reason, message) = match refusal {
             AccessError::NoKey => (
                 StatusCode::UNAUTHORIZED,
                 "key_needed",
+                Reason::ApiKeyMissing,
                 "this host's API requires a key; send it as `Authorization: Bearer KEY`. `api.key` of the configuration names \
                  the key; otherwise it is in the file `api-key` of the host's data directory",
             ),
-            AccessError::WrongKey => (StatusCode::UNAUTHORIZED, "wrong_key", "this is not the key of this host's API"),
-            AccessError::ForeignOrigin => {
-                (StatusCode::FORBIDDEN, "foreign_origin", "a page of another origin may not change anything here")
+            AccessError::WrongKey => {
+                (StatusCode::UNAUTHORIZED, "wrong_key", Reason::ApiKeyWrong, "this is not the key of this host's API")
             }
+            AccessError::ForeignOrigin => (
+                StatusCode::FORBIDDEN,
+                "foreign_origin",
+                Reason::ApiOrigin,
+                "a page of another origin may not change anything here",
+            ),
         };
-        Self::new(status, code, message)
+        Self { reason: Some(reason), ..Self::new(status, code, message) }
     }
 }
 
-impl Access {
-    /// Grants access to requests with this key.
-    #[must_use]
-    pub fn new(key: Secret) -> Self {
-        Self { key }
-    }
+/// Which topics a call is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Those that the request names. The handler checks them.
+    Named,
+    /// All: the call isn't limited to some topics.
+    All,
+}
 
-    /// Checks a request.
-    ///
-    /// The key must come as `Authorization: Bearer KEY`, also from this machine: a request through a proxy on this machine
-    /// may look like one of a local command. The key is compared in constant time.
-    ///
-    /// # Errors
-    /// If the key is missing or wrong. Also if the request may change something (any method except `GET` and `HEAD`) and
-    /// comes from a page of another origin, even with the right key.
-    pub(super) fn check(&self, method: &Method, headers: &HeaderMap) -> Result<(), AccessError> {
-        if method != Method::GET && method != Method::HEAD {
-            check_origin(headers)?;
+/// Passes on a request with a valid key, and tells the handlers whose key it is. Counts the requests without access.
+pub(super) async fn admit(
+    State(api): State<Arc<Api>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let path = request.uri().path().to_owned();
+    let origin = request.headers().get(header::ORIGIN).and_then(|origin| origin.to_str().ok()).map(str::to_owned);
+    let response = match caller(&api.access, request.method(), request.headers()) {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
         }
-        let given = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
-        match given.and_then(bearer) {
-            Some(key) if self.key.matches(key) => Ok(()),
-            Some(_) => Err(AccessError::WrongKey),
-            None => Err(AccessError::NoKey),
-        }
+        Err(refusal) => ApiError::from(refusal).into_response(),
+    };
+    if let Some(reason) = response.extensions().get::<Reason>() {
+        let client = Client { peer: Some(peer), mount: &path, origin: origin.as_deref() };
+        api.sockets.tally.note(*reason, &client);
     }
+    response
+}
+
+/// Makes a call need a scope, and a key for all topics if it isn't about certain ones.
+pub(super) fn needs(scope: Scope, reach: Reach, call: MethodRouter<Arc<Api>>) -> MethodRouter<Arc<Api>> {
+    let check = move |Extension(caller): Extension<Caller>, request: Request, next: Next| async move {
+        let checked = caller.check_scope(scope).and_then(|()| match reach {
+            Reach::Named => Ok(()),
+            Reach::All => caller.check_all_topics(),
+        });
+        if let Err(refusal) = checked {
+            return refusal.into_response();
+        }
+        if scope == Scope::Operate {
+            let (method, path) = (request.method(), request.uri().path());
+            tracing::info!(key = caller.key.id, name = caller.key.name, %method, path, "an operator's call");
+        }
+        next.run(request).await
+    };
+    call.route_layer(from_fn(check))
+}
+
+/// Checks a request, and finds its key.
+///
+/// The key must come as `Authorization: Bearer KEY`, also from this machine: a request through a proxy on this machine may
+/// look like one of a local command.
+///
+/// # Errors
+/// If the key is missing or wrong. Also if the request may change something (any method except `GET` and `HEAD`) and comes
+/// from a page of another origin, even with a right key.
+fn caller(access: &Access, method: &Method, headers: &HeaderMap) -> Result<Caller, AccessError> {
+    if method != Method::GET && method != Method::HEAD {
+        check_origin(headers)?;
+    }
+    let given = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
+    let key = given.and_then(bearer).ok_or(AccessError::NoKey)?;
+    access.find(key).ok_or(AccessError::WrongKey)
 }
 
 /// Returns the key after the scheme `Bearer`, or none for another scheme.
@@ -104,6 +142,8 @@ fn check_origin(headers: &HeaderMap) -> Result<(), AccessError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::ApiKey;
+    use crate::auth::Secret;
 
     fn asked(method: &Method, headers: &[(&str, &str)]) -> Option<u16> {
         let mut map = HeaderMap::new();
@@ -111,8 +151,8 @@ mod tests {
             let name = header::HeaderName::from_bytes(name.as_bytes()).expect("a header name");
             map.insert(name, value.parse().expect("a header value"));
         }
-        let access = Access::new(Secret::new(b"sesame"));
-        access.check(method, &map).err().map(|refusal| ApiError::from(refusal).status.as_u16())
+        let access = Access::new(vec![ApiKey::for_everything(&Secret::new(b"sesame"))]);
+        caller(&access, method, &map).err().map(|refusal| ApiError::from(refusal).status.as_u16())
     }
 
     #[test]

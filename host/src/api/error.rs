@@ -4,24 +4,45 @@ use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use serde::ser::{Serialize, SerializeStruct, Serializer};
 use serde_json::json;
+
+use crate::socket::Reason;
 
 /// An error of the API: `{"error": {"code", "message"}}`.
 #[derive(Debug)]
 pub(super) struct ApiError {
     pub(super) status: StatusCode,
-    code: &'static str,
-    message: String,
+    pub(super) code: &'static str,
+    pub(super) message: String,
+    /// The reason under which the request is counted, if it had no access.
+    pub(super) reason: Option<Reason>,
 }
 
 impl ApiError {
     pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into() }
+        Self { status, code, message: message.into(), reason: None }
     }
 
     /// Makes an error 400: the body or a parameter is invalid.
     pub(super) fn bad(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
+    }
+
+    /// Makes an error 422: another request had the same idempotency key.
+    pub(super) fn key_reused() -> Self {
+        let message = "this `Idempotency-Key` was used for a request with another body; use a new key for each request";
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "key_reused", message)
+    }
+
+    /// Returns the same error, with the place of what it is about.
+    pub(super) fn within(self, place: &str) -> Self {
+        Self { message: format!("{place}: {}", self.message), ..self }
+    }
+
+    /// Makes an error 403: the key doesn't allow what the request asks for.
+    pub(super) fn out_of_scope(code: &'static str, message: impl Into<String>) -> Self {
+        Self { reason: Some(Reason::ApiScope), ..Self::new(StatusCode::FORBIDDEN, code, message) }
     }
 
     /// Makes an error 500: the host itself failed.
@@ -35,6 +56,16 @@ impl ApiError {
     }
 }
 
+/// As a part of an answer: `{"code", "message"}`.
+impl Serialize for ApiError {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("Error", 2)?;
+        fields.serialize_field("code", self.code)?;
+        fields.serialize_field("message", &self.message)?;
+        fields.end()
+    }
+}
+
 /// Makes an error 400 for a name in a path that can't be decoded.
 impl From<PathRejection> for ApiError {
     fn from(error: PathRejection) -> Self {
@@ -44,7 +75,11 @@ impl From<PathRejection> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let Self { status, code, message } = self;
-        (status, Json(json!({ "error": { "code": code, "message": message } }))).into_response()
+        let Self { status, code, message, reason } = self;
+        let mut response = (status, Json(json!({ "error": { "code": code, "message": message } }))).into_response();
+        if let Some(reason) = reason {
+            response.extensions_mut().insert(reason);
+        }
+        response
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
@@ -15,6 +16,7 @@ use futures_util::stream;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
+use super::keys::Caller;
 use super::{Api, ApiError};
 use crate::protocol::{Pattern, Payload, event};
 use crate::pubsub::{
@@ -29,15 +31,21 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const LAST_EVENT_ID: &str = "last-event-id";
 
 /// `GET /api/events?topic=..&topic=..`.
-pub(super) async fn events(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderMap) -> Result<Response, ApiError> {
+pub(super) async fn events(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
     let patterns = patterns(uri.query().unwrap_or_default())?;
+    patterns.iter().try_for_each(|pattern| caller.check_pattern(pattern))?;
     let since = headers.get(LAST_EVENT_ID).map(|id| position(id.to_str().unwrap_or_default()));
     let (reader, is_complete) = api.node.pubsub.events.read(patterns, since).map_err(|TooManyReaders| {
         let message = format!("this host has {READERS_MAX} streams of events already, and no more at a time");
         ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_streams", message)
     })?;
     let first = text(if is_complete { "start" } else { "missed" }, reader.position(), "{}");
-    let body = Body::from_stream(stream::unfold((Some(first), reader), next));
+    let body = Body::from_stream(stream::unfold((Some(first), reader, caller), next));
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-store"),
@@ -48,20 +56,28 @@ pub(super) async fn events(State(api): State<Arc<Api>>, uri: Uri, headers: Heade
 }
 
 /// The next part of a stream. The body asks for it when the last part was written, so a slow client reads the log slowly, and
-/// nothing is queued for it.
+/// nothing is queued for it. The stream ends when its key is removed.
 async fn next(
-    (first, mut reader): (Option<String>, EventReader),
-) -> Option<(Result<String, Infallible>, (Option<String>, EventReader))> {
+    (first, mut reader, mut caller): (Option<String>, EventReader, Caller),
+) -> Option<(Result<String, Infallible>, (Option<String>, EventReader, Caller))> {
     let part = match first {
         Some(first) => first,
-        None => match timeout(KEEP_ALIVE, reader.next()).await {
-            Err(_) => ":\n\n".to_owned(),
-            Ok(None) => return None,
-            Ok(Some(ReadEvent::Missed)) => text("missed", reader.position(), "{}"),
-            Ok(Some(ReadEvent::Event(event))) => shown(&event, reader.position()),
-        },
+        None => {
+            let event = tokio::select! {
+                // First, so that nothing is shown any more after the key was removed.
+                biased;
+                () = caller.removed() => return None,
+                event = timeout(KEEP_ALIVE, reader.next()) => event,
+            };
+            match event {
+                Err(_) => ":\n\n".to_owned(),
+                Ok(None) => return None,
+                Ok(Some(ReadEvent::Missed)) => text("missed", reader.position(), "{}"),
+                Ok(Some(ReadEvent::Event(event))) => shown(&event, reader.position()),
+            }
+        }
     };
-    Some((Ok(part), (None, reader)))
+    Some((Ok(part), (None, reader, caller)))
 }
 
 /// Reads the patterns of the topics.

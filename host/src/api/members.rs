@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
+use axum::{Extension, Json};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::body::{Body, check_name, payload_of};
+use super::idempotency::IdempotencyKey;
+use super::keys::Caller;
 use super::{Api, ApiError};
 use crate::channel::MemberSelector;
 use crate::protocol::{NAME_BYTES_MAX, Payload};
@@ -40,37 +42,67 @@ struct Kick {
 }
 
 /// `POST /api/push`. Sends an event to the clients of some members of a topic.
-pub(super) async fn push(State(api): State<Arc<Api>>, body: Body) -> Result<Json<Value>, ApiError> {
+pub(super) async fn push(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Value>, ApiError> {
+    let key = IdempotencyKey::read(&headers, &body)?;
     let ToMembers { topic, member, socket_id, event, payload, payload_base64 } = body.read()?;
+    caller.check_topic(&topic)?;
     let selector = selector(&topic, &event, member, socket_id)?;
     let payload = payload_of(payload.as_deref(), payload_base64.as_deref(), Payload::check_object)?;
-    api.node.pubsub.pressure.hold_back().await;
-    let pushed = api.node.push_members(&topic, &selector, &event, &payload);
-    pushed.map(reached).ok_or_else(|| busy(&format!("too many frames wait for the members of `{topic}`")))
+    let node = Arc::clone(&api.node);
+    api.once("/api/push", key, async move {
+        node.pubsub.pressure.hold_back().await;
+        let pushed = node.push_members(&topic, &selector, &event, &payload);
+        pushed.map(reached).ok_or_else(|| busy(&format!("too many frames wait for the members of `{topic}`")))
+    })
+    .await
 }
 
 /// `POST /api/send-member`. Sends an event to the `handle_info` of some members of a topic.
-pub(super) async fn send_member(State(api): State<Arc<Api>>, body: Body) -> Result<Json<Value>, ApiError> {
+pub(super) async fn send_member(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Value>, ApiError> {
+    let key = IdempotencyKey::read(&headers, &body)?;
     let ToMembers { topic, member, socket_id, event, payload, payload_base64 } = body.read()?;
+    caller.check_topic(&topic)?;
     let selector = selector(&topic, &event, member, socket_id)?;
     let payload = payload_of(payload.as_deref(), payload_base64.as_deref(), Payload::check_value)?;
-    api.node.pubsub.pressure.hold_back().await;
-    let sent = api.node.send_members(&topic, &selector, &event.into(), &payload);
-    sent.map(reached).ok_or_else(|| busy("too many messages wait for a member"))
+    let node = Arc::clone(&api.node);
+    api.once("/api/send-member", key, async move {
+        node.pubsub.pressure.hold_back().await;
+        let sent = node.send_members(&topic, &selector, &event.into(), &payload);
+        sent.map(reached).ok_or_else(|| busy("too many messages wait for a member"))
+    })
+    .await
 }
 
 /// `POST /api/kick`. Answers when the ends of the members are queued.
-pub(super) async fn kick(State(api): State<Arc<Api>>, body: Body) -> Result<Json<Value>, ApiError> {
+pub(super) async fn kick(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> Result<Json<Value>, ApiError> {
     let Kick { topic, member, socket_id, reason } = body.read()?;
+    match &topic {
+        Some(topic) => caller.check_topic(topic)?,
+        None => caller.check_all_topics()?,
+    }
     topic.iter().try_for_each(|topic| check_name("topic", topic))?;
     let selector = member_selector(member, socket_id)?;
     if reason.len() > NAME_BYTES_MAX {
         let message = format!("`reason` must have at most {NAME_BYTES_MAX} bytes, not {}", reason.len());
         return Err(ApiError::bad(message));
     }
-    // In a task, so that all topics are searched even if the client closes its connection, which drops this handler's future.
-    let kicked = tokio::spawn(async move { api.node.kick(topic.as_deref(), &selector, &reason).await });
-    kicked.await.map(reached).map_err(|_| ApiError::fault())
+    let node = Arc::clone(&api.node);
+    // A second kick does no harm, so it needs no key.
+    api.once("/api/kick", None, async move { Ok(reached(node.kick(topic.as_deref(), &selector, &reason).await)) }).await
 }
 
 fn selector(
@@ -95,8 +127,8 @@ fn member_selector(member: Option<u64>, socket_id: Option<String>) -> Result<Mem
     }
 }
 
-fn reached(members: usize) -> Json<Value> {
-    Json(json!({ "members": members }))
+fn reached(members: usize) -> Value {
+    json!({ "members": members })
 }
 
 fn busy(what: &str) -> ApiError {

@@ -1,39 +1,46 @@
-//! The HTTP API, for operators and other programs: messages, topics, presences, plugins.
+//! The HTTP API, for operators and other programs: messages, topics, presences, plugins, the store.
 //!
 //! `openapi.json` describes the API and is served at `/api/openapi.json`. A test compares it with the host's answers.
 
 mod access;
 mod body;
+mod config;
 mod deliveries;
 mod error;
 mod events;
+mod idempotency;
 mod inspect;
+mod keys;
 mod members;
 mod messages;
 mod metrics;
 mod plugins;
 mod schedules;
+mod sends;
+mod store;
 mod topics;
 
-use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use axum::Router;
-use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
+use axum::extract::DefaultBodyLimit;
 use axum::http::{StatusCode, header};
-use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
+use axum::middleware::from_fn_with_state;
+use axum::response::IntoResponse;
 use axum::routing::{any, get, post};
 
+use self::access::{Reach, admit, needs};
 use self::error::ApiError;
 use crate::channel::Node;
 use crate::deliveries::Deliveries;
 use crate::jobs::Jobs;
 use crate::plugin::{Control, PluginStatuses};
-use crate::socket::{Client, Sockets};
+use crate::socket::Sockets;
 
-pub use access::Access;
+pub use config::ReloadConfig;
+pub use idempotency::Answers;
+pub use keys::{Access, ApiKey, Scope};
 
 /// The parts of the host that the API uses.
 pub struct Api {
@@ -51,10 +58,14 @@ pub struct Api {
     pub control: Control,
     /// When the host started.
     pub started: Instant,
-    /// Checks the API key.
-    pub access: Access,
+    /// Reloads the configuration.
+    pub reload_config: ReloadConfig,
+    /// The API keys.
+    pub access: Arc<Access>,
     /// Names the vital task or thread that has ended. It is set at most once, by the host.
     pub failure: Arc<OnceLock<String>>,
+    /// The answers to requests with an idempotency key that aren't stored.
+    pub answers: Answers,
     /// Returns how many lines of the log were lost.
     pub log_lines_lost: fn() -> u64,
 }
@@ -63,26 +74,32 @@ pub struct Api {
 pub fn router(api: Api) -> Router {
     let api = Arc::new(api);
     Router::new()
-        .route("/api/broadcast", post(messages::broadcast))
-        .route("/api/send", post(messages::send))
-        .route("/api/push", post(members::push))
-        .route("/api/send-member", post(members::send_member))
-        .route("/api/kick", post(members::kick))
-        .route("/api/disconnect", post(messages::disconnect))
-        .route("/api/events", get(events::events))
-        .route("/api/topics", get(topics::list))
-        .route("/api/topics/{topic}", get(topics::one))
-        .route("/api/topics/{topic}/presence", get(topics::presence))
-        .route("/api/plugins", get(plugins::list))
-        .route("/api/plugins/{name}", get(plugins::one))
-        .route("/api/plugins/{name}/{command}", post(plugins::change))
-        .route("/api/schedules", get(schedules::list))
-        .route("/api/schedules/{command}", post(schedules::change))
-        .route("/api/deliveries", get(deliveries::list))
-        .route("/api/deliveries/{command}", post(deliveries::change))
-        .route("/api/inspect", get(inspect::inspect))
+        .route("/api/broadcast", needs(Scope::Broadcast, Reach::Named, post(messages::broadcast)))
+        .route("/api/send", needs(Scope::Send, Reach::Named, post(sends::send)))
+        .route("/api/push", needs(Scope::Send, Reach::Named, post(members::push)))
+        .route("/api/send-member", needs(Scope::Send, Reach::Named, post(members::send_member)))
+        .route("/api/kick", needs(Scope::Operate, Reach::Named, post(members::kick)))
+        .route("/api/disconnect", needs(Scope::Operate, Reach::All, post(messages::disconnect)))
+        .route("/api/events", needs(Scope::Read, Reach::Named, get(events::events)))
+        .route("/api/topics", needs(Scope::Read, Reach::Named, get(topics::list)))
+        .route("/api/topics/{topic}", needs(Scope::Read, Reach::Named, get(topics::one)))
+        .route("/api/topics/{topic}/presence", needs(Scope::Read, Reach::Named, get(topics::presence)))
+        .route("/api/plugins", needs(Scope::Read, Reach::All, get(plugins::list)))
+        .route("/api/plugins/{name}", needs(Scope::Read, Reach::All, get(plugins::one)))
+        .route("/api/plugins/{name}/{command}", needs(Scope::Operate, Reach::All, post(plugins::change)))
+        .route("/api/store/usage", needs(Scope::Read, Reach::All, get(store::usage)))
+        .route("/api/store/topics", needs(Scope::Read, Reach::All, get(store::topics)))
+        .route("/api/store/row", needs(Scope::Operate, Reach::All, get(store::row)))
+        .route("/api/store/rows", needs(Scope::Operate, Reach::All, get(store::rows)))
+        .route("/api/store/export", needs(Scope::Operate, Reach::All, get(store::export)))
+        .route("/api/schedules", needs(Scope::Read, Reach::All, get(schedules::list)))
+        .route("/api/schedules/{command}", needs(Scope::Operate, Reach::All, post(schedules::change)))
+        .route("/api/deliveries", needs(Scope::Read, Reach::All, get(deliveries::list)))
+        .route("/api/deliveries/{command}", needs(Scope::Operate, Reach::All, post(deliveries::change)))
+        .route("/api/config/reload", needs(Scope::Operate, Reach::All, post(config::reload)))
+        .route("/api/inspect", needs(Scope::Read, Reach::All, get(inspect::inspect)))
         .route("/api/openapi.json", get(describe))
-        .route("/metrics", get(metrics::metrics))
+        .route("/metrics", needs(Scope::Read, Reach::All, get(metrics::metrics)))
         .route("/api", any(unknown))
         .route("/api/", any(unknown))
         .route("/api/{*rest}", any(unknown))
@@ -92,22 +109,6 @@ pub fn router(api: Api) -> Router {
         // Reached only if the API has its own address.
         .fallback(elsewhere)
         .with_state(api)
-}
-
-/// Passes on a request that has access. Counts and refuses any other.
-async fn admit(
-    State(api): State<Arc<Api>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let Err(refusal) = api.access.check(request.method(), request.headers()) else {
-        return next.run(request).await;
-    };
-    let origin = request.headers().get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
-    let client = Client { peer: Some(peer), mount: request.uri().path(), origin };
-    api.sockets.tally.note(refusal.reason(), &client);
-    ApiError::from(refusal).into_response()
 }
 
 async fn describe() -> impl IntoResponse {

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use super::body::Body;
 use super::{Api, ApiError};
-use crate::contract::jobs::JobKind;
+use crate::contract::jobs::{JobId, JobKind};
 use crate::jobs::{JobView, LISTED_MAX, NotChanged, schedule_id};
 use crate::protocol::Payload;
 
@@ -21,6 +21,7 @@ use crate::protocol::Payload;
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Wanted {
+    kind: JobKind,
     plugin: Option<String>,
     /// The `next` of an earlier answer.
     after: Option<String>,
@@ -29,7 +30,7 @@ pub(super) struct Wanted {
 
 impl Default for Wanted {
     fn default() -> Self {
-        Self { plugin: None, after: None, limit: LISTED_MAX }
+        Self { kind: JobKind::Schedule, plugin: None, after: None, limit: LISTED_MAX }
     }
 }
 
@@ -72,13 +73,13 @@ pub(super) async fn list(
     State(api): State<Arc<Api>>,
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Json<Listed>, ApiError> {
-    let Query(Wanted { plugin, after, limit }) = wanted.map_err(|error| ApiError::bad(error.body_text()))?;
+    let Query(Wanted { kind, plugin, after, limit }) = wanted.map_err(|error| ApiError::bad(error.body_text()))?;
     let after = after.map(|after| {
         let parts: Result<(String, String, String), _> = serde_json::from_str(&after);
         parts.map_err(|_| ApiError::bad("`after` is not the `next` of an earlier answer"))
     });
-    let after = after.transpose()?.map(|(plugin, topic, key)| schedule_id(&plugin, &topic, &key));
-    let listed = api.jobs.list(JobKind::Schedule, plugin.as_deref(), after.as_ref(), limit.clamp(1, LISTED_MAX)).await;
+    let after = after.transpose()?.map(|(plugin, topic, key)| JobId { kind, ..schedule_id(&plugin, &topic, &key) });
+    let listed = api.jobs.list(kind, plugin.as_deref(), after.as_ref(), limit.clamp(1, LISTED_MAX)).await;
     let (jobs, has_more) = listed.map_err(|error| unavailable(&error))?;
     let last = jobs.last().filter(|_| has_more).map(|job| &job.id);
     let next = last.map(|id| serde_json::json!([&*id.plugin, id.topic.as_str(), &*id.key]).to_string());

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
@@ -10,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::keys::Caller;
 use super::{Api, ApiError};
 use crate::protocol::{Payload, Topic};
 
@@ -34,9 +36,11 @@ impl Default for Wanted {
 /// `GET /api/topics`.
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Json<Value>, ApiError> {
     let Query(Wanted { prefix, after, limit }) = wanted.map_err(|error| ApiError::bad(error.body_text()))?;
+    caller.check_prefix(&prefix)?;
     let found = api.node.pubsub.topics_under(&prefix, after.as_deref(), limit.min(LISTED_MAX));
     let shown = |(topic, members): &(Topic, usize)| json!({ "topic": topic.as_str(), "members": members });
     Ok(Json(json!({ "topics": found.iter().map(shown).collect::<Vec<_>>() })))
@@ -45,9 +49,11 @@ pub(super) async fn list(
 /// `GET /api/topics/{topic}`.
 pub(super) async fn one(
     State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
     topic: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Value>, ApiError> {
     let Path(topic) = topic?;
+    caller.check_topic(&topic)?;
     let members = api.node.pubsub.audience(&topic).map_or(0, |audience| audience.len());
     let people = api.node.people(&topic, LISTED_MAX);
     let people = people
@@ -59,9 +65,11 @@ pub(super) async fn one(
 /// `GET /api/topics/{topic}/presence`: the presences, in the form of `presence_state`.
 pub(super) async fn presence(
     State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
     topic: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ApiError> {
     let Path(topic) = topic?;
+    caller.check_topic(&topic)?;
     let Payload::Json(text) = api.node.presence.state(&Topic::new(&topic)) else {
         return Err(ApiError::unknown("nobody is online"));
     };

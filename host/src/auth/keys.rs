@@ -33,18 +33,23 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 const SECRET_BYTES_MIN: usize = 32;
 
 impl KeySet {
-    /// Makes a key set of a secret that is shared with the signer, for HS256.
+    /// Makes a key set of secrets that are shared with the signer, for HS256. A token is valid if it was signed with one of
+    /// them.
     ///
     /// # Errors
-    /// Returns an error if the secret has less than 32 bytes, because a shorter one could be guessed from any token.
-    pub fn shared(secret: &Secret) -> Result<Self> {
-        let bytes = secret.bytes();
-        ensure!(
-            bytes.len() >= SECRET_BYTES_MIN,
-            "the secret is too short: HS256 requires at least {SECRET_BYTES_MIN} bytes (RFC 7518); \
-             `openssl rand -base64 48` makes one"
-        );
-        Ok(Self::one(Algorithm::HS256, DecodingKey::from_secret(bytes)))
+    /// Returns an error if a secret has less than 32 bytes, because a shorter one could be guessed from any token.
+    pub fn shared(secrets: &[Secret]) -> Result<Self> {
+        let key = |secret: &Secret| {
+            let bytes = secret.bytes();
+            ensure!(
+                bytes.len() >= SECRET_BYTES_MIN,
+                "the secret is too short: HS256 requires at least {SECRET_BYTES_MIN} bytes (RFC 7518); \
+                 `openssl rand -base64 48` makes one"
+            );
+            Ok(Key { name: None, algorithm: Algorithm::HS256, key: DecodingKey::from_secret(bytes) })
+        };
+        let keys = secrets.iter().map(key).collect::<Result<_>>()?;
+        Ok(Self { keys, by_name: false, skipped: Vec::new() })
     }
 
     /// Reads a file with a public key in PEM (see [`KeySet::pem`]), or with a JWKS (see [`KeySet::jwks`]). The file has at
@@ -124,14 +129,21 @@ impl KeySet {
         Self { keys: vec![Key { name: None, algorithm, key }], by_name: false, skipped: Vec::new() }
     }
 
-    /// Finds the key for a token with this `kid` and algorithm. Returns none if there is none, or if several fit.
-    pub(super) fn find(&self, name: Option<&str>, algorithm: Algorithm) -> Option<&Key> {
-        let mut fitting = self.keys.iter().filter(|key| {
+    /// Returns the keys that a token with this `kid` and algorithm may be signed with. In a JWKS, there is at most one: if
+    /// several fit, it isn't clear which one is meant, and none is returned.
+    pub(super) fn fitting(&self, name: Option<&str>, algorithm: Algorithm) -> impl Iterator<Item = &Key> {
+        let is_fitting = move |key: &&Key| {
             let named = !self.by_name || name.is_none() || key.name.as_deref() == name;
             named && key.algorithm == algorithm
-        });
-        let first = fitting.next()?;
-        fitting.next().is_none().then_some(first)
+        };
+        let is_unclear = self.by_name && self.keys.iter().filter(is_fitting).count() > 1;
+        self.keys.iter().filter(move |key| !is_unclear && is_fitting(key))
+    }
+
+    /// Whether a token with this `kid` may be signed with one of these keys. If not, the signer may have a new key.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        !self.by_name || self.keys.iter().any(|key| key.name.as_deref() == Some(name))
     }
 }
 

@@ -4,6 +4,7 @@
 //! [`SecretSource`] or [`KeySet::read`] reads a file or an environment variable. The caller decides what a refusal means for a
 //! connection.
 
+mod api_key;
 mod claims;
 mod derivation;
 mod json;
@@ -18,6 +19,7 @@ mod source;
 mod term;
 mod token;
 
+pub use api_key::{API_KEY_BYTES, ApiKeyHash, NewApiKey, without_api_keys};
 pub use derivation::{Derivation, KeyDigest};
 pub use json::DEPTH_MAX;
 pub use jwt::{Jwt, JwtRules};
@@ -26,5 +28,5 @@ pub use leeway::{LEEWAY_SECONDS, Leeway};
 pub use origin::{NoOriginPattern, OriginPattern};
 pub use origins::{Origins, Site};
 pub use secret::Secret;
-pub use source::SecretSource;
+pub use source::{SecretSource, SecretSources};
 pub use token::{MaxAge, TOKEN_BYTES_MAX, TokenError, Tokens, Unsignable};

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
 use super::Secret;
 
@@ -56,6 +56,66 @@ impl SecretSource {
             Self::File(path) => from_file(&beside.join(path)),
             Self::Written => bail!("a secret is written into the configuration"),
         }
+    }
+}
+
+/// The maximum number of secrets that are in use at a time: one and its successor.
+const SECRETS_MAX: usize = 2;
+
+/// The sources of one or two secrets: a source, or a list of two. The first secret signs, and both verify.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretSources(Vec<SecretSource>);
+
+impl SecretSources {
+    /// Refuses secrets that are written into the configuration, and a list of none or more than two.
+    ///
+    /// # Errors
+    /// As [`SecretSource::check`].
+    pub fn check(&self) -> Result<()> {
+        let many = self.0.len();
+        ensure!((1..=SECRETS_MAX).contains(&many), "it has {many} secrets; give one, or a list of two");
+        self.0.iter().try_for_each(SecretSource::check)
+    }
+
+    /// Reads the secrets. There is at least one.
+    ///
+    /// # Errors
+    /// As [`SecretSource::read`].
+    pub fn read(&self, beside: &Path) -> Result<Vec<Secret>> {
+        self.check()?;
+        self.0.iter().map(|source| source.read(beside)).collect()
+    }
+}
+
+impl<'de> Deserialize<'de> for SecretSources {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ReadingSeveral)
+    }
+}
+
+struct ReadingSeveral;
+
+impl<'de> Visitor<'de> for ReadingSeveral {
+    type Value = SecretSources;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Reading.expecting(f)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<SecretSources, E> {
+        Ok(SecretSources(vec![Reading.visit_str(text)?]))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<SecretSources, A::Error> {
+        Ok(SecretSources(vec![Reading.visit_map(map)?]))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<SecretSources, A::Error> {
+        let mut sources = Vec::new();
+        while let Some(source) = list.next_element()? {
+            sources.push(source);
+        }
+        Ok(SecretSources(sources))
     }
 }
 
@@ -143,6 +203,34 @@ mod tests {
         for (text, words) in cases {
             let error = parse(text).err().context("refused")?.to_string();
             assert!(error.contains(words), "{text}: {error}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn there_are_one_or_two_secrets() -> Result<()> {
+        #[derive(Deserialize)]
+        struct Several {
+            key: SecretSources,
+        }
+        let read = |text: &str| -> Result<SecretSources> {
+            let sources = toml::from_str::<Several>(text)?.key;
+            sources.check()?;
+            Ok(sources)
+        };
+        let (a, b) = (SecretSource::Env("A".into()), SecretSource::File("b".into()));
+        assert_eq!(read("key = { env = \"A\" }")?, SecretSources(vec![a.clone()]));
+        assert_eq!(read("key = [{ env = \"A\" }, { file = \"b\" }]")?, SecretSources(vec![a, b]));
+        let three = "key = [{ env = \"A\" }, { env = \"B\" }, { env = \"C\" }]";
+        for (text, words) in [
+            ("key = []", "it has 0 secrets"),
+            (three, "it has 3 secrets"),
+            ("key = [\"hunter2\"]", "secrets come from the environment or a file"),
+            ("key = \"hunter2\"", "secrets come from the environment or a file"),
+            ("key = [{}]", "from one place"),
+        ] {
+            let error = format!("{:#}", read(text).err().context("refused")?);
+            assert!(error.contains(words) && !error.contains("hunter2"), "{text}: {error}");
         }
         Ok(())
     }

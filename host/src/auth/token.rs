@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
@@ -57,23 +58,35 @@ pub enum TokenError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unsignable;
 
-/// Signs and verifies tokens with one secret. It can be used from any thread.
+/// Signs tokens with a secret, and verifies tokens that were signed with it, or with a second one. It can be used from any
+/// thread.
 pub struct Tokens {
+    signing: TokenSecret,
+    /// The second secret, while tokens that were signed with it may still be in use.
+    other: Option<TokenSecret>,
+}
+
+/// A secret with the keys that were derived from it.
+struct TokenSecret {
     secret: Secret,
     keys: DerivedKeys,
 }
 
 impl Tokens {
-    /// Uses this secret, such as the `secret_key_base` of a Phoenix application.
+    /// Signs and verifies with this secret, such as the `secret_key_base` of a Phoenix application.
     ///
     /// # Errors
     /// Returns an error if the secret has less than 20 bytes.
     pub fn new(secret: Secret) -> anyhow::Result<Self> {
-        anyhow::ensure!(
-            secret.bytes().len() >= SECRET_BYTES_MIN,
-            "the secret is too short: it must have at least {SECRET_BYTES_MIN} bytes; `openssl rand -base64 48` makes one"
-        );
-        Ok(Self { secret, keys: DerivedKeys::default() })
+        Ok(Self { signing: TokenSecret::new(secret)?, other: None })
+    }
+
+    /// Verifies tokens that were signed with another secret, too: the former one, or the one that signers will use next.
+    ///
+    /// # Errors
+    /// Returns an error if the secret has less than 20 bytes.
+    pub fn and_verify_with(self, secret: Secret) -> anyhow::Result<Self> {
+        Ok(Self { other: Some(TokenSecret::new(secret)?), ..self })
     }
 
     /// Signs `data` at the time `now`, and returns the token. The token is valid for `max_age`, unless the verifier uses
@@ -94,7 +107,7 @@ impl Tokens {
         };
         let payload = json::payload(data, milliseconds(now), seconds)?;
         let mut token = format!("{}.{}", Header::Hs256.encoded(), URL_SAFE_NO_PAD.encode(payload));
-        let mut mac = keyed::<Hmac<Sha256>>(&self.keys.get(&self.secret, derivation));
+        let mut mac = keyed::<Hmac<Sha256>>(&self.signing.key(derivation));
         mac.update(token.as_bytes());
         let signature = URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes());
         token.push('.');
@@ -135,14 +148,30 @@ impl Tokens {
         // The decoder refuses further dots, padding and unused bits, so each token has only one text.
         let payload = URL_SAFE_NO_PAD.decode(payload).ok()?;
         let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
-        let key = self.keys.get(&self.secret, derivation);
         let message = message.as_bytes();
-        let is_right = match header {
-            Header::Hs256 => is_signed::<Hmac<Sha256>>(&key, message, &signature),
-            Header::Hs384 => is_signed::<Hmac<Sha384>>(&key, message, &signature),
-            Header::Hs512 => is_signed::<Hmac<Sha512>>(&key, message, &signature),
+        let is_right = |secret: &TokenSecret| {
+            let key = secret.key(derivation);
+            match header {
+                Header::Hs256 => is_signed::<Hmac<Sha256>>(&key, message, &signature),
+                Header::Hs384 => is_signed::<Hmac<Sha384>>(&key, message, &signature),
+                Header::Hs512 => is_signed::<Hmac<Sha512>>(&key, message, &signature),
+            }
         };
-        is_right.then_some(payload)
+        (is_right(&self.signing) || self.other.as_ref().is_some_and(is_right)).then_some(payload)
+    }
+}
+
+impl TokenSecret {
+    fn new(secret: Secret) -> anyhow::Result<Self> {
+        anyhow::ensure!(
+            secret.bytes().len() >= SECRET_BYTES_MIN,
+            "the secret is too short: it must have at least {SECRET_BYTES_MIN} bytes; `openssl rand -base64 48` makes one"
+        );
+        Ok(Self { secret, keys: DerivedKeys::default() })
+    }
+
+    fn key(&self, derivation: &Derivation) -> Arc<[u8]> {
+        self.keys.get(&self.secret, derivation)
     }
 }
 

@@ -23,4 +23,4 @@ pub use crate::contract::limits::NodeLimits;
 pub use crate::entries::RollbackState;
 pub use member::{Channel, Connection, Drain, Full, Inbound, MemberEvent, MemberSelector};
 pub use node::Node;
-pub use room::{Delivered, DueJob, InfoOutcome, RoomSize, Undelivered};
+pub use room::{Delivered, DueJob, IdempotentRequest, InfoOutcome, RoomSize, Undelivered};

@@ -11,8 +11,8 @@ use super::member::{
     Channel, Connection, Intercepts, MemberEvent, MemberSelector, members_of, push_to_all, send_to_all,
 };
 use super::room::{
-    Delivered, DueJob, InfoCause, InfoJob, InfoOutcome, RoomSize, Sender, TopicEvent, TopicMessage, Topics,
-    Undelivered, largest_rooms, post_and_spawn, post_message, settle_stored_rooms,
+    Delivered, DueJob, IdempotentRequest, InfoCause, InfoJob, InfoOutcome, RoomSize, Sender, TopicEvent, TopicMessage,
+    Topics, Undelivered, largest_rooms, post_and_spawn, post_message, settle_stored_rooms,
 };
 use super::topic_info::route_of;
 use super::turn::Services;
@@ -158,6 +158,36 @@ impl Node {
         post_message(&self.topics, TopicMessage { topic: Topic::new(topic), event, payload, sender: AtOnce(sender) });
         // The answer is lost only if the turn panics. The turn logs the panic.
         delivered.await.unwrap_or_else(|_| Err(Undelivered::Fault(Fault::failed("a fault of the host"))))
+    }
+
+    /// The same for a request that takes effect once: if it is sent again, it gets the same answer. Only an answer that is given
+    /// in the callback itself is kept. Without `wait`, no later answer is waited for, and the result isn't none.
+    pub async fn send_once(
+        &self,
+        topic: &str,
+        event: ByteString,
+        payload: Payload,
+        request: Arc<IdempotentRequest>,
+        wait: Option<Duration>,
+    ) -> Option<Delivered> {
+        let (sender, delivered) = oneshot::channel();
+        let topic = Topic::new(topic);
+        match wait {
+            None => {
+                let sender = Once { sender: AtOnce(sender), request };
+                post_message(&self.topics, TopicMessage { topic, event, payload, sender });
+            }
+            Some(_) => {
+                let sender = Once { sender, request };
+                post_message(&self.topics, TopicMessage { topic, event, payload, sender });
+            }
+        }
+        let delivered =
+            async { delivered.await.unwrap_or_else(|_| Err(Undelivered::Fault(Fault::failed("a fault of the host")))) };
+        match wait {
+            None => Some(delivered.await),
+            Some(wait) => tokio::time::timeout(wait, delivered).await.ok(),
+        }
     }
 
     /// Sends an event to the `handle_info` of the selected members of a topic, with the source `member`. Returns their number,
@@ -348,6 +378,26 @@ impl Sender for oneshot::Sender<Delivered> {
 
     fn is_waiting(&self) -> bool {
         !self.is_closed()
+    }
+}
+
+/// A sender of a request that takes effect once.
+struct Once<S> {
+    sender: S,
+    request: Arc<IdempotentRequest>,
+}
+
+impl<S: Sender> Sender for Once<S> {
+    fn answer(self, topic: &Topic, event: ByteString, delivered: Delivered) {
+        self.sender.answer(topic, event, delivered);
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.sender.is_waiting()
+    }
+
+    fn request(&self) -> Option<Arc<IdempotentRequest>> {
+        Some(Arc::clone(&self.request))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::member::{EffectScope, carry_out, has_room_for, open_room, settle_room};
-use super::room::{DueJob, TopicTurns, persist, publish_entries};
+use super::room::{DueJob, IdempotentRequest, TopicTurns, persist, publish_entries};
 use super::turn::{
     Evaluated, Failed, FaultLine, Persisted, PluginCall, RetryDeadline, Services, StateSnapshot, invoke,
 };
@@ -20,31 +20,51 @@ pub(super) struct TopicOutcome {
     pub(super) is_answered_later: bool,
 }
 
+/// What is committed together with a callback, in addition to its outcome.
+pub(super) enum CommitPart<'a> {
+    /// The end of a job.
+    Job(&'a RunningJob<'a>),
+    /// The answer to a request.
+    Request(&'a IdempotentRequest),
+}
+
+impl CommitPart<'_> {
+    /// Adds it to the draft of the callback. Returns false if somebody else has changed it meanwhile: then nothing of the callback
+    /// may be committed.
+    async fn add(&self, services: &Services, route: &Route, evaluated: &mut Evaluated) -> Result<bool, Fault> {
+        // A durable room is stored together with it, also if its other commits may wait.
+        evaluated.is_room_stored = true;
+        let draft = evaluated.draft.get_or_insert_with(|| Box::new(services.store.begin(&route.owner)));
+        match self {
+            Self::Job(RunningJob { due, stored }) => {
+                draft.finish_job(&due.id, stored, due.next.as_ref()).await.map_err(|error| store_fault(&error))
+            }
+            Self::Request(request) => {
+                let name = request.name();
+                if draft.request(&name).await.map_err(|error| store_fault(&error))?.is_some() {
+                    return Ok(false);
+                }
+                let reply = if let Answer::Reply(reply) = &evaluated.answer { Some(reply) } else { None };
+                draft.set_request(&name, &request.encode(reply), request.lifetime_ms);
+                Ok(true)
+            }
+        }
+    }
+}
+
 /// A job whose callback runs.
 pub(super) struct RunningJob<'a> {
     pub(super) due: &'a DueJob,
     pub(super) stored: StoredJob,
 }
 
-impl RunningJob<'_> {
-    /// Adds the end of the job to the draft of its callback. Returns false if the job was changed meanwhile: then nothing of the
-    /// callback may be committed.
-    async fn finish(&self, services: &Services, route: &Route, evaluated: &mut Evaluated) -> Result<bool, Fault> {
-        let draft = evaluated.draft.get_or_insert_with(|| Box::new(services.store.begin(&route.owner)));
-        let finished = draft.finish_job(&self.due.id, &self.stored, self.due.next.as_ref()).await;
-        // A durable room is stored together with the end of the job, also if its other commits may wait.
-        evaluated.is_room_stored = true;
-        finished.map_err(|error| store_fault(&error))
-    }
-}
-
-/// One callback of a topic, and its commit. `job` is the job that the callback is about: its row changes in the same commit.
-/// Returns none if nothing was committed, because the job was changed meanwhile.
+/// One callback of a topic, and its commit, which contains `part`. Returns none if nothing was committed, because somebody else
+/// has changed that part meanwhile.
 pub(super) async fn topic_turn(
     topic: &Arc<TopicTurns>,
     route: &Arc<Route>,
     callback: TopicCallback,
-    job: Option<&RunningJob<'_>>,
+    part: Option<&CommitPart<'_>>,
 ) -> Result<Option<TopicOutcome>, Fault> {
     open_room(topic, route).await?;
     settle_room(topic);
@@ -60,8 +80,8 @@ pub(super) async fn topic_turn(
         if !has_room || !has_room_for(&topic.topics, effects) {
             return Err(Fault::overflow());
         }
-        if let Some(job) = job
-            && !job.finish(topic.services(), route, &mut evaluated).await?
+        if let Some(part) = part
+            && !part.add(topic.services(), route, &mut evaluated).await?
         {
             return Ok(None);
         }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
-use super::room::{DueJob, InfoCause, InfoJob, InfoOutcome, TopicTurns};
-use super::topic_call::{RunningJob, log_fault, store_fault, topic_turn};
+use super::room::{AnswerJob, DueJob, InfoCause, InfoJob, InfoOutcome, TopicTurns};
+use super::topic_call::{CommitPart, RunningJob, log_fault, store_fault, topic_turn};
 use super::turn::{Failed, Services};
 use crate::contract::jobs::{JobId, JobKind, JobRow};
 use crate::contract::{Fault, FaultKind, Fired, Message, Source, TopicCallback, TopicInfo, system_random};
@@ -50,6 +50,21 @@ async fn tell_start(topic: &Arc<TopicTurns>) -> InfoOutcome {
     }
 }
 
+/// Passes the answer to a request by HTTP on, at most once: after a fault it isn't tried again.
+pub(super) async fn tell_answer(topic: &Arc<TopicTurns>, answer: AnswerJob) {
+    // The counts end after the callback, whose own requests then have room.
+    let AnswerJob { plugin, event, payload, under_way: _under_way, in_flight: _in_flight } = answer;
+    let route = topic.services().routes.find(topic.name.as_str());
+    // A plugin without the callback didn't want the answer.
+    let Some(route) = route.filter(|route| route.takes.infos && route.plugin == plugin) else { return };
+    let failed = Failed { event: Some(&event), ..Failed::in_callback("handle_topic_info") };
+    let message = Message { source: Source::Http, topic: topic.name.clone(), event: event.clone(), payload };
+    let callback = TopicCallback::Info(TopicInfo { message, fired: None });
+    if let Err(fault) = topic_turn(topic, &route, callback, None).await {
+        log_fault(topic, &route, failed, &fault);
+    }
+}
+
 async fn run_job(topic: &Arc<TopicTurns>, due: &DueJob) -> InfoOutcome {
     let (services, id) = (topic.services(), &*due.id);
     let Some(route) = route_of(services, id) else { return InfoOutcome::Unserved };
@@ -65,7 +80,7 @@ async fn run_job(topic: &Arc<TopicTurns>, due: &DueJob) -> InfoOutcome {
     let callback = TopicCallback::Info(info(id, &stored.row));
     let event = stored.row.event.clone();
     let job = RunningJob { due, stored };
-    let fault = match topic_turn(topic, &route, callback, Some(&job)).await {
+    let fault = match topic_turn(topic, &route, callback, Some(&CommitPart::Job(&job))).await {
         Ok(Some(_)) => return InfoOutcome::Done,
         Ok(None) => return InfoOutcome::Changed,
         Err(fault) => fault,

@@ -8,16 +8,17 @@ use futures_util::future::BoxFuture;
 
 use super::member::{MemberEvent, after_turn, members_of, take};
 use super::room::{
-    MessageJob, Sender, TopicEvent, TopicJob, TopicTurns, Undelivered, catch_up_entries, change_ended_seat, end,
-    persist_room, set_tick, take_tick,
+    IdempotentRequest, MessageJob, Sender, StoredAnswer, TopicEvent, TopicJob, TopicTurns, Undelivered,
+    catch_up_entries, change_ended_seat, end, persist_room, set_tick, take_tick,
 };
-use super::topic_call::{TopicOutcome, log_fault, topic_turn};
-use super::topic_info::tell;
-use super::turn::{Failed, Job, TurnGate};
-use crate::contract::{AnswerRef, Fault, SeatChange, Tick, TopicCallback};
+use super::topic_call::{CommitPart, TopicOutcome, log_fault, store_fault, topic_turn};
+use super::topic_info::{tell, tell_answer};
+use super::turn::{Failed, Job, RetryDeadline, TurnGate};
+use crate::contract::{AnswerRef, Fault, FaultKind, SeatChange, Tick, TopicCallback};
 use crate::counts::Limit;
 use crate::protocol::{Payload, Topic};
 use crate::pubsub::Pressure;
+use crate::routes::Route;
 
 impl<S: Sender> Job for MessageJob<S> {
     fn topic(&self) -> &Topic {
@@ -36,9 +37,10 @@ impl<S: Sender> Job for MessageJob<S> {
         self.leave_queue();
         let (sender, in_flight) = (self.sender.take()?, self.in_flight.take());
         let (topic, event, payload) = (Arc::clone(&self.topic), self.event.clone(), self.payload.clone());
+        let request = sender.request();
         Some(Box::pin(async move {
             if !sender.is_waiting() {
-                let delivered = deliver(&topic, &event, payload, None).await;
+                let delivered = deliver(&topic, &event, payload, (None, request.as_deref())).await;
                 sender.answer(&topic.name, event, delivered.map(|turned| turned.reply));
                 drop(in_flight);
                 return;
@@ -46,7 +48,7 @@ impl<S: Sender> Job for MessageJob<S> {
             // Before the callback, because its own effects may lead to the answer.
             let answers = &topic.topics.answers;
             let answer_ref = answers.begin(sender, &topic.name, &event, in_flight);
-            match deliver(&topic, &event, payload, Some(answer_ref)).await {
+            match deliver(&topic, &event, payload, (Some(answer_ref), request.as_deref())).await {
                 Ok(TopicOutcome { reply: None, is_answered_later: true }) => {}
                 delivered => answers.end(answer_ref, delivered.map(|turned| turned.reply)),
             }
@@ -83,6 +85,7 @@ impl Job for TopicJob {
 async fn run(topic: Arc<TopicTurns>, event: TopicEvent) {
     match event {
         TopicEvent::Info(info) => tell(&topic, *info).await,
+        TopicEvent::Answer(answer) => tell_answer(&topic, *answer).await,
         TopicEvent::Tick(tick) => run_tick(&topic, tick).await,
         TopicEvent::Seat(name) => {
             for change in topic.take_seat_changes(&name) {
@@ -117,7 +120,7 @@ async fn deliver(
     topic: &Arc<TopicTurns>,
     event: &ByteString,
     payload: Payload,
-    answer_ref: Option<AnswerRef>,
+    (answer_ref, request): (Option<AnswerRef>, Option<&IdempotentRequest>),
 ) -> Result<TopicOutcome, Undelivered> {
     let route = topic.services().routes.find(topic.name.as_str()).ok_or(Undelivered::Unrouted)?;
     if !route.takes.messages {
@@ -125,11 +128,48 @@ async fn deliver(
     }
     let callback = TopicCallback::Message { event: event.clone(), payload, answer_ref };
     let failed = Failed { event: Some(event), ..Failed::in_callback(callback.name()) };
-    let turned = topic_turn(topic, &route, callback, None).await;
-    turned.map(Option::unwrap_or_default).map_err(|fault| {
+    let turned = match request {
+        None => topic_turn(topic, &route, callback, None).await.map(Option::unwrap_or_default),
+        // Boxed because few messages have a key. Otherwise each message would need the memory for it.
+        Some(request) => match Box::pin(once(topic, &route, callback, request)).await {
+            Ok(Some(outcome)) => Ok(outcome),
+            Ok(None) => return Err(Undelivered::KeyReused),
+            Err(fault) => Err(fault),
+        },
+    };
+    turned.map_err(|fault| {
         log_fault(topic, &route, failed, &fault);
         Undelivered::Fault(fault)
     })
+}
+
+/// Handles the message of a request that takes effect once: if it was handled before, returns its stored reply. Returns none if
+/// the key was used for another request.
+async fn once(
+    topic: &Arc<TopicTurns>,
+    route: &Arc<Route>,
+    callback: TopicCallback,
+    request: &IdempotentRequest,
+) -> Result<Option<TopicOutcome>, Fault> {
+    let deadline = RetryDeadline::new();
+    loop {
+        // The draft ends before the callback, because a snapshot keeps the store from freeing pages.
+        let stored = topic.services().store.begin(&route.owner).request(&request.name()).await;
+        match stored.map_err(|error| store_fault(&error))?.map(|stored| request.decode(&stored)) {
+            Some(StoredAnswer::Same(reply)) => return Ok(Some(TopicOutcome { reply, is_answered_later: false })),
+            Some(StoredAnswer::Other) => return Ok(None),
+            Some(StoredAnswer::Damaged) => {
+                return Err(Fault::new(FaultKind::Store, "the stored answer to a request is damaged"));
+            }
+            None => {}
+        }
+        let part = CommitPart::Request(request);
+        // Messages of one topic are handled one after another, but the key may be in use in another topic of the plugin.
+        if let Some(outcome) = topic_turn(topic, route, callback.clone(), Some(&part)).await? {
+            return Ok(Some(outcome));
+        }
+        deadline.check()?;
+    }
 }
 
 async fn run_tick(topic: &Arc<TopicTurns>, tick: Tick) {

@@ -1,5 +1,6 @@
 //! Sends requests of the commands to a running host's HTTP API.
 
+use std::io::Read;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -37,6 +38,9 @@ fn answer_timeout(given: Option<u64>, config: Option<&Config>) -> Duration {
     given.map_or(ANSWER_TIMEOUT.saturating_add(Duration::from_millis(call)), Duration::from_secs)
 }
 
+/// What `ureq` returns for a request.
+type Answer = Result<ureq::http::Response<ureq::Body>, ureq::Error>;
+
 /// The host that gets a request, the key for it, and how long it may take to answer.
 struct Target {
     address: Address,
@@ -58,11 +62,49 @@ impl Ask {
         target.read(target.with_key(request)?.call())
     }
 
+    /// Sends a `GET` request, and parses the answer. Returns none if the thing that the path names doesn't exist.
+    pub(super) fn find<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>> {
+        let target = self.target()?;
+        let answer = target.with_key(agent(target.timeout).get(target.url(path)))?.call();
+        match answer {
+            Ok(answer) if answer.status().as_u16() == 404 => Ok(None),
+            answer => target.read(answer).map(Some),
+        }
+    }
+
     /// Sends a `POST` request with a JSON body and parses the answer as `T`.
     pub(super) fn post<T: DeserializeOwned>(&self, path: &str, body: &str) -> Result<T> {
+        self.post_with(path, body, None)
+    }
+
+    /// The same with an idempotency key, if there is one.
+    pub(super) fn post_with<T: DeserializeOwned>(&self, path: &str, body: &str, key: Option<&str>) -> Result<T> {
         let target = self.target()?;
-        let request = agent(target.timeout).post(target.url(path)).header("content-type", "application/json");
+        let mut request = agent(target.timeout).post(target.url(path)).header("content-type", "application/json");
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
         target.read(target.with_key(request)?.send(body))
+    }
+
+    /// Sends a `GET` request, and returns the body of the answer, which may take any time, as long as something arrives.
+    pub(super) fn stream(&self, path: &str) -> Result<impl Read + Send + use<>> {
+        let target = self.target()?;
+        let wait = Some(target.timeout);
+        let config = agent_config().timeout_connect(wait).timeout_recv_response(wait).timeout_per_read(wait);
+        let agent: ureq::Agent = config.build().into();
+        let answer = target.answer(target.with_key(agent.get(target.url(path)))?.call())?;
+        Ok(answer.into_body().into_reader())
+    }
+
+    /// Whether the command line or the environment names a host.
+    pub(super) fn names_host(&self) -> bool {
+        self.host.as_ref().is_some_and(|host| !host.is_empty())
+    }
+
+    /// Reads the configuration of the host, or the default one, with the data directory of the command line.
+    pub(super) fn configured(&self) -> Result<Config> {
+        self.key.configured()
     }
 
     fn target(&self) -> Result<Target> {
@@ -78,8 +120,11 @@ impl Ask {
 /// Makes an HTTP client that uses no proxy, whatever the environment says, and follows no redirect: a proxy or the target of a
 /// redirect would see the key.
 fn agent(timeout: Duration) -> ureq::Agent {
-    let config = ureq::Agent::config_builder().proxy(None).max_redirects(0);
-    config.timeout_global(Some(timeout)).http_status_as_error(false).build().into()
+    agent_config().timeout_global(Some(timeout)).build().into()
+}
+
+fn agent_config() -> ureq::config::ConfigBuilder<ureq::typestate::AgentScope> {
+    ureq::Agent::config_builder().proxy(None).max_redirects(0).http_status_as_error(false)
 }
 
 impl Target {
@@ -93,9 +138,15 @@ impl Target {
         Ok(request.header("authorization", format!("Bearer {key}")))
     }
 
-    fn read<T: DeserializeOwned>(&self, answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<T> {
+    fn read<T: DeserializeOwned>(&self, answer: Answer) -> Result<T> {
+        let mut answer = self.answer(answer)?;
+        let text = answer.body_mut().read_to_string().map_err(|error| self.no_answer(error))?;
+        serde_json::from_str(&text).with_context(|| self.not_bennu())
+    }
+
+    fn no_answer(&self, error: ureq::Error) -> anyhow::Error {
         let address = self.address.authority();
-        let no_answer = |error| match error {
+        match error {
             ureq::Error::Timeout(_) => {
                 let waited = self.timeout.as_secs();
                 anyhow!("the host at {address} didn't answer within {waited} s (--timeout SECONDS waits longer)")
@@ -103,14 +154,22 @@ impl Target {
             error => anyhow::Error::new(error).context(format!(
                 "no answer from the host at {address}; is it running there? (--host ADDRESS:PORT names another)"
             )),
-        };
-        let mut answer = answer.map_err(no_answer)?;
-        let text = answer.body_mut().read_to_string().map_err(no_answer)?;
-        let not_bennu = || format!("the server at {address} is not a Bennu host");
-        if answer.status().is_success() {
-            return serde_json::from_str(&text).with_context(not_bennu);
         }
-        let value: Value = serde_json::from_str(&text).with_context(not_bennu)?;
+    }
+
+    fn not_bennu(&self) -> String {
+        format!("the server at {} is not a Bennu host", self.address.authority())
+    }
+
+    /// Returns an answer whose status is a success, and the error of any other.
+    fn answer(&self, answer: Answer) -> Result<ureq::http::Response<ureq::Body>> {
+        let mut answer = answer.map_err(|error| self.no_answer(error))?;
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        let address = self.address.authority();
+        let text = answer.body_mut().read_to_string().map_err(|error| self.no_answer(error))?;
+        let value: Value = serde_json::from_str(&text).with_context(|| self.not_bennu())?;
         match (answer.status().as_u16(), value["error"]["message"].as_str()) {
             (401, _) => Err(self.unauthorized()),
             (_, Some(message)) => Err(anyhow!("{message}")),

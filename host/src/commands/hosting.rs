@@ -1,5 +1,6 @@
 //! Runs a host until a signal stops it, for the commands that serve.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -7,7 +8,7 @@ use bennu::server::{Config, Host, Listeners, ServiceManager};
 use bennu::terminal;
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
@@ -39,7 +40,20 @@ pub(super) async fn serve(host: Host, mut signals: Signals, manager: &ServiceMan
     // The only line on standard output. A program that starts the host waits for it.
     say(format!("Listening on http://{address}")).await;
     manager.ready();
-    let control = host.control();
+    let (control, config_reload) = (host.control(), host.config_reload());
+    let (asked, reloading) = (Arc::<Notify>::default(), Arc::clone(&config_reload));
+    let notified = Arc::clone(&asked);
+    let reload_config = async move {
+        loop {
+            notified.notified().await;
+            manager.reloading();
+            match reloading.reload(false).await {
+                Ok(outcome) => outcome.log(),
+                Err(error) => tracing::error!("the configuration is refused, and nothing was changed: {error:#}"),
+            }
+            manager.ready();
+        }
+    };
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = host.serve(async {
         let _ = stopped.await;
@@ -47,10 +61,16 @@ pub(super) async fn serve(host: Host, mut signals: Signals, manager: &ServiceMan
     let asked_twice = async move {
         signals
             .stop(|| {
-                tracing::info!("SIGHUP: reading all plugins' files again; the configuration is read only at the start");
-                manager.reloading();
+                if config_reload.is_available() {
+                    tracing::info!("SIGHUP: reading the configuration and all plugins' files again");
+                    // Several signals during a reload lead to one more.
+                    asked.notify_one();
+                } else {
+                    tracing::info!("SIGHUP: reading all plugins' files again");
+                    manager.reloading();
+                    manager.ready();
+                }
                 control.look_anew();
-                manager.ready();
             })
             .await;
         manager.stopping();
@@ -59,6 +79,7 @@ pub(super) async fn serve(host: Host, mut signals: Signals, manager: &ServiceMan
     };
     tokio::select! {
         served = serving => Ok(served?),
+        never = reload_config => never,
         () = manager.keep_watchdog() => Ok(()),
         () = asked_twice => bail!("stopped at once because of a second signal: unfinished work was cut off"),
     }

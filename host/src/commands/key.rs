@@ -48,6 +48,15 @@ impl KeyPlace {
         self.config.as_deref().map(Config::read).transpose()
     }
 
+    /// Reads the configuration, or makes the default one. `--data` replaces its data directory.
+    pub(super) fn configured(&self) -> Result<Config> {
+        let mut config = self.config()?.unwrap_or_default();
+        if let Some(data) = self.data.as_ref().filter(|data| !data.as_os_str().is_empty()) {
+            config.data.clone_from(data);
+        }
+        Ok(config)
+    }
+
     /// Finds the key for this host. If the data directory has no key file, the result has no key, which isn't an error: the
     /// host may not be running at all, and that error is more useful. A running host answers that it requires a key.
     ///

@@ -50,6 +50,10 @@ pub(super) struct Send {
     #[arg(default_value = "{}")]
     payload: String,
 
+    /// Make the host handle the message once, although the command is run several times with this key within a day
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
+
     /// Wait so long for an answer that comes after the callback
     #[arg(long, value_name = "MILLISECONDS")]
     wait_ms: Option<u64>,
@@ -134,7 +138,7 @@ impl Send {
     pub(super) fn run(self) -> Result<()> {
         let wait = self.wait_ms.map(|wait_ms| format!(",\"wait_ms\":{wait_ms}")).unwrap_or_default();
         let body = body(&self.topic, &self.event, &self.payload, &wait)?;
-        let Sent { reply } = self.ask.post("/api/send", &body)?;
+        let Sent { reply } = self.ask.post_with("/api/send", &body, self.idempotency_key.as_deref())?;
         let Some(Reply { status, response, response_base64 }) = reply else { return Ok(()) };
         let bytes = response_base64.map(|text| Value::from(text).to_string());
         out_line!("{}", shown::json(response.as_ref().map(|json| json.get()).or(bytes.as_deref()).unwrap_or("null")));

@@ -11,10 +11,13 @@ macro_rules! error_line {
 }
 
 mod address;
+mod api_key;
 mod ask;
 mod build;
 mod building;
 mod check;
+mod completions;
+mod config;
 mod deliveries;
 mod dev;
 mod hosting;
@@ -81,12 +84,15 @@ enum What {
     Send(messages::Send),
     Kick(messages::Kick),
     Disconnect(messages::Disconnect),
+    Config(config::ConfigCommand),
+    Key(api_key::ApiKeys),
     Store(store::Store),
     Test(test::Test),
     Kit(kit::Kit),
     Token(token::Token),
     Types(types::Types),
     Wit(wit::Wit),
+    Completions(completions::Completions),
 }
 
 impl Command {
@@ -111,12 +117,15 @@ impl Command {
             What::Send(send) => send.run(),
             What::Kick(kick) => kick.run(),
             What::Disconnect(disconnect) => disconnect.run(),
+            What::Config(config) => config.run(),
+            What::Key(keys) => keys.run(),
             What::Store(store) => block_on(store.run()),
             What::Test(test) => test.run(),
             What::Kit(kit) => kit.run(),
             What::Token(token) => token.run(),
             What::Types(types) => types.run(),
             What::Wit(wit) => wit.run(),
+            What::Completions(completions) => completions.run(),
         }
     }
 }

@@ -17,6 +17,10 @@ pub(super) struct Schedules {
     #[arg(long)]
     plugin: Option<String>,
 
+    /// Show the next times of cron lines instead
+    #[arg(long)]
+    cron: bool,
+
     /// Show only those that have failed, or are given up
     #[arg(long)]
     failed: bool,
@@ -62,9 +66,10 @@ impl Schedules {
 
     fn list(&self) -> Result<()> {
         let plugin = self.plugin.as_ref().map(|plugin| format!("&plugin={}", in_path(plugin))).unwrap_or_default();
+        let kind = if self.cron { "cron" } else { "schedule" };
         let (mut all, mut after) = (Vec::new(), String::new());
         loop {
-            let page = self.ask.get(&format!("/api/schedules?limit=1000{plugin}{after}"))?;
+            let page = self.ask.get(&format!("/api/schedules?kind={kind}&limit=1000{plugin}{after}"))?;
             all.extend(page["schedules"].as_array().cloned().unwrap_or_default());
             let Some(next) = page["next"].as_str() else { break };
             after = format!("&after={}", in_path(next));

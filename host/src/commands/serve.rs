@@ -65,19 +65,23 @@ impl Serve {
         let mut signals = Signals::listen()?;
         let manager = ServiceManager::of_environment(false)?;
         match hosting::start(&config, listeners, &mut signals).await? {
-            Some(host) => hosting::serve(host, signals, &manager).await,
+            Some(host) => {
+                host.config_reload().read_by(Box::new(move || self.config()));
+                hosting::serve(host, signals, &manager).await
+            }
             None => Ok(()),
         }
     }
 
-    fn config(self) -> Result<Config> {
+    /// Reads the configuration file. The flags take precedence over it.
+    fn config(&self) -> Result<Config> {
         let mut config = self.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
-        config.load.extend(self.load);
-        config.listen = self.listen.unwrap_or(config.listen);
-        config.static_directory = self.static_directory.or(config.static_directory);
-        config.data = self.data.filter(|data| !data.as_os_str().is_empty()).unwrap_or(config.data);
+        config.load.extend(self.load.iter().cloned());
+        config.listen = self.listen.clone().unwrap_or(config.listen);
+        config.static_directory = self.static_directory.clone().or(config.static_directory);
+        config.data = self.data.clone().filter(|data| !data.as_os_str().is_empty()).unwrap_or(config.data);
         // An empty variable counts as not set.
-        config.log = self.log.filter(|log| !log.trim().is_empty()).unwrap_or(config.log);
+        config.log = self.log.clone().filter(|log| !log.trim().is_empty()).unwrap_or(config.log);
         config.log_format = match self.log_format {
             Some(Format::Human) => LogFormat::Human,
             Some(Format::Json) => LogFormat::Json,

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bennu_outbound::{
     Access, Answer, Checked, Client, Failure, FailureKind, OutboundCounts, OutboundLimits, PUSH_BYTES_MAX, PushKeys,
     Refused, Request,
@@ -14,6 +15,7 @@ use super::deliveries::{Attempt, Delivery, DeliveryRow, PushSubscription, read_r
 use super::limits::keys;
 use super::{Fault, HttpFailure, HttpRequest, HttpResponse, HttpResult, limit_key};
 use crate::counts::Limit;
+use crate::protocol::Topic;
 
 /// The limits of requests that the client doesn't know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,13 +24,20 @@ pub struct HttpLimits {
     pub get: Duration,
     /// The maximum number of requests of a member that are under way.
     pub requests_per_member: usize,
+    /// The maximum number of requests of a topic's own callbacks that are under way.
+    pub requests_per_topic: usize,
     /// The maximum time of one attempt of a delivery.
     pub delivery: Duration,
 }
 
 impl Default for HttpLimits {
     fn default() -> Self {
-        Self { get: Duration::from_secs(3), requests_per_member: 16, delivery: Duration::from_secs(15) }
+        Self {
+            get: Duration::from_secs(3),
+            requests_per_member: 16,
+            requests_per_topic: 64,
+            delivery: Duration::from_secs(15),
+        }
     }
 }
 
@@ -77,17 +86,32 @@ impl HttpClient for NoClient {
 pub struct Http {
     client: Arc<dyn HttpClient>,
     /// The plugins that may ask for something.
-    access: HashMap<String, Arc<Access>>,
+    access: ArcSwap<HashMap<String, Arc<Access>>>,
     limits: HttpLimits,
-    /// The number of requests under way of each member that has some.
-    of_members: Mutex<HashMap<u64, usize>>,
+    /// The number of requests under way of each member and topic that has some.
+    under_way: Mutex<HashMap<Asker, usize>>,
+}
+
+/// Who asked for a request as an effect, and gets the answer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Asker {
+    /// A member, by its number.
+    Member(u64),
+    /// A topic: one of its callbacks without a member.
+    Topic(Topic),
 }
 
 impl Http {
     /// Requests through a client. Plugins that aren't in `access` may ask for nothing.
     #[must_use]
     pub fn new(client: Arc<dyn HttpClient>, access: HashMap<String, Arc<Access>>, limits: HttpLimits) -> Arc<Self> {
-        Arc::new(Self { client, access, limits, of_members: Mutex::default() })
+        let access = ArcSwap::from_pointee(access);
+        Arc::new(Self { client, access, limits, under_way: Mutex::default() })
+    }
+
+    /// Replaces what plugins may ask for. Requests that are under way continue.
+    pub fn replace_access(&self, access: HashMap<String, Arc<Access>>) {
+        self.access.store(Arc::new(access));
     }
 
     /// No plugin may ask for anything.
@@ -99,7 +123,7 @@ impl Http {
     /// Returns what a plugin may ask for.
     #[must_use]
     pub fn access(&self, plugin: &str) -> Arc<Access> {
-        let granted = self.access.get(plugin).cloned();
+        let granted = self.access.load().get(plugin).cloned();
         granted.unwrap_or_else(|| Arc::new(Access::new(plugin, Vec::new(), Vec::new())))
     }
 
@@ -157,16 +181,20 @@ impl Http {
         read(self.client.send(access, &request).await)
     }
 
-    /// Counts a request of a member, unless too many of the member's are under way.
-    pub fn begin(self: &Arc<Self>, member: u64) -> Option<MemberRequest> {
-        let mut of_members = self.of_members.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = of_members.entry(member).or_default();
-        if *count >= self.limits.requests_per_member {
+    /// Counts a request, unless too many of the same member or topic are under way.
+    pub fn begin(self: &Arc<Self>, asker: Asker) -> Option<UnderWay> {
+        let most = match asker {
+            Asker::Member(_) => self.limits.requests_per_member,
+            Asker::Topic(_) => self.limits.requests_per_topic,
+        };
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = under_way.get(&asker).copied().unwrap_or(0);
+        if count >= most {
             return None;
         }
-        *count += 1;
-        drop(of_members);
-        Some(MemberRequest { http: Arc::clone(self), member })
+        under_way.insert(asker.clone(), count + 1);
+        drop(under_way);
+        Some(UnderWay { http: Arc::clone(self), asker })
     }
 
     /// Sends a delivery once. The grants and secrets are those of now, because the configuration may have changed since the plugin
@@ -203,7 +231,7 @@ impl Http {
     /// Sends a request that was asked for as an effect. Its idempotency key is `id`, unless the plugin has set one.
     pub async fn request(&self, plugin: &str, request: &HttpRequest, id: &str) -> HttpResult {
         let access = self.access(plugin);
-        // The request was checked when the plugin asked for it, so this can't fail.
+        // The request was checked when the plugin asked for it. Its grant may have been removed meanwhile.
         let mut checked = self.check(&access, request).map_err(|fault| not_sent(&fault.detail))?;
         if checked.header(IDEMPOTENCY_KEY).is_none() {
             checked.set(IDEMPOTENCY_KEY, id);
@@ -230,19 +258,19 @@ const RETRY_AFTER: &str = "retry-after";
 /// The header by which a server finds out that it has already received a request.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
-/// A request of a member that is under way. Dropping it ends it.
-pub struct MemberRequest {
+/// A request that is under way. It counts until this is dropped.
+pub struct UnderWay {
     http: Arc<Http>,
-    member: u64,
+    asker: Asker,
 }
 
-impl Drop for MemberRequest {
+impl Drop for UnderWay {
     fn drop(&mut self) {
-        let mut of_members = self.http.of_members.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = of_members.get_mut(&self.member) {
+        let mut under_way = self.http.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = under_way.get_mut(&self.asker) {
             *count -= 1;
             if *count == 0 {
-                of_members.remove(&self.member);
+                under_way.remove(&self.asker);
             }
         }
     }
@@ -309,13 +337,16 @@ mod tests {
     }
 
     #[test]
-    fn the_requests_of_a_member_are_counted_until_they_end() {
-        let limits = HttpLimits { requests_per_member: 1, ..HttpLimits::default() };
+    fn the_requests_of_a_member_and_of_a_topic_are_counted_until_they_end() {
+        let limits = HttpLimits { requests_per_member: 1, requests_per_topic: 2, ..HttpLimits::default() };
         let http = Http::new(Arc::new(NoClient(OutboundLimits::default())), HashMap::new(), limits);
-        let first = http.begin(1);
-        assert!(first.is_some() && http.begin(1).is_none() && http.begin(2).is_some());
-        drop(first);
-        assert!(http.of_members.lock().is_ok_and(|members| members.is_empty()));
-        assert!(http.begin(1).is_some());
+        let member = |id| http.begin(Asker::Member(id));
+        let topic = || http.begin(Asker::Topic(Topic::new("room:1")));
+        let (first, of_topic) = (member(1), [topic(), topic()]);
+        assert!(first.is_some() && member(1).is_none() && member(2).is_some());
+        assert!(of_topic.iter().all(Option::is_some) && topic().is_none());
+        drop((first, of_topic));
+        assert!(http.under_way.lock().is_ok_and(|under_way| under_way.is_empty()));
+        assert!(member(1).is_some() && topic().is_some());
     }
 }

@@ -26,7 +26,7 @@ pub use bennu_semantics::{
 };
 pub use connect::{Admission, Gatekeeper, Headers, Identity, Request, Uri};
 pub use fault_counts::{FaultCounts, count_fault, fault_counts};
-pub use http::{Http, HttpClient, HttpJournal, HttpLimits, MemberRequest};
+pub use http::{Asker, Http, HttpClient, HttpJournal, HttpLimits, UnderWay};
 pub use member::{Call, Member, SocketFacts};
 pub use outcome::Outcome;
 pub use plain::plain;

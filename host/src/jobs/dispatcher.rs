@@ -1,6 +1,6 @@
 //! The task that gives jobs to their topics when they are due.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +41,8 @@ pub struct Dispatcher {
     trying: FuturesUnordered<BoxFuture<'static, Tried>>,
     /// How many jobs of each plugin are being tried.
     running: BTreeMap<Arc<str>, usize>,
+    /// The lines for which the log already says that their plugin doesn't serve their topic.
+    warned: HashSet<JobId>,
 }
 
 impl Dispatcher {
@@ -48,7 +50,7 @@ impl Dispatcher {
     #[must_use]
     pub fn new(node: Arc<Node>, clock: NowMs, crons: Vec<(Arc<str>, CronLine)>) -> Self {
         let crons = crons.into_iter().map(|(store, line)| (line.job(&store), line)).collect();
-        Self { node, clock, crons, trying: FuturesUnordered::new(), running: BTreeMap::new() }
+        Self { node, clock, crons, trying: FuturesUnordered::new(), running: BTreeMap::new(), warned: HashSet::new() }
     }
 
     /// Runs until the host stops. First it stores the next time of each new cron line, and removes the jobs of lines that are
@@ -57,6 +59,7 @@ impl Dispatcher {
         settle_crons(&self.node, &self.crons, (self.clock)()).await;
         let board = Arc::clone(self.node.store.jobs());
         let mut owners = self.node.routes.watch_owners();
+        self.warn_unserved();
         loop {
             self.begin_due(&board);
             let (pause, has_held) = (self.pause(&board), board.with(|agenda| agenda.has_held()));
@@ -64,7 +67,10 @@ impl Dispatcher {
                 Some(tried) = self.trying.next(), if !self.trying.is_empty() => self.ended(&board, &tried),
                 () = board.changed() => {}
                 changed = owners.changed() => match changed {
-                    Ok(()) => self.release(&board),
+                    Ok(()) => {
+                        self.warn_unserved();
+                        self.release(&board);
+                    }
                     // There is no route table any more: the host has ended.
                     Err(_) => return,
                 },
@@ -111,6 +117,23 @@ impl Dispatcher {
     /// Jobs whose topics are served now wait no longer.
     fn release(&self, board: &JobBoard) {
         board.with(|agenda| agenda.release(|id| self.node.serves(id)));
+    }
+
+    /// Warns of lines whose plugin serves topics, but not theirs: probably a typing error, and such a line waits for ever.
+    fn warn_unserved(&mut self) {
+        let routes = self.node.routes.current();
+        for id in self.crons.keys() {
+            if self.node.serves(id) || !routes.all().any(|route| route.owner.name() == &*id.plugin) {
+                self.warned.remove(id);
+            } else if self.warned.insert(id.clone()) {
+                tracing::warn!(
+                    plugin = &*id.plugin,
+                    topic = id.topic.as_str(),
+                    "{id} waits: its plugin has no route for this topic, or no `handle_topic_info`; \
+                     see `plugins.NAME.cron` in the configuration"
+                );
+            }
+        }
     }
 
     /// How long the dispatcher may sleep.

@@ -3,7 +3,7 @@
 #![allow(missing_docs, reason = "the documentation is in the WIT files")]
 
 wasmtime::component::bindgen!({
-    path: "../wit",
+    path: "wit",
     // One world for plugins and gatekeepers: both may import the same interfaces, and exports are found by name.
     inline: "
         package bennu:host;

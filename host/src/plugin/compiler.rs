@@ -12,16 +12,13 @@ use super::cache::Cache;
 use super::functions::FunctionCache;
 use super::source_lines::SourceLines;
 use super::{Anatomy, Digest, Engine, Tools, core_module};
+use crate::timing::give_way;
 
 /// The name of a compiling thread.
 const THREAD: &str = "bennu-compile";
 
 /// The maximum number of threads that compile one component.
 const THREADS_MAX: usize = 8;
-
-/// The `nice` value of a compiling thread.
-#[cfg(target_os = "linux")]
-const NICENESS: i32 = 10;
 
 /// A component's anatomy and compiled form, and whether the compiled form was in the cache.
 pub(super) struct Compiled {
@@ -148,16 +145,3 @@ fn refusal(error: &wasmtime::Error) -> anyhow::Error {
     }
     anyhow!("it is not a valid component; build it again with a current toolchain: {why}")
 }
-
-/// Lowers the priority of this thread. On Linux, each thread has its own priority.
-#[cfg(target_os = "linux")]
-fn give_way() {
-    let thread = rustix::thread::gettid();
-    if let Err(error) = rustix::process::setpriority_process(Some(thread), NICENESS) {
-        tracing::debug!("the priority of a compiling thread could not be lowered: {error}");
-    }
-}
-
-/// Other systems have only the priority of a process, which must not be lowered.
-#[cfg(not(target_os = "linux"))]
-fn give_way() {}

@@ -26,6 +26,7 @@ use crate::routes::{NamedGatekeeper, Probation, Route, RouteSpec, Takes};
 use crate::store::Store;
 
 /// Loads components as plugins.
+#[derive(Clone)]
 pub struct Loader {
     /// The engine that compiles and links components.
     pub engine: Engine,

@@ -115,6 +115,12 @@ pub struct RolledBack {
 }
 
 impl RolledBack {
+    /// Returns the generation that was rolled back.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        self.generation
+    }
+
     pub(super) fn new(generation: u32, digest: String, at_ms: u64, faults: u32, probation: Arc<Probation>) -> Self {
         Self { generation, digest, at_ms, faults, probation }
     }

@@ -5,11 +5,14 @@
 //! and `bennu serve --check` prints them.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
-use super::mounts::skipped_keys;
+use super::data;
+use super::mounts::{log_open_mounts, skipped_keys};
 use super::nearest::suggestion;
 use super::{Config, Limits, MountTable};
-use crate::plugin::{Cache, PluginStatus, Source};
+use crate::channel::Node;
+use crate::plugin::{Cache, PluginStatus, PluginStatuses, Source};
 
 /// A setting that is probably a mistake.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +46,19 @@ const SHORTEST_JOIN: usize = 32;
 
 /// The maximum number of names in one message.
 const LISTED: usize = 10;
+
+/// Logs what is probably a mistake. The plugins must have been loaded.
+pub(super) async fn log_findings(
+    config: &Config,
+    sources: &[Source],
+    (node, statuses): (&Node, &PluginStatuses),
+    address: SocketAddr,
+) -> anyhow::Result<()> {
+    data::log_unclaimed(&node.store, statuses).await;
+    findings(config, sources, &statuses.all())?.iter().for_each(Finding::log);
+    log_open_mounts(config, &node.routes, address);
+    Ok(())
+}
 
 /// Returns all findings. `plugins` is the state of the plugins after their first load.
 pub(super) fn findings(

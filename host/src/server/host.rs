@@ -12,28 +12,29 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use super::api_key::{api_key_file, own_api_key};
+use super::config_reload::{ConfigParts, ConfigReload};
 use super::data;
-use super::findings::{Finding, findings};
+use super::findings::log_findings;
 use super::listeners::{Bound, Listeners};
-use super::mounts::{mounts, tokens};
+use super::mounts::{MountParts, tokens};
 use super::outgoing::Outgoing;
 use super::overview::Overview;
 use super::surroundings::HostSurroundings;
 use super::vital::{Ended, Vital};
-use super::{Config, Limits, MountTable, log_lines_lost};
-use crate::api::{self, Access, Api};
+use super::{Config, MountTable, log_lines_lost};
+use crate::api::{self, Access, Api, ApiKey};
 use crate::channel::Node;
 use crate::contract::{CallLimits, Http, NowMs, Surroundings, system_now_ms};
 use crate::counts::{HighWater, Limit};
 use crate::entries::EntriesNode;
 use crate::jobs::{Dispatcher, Jobs, tell_starts};
-use crate::plugin::{Builds, Cache, Control, Engine, Kinds, Library, LibraryOptions, Loader, PluginStatuses};
+use crate::plugin::{Builds, Cache, Control, Engine, Kinds, Library, LibraryOptions, Loader, PluginStatuses, Source};
 use crate::protocol::CloseCode;
-use crate::routes::{GatekeeperChoice, RouteTable};
+use crate::routes::RouteTable;
 use crate::socket::Sockets;
 use crate::store::Store;
 use crate::timing::within;
-use crate::transport::{Intake, Mount, Reactors, StaticFiles, listen, router};
+use crate::transport::{Intake, LiveRouter, Mount, Reactors, StaticFiles, listen};
 
 /// The maximum number of connections to an API with its own address.
 const API_CONNECTIONS_MAX: usize = 256;
@@ -66,7 +67,9 @@ pub struct Host {
     /// Routes that a command has added.
     further: Router,
     statuses: Arc<PluginStatuses>,
-    limits: Limits,
+    config_reload: Arc<ConfigReload>,
+    /// The limit of sockets.
+    most_sockets: usize,
     dispatcher: Dispatcher,
     outgoing: Outgoing,
     /// Watches the threads, which have already started. [`Host::serve`] adds the tasks.
@@ -121,7 +124,7 @@ impl Host {
         let files = files(config)?;
         let Bound { clients: listener, api: api_listener } = listeners.bind(config).await?;
         let (routes, statuses) = (Arc::new(RouteTable::default()), Arc::new(PluginStatuses::default()));
-        let (sources, settings) = (config.sources()?, config.settings()?);
+        let sources = config.sources()?;
         let mut vital = Vital::default();
         let store = data::open(config).await?;
         check_apart(config)?;
@@ -129,31 +132,35 @@ impl Host {
         let entries = EntriesNode::with_cache(config.limits.entries(), config.limits.entries_cache());
         vital.spawn("the task that evicts entries", Arc::clone(&entries).keep_within_limit());
         let http = http(config)?;
-        let sending = Arc::clone(&http);
-        let (limits, pace) = (config.limits.node(), config.limits.pace());
-        let node = Node::with_http(Arc::clone(&routes), limits, pace, store.clone(), entries, Arc::clone(&http));
-        node.pubsub.histories.set_limits(config.limits.history());
+        let node = node(config, &routes, &store, entries, &http);
         let tokens = tokens(config)?;
         let surroundings = HostSurroundings::new(&node).with_tokens(tokens.clone());
-        let loader = loader(config, Arc::new(surroundings), store, http, config.limits.instances)?;
+        let live_tokens = surroundings.tokens();
+        let loader = loader(config, Arc::new(surroundings), store, Arc::clone(&http), config.limits.instances)?;
         vital.spawn("the thread that interrupts plugins", loader.engine.ended());
-        let builds = Builds::open(&config.data.join("builds")).context("`data` can't be used")?;
-        let options = LibraryOptions { settings, probation: (&config.reload).into() };
-        let mut library = Library::new(loader, sources.clone(), options, builds, (routes, Arc::clone(&statuses)));
-        library.remember(Kinds::open(&config.data).context("`data` can't be used")?);
-        let known = Arc::clone(&statuses);
-        if config.mounts().values().any(MountTable::relies_on_the_only_gatekeeper) {
-            library.expect_one_gatekeeper();
-        }
+        let mut library = library(config, loader, sources.clone(), (routes, Arc::clone(&statuses)))?;
         let sockets = Arc::new(Sockets::default());
         let reactors = Reactors::start(config.wire_threads(), &node.pubsub.pressure).context("serving connections")?;
         vital.spawn("a thread that serves WebSocket connections", reactors.ended());
         let failure = Arc::<OnceLock<String>>::default();
         let clock: NowMs = Arc::new(system_now_ms);
         let dispatcher = Dispatcher::new(Arc::clone(&node), Arc::clone(&clock), config.cron_lines()?);
-        let outgoing = Outgoing::new(config, &node, sending, &clock)?;
-        let mounts = mounts(config, tokens.as_ref(), &node, &sockets, &reactors)?;
-        let api = match access(config)? {
+        let outgoing = Outgoing::new(config, &node, Arc::clone(&http), &clock)?;
+        let mount_parts = MountParts::new(config, &node, &sockets, &reactors);
+        let mounts = mount_parts.mounts(config, tokens.as_ref())?;
+        let access = access(config)?.map(Arc::new);
+        let parts = ConfigParts {
+            access: access.clone(),
+            tokens: live_tokens,
+            http,
+            mounts: mount_parts,
+            control: library.control(),
+            statuses: Arc::clone(&statuses),
+            node: Arc::clone(&node),
+            sources: sources.clone(),
+        };
+        let config_reload = ConfigReload::new(config, parts)?;
+        let api = match access {
             Some(access) => api::router(Api {
                 node: Arc::clone(&node),
                 sockets: Arc::clone(&sockets),
@@ -163,16 +170,15 @@ impl Host {
                 deliveries: outgoing.deliveries(),
                 started: Instant::now(),
                 access,
+                reload_config: config_reload.for_api(),
                 failure: Arc::clone(&failure),
+                answers: api::Answers::default(),
                 log_lines_lost,
             }),
             None => Router::new(),
         };
         library.start().await;
-        data::log_unclaimed(&node.store, &known).await;
-        findings(config, &sources, &known.all())?.iter().for_each(Finding::log);
-        log_open_mounts(config, &node.routes, listener.local_addr()?);
-        let limits = config.limits.clone();
+        log_findings(config, &sources, (&node, &statuses), listener.local_addr()?).await?;
         Ok(Self {
             listener,
             mounts,
@@ -186,7 +192,8 @@ impl Host {
             files,
             further: Router::new(),
             statuses,
-            limits,
+            config_reload,
+            most_sockets: config.limits.sockets(),
             dispatcher,
             outgoing,
             vital,
@@ -216,6 +223,12 @@ impl Host {
     #[must_use]
     pub fn control(&self) -> Control {
         self.library.control()
+    }
+
+    /// Returns the handle that reads the configuration again.
+    #[must_use]
+    pub fn config_reload(&self) -> Arc<ConfigReload> {
+        Arc::clone(&self.config_reload)
     }
 
     /// Returns the address on which the host listens, with the actual port.
@@ -254,7 +267,8 @@ impl Host {
             files,
             further,
             statuses: _statuses,
-            limits,
+            config_reload,
+            most_sockets,
             dispatcher,
             outgoing,
             mut vital,
@@ -268,12 +282,13 @@ impl Host {
         outgoing.spawn(&mut vital);
         if let Some(listener) = api_listener {
             let (api, accepting) = (std::mem::take(&mut api), (Arc::clone(&sockets.tally), intake.clone()));
-            let listening = listen(listener, api, API_CONNECTIONS_MAX, accepting);
+            let listening = listen(listener, LiveRouter::fixed(api), API_CONNECTIONS_MAX, accepting);
             vital.spawn("the task that accepts connections to the API", listening);
         }
-        let router = router(mounts, api.merge(further), files);
+        let router = LiveRouter::new(mounts, api.merge(further), files, Arc::clone(&sockets.tally));
+        config_reload.serves(Arc::clone(&router));
         let accepting = (Arc::clone(&sockets.tally), intake.clone());
-        vital.spawn("the task that accepts connections", listen(listener, router, limits.sockets(), accepting));
+        vital.spawn("the task that accepts connections", listen(listener, router, most_sockets, accepting));
         let outcome = tokio::select! {
             () = stop => Ok(()),
             ended = vital.ended() => Err(ended),
@@ -291,7 +306,7 @@ impl Host {
         intake.set(false);
         node.pubsub.events.close();
         ending.notify_one();
-        end_sockets_and_rooms(&node, &sockets, &reactors, limits.stop()).await;
+        end_sockets_and_rooms(&node, &sockets, &reactors, config_reload.limits().stop()).await;
         // The library may still be loading a plugin. A stop doesn't wait for that longer than this.
         let _ = timeout(LIBRARY_ENDS, loading.ended()).await;
         drop(loading);
@@ -347,6 +362,37 @@ fn spawn_tasks(vital: &mut Vital, node: &Arc<Node>, dispatcher: Dispatcher) {
     vital.spawn("the task that tells topics of starts", tell_starts(Arc::clone(node)));
 }
 
+/// Makes the node, with the limits of the configuration.
+fn node(
+    config: &Config,
+    routes: &Arc<RouteTable>,
+    store: &Store,
+    entries: Arc<EntriesNode>,
+    http: &Arc<Http>,
+) -> Arc<Node> {
+    let (limits, pace) = (config.limits.node(), config.limits.pace());
+    let node = Node::with_http(Arc::clone(routes), limits, pace, store.clone(), entries, Arc::clone(http));
+    node.pubsub.histories.set_limits(config.limits.history());
+    node
+}
+
+/// Makes the library of all plugins, which has loaded none yet.
+fn library(
+    config: &Config,
+    loader: Loader,
+    sources: Vec<Source>,
+    published: (Arc<RouteTable>, Arc<PluginStatuses>),
+) -> Result<Library> {
+    let builds = Builds::open(&config.data.join("builds")).context("`data` can't be used")?;
+    let options = LibraryOptions { settings: config.settings()?, probation: (&config.reload).into() };
+    let mut library = Library::new(loader, sources, options, builds, published);
+    library.remember(Kinds::open(&config.data).context("`data` can't be used")?);
+    if config.mounts().values().any(MountTable::relies_on_the_only_gatekeeper) {
+        library.expect_one_gatekeeper();
+    }
+    Ok(library)
+}
+
 /// Returns the requests by HTTP that the configuration grants. The client does nothing until the first one.
 fn http(config: &Config) -> Result<Arc<Http>> {
     let client = Client::new(config.limits.outbound(), Arc::new(SystemNetwork::default()), Roots::System);
@@ -378,8 +424,8 @@ pub(super) fn check_apart(config: &Config) -> Result<()> {
     Ok(())
 }
 
-/// Returns the access check of the API, if the API is enabled. The key is the one that the configuration names, or else the
-/// one that the host makes. The caller must have opened the store, so that no other host uses the data directory.
+/// Returns the keys of the API, if the API is enabled: the one for everything, which `api.key` names or the host makes, and those
+/// of `api.keys`. The caller must have opened the store, so that no other host uses the data directory.
 fn access(config: &Config) -> Result<Option<Access>> {
     if !config.api.enabled {
         return Ok(None);
@@ -392,32 +438,9 @@ fn access(config: &Config) -> Result<Option<Access>> {
             key
         }
     };
-    Ok(Some(Access::new(key)))
-}
-
-/// Logs the mounts without authentication, if other machines can reach the address. The plugins must have been loaded, because
-/// the result depends on whether there is a gatekeeper.
-fn log_open_mounts(config: &Config, routes: &RouteTable, address: SocketAddr) {
-    let mounts = config.mounts();
-    let paths = |is_open: &dyn Fn(&MountTable) -> bool| {
-        let open = mounts.iter().filter(|(_, mount)| is_open(mount)).map(|(path, _)| path.as_str());
-        open.collect::<Vec<_>>().join(", ")
-    };
-    if address.ip().to_canonical().is_loopback() {
-        return;
-    }
-    let has_no_gatekeeper = matches!(routes.current().gatekeepers().only(), GatekeeperChoice::Open);
-    let by_default = paths(&|mount| has_no_gatekeeper && mount.relies_on_the_only_gatekeeper());
-    if !by_default.is_empty() {
-        tracing::warn!(
-            "other machines can connect at {address}, and there is no authentication at {by_default}, because there is no \
-             gatekeeper; set `token`, `jwt` or `gatekeeper` of the mount, or `auth = \"none\"` if this is intended"
-        );
-    }
-    let on_purpose = paths(&|mount| mount.auth.is_some());
-    if !on_purpose.is_empty() {
-        tracing::info!("other machines can connect at {address}, and there is no authentication at {on_purpose}");
-    }
+    let mut keys = config.api_keys()?;
+    keys.push(ApiKey::for_everything(&key));
+    Ok(Some(Access::new(keys)))
 }
 
 /// Ends members whose topic now belongs to another plugin or to none, or whose build was rolled back automatically. Runs after

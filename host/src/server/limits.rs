@@ -160,6 +160,8 @@ pub struct Limits {
     pub http_received_bytes: usize,
     /// Requests of one member (`http.request`) that are under way. Past it: the failure `busy`. Default 16.
     pub http_requests_per_member: usize,
+    /// The same for the callbacks of one topic without a member. Past it: the failure `busy`. Default 64.
+    pub http_requests_per_topic: usize,
     /// Milliseconds of one attempt of a delivery (`http.deliver`). Past it: the attempt has failed. Default 15,000.
     pub http_delivery_ms: u64,
     /// Requests by HTTP of one plugin at once. Past it: the failure `busy`. Default 32.
@@ -238,6 +240,7 @@ impl Default for Limits {
             http_sent_bytes: outbound.sent_bytes,
             http_received_bytes: outbound.received_bytes,
             http_requests_per_member: http.requests_per_member,
+            http_requests_per_topic: http.requests_per_topic,
             http_delivery_ms: millis(http.delivery),
             http_at_once_per_plugin: outbound.at_once_per_plugin,
             http_at_once: outbound.at_once,
@@ -350,6 +353,7 @@ impl Limits {
         HttpLimits {
             get: Duration::from_millis(self.http_get_ms),
             requests_per_member: self.http_requests_per_member,
+            requests_per_topic: self.http_requests_per_topic,
             delivery: Duration::from_millis(self.http_delivery_ms),
         }
     }

@@ -3,6 +3,7 @@
 mod api_key;
 mod check;
 mod config;
+mod config_reload;
 mod data;
 mod findings;
 mod host;
@@ -20,9 +21,11 @@ mod vital;
 pub use api_key::{api_key_file, made_api_key};
 pub use check::{Checked, check};
 pub use config::{
-    ApiTable, AuthName, BuildTable, Config, HttpGrant, HttpGrantTable, JwtTable, LanguageName, LogFormat, MountTable,
-    PluginTable, TokenTable, TransportName, WebPushTable, WebhookTable,
+    ApiKeyTable, ApiTable, AuthName, BuildTable, Config, ConfigChange, HttpGrant, HttpGrantTable, JwtTable,
+    LanguageName, LogFormat, MountTable, PluginTable, TakesEffect, TokenTable, TransportName, WebPushTable,
+    WebhookTable,
 };
+pub use config_reload::{ConfigReload, ConfigReloaded, ReadConfig};
 pub use findings::Finding;
 pub use host::{Host, loader};
 pub use limits::Limits;

@@ -1,5 +1,6 @@
 //! Makes the mounts and their authentication from the configuration.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -8,6 +9,7 @@ use super::config::{JwtTable, TransportName};
 use super::{Config, MountTable};
 use crate::auth::{Jwt, JwtRules, KeySet, Leeway, MaxAge, Tokens};
 use crate::channel::Node;
+use crate::routes::{GatekeeperChoice, RouteTable};
 use crate::socket::{Endpoint, Sockets};
 use crate::transport::{Authenticator, ConnectionLimit, Mount, Reactors, TokenCheck, Verifier};
 
@@ -16,34 +18,55 @@ use crate::transport::{Authenticator, ConnectionLimit, Mount, Reactors, TokenChe
 /// # Errors
 /// Returns an error if the secret can't be read or is too short.
 pub fn tokens(config: &Config) -> Result<Option<Arc<Tokens>>> {
-    let Some(source) = &config.secret_key_base else { return Ok(None) };
-    let tokens = source.read(&config.beside).and_then(Tokens::new).context("`secret_key_base` can't be used")?;
-    Ok(Some(Arc::new(tokens)))
+    let Some(sources) = &config.secret_key_base else { return Ok(None) };
+    let read = || {
+        let mut secrets = sources.read(&config.beside)?.into_iter();
+        let tokens = Tokens::new(secrets.next().context("there is no secret")?)?;
+        secrets.try_fold(tokens, Tokens::and_verify_with)
+    };
+    Ok(Some(Arc::new(read().context("`secret_key_base` can't be used")?)))
 }
 
-/// Makes all mounts of a host. They share one limit of connections.
-pub(super) fn mounts(
-    config: &Config,
-    tokens: Option<&Arc<Tokens>>,
-    node: &Arc<Node>,
-    sockets: &Arc<Sockets>,
-    reactors: &Arc<Reactors>,
-) -> Result<Vec<Arc<Mount>>> {
-    let gate = ConnectionLimit::new(config.limits.sockets());
-    let mount = |(path, table): (&String, &MountTable)| {
+/// The parts of the host that all of its mounts share, also those that replace them later.
+pub(super) struct MountParts {
+    node: Arc<Node>,
+    sockets: Arc<Sockets>,
+    reactors: Arc<Reactors>,
+    /// The limit of connections.
+    gate: Arc<ConnectionLimit>,
+}
+
+impl MountParts {
+    pub(super) fn new(config: &Config, node: &Arc<Node>, sockets: &Arc<Sockets>, reactors: &Arc<Reactors>) -> Self {
+        let (node, sockets, reactors) = (Arc::clone(node), Arc::clone(sockets), Arc::clone(reactors));
+        Self { node, sockets, reactors, gate: ConnectionLimit::new(config.limits.sockets()) }
+    }
+
+    /// Makes all mounts of a configuration.
+    pub(super) fn mounts(&self, config: &Config, tokens: Option<&Arc<Tokens>>) -> Result<Vec<Arc<Mount>>> {
+        config.mounts().iter().map(|(path, table)| self.mount(config, path, table, tokens)).collect()
+    }
+
+    fn mount(
+        &self,
+        config: &Config,
+        path: &str,
+        table: &MountTable,
+        tokens: Option<&Arc<Tokens>>,
+    ) -> Result<Arc<Mount>> {
         let limits = table.limits(&config.limits);
         let origins = match &table.host {
             Some(host) => table.check_origin.clone().at_host(host),
             None => table.check_origin.clone(),
         };
         let endpoint = Endpoint {
-            node: Arc::clone(node),
-            sockets: Arc::clone(sockets),
+            node: Arc::clone(&self.node),
+            sockets: Arc::clone(&self.sockets),
             limits: limits.socket(),
             outbox_limits: limits.outbox(),
         };
         Ok(Arc::new(Mount {
-            path: path.clone(),
+            path: path.to_owned(),
             websocket: table.transports.contains(&TransportName::Websocket),
             longpoll: table.transports.contains(&TransportName::Longpoll),
             origins,
@@ -54,11 +77,10 @@ pub(super) fn mounts(
             authenticator: authenticator(config, path, table, tokens)?,
             endpoint,
             limits: limits.wire(),
-            gate: Arc::clone(&gate),
-            reactors: Arc::clone(reactors),
+            gate: Arc::clone(&self.gate),
+            reactors: Arc::clone(&self.reactors),
         }))
-    };
-    config.mounts().iter().map(mount).collect()
+    }
 }
 
 /// Returns a sentence for each unusable key in the mounts' key sets, with the reason.
@@ -109,5 +131,30 @@ fn keys(config: &Config, jwt: &JwtTable) -> Result<KeySet> {
         (Some(source), ..) => KeySet::shared(&source.read(&config.beside)?),
         (_, Some(file), _) | (_, _, Some(file)) => KeySet::read(&config.beside.join(file)),
         (None, None, None) => anyhow::bail!("there is no key"),
+    }
+}
+
+/// Logs the mounts without authentication, if other machines can reach the address. The plugins must have been loaded, because
+/// the result depends on whether there is a gatekeeper.
+pub(super) fn log_open_mounts(config: &Config, routes: &RouteTable, address: SocketAddr) {
+    let mounts = config.mounts();
+    let paths = |is_open: &dyn Fn(&MountTable) -> bool| {
+        let open = mounts.iter().filter(|(_, mount)| is_open(mount)).map(|(path, _)| path.as_str());
+        open.collect::<Vec<_>>().join(", ")
+    };
+    if address.ip().to_canonical().is_loopback() {
+        return;
+    }
+    let has_no_gatekeeper = matches!(routes.current().gatekeepers().only(), GatekeeperChoice::Open);
+    let by_default = paths(&|mount| has_no_gatekeeper && mount.relies_on_the_only_gatekeeper());
+    if !by_default.is_empty() {
+        tracing::warn!(
+            "other machines can connect at {address}, and there is no authentication at {by_default}, because there is no \
+             gatekeeper; set `token`, `jwt` or `gatekeeper` of the mount, or `auth = \"none\"` if this is intended"
+        );
+    }
+    let on_purpose = paths(&|mount| mount.auth.is_some());
+    if !on_purpose.is_empty() {
+        tracing::info!("other machines can connect at {address}, and there is no authentication at {on_purpose}");
     }
 }

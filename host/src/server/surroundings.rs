@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use arc_swap::ArcSwapOption;
 use bytestring::ByteString;
 
 use crate::auth::{Derivation, LEEWAY_SECONDS, Leeway, MaxAge, TokenError, Tokens, Unsignable};
@@ -13,7 +14,7 @@ use crate::protocol::{Payload, Topic, read_value};
 /// The [`Surroundings`] of calls on a real host: a node with its members and presences, the tokens, and a clock.
 pub struct HostSurroundings {
     node: Arc<Node>,
-    tokens: Option<Arc<Tokens>>,
+    tokens: Arc<ArcSwapOption<Tokens>>,
     clock: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
@@ -21,13 +22,19 @@ impl HostSurroundings {
     /// Makes the surroundings of a node, without tokens and with this machine's clock.
     #[must_use]
     pub fn new(node: &Arc<Node>) -> Self {
-        Self { node: Arc::clone(node), tokens: None, clock: Box::new(system_now_ms) }
+        Self { node: Arc::clone(node), tokens: Arc::default(), clock: Box::new(system_now_ms) }
     }
 
     /// Sets the tokens. Without tokens, a call that signs or verifies one gets a fault.
     #[must_use]
     pub fn with_tokens(self, tokens: Option<Arc<Tokens>>) -> Self {
-        Self { tokens, ..self }
+        self.tokens.store(tokens);
+        self
+    }
+
+    /// Returns the tokens, which can be replaced later.
+    pub(super) fn tokens(&self) -> Arc<ArcSwapOption<Tokens>> {
+        Arc::clone(&self.tokens)
     }
 
     /// Sets another clock, which returns milliseconds since 1970.
@@ -78,7 +85,8 @@ impl Surroundings for HostSurroundings {
     }
 
     fn sign(&self, salt: &str, value: &str, max_age: Option<u64>) -> Result<String, Fault> {
-        let Some(tokens) = &self.tokens else { return NoHost.sign(salt, value, max_age) };
+        let tokens = self.tokens.load();
+        let Some(tokens) = &*tokens else { return NoHost.sign(salt, value, max_age) };
         let derivation = derivation(salt)?;
         let value =
             read_value(value).map_err(|error| Fault::failed(format!("the value to sign isn't JSON: {error}")))?;
@@ -88,7 +96,8 @@ impl Surroundings for HostSurroundings {
     }
 
     fn verify(&self, salt: &str, token: &str, max_age: Option<u64>) -> Result<Result<String, TokenProblem>, Fault> {
-        let Some(tokens) = &self.tokens else { return NoHost.verify(salt, token, max_age) };
+        let tokens = self.tokens.load();
+        let Some(tokens) = &*tokens else { return NoHost.verify(salt, token, max_age) };
         let derivation = derivation(salt)?;
         let token = Some(token).filter(|token| !token.is_empty());
         let (max_age, leeway) = (max_age.map(MaxAge::Seconds), Leeway::ahead(LEEWAY_SECONDS));
@@ -106,8 +115,8 @@ const SALT_BYTES_MAX: usize = 1024;
 
 /// Returns how the key of a plugin's token is derived from a salt.
 ///
-/// A new salt costs a thousand rounds of SHA-256, about 0.4 ms, on the thread of the call, which may serve connections. This
-/// is less than the 1 ms that a guest may run there before it has to yield, so it isn't moved to another thread. It counts as
+/// A new salt costs a thousand rounds of SHA-256 for each secret, about 0.4 ms, on the thread of the call, which may serve
+/// connections. For two secrets, this is less than the 1 ms that a guest may run there before it has to yield, so it isn't moved to another thread. It counts as
 /// CPU time of the guest. The salt's length is limited, because a longer salt takes longer to hash.
 fn derivation(salt: &str) -> Result<Derivation, Fault> {
     if salt.len() > SALT_BYTES_MAX {

@@ -87,6 +87,8 @@ reasons! {
     ApiKeyMissing = "api_key_missing", true;
     /// A request to the API had a wrong API key.
     ApiKeyWrong = "api_key_wrong", true;
+    /// A request to the API had a key without the scope or the topic that it needed.
+    ApiScope = "api_scope", true;
     /// A page of another origin tried to change something by the API.
     ApiOrigin = "api_origin", true;
     /// The host itself failed.

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::backing::PageReads;
 use super::batch::{Batch, CommitError, has_conflict};
@@ -31,6 +31,8 @@ pub(super) struct Shared {
     pub(super) ids: Ids,
     pub(super) page_reads: Arc<PageReads>,
     pub(super) log_counts: Arc<LogCounts>,
+    /// One permit, for one export at a time of a running host.
+    pub(super) exporting: Arc<Semaphore>,
     pub(super) counts: StoreCounts,
     /// The committer notes each batch before the next one.
     pub(super) jobs: Arc<JobBoard>,
@@ -123,9 +125,11 @@ impl Committer {
         // `Store::keep_ids` returns how far the clock is behind at the start, so that isn't logged a second time here.
         let is_clock_behind = ids.last_ms() > now_ms().saturating_add(LEASE_MS);
         let (page_reads, log_counts) = (engine.page_reads(), engine.log_counts());
+        let exporting = Arc::new(Semaphore::new(1));
         let counts = StoreCounts::default();
         let shared =
-            Arc::new(Shared { seen, recent, limits, health, ids, page_reads, log_counts, counts, jobs, deliveries });
+            Shared { seen, recent, limits, health, ids, page_reads, log_counts, counts, exporting, jobs, deliveries };
+        let shared = Arc::new(shared);
         let attempts = Attempts::default();
         Ok(Self { engine, shared, latest: revision, opening: 0, format, attempts, is_released: false, is_clock_behind })
     }

@@ -1,5 +1,6 @@
 //! The store's files in the data directory, and the lock of the directory.
 
+use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -37,6 +38,25 @@ pub(super) struct Held {
     lock: Option<File>,
 }
 
+/// Another process uses a data directory.
+#[derive(Debug)]
+pub struct InUse {
+    path: PathBuf,
+}
+
+/// An empty data directory, which no other process can use until a store is put into it.
+pub(super) struct EmptyDirectory {
+    directory: PathBuf,
+    workplace: PathBuf,
+    _lock: File,
+}
+
+/// The directory in which a restore works.
+const WORKPLACE: &str = "restore.partial";
+
+/// The directory that file systems have at their root.
+const LOST_AND_FOUND: &str = "lost+found";
+
 /// Opens the engine in a directory. Creates the directory and the file if they are missing, accessible to this user only.
 pub(super) fn open(directory: &Path, cache_bytes: usize, limits: LogLimits) -> Result<Held> {
     let shown = directory.display();
@@ -65,17 +85,6 @@ pub(super) fn open(directory: &Path, cache_bytes: usize, limits: LogLimits) -> R
     let engine = Logged::open(tree, Box::new(opener), limits);
     let engine = engine.map_err(|error| anyhow!("{} can't be opened: {error}", path.display()))?;
     Ok(Held { engine, directory: directory.to_owned(), logs, lock: Some(lock) })
-}
-
-/// Locks the data directory, so that no other host opens it.
-fn locked(directory: &Path) -> Result<File> {
-    let shown = directory.display();
-    let lock = File::open(directory).with_context(|| format!("opening the data directory {shown}"))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => bail!("{}", in_use(&directory.join(FILE))),
-        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("locking the data directory {shown}")),
-    }
 }
 
 impl Engine for Held {
@@ -156,11 +165,82 @@ fn quoted(path: &Path) -> String {
     if text.bytes().all(is_plain) { text.into_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
-fn in_use(path: &Path) -> String {
-    format!(
-        "{} is in use by another bennu: stop that one, or give this one a data directory of its own",
-        path.display()
-    )
+/// Locks a data directory, until the file is dropped.
+fn locked(directory: &Path) -> Result<File> {
+    let shown = directory.display();
+    let lock = File::open(directory).with_context(|| format!("opening the data directory {shown}"))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(InUse { path: directory.join(FILE) }.into()),
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("locking the data directory {shown}")),
+    }
+}
+
+impl fmt::Display for InUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} is in use by another bennu: stop that one, or give this one a data directory of its own",
+            self.path.display()
+        )
+    }
+}
+
+impl std::error::Error for InUse {}
+
+impl EmptyDirectory {
+    /// Locks a directory that has no files, and creates it if it is missing.
+    ///
+    /// # Errors
+    /// If it isn't empty, is in use, or can't be created.
+    pub(super) fn claim(directory: &Path) -> Result<Self> {
+        let shown = directory.display();
+        let creating = || format!("creating the data directory {shown}");
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).with_context(creating)?;
+        let lock = locked(directory)?;
+        for entry in fs::read_dir(directory).with_context(|| format!("reading the directory {shown}"))? {
+            let name = entry?.file_name();
+            ensure!(
+                name == WORKPLACE || name == LOST_AND_FOUND,
+                "{shown} isn't empty: it has {}; a backup is restored into an empty directory, or a new one",
+                name.display()
+            );
+        }
+        let workplace = directory.join(WORKPLACE);
+        if workplace.exists() {
+            // An earlier restore was interrupted.
+            fs::remove_dir_all(&workplace).with_context(|| format!("removing {}", workplace.display()))?;
+        }
+        Ok(Self { directory: directory.to_owned(), workplace, _lock: lock })
+    }
+
+    /// Returns the directory in which the store is made.
+    pub(super) fn workplace(&self) -> &Path {
+        &self.workplace
+    }
+
+    /// Gives the store that was made, and closed, its name.
+    ///
+    /// # Errors
+    /// If the system fails.
+    pub(super) fn fill(self) -> Result<()> {
+        let path = self.directory.join(FILE);
+        fs::rename(self.workplace.join(FILE), &path).with_context(|| format!("creating {}", path.display()))?;
+        sync(&self.directory)?;
+        let parent = absolute(&self.directory);
+        parent.parent().map_or(Ok(()), sync)
+    }
+}
+
+impl Drop for EmptyDirectory {
+    /// Removes what a failed restore has made.
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.workplace)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!("{} can't be removed: {error}", self.workplace.display());
+        }
+    }
 }
 
 /// Creates the file under its partial name, and then renames it. So a crash leaves either a complete file or none with the
@@ -193,7 +273,7 @@ fn opened(path: &Path, cache_bytes: usize) -> Result<Embedded> {
     let shown = path.display();
     match Embedded::open(path, cache_bytes) {
         Ok(engine) => Ok(engine),
-        Err(OpeningError::InUse) => bail!("{}", in_use(path)),
+        Err(OpeningError::InUse) => Err(InUse { path: path.to_owned() }.into()),
         Err(OpeningError::Failed(error)) => bail!(
             "{shown} can't be opened: {error}; if it isn't a store of bennu, or can't be repaired, move it away, and import \
              your last export"

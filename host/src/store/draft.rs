@@ -48,7 +48,7 @@ pub struct Draft {
     own: (usize, usize),
     pub(super) footprint: Footprint,
     /// The time by which the draft judges whether a key has expired, in milliseconds since 1970.
-    now_ms: u64,
+    pub(super) now_ms: u64,
 }
 
 /// A draft without a snapshot, while its call waits for something that may take long: the engine keeps all that a snapshot shows.

@@ -1,56 +1,153 @@
 //! Exports the store's content as JSON lines, from one snapshot.
 
-use std::io::Write;
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use futures_util::FutureExt;
+use sha2::{Digest as _, Sha256};
 
+use super::draft::Seen;
 use super::engine::{Direction, ScanLimit, Span};
-use super::export_line::ExportLine;
+use super::export_line::{ExportLine, VERSION};
+use super::export_reader::hex;
 use super::handle::Store;
 use super::metadata;
 use super::space::{self, EXPORTED, Owner, Place};
 
-/// The most that is read at once.
-const READ: ScanLimit = ScanLimit { rows: 1000, bytes: 1 << 20 };
+/// The most rows and bytes of one part. It takes about a millisecond of CPU time.
+const PART: ScanLimit = ScanLimit { rows: 500, bytes: 256 << 10 };
 
 /// The result of an export.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Exported {
-    /// The number of keys, rooms, entries, and states from before.
+    /// The number of keys, rooms, entries, jobs, and states from before.
     pub rows: u64,
 }
 
+/// An export that is made in parts. It reads all of them from one snapshot, and doesn't see the writes of calls that run meanwhile.
+///
+/// The snapshot keeps at most two tables of the log in memory, and the pages of the tree that are replaced meanwhile on the disk.
+/// The file grows by those pages, and they are used again after the export. So an export must not last without end.
+pub struct Exporter {
+    seen: Arc<Seen>,
+    /// What isn't read yet.
+    spans: VecDeque<Span>,
+    is_begun: bool,
+    is_ended: bool,
+    exported: Exported,
+    digest: Sha256,
+    rows_digest: Sha256,
+}
+
 impl Store {
-    /// Writes all keys, rooms and entries as JSON lines, or those of one plugin. It reads them from one snapshot, and holds at most a
-    /// page of them (1000 rows and about 1 MiB) in memory. It doesn't see the writes of calls that run meanwhile.
+    /// Begins an export of all keys, rooms, entries and jobs, or of those of one plugin, as they are now.
+    #[must_use]
+    pub fn exporter(&self, plugin: Option<&Owner>) -> Exporter {
+        let spans = match plugin {
+            Some(owner) => EXPORTED.map(|kind| owner.span(kind)).into(),
+            None => space::everything().into(),
+        };
+        let (digest, rows_digest) = (Sha256::new(), Sha256::new());
+        let (seen, exported) = (self.seen(), Exported::default());
+        Exporter { seen, spans, is_begun: false, is_ended: false, exported, digest, rows_digest }
+    }
+
+    /// Writes an export.
     ///
     /// # Errors
     /// If the store can't be read, or the output can't be written.
     pub async fn export(&self, plugin: Option<&Owner>, out: &mut impl Write) -> Result<Exported> {
-        let seen = self.seen();
-        let spans: Vec<Span> = match plugin {
-            Some(owner) => EXPORTED.map(|kind| owner.span(kind)).into(),
-            None => space::everything().into(),
-        };
-        let mut exported = Exported::default();
-        let ids_ms = seen.number(&metadata::mark()).await.context("reading the store")?;
-        out.write_all(&ExportLine::Head { ids_ms }.write()?).context("writing the export")?;
-        for span in spans {
-            let mut unread = Some(span);
-            while let Some(span) = unread.take() {
-                let read = seen.rows(&span, READ).await.context("reading the store")?;
-                if let Some((last, _)) = read.rows.last().filter(|_| !read.ended) {
-                    unread = Some(span.split_after(last, Direction::Forward).1);
-                }
-                exported.rows += read.rows.len() as u64;
-                for (place, value) in read.rows {
-                    let place = Place::read(&place).context("the store is damaged: a key belongs to no plugin")?;
-                    out.write_all(&ExportLine::row(place, value).write()?).context("writing the export")?;
-                }
-            }
+        let mut exporter = self.exporter(plugin);
+        while let Some(part) = exporter.next().await? {
+            out.write_all(&part).context("writing the export")?;
         }
-        out.write_all(&ExportLine::End { rows: exported.rows }.write()?).context("writing the export")?;
         out.flush().context("writing the export")?;
-        Ok(exported)
+        Ok(exporter.exported)
+    }
+}
+
+impl Exporter {
+    /// Returns the next lines, or none after the last one. At most about 256 KiB of rows, but at least one row.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn next(&mut self) -> Result<Option<Vec<u8>>> {
+        if self.is_ended {
+            return Ok(None);
+        }
+        let mut part = Vec::new();
+        if !self.is_begun {
+            self.is_begun = true;
+            let ids_ms = self.seen.number(&metadata::mark()).await.context("reading the store")?;
+            part.extend(ExportLine::Head { version: VERSION, ids_ms }.write()?);
+            self.digest.update(&part);
+        }
+        let head = part.len();
+        // A span of one kind of rows may have none, and an empty part would look like the end.
+        while part.len() == head
+            && let Some(span) = self.spans.pop_front()
+        {
+            self.read(&span, &mut part).await?;
+        }
+        self.digest.update(&part[head..]);
+        self.rows_digest.update(&part[head..]);
+        if self.spans.is_empty() {
+            self.is_ended = true;
+            let sha256 = Some(hex(self.digest.finalize_reset().as_slice()));
+            part.extend(ExportLine::End { rows: self.exported.rows, sha256 }.write()?);
+        }
+        Ok(Some(part))
+    }
+
+    /// Makes the export readable as bytes. It must be read on a thread without a runtime of tokio, and blocks it.
+    #[must_use]
+    pub fn into_read(self) -> impl Read + Send {
+        ExportRead { exporter: self, part: Vec::new(), at: 0 }
+    }
+
+    /// Returns the number of rows so far.
+    pub(super) fn rows(&self) -> u64 {
+        self.exported.rows
+    }
+
+    /// Returns the digest of the rows so far, without the first and the last line.
+    pub(super) fn rows_sha256(&self) -> String {
+        hex(self.rows_digest.clone().finalize().as_slice())
+    }
+
+    /// Reads the first rows of a span.
+    async fn read(&mut self, span: &Span, part: &mut Vec<u8>) -> Result<()> {
+        let read = self.seen.rows(span, PART).await.context("reading the store")?;
+        if let Some((last, _)) = read.rows.last().filter(|_| !read.ended) {
+            self.spans.push_front(span.split_after(last, Direction::Forward).1);
+        }
+        self.exported.rows += read.rows.len() as u64;
+        for (place, value) in read.rows {
+            let place = Place::read(&place).context("the store is damaged: a key belongs to no plugin")?;
+            part.extend(ExportLine::row(place, value).write()?);
+        }
+        Ok(())
+    }
+}
+
+/// The bytes of an export.
+struct ExportRead {
+    exporter: Exporter,
+    part: Vec<u8>,
+    at: usize,
+}
+
+impl Read for ExportRead {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.at == self.part.len() {
+            let next = self.exporter.next().now_or_never();
+            let next = next.ok_or_else(|| io::Error::other("an export is read on a thread that must not block"))?;
+            (self.part, self.at) = (next.map_err(io::Error::other)?.unwrap_or_default(), 0);
+        }
+        let read = (&self.part[self.at..]).read(buffer)?;
+        self.at += read;
+        Ok(read)
     }
 }

@@ -1,7 +1,7 @@
 //! The lines of an export: a first line with the format, one line for each row, and a last line with the number of rows.
 //!
 //! ```json
-//! {"format":"bennu-store","version":1}
+//! {"format":"bennu-store","version":2}
 //! {"plugin":"chat","key":"user:7","value":"ann"}
 //! {"plugin":"chat","key_base64":"/wA=","value_base64":"gIE="}
 //! {"plugin":"chat","room":"room:lobby","value":"{\"open\":true}"}
@@ -10,12 +10,15 @@
 //! {"plugin":"chat","topic":"room:lobby","entry_before":"stroke/7","value_base64":"AAAA.."}
 //! {"plugin":"shop","topic":"order:7","schedule":"remind","due_ms":1790000000000,"event":"remind","value":"{}"}
 //! {"plugin":"shop","key":"session:7","value":"{}","expires_ms":1790000000000}
-//! {"rows":8}
+//! {"rows":8,"sha256":"9f86d0.."}
 //! ```
 //!
 //! A key with a time to live has `expires_ms`.
 //! A schedule that failed has `failures`, and `next_ms` unless it was given up. Its payload is `value`, or `value_base64` if it
 //! is binary. A time of a cron line has `cron` in place of `schedule`.
+//!
+//! `sha256` is the digest of all lines before the last one, as in `head -n -1 FILE | sha256sum`. Version 1 has none, and is still
+//! read.
 //!
 //! The first line may also have `"ids_ms"`: a time in milliseconds since 1970 that no id in the rows has reached.
 //!
@@ -35,19 +38,23 @@ use super::entry_rows::{entry_row, split};
 use super::space::{Kind, Place, entry_name, split_entry_name};
 
 const FORMAT: &str = "bennu-store";
-const VERSION: u64 = 1;
+
+/// The version that is written. Version 1 had no digest.
+pub(super) const VERSION: u64 = 2;
 
 /// A line of an export.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ExportLine {
     /// The first line: the format. It has the id mark, if there is one, so that ids that are drawn after an import sort
     /// after the imported ones.
-    Head { ids_ms: Option<u64> },
+    Head { version: u64, ids_ms: Option<u64> },
     /// A key, a room, an entry, a job, or the state of a room or an entry from before, with its stored value. The name is that
     /// of [`Place`].
     Row { plugin: String, kind: Kind, name: Bytes, value: Bytes },
-    /// The last line: the number of rows.
-    End { rows: u64 },
+    /// The last line: the number of rows, and the digest of the lines before.
+    End { rows: u64, sha256: Option<String> },
+    /// The last line of an export that a host couldn't complete: the reason.
+    Failed { error: String },
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -111,6 +118,11 @@ struct Fields {
     value_base64: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rows: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<String>,
+    /// Why an export that is sent over the network has ended early.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
 }
 
 impl ExportLine {
@@ -127,10 +139,11 @@ impl ExportLine {
     pub(super) fn write(self) -> Result<Vec<u8>> {
         let mut fields = Fields::default();
         match self {
-            Self::Head { ids_ms } => {
-                (fields.format, fields.version, fields.ids_ms) = (Some(FORMAT.to_owned()), Some(VERSION), ids_ms);
+            Self::Head { version, ids_ms } => {
+                (fields.format, fields.version, fields.ids_ms) = (Some(FORMAT.to_owned()), Some(version), ids_ms);
             }
-            Self::End { rows } => fields.rows = Some(rows),
+            Self::End { rows, sha256 } => (fields.rows, fields.sha256) = (Some(rows), sha256),
+            Self::Failed { error } => fields.error = Some(error),
             Self::Row { plugin, kind, name, value } => fields.set_row(plugin, kind, &name, &value)?,
         }
         let mut line = serde_json::to_vec(&fields)?;
@@ -146,14 +159,22 @@ impl ExportLine {
         // Without this check, serde would also accept an array with the fields' values.
         ensure!(line.trim_ascii_start().starts_with(b"{"), "it is no JSON object");
         match serde_json::from_slice(line)? {
-            Fields { rows: Some(rows), plugin: None, format: None, version: None, .. } => Ok(Self::End { rows }),
+            Fields { error: Some(error), .. } => Ok(Self::Failed { error }),
+            Fields { rows: Some(rows), sha256, plugin: None, format: None, version: None, .. } => {
+                Ok(Self::End { rows, sha256 })
+            }
             Fields { format: Some(format), version, ids_ms, plugin: None, rows: None, .. } => {
                 ensure!(format == FORMAT, "its format is `{format}`, not `{FORMAT}`");
                 let version = version.context("it has no `version`")?;
-                ensure!(version == VERSION, "its version is {version}, and this bennu reads version {VERSION}");
-                Ok(Self::Head { ids_ms })
+                ensure!(
+                    (1..=VERSION).contains(&version),
+                    "its version is {version}, and this bennu reads the versions 1 to {VERSION}"
+                );
+                Ok(Self::Head { version, ids_ms })
             }
-            fields @ Fields { plugin: Some(_), format: None, ids_ms: None, rows: None, .. } => fields.into_row(),
+            fields @ Fields { plugin: Some(_), format: None, ids_ms: None, rows: None, sha256: None, .. } => {
+                fields.into_row()
+            }
             _ => bail!("it is no row: it needs `plugin`, a key or a room, and a value"),
         }
     }
@@ -188,7 +209,9 @@ impl Fields {
                 (self.plugin, self.value_base64) = (Some(plugin), Some(STANDARD.encode(stored)));
                 return Ok(());
             }
-            Kind::EntrySums | Kind::Expiries => bail!("sums and times of expiry aren't exported"),
+            Kind::EntrySums | Kind::Expiries | Kind::Requests | Kind::RequestExpiries => {
+                bail!("sums, times of expiry and answers to requests aren't exported")
+            }
         }
         (self.plugin, self.version) = (Some(plugin), version);
         (self.value, self.value_base64) = text_or_base64(value);
@@ -353,8 +376,8 @@ mod tests {
     #[test]
     fn lines_are_read_as_they_were_written() {
         for (line, text) in [
-            (ExportLine::Head { ids_ms: None }, r#"{"format":"bennu-store","version":1}"#),
-            (ExportLine::Head { ids_ms: Some(7) }, r#"{"format":"bennu-store","version":1,"ids_ms":7}"#),
+            (ExportLine::Head { version: 1, ids_ms: None }, r#"{"format":"bennu-store","version":1}"#),
+            (ExportLine::Head { version: 2, ids_ms: Some(7) }, r#"{"format":"bennu-store","version":2,"ids_ms":7}"#),
             (row(Kind::Keys, b"a\0", b""), r#"{"plugin":"chat","key":"a\u0000","value":""}"#),
             (row(Kind::Keys, b"\xff\0", b"\x80"), r#"{"plugin":"chat","key_base64":"/wA=","value_base64":"gA=="}"#),
             (
@@ -404,7 +427,9 @@ mod tests {
                 entry(Kind::EntryFormers, b"a", b"\x80"),
                 r#"{"plugin":"chat","topic":"röom","entry_before":"a","value_base64":"gA=="}"#,
             ),
-            (ExportLine::End { rows: 3 }, r#"{"rows":3}"#),
+            (ExportLine::End { rows: 3, sha256: None }, r#"{"rows":3}"#),
+            (ExportLine::End { rows: 3, sha256: Some("0f".into()) }, r#"{"rows":3,"sha256":"0f"}"#),
+            (ExportLine::Failed { error: "the disk".into() }, r#"{"error":"the disk"}"#),
         ] {
             assert_eq!(ExportLine::read(text.as_bytes()).unwrap(), line);
             assert_eq!(String::from_utf8(line.write().unwrap()).unwrap(), format!("{text}\n"));
@@ -438,7 +463,7 @@ mod tests {
             (r#"{"plugin":"chat","topic":"t","schedule":"k","event":"e","value":"{}"}"#, "no `due_ms`"),
             (r#"{"plugin":"chat","topic":"t","schedule":"k","event":"e","due_ms":1,"value":"{"}"#, "its `value`"),
             (r#"{"format":"tar","version":1}"#, "its format is `tar`"),
-            (r#"{"format":"bennu-store","version":2}"#, "reads version 1"),
+            (r#"{"format":"bennu-store","version":3}"#, "reads the versions 1 to 2"),
         ] {
             let error = format!("{:#}", ExportLine::read(text.as_bytes()).unwrap_err());
             assert!(error.contains(reason), "{text}: {error}");

@@ -329,6 +329,10 @@ impl Store {
         &self.shared.ids
     }
 
+    pub(super) fn exporting(&self) -> &Arc<Semaphore> {
+        &self.shared.exporting
+    }
+
     pub(super) fn limits(&self) -> &StoreLimits {
         &self.shared.limits
     }

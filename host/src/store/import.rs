@@ -1,15 +1,16 @@
 //! Imports JSON lines into the store.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, Read};
+use std::io::BufRead;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 
 use super::draft::{Draft, Revision};
 use super::engine::{Direction, ScanLimit, Writes};
 use super::entry_sums::StoredSums;
 use super::export_line::ExportLine;
+use super::export_reader::ExportReader;
 use super::handle::Store;
 use super::ids::LATEST_MS;
 use super::metadata;
@@ -31,7 +32,7 @@ pub enum Existing {
 /// The result of an import.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Imported {
-    /// The number of keys, rooms, entries, and states from before.
+    /// The number of keys, rooms, entries, jobs, and states from before.
     pub rows: u64,
     /// The number of plugins that they belong to.
     pub plugins: u64,
@@ -76,38 +77,25 @@ impl Store {
             topic: None,
             uncounted: BTreeSet::new(),
         };
-        let most = line_bytes_most(self);
-        let mut line = Vec::new();
-        let mut end = None;
-        for number in 1_u64.. {
-            line.clear();
-            input.by_ref().take(most.saturating_add(1)).read_until(b'\n', &mut line).context("reading the import")?;
-            if line.is_empty() {
-                break;
-            }
+        let mut lines = ExportReader::new(input, self.limits());
+        loop {
             let taken = async {
-                ensure!(line.len() as u64 <= most, "it has more than {most} bytes, so it can't be a row");
-                ensure!(end.is_none(), "the line before it was the last one");
-                match (number, ExportLine::read(&line)?) {
-                    (1, ExportLine::Head { ids_ms }) => self.go_past(ids_ms).await?,
-                    (1, _) => bail!("it isn't the first line of an export"),
-                    (_, ExportLine::Head { .. }) => bail!("another export begins; import one at a time"),
-                    (_, ExportLine::End { rows }) => end = Some(rows),
-                    (_, ExportLine::Row { plugin, kind, name, value }) => {
+                match lines.next_line()? {
+                    None => return Ok(false),
+                    Some(ExportLine::Head { ids_ms, .. }) => self.go_past(ids_ms).await?,
+                    Some(ExportLine::Row { plugin, kind, name, value }) => {
                         importing.row(&plugin, kind, &name, value).await?;
                     }
+                    Some(ExportLine::End { .. } | ExportLine::Failed { .. }) => {}
                 }
-                Ok(())
+                anyhow::Ok(true)
             };
-            taken.await.with_context(|| format!("line {number}"))?;
+            if !taken.await.with_context(|| lines.place())? {
+                break;
+            }
         }
         importing.finish().await?;
-        let rows = importing.rows;
-        let end = end.with_context(|| {
-            format!("it is truncated: its last line, {{\"rows\":..}}, is missing; {rows} rows were imported")
-        })?;
-        ensure!(end == rows, "its last line says that it has {end} rows, but it has {rows}; they were imported");
-        Ok(Imported { rows, plugins: importing.met.len() as u64 })
+        Ok(Imported { rows: importing.rows, plugins: importing.met.len() as u64 })
     }
 }
 
@@ -123,15 +111,6 @@ impl Store {
         self.ids().go_past(ids_ms);
         Ok(())
     }
-}
-
-/// Returns the most bytes that the line of a row can have. Each byte of a row takes at most six in JSON, as in `\u0000`.
-fn line_bytes_most(store: &Store) -> u64 {
-    let limits = store.limits();
-    let value = limits.value_bytes.max(limits.room_bytes).max(limits.entry_bytes);
-    // A plugin's name and the key of an entry have at most 255 bytes each.
-    let bytes = limits.key_bytes.saturating_add(value).saturating_add(2 * usize::from(u8::MAX));
-    bytes.saturating_mul(6).saturating_add(1024) as u64
 }
 
 impl Importing<'_> {
@@ -233,7 +212,14 @@ impl Importing<'_> {
             }
             (Kind::Formers, former) => draft.set_former(std::str::from_utf8(name)?, former),
             (
-                Kind::Entries | Kind::EntryFormers | Kind::EntrySums | Kind::Jobs | Kind::Expiries | Kind::Deliveries,
+                Kind::Entries
+                | Kind::EntryFormers
+                | Kind::EntrySums
+                | Kind::Jobs
+                | Kind::Expiries
+                | Kind::Requests
+                | Kind::RequestExpiries
+                | Kind::Deliveries,
                 row,
             ) => {
                 draft.set_entry_row(kind, name, row);

@@ -45,8 +45,11 @@ impl Store {
                 if let Some((last, _)) = read.rows.last().filter(|_| !read.ended) {
                     unread = Some(span.split_after(last, Direction::Forward).1);
                 }
-                renamed.rows +=
-                    if matches!(kind, Kind::EntrySums | Kind::Expiries) { 0 } else { read.rows.len() as u64 };
+                renamed.rows += if matches!(kind, Kind::EntrySums | Kind::Expiries | Kind::RequestExpiries) {
+                    0
+                } else {
+                    read.rows.len() as u64
+                };
                 for (place, value) in read.rows {
                     writes.insert(new.place(kind, &old.name_of(&place)), Some(value));
                     writes.insert(place, None);

@@ -9,8 +9,10 @@
 //! 5 length plugin place key    their before-images, from before a build on probation changed them
 //! 6 length plugin topic        the sums of their entries (see `entry_sums`)
 //! 7 length plugin job          its jobs: schedules, and times of cron lines (see `jobs`)
-//! 8 length plugin time key     when its keys with a time to live expire (see `expiries`)
-//! 9 length plugin id           its deliveries (see `deliveries`)
+//! 8 length plugin time key     when its keys with a time to live expire (see `sweep`)
+//! 9 length plugin request      its answers to requests with an idempotency key (see `request_rows`)
+//! 10 length plugin time request  when these answers expire (see `sweep`)
+//! 11 length plugin id          its deliveries (see `deliveries`)
 //! ```
 //!
 //! The length (one byte) is before the plugin's name. So no plugin's span is inside another's, and the keys of one plugin
@@ -35,7 +37,9 @@ const ENTRY_FORMERS: u8 = 5;
 const ENTRY_SUMS: u8 = 6;
 const JOBS: u8 = 7;
 const EXPIRIES: u8 = 8;
-const DELIVERIES: u8 = 9;
+const REQUESTS: u8 = 9;
+const REQUEST_EXPIRIES: u8 = 10;
+const DELIVERIES: u8 = 11;
 
 /// The bytes of the length before an entry's topic.
 const TOPIC_LENGTH: usize = size_of::<u16>();
@@ -50,7 +54,7 @@ struct Inner {
     name: Box<str>,
     quota_bytes: u64,
     /// The prefixes of its engine keys, by [`Kind`].
-    prefixes: [Bytes; 9],
+    prefixes: [Bytes; 11],
 }
 
 /// The kinds of a plugin's data.
@@ -70,6 +74,10 @@ pub(super) enum Kind {
     Jobs,
     /// The times at which keys expire.
     Expiries,
+    /// Answers to requests with an idempotency key.
+    Requests,
+    /// The times at which these answers expire.
+    RequestExpiries,
     /// Deliveries.
     Deliveries,
 }
@@ -83,7 +91,7 @@ pub(super) struct Place {
 }
 
 /// All kinds, in the order of their keys.
-pub(super) const KINDS: [Kind; 9] = [
+pub(super) const KINDS: [Kind; 11] = [
     Kind::Keys,
     Kind::Rooms,
     Kind::Formers,
@@ -92,10 +100,13 @@ pub(super) const KINDS: [Kind; 9] = [
     Kind::EntrySums,
     Kind::Jobs,
     Kind::Expiries,
+    Kind::Requests,
+    Kind::RequestExpiries,
     Kind::Deliveries,
 ];
 
-/// The kinds of an export. An import counts the sums again, and makes the times at which keys expire from the keys.
+/// The kinds of an export. An import counts the sums again, and makes the times at which keys expire from the keys. Answers to
+/// requests are kept for a day, so an export would hardly ever be imported in time.
 pub(super) const EXPORTED: [Kind; 7] =
     [Kind::Keys, Kind::Rooms, Kind::Formers, Kind::Entries, Kind::EntryFormers, Kind::Jobs, Kind::Deliveries];
 
@@ -111,8 +122,20 @@ impl Owner {
         let length = u8::try_from(bytes).ok().filter(|length| *length > 0);
         let length = length.ok_or(Oversize::Name { bytes, limit: Self::NAME_BYTES_MAX })?;
         let prefix = |kind: u8| Bytes::from([&[kind, length], name.as_bytes()].concat());
-        let prefixes =
-            [KEYS, ROOMS, FORMERS, ENTRIES, ENTRY_FORMERS, ENTRY_SUMS, JOBS, EXPIRIES, DELIVERIES].map(prefix);
+        let kinds = [
+            KEYS,
+            ROOMS,
+            FORMERS,
+            ENTRIES,
+            ENTRY_FORMERS,
+            ENTRY_SUMS,
+            JOBS,
+            EXPIRIES,
+            REQUESTS,
+            REQUEST_EXPIRIES,
+            DELIVERIES,
+        ];
+        let prefixes = kinds.map(prefix);
         let inner = Inner { name: name.into(), quota_bytes, prefixes };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -172,7 +195,7 @@ impl Owner {
     pub(super) fn weight(&self, place: &Bytes, value: &Bytes) -> u64 {
         let bytes = place.len() - self.prefix_len() + value.len();
         let uncounted = match place.first() {
-            Some(&(FORMERS | ENTRY_FORMERS | ENTRY_SUMS | JOBS | EXPIRIES | DELIVERIES)) => bytes,
+            Some(&(FORMERS | ENTRY_FORMERS | ENTRY_SUMS | JOBS | EXPIRIES | REQUEST_EXPIRIES | DELIVERIES)) => bytes,
             Some(&ENTRIES) => entry_overhead(&place[self.prefix_len()..]),
             _ => 0,
         };
@@ -222,9 +245,9 @@ pub(super) fn are_akin(one: &[u8], other: &[u8]) -> bool {
 }
 
 /// Whether drafts read keys of this kind, so that a write of the key can cause a conflict. Entries are read without a draft, and the times
-/// at which keys expire are only hints.
+/// at which keys and answers expire are only hints.
 pub(super) fn is_read_by_drafts(place: &[u8]) -> bool {
-    !matches!(place.first(), Some(&(ENTRIES | EXPIRIES)))
+    !matches!(place.first(), Some(&(ENTRIES | EXPIRIES | REQUEST_EXPIRIES)))
 }
 
 /// Whether a batch writes jobs. Most batches don't, so this neither allocates nor looks at each row.
@@ -249,9 +272,10 @@ pub(super) fn all_deliveries() -> Span {
     Span { from: vec![DELIVERIES].into(), until: vec![DELIVERIES + 1].into() }
 }
 
-/// Returns the span of the times at which keys of all plugins expire.
-pub(super) fn all_expiries() -> Span {
-    Span { from: vec![EXPIRIES].into(), until: vec![EXPIRIES + 1].into() }
+/// Returns the spans of the times at which rows of all plugins expire: keys, and answers to requests.
+pub(super) fn all_expiries() -> [(Kind, Span); 2] {
+    let span = |kind: u8| Span { from: vec![kind].into(), until: vec![kind + 1].into() };
+    [(Kind::Keys, span(EXPIRIES)), (Kind::Requests, span(REQUEST_EXPIRIES))]
 }
 
 /// Returns the engine's key for a metadata name.
@@ -327,6 +351,8 @@ impl Place {
             ENTRY_SUMS => Kind::EntrySums,
             JOBS => Kind::Jobs,
             EXPIRIES => Kind::Expiries,
+            REQUESTS => Kind::Requests,
+            REQUEST_EXPIRIES => Kind::RequestExpiries,
             DELIVERIES => Kind::Deliveries,
             _ => return None,
         };

@@ -1,7 +1,7 @@
-//! Removes keys whose time to live is over.
+//! Removes keys, and answers to requests, whose time to live is over.
 //!
-//! Each write of a key with a time to live writes a hint too: an empty row under its time. A sweep reads the hints whose time has
-//! passed, from the earliest on. If the key has another time by then, or none, only the hint is removed. So nothing has to know
+//! Each write of a row with a time to live writes a hint too: an empty row under its time. A sweep reads the hints whose time has
+//! passed, from the earliest on. If the row has another time by then, or none, only the hint is removed. So nothing has to know
 //! what a write replaces, and no sweep searches the keys.
 
 use std::time::Duration;
@@ -31,6 +31,11 @@ fn split(name: &Bytes) -> Option<(u64, Bytes)> {
     Some((u64::from_be_bytes(*time), name.slice(size_of::<u64>()..)))
 }
 
+/// Returns the kind of the hints of rows that can expire.
+fn hints_of(rows: Kind) -> Kind {
+    if rows == Kind::Requests { Kind::RequestExpiries } else { Kind::Expiries }
+}
+
 impl Store {
     /// Removes expired keys until the store is closed.
     pub async fn keep_swept(&self, clock: impl Fn() -> u64) {
@@ -42,24 +47,26 @@ impl Store {
         }
     }
 
-    /// Removes the keys that have expired by this time. Returns their number.
+    /// Removes the keys and answers that have expired by this time. Returns their number.
     ///
     /// # Errors
     /// If the store fails.
     pub async fn sweep(&self, now_ms: u64) -> Result<usize, CommitError> {
-        let (mut all, mut removed) = (space::all_expiries(), 0);
-        // Each plugin's hints are in the order of their times, so one read finds the next plugin.
-        while let Some(owner) = self.first_owner(&all).await? {
-            let expired = owner.span(Kind::Expiries);
-            loop {
-                let until = owner.place(Kind::Expiries, &now_ms.saturating_add(1).to_be_bytes());
-                let span = Span { from: expired.from.clone(), until };
-                let Some(page) = self.sweep_page(&owner, &span, now_ms).await? else { break };
-                removed += page;
-                // Other tasks are more urgent.
-                tokio::task::yield_now().await;
+        let mut removed = 0;
+        for (rows, mut all) in space::all_expiries() {
+            // Each plugin's hints are in the order of their times, so one read finds the next plugin.
+            while let Some(owner) = self.first_owner(&all).await? {
+                let expired = owner.span(hints_of(rows));
+                loop {
+                    let until = owner.place(hints_of(rows), &now_ms.saturating_add(1).to_be_bytes());
+                    let span = Span { from: expired.from.clone(), until };
+                    let Some(page) = self.sweep_page((&owner, rows), &span, now_ms).await? else { break };
+                    removed += page;
+                    // Other tasks are more urgent.
+                    tokio::task::yield_now().await;
+                }
+                all.from = expired.until;
             }
-            all.from = expired.until;
         }
         Ok(removed)
     }
@@ -71,8 +78,13 @@ impl Store {
         Ok(first.rows.first().and_then(owner))
     }
 
-    /// Removes the keys of a page of hints. Returns their number, or none if there is no hint.
-    async fn sweep_page(&self, owner: &Owner, span: &Span, now_ms: u64) -> Result<Option<usize>, CommitError> {
+    /// Removes the rows of a page of hints. Returns their number, or none if there is no hint.
+    async fn sweep_page(
+        &self,
+        (owner, rows): (&Owner, Kind),
+        span: &Span,
+        now_ms: u64,
+    ) -> Result<Option<usize>, CommitError> {
         let hints = self.seen().rows(span, PAGE).await?.rows;
         if hints.is_empty() {
             return Ok(None);
@@ -80,7 +92,7 @@ impl Store {
         let (mut draft, mut removed) = (self.begin_at(owner, now_ms), 0);
         for (hint, _) in hints {
             if let Some((_, key)) = split(&owner.name_of(&hint)) {
-                let place = owner.place(Kind::Keys, &key);
+                let place = owner.place(rows, &key);
                 let stored = draft.seen.value(&place).await?;
                 draft.footprint.add_key(&place, PAGE.rows);
                 if stored.is_some_and(|stored| lifetime::is_expired(&stored, now_ms)) {

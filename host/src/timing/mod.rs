@@ -1,4 +1,4 @@
-//! Deadlines that count only the time in which this host ran.
+//! Deadlines that count only the time in which this host ran, and the priority of its threads.
 //!
 //! A host may be suspended: by SIGSTOP, in a paused container, or in a virtual machine that is moved. When it resumes,
 //! its timers have expired, but the messages that its peers sent meanwhile are unread, and some may still be in
@@ -7,9 +7,11 @@
 
 mod awake;
 mod deadline;
+mod priority;
 
 pub use awake::AwakeClock;
 pub use deadline::{AwakeDeadline, sleep, within};
+pub use priority::give_way;
 
 use std::time::Duration;
 

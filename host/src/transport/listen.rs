@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{Request, Response, StatusCode};
@@ -24,6 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::sleep;
 use tower_service::Service;
 
+use super::LiveRouter;
 use super::connect::origin_of;
 use super::request::prepare;
 use super::stream::{Receipts, TrackedStream};
@@ -74,7 +74,12 @@ impl Intake {
 
 /// Accepts connections and serves them while the intake is open, until the future is dropped. Accepted connections continue
 /// after that. At most `sockets` and 32 more are open at a time, and further ones are closed at once.
-pub async fn listen(listener: Arc<TcpListener>, router: Router, sockets: usize, (tally, intake): (Arc<Tally>, Intake)) {
+pub async fn listen(
+    listener: Arc<TcpListener>,
+    router: Arc<LiveRouter>,
+    sockets: usize,
+    (tally, intake): (Arc<Tally>, Intake),
+) {
     let most = sockets.saturating_add(CONNECTIONS_SPARE).min(Semaphore::MAX_PERMITS);
     let free = Arc::new(Semaphore::new(most));
     let mut lost = 0;
@@ -88,8 +93,12 @@ pub async fn listen(listener: Arc<TcpListener>, router: Router, sockets: usize, 
             Ok((stream, peer)) => match Arc::clone(&free).try_acquire_owned() {
                 Ok(permit) => {
                     lost = 0;
-                    let connection =
-                        Connection { peer, router: router.clone(), tally: Arc::clone(&tally), intake: intake.clone() };
+                    let connection = Connection {
+                        peer,
+                        router: Arc::clone(&router),
+                        tally: Arc::clone(&tally),
+                        intake: intake.clone(),
+                    };
                     tokio::spawn(connection.serve(stream, permit));
                 }
                 Err(_) => {
@@ -134,7 +143,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 /// An accepted connection.
 struct Connection {
     peer: SocketAddr,
-    router: Router,
+    router: Arc<LiveRouter>,
     tally: Arc<Tally>,
     intake: Intake,
 }
@@ -153,7 +162,7 @@ impl Connection {
             request.extensions_mut().insert(Arc::clone(&permit));
             request.extensions_mut().insert(Arc::clone(&receipts));
             let answering = match prepared {
-                Ok(()) => Ok(self.router.clone().call(request.map(Body::new))),
+                Ok(()) => Ok(self.router.now().call(request.map(Body::new))),
                 Err(reason) => Err(self.refuse(&request, reason)),
             };
             async move {

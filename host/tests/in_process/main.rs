@@ -10,6 +10,7 @@ mod entries;
 mod follower;
 mod formers;
 mod history;
+mod idempotency;
 mod jobs;
 mod json;
 mod panics;

@@ -67,8 +67,8 @@ export interface Recipient<S> {
 
 /** What the host tells a topic. */
 export interface TopicMessage {
-  /** `schedule`, `cron` or `start`. Later hosts may add sources. */
-  source: "schedule" | "cron" | "start" | (string & {});
+  /** `schedule`, `cron`, `start`, or `http` for the answer to a request. Later hosts may add sources. */
+  source: "schedule" | "cron" | "start" | "http" | (string & {});
   event: string;
   /** When a schedule or a cron line was due, in milliseconds since 1970. */
   due?: number;
@@ -139,7 +139,7 @@ export interface Channel<S extends object, R extends object> {
   info?: Record<string, (payload: any, socket: Socket<S, R>, message: Source) => Answer>;
   /** Messages to the topic, by event, from the API or another topic. Returns the answer. */
   message?: Record<string, (payload: any, topic: Topic<R>, message: { event: string }) => Answer>;
-  /** What the host itself tells the topic, by event: schedules, cron lines, and the start of a generation. */
+  /** What the host itself tells the topic, by event: schedules, cron lines, answers by HTTP, and the start of a generation. */
   topicInfo?: Record<string, (payload: any, topic: Topic<R>, message: TopicMessage) => void>;
   /** Events that each recipient may get differently: returns another payload, `drop`, `handOver`, or nothing to pass it on. */
   intercept?: Record<string, (payload: any, recipient: Recipient<S>) => object | symbol | void>;

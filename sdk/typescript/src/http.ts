@@ -114,7 +114,7 @@ export const http = {
   },
   /**
    * Sends a request after the callback has succeeded, at most once. This member's `info` gets the answer as the event `key`:
-   * `{ status, headers, body }`, or `{ failure, detail }`.
+   * `{ status, headers, body }`, or `{ failure, detail }`. In a callback of a topic, such as `message`, `topicInfo` gets it.
    */
   request(key: string, url: string, { method = "POST", headers = {}, body = "", json, timeoutMs }: HttpRequest = {}): void {
     onlyInCallbacks("http.request");

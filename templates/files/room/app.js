@@ -16,13 +16,14 @@ function open(user) {
   socket.connect();
 
   const poll = socket.channel("poll:drinks", { user });
-  new RoomState(poll, { onChange: ({ counts }) => draw(counts) });
+  new RoomState(poll, { onChange: draw });
   const refused = ({ reason }) => (note.textContent = reason);
   poll.join().receive("error", refused);
 
-  function draw(counts) {
+  function draw({ counts, winner }) {
     const all = Object.values(counts).reduce((sum, count) => sum + count, 0);
-    note.textContent = all === 1 ? "1 vote" : `${all} votes`;
+    const votes = all === 1 ? "1 vote" : `${all} votes`;
+    note.textContent = winner ? `${votes}; ${winner} won the last round` : votes;
     for (const [choice, count] of Object.entries(counts)) {
       const button = choices.querySelector(`[value="${CSS.escape(choice)}"]`) ?? add(choice);
       button.querySelector("b").textContent = count;

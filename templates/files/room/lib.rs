@@ -6,6 +6,7 @@ use bennu_guest::prelude::*;
 mod tests;
 
 const CHOICES: [&str; 3] = ["tea", "coffee", "water"];
+const ROUND: Duration = Duration::from_secs(60);
 
 /// A member's own state.
 #[derive(Serialize, Deserialize)]
@@ -13,18 +14,21 @@ struct Voter {
     user: String,
 }
 
-/// The state that all members of a topic share: the choice of each user.
+/// The state that all members of a topic share: the choice of each user, and who won the last round. It is stored.
 #[derive(Default, Serialize, Deserialize)]
 struct Poll {
     votes: BTreeMap<String, String>,
+    winner: Option<String>,
 }
 
 impl Channel for Voter {
     type Room = Poll;
+    const DURABLE: bool = true;
 
     fn join(socket: &mut Socket<Poll>, params: Payload) -> Join<Self> {
         let user = params.field("user")?;
-        show(socket);
+        let shown = shown(socket.room());
+        socket.publish_state(shown);
         Ok(Voter { user })
     }
 
@@ -35,23 +39,42 @@ impl Channel for Voter {
                 if !CHOICES.contains(&choice.as_str()) {
                     return reply_error(json!({ "reason": format!("choice: expected one of {}", CHOICES.join(", ")) }));
                 }
+                // The first vote begins a round.
+                if socket.room().votes.is_empty() {
+                    schedule::after(socket.topic(), ROUND, "round", "end", json!({}));
+                }
                 socket.room_mut().votes.insert(self.user.clone(), choice);
-                show(socket);
+                let shown = shown(socket.room());
+                socket.publish_state(shown);
                 ok()
             }
             _ => unknown_event(event),
         }
     }
+
+    /// Comes at its time, also if everybody has left, and late if the host didn't run.
+    fn handle_topic_info(topic: &mut Topic<Poll>, message: Message) -> Told {
+        if message.event == "end" {
+            let poll = topic.room_mut();
+            let counts = poll.counts();
+            let best = CHOICES.into_iter().rev().max_by_key(|choice| counts[choice]);
+            *poll = Poll { winner: best.map(str::to_owned), votes: BTreeMap::new() };
+            let shown = shown(topic.room());
+            topic.publish_state(shown);
+        }
+        Ok(())
+    }
 }
 
-/// Publishes the counts. Clients get the whole state when they join, and then only what has changed.
-fn show(socket: &mut Socket<Poll>) {
-    let mut counts: BTreeMap<&str, u32> = CHOICES.map(|choice| (choice, 0)).into();
-    for choice in socket.room().votes.values() {
-        *counts.entry(choice).or_default() += 1;
+impl Poll {
+    fn counts(&self) -> BTreeMap<&'static str, usize> {
+        CHOICES.map(|choice| (choice, self.votes.values().filter(|vote| *vote == choice).count())).into()
     }
-    let counts = json!({ "counts": counts });
-    socket.publish_state(counts);
+}
+
+/// The published state. Clients get the whole state when they join, and then only what has changed.
+fn shown(poll: &Poll) -> Value {
+    json!({ "counts": poll.counts(), "winner": poll.winner })
 }
 
 channels! { "poll:*" => Voter }

@@ -16,6 +16,17 @@ test("all members see the same counts", () => {
   for (const member of [ada, bo]) assert.deepEqual(member.roomState.counts, { tea: 1, coffee: 0, water: 1 });
 });
 
+test("a round ends although nobody is there", () => {
+  const host = stage(plugin);
+  const ada = host.join("poll:drinks", { user: "Ada" });
+  ada.push("vote", { choice: "water" });
+  ada.close();
+  host.advance(60_000);
+
+  const bo = host.join("poll:drinks", { user: "Bo" });
+  assert.deepEqual(bo.roomState, { counts: { tea: 0, coffee: 0, water: 0 }, winner: "water" });
+});
+
 test("only the choices can be voted for", () => {
   const ada = stage(plugin).join("poll:drinks", { user: "Ada" });
   ada.push("vote", { choice: "milk" });

@@ -107,6 +107,10 @@ const timedEvents: Record<string, Handler> = {
     scheduleOne(payload, topic);
     fail("asked to fail after a schedule");
   },
+  schedule_then_refuse(payload, topic) {
+    scheduleOne(payload, topic);
+    refuse("too late");
+  },
   unschedule({ key }, { topic }) {
     schedule.cancel(topic, key);
     return ok;
@@ -176,6 +180,14 @@ function manyEffects(payload: any, socket: Socket): void {
   socket.subscribe("naughty:late");
   store.put(field(payload, "key"), field(payload, "value"));
 }
+
+/** An answer for a client. */
+const shown = ({ status, body, failure }: any) => (failure ? { failure } : { status, body });
+
+const httpSend: Handler = (payload) => {
+  http.request("http_answer", field(payload, "url"), { body: payload.body });
+  return ok;
+};
 
 /** Asks by HTTP, so many times. Returns the last answer for a client. */
 function httpGet({ url, times = 1, method }: any): Fields {
@@ -322,7 +334,7 @@ const naughty = channel<{ mood: string; timer: number | null; ballast: string }>
       store.put(payload.key, count);
       return { count, body };
     },
-    http_send: sends((_, payload) => http.request("http_answer", field(payload, "url"), { body: payload.body })),
+    http_send: httpSend,
     store_own(payload) {
       const key = field(payload, "key"), read = [store.get(key) ?? null];
       store.put(key, 1);
@@ -350,7 +362,7 @@ const naughty = channel<{ mood: string; timer: number | null; ballast: string }>
   info: {
     "*"(payload, socket, { source, topic, event }) {
       const heard = { topic: "heard", answer: "answered", member: "addressed" }[source as string];
-      if (source === "http") socket.push(event, "failure" in payload ? { failure: payload.failure } : { status: payload.status, body: payload.body });
+      if (source === "http") socket.push(event, shown(payload));
       else if (heard) socket.push(heard, { topic, event, payload });
       else if (event === "later") socket.reply(payload.to, { late: true });
       else if (event === "self") socket.push("told", { source });
@@ -389,12 +401,16 @@ const naughty = channel<{ mood: string; timer: number | null; ballast: string }>
     crash: () => fail("asked to fail in handle_message"),
     put: (payload, topic, message) => put(payload, topic, message),
     http_get: httpGet,
+    http_send: httpSend,
     deliver,
     quiet: () => {},
     "*": (_payload, _topic, { event }) => refuse(`unknown event ${JSON.stringify(event)}`),
   },
 
-  topicInfo: { "*": told },
+  topicInfo: {
+    http_answer: (payload, topic) => topic.broadcast("http_answer", shown(payload)),
+    "*": told,
+  },
 
   intercept: {
     secret(payload, { id, state }) {

@@ -314,6 +314,7 @@ async fn the_description_matches_the_answers() -> Result<()> {
             let filled = path.replace("{topic}", "naughty%3A1").replace("{name}", "naughty");
             let body = match path.as_str() {
                 "/api/disconnect" => json!({ "id": "user:1" }),
+                "/api/config/reload" => json!({ "dry_run": true }),
                 "/api/push" | "/api/send-member" => json!({ "topic": "naughty:1", "member": 1, "event": "e" }),
                 "/api/kick" => json!({ "topic": "naughty:1", "member": 99 }),
                 "/api/schedules/retry" | "/api/schedules/drop" => {
@@ -328,13 +329,17 @@ async fn the_description_matches_the_answers() -> Result<()> {
             let method = method.to_uppercase();
             let answer = request_with(host.address(), &method, &filled, JSON, body.as_bytes()).await?;
             let documented = &call["responses"][answer.status.to_string()];
+            seen += 1;
+            if documented["content"]["application/jsonl"].is_object() {
+                // Another test reads it.
+                continue;
+            }
             ensure!(documented.is_object(), "{method} {path} answers {}, which isn't documented", answer.status);
             let schema = &documented["content"]["application/json"]["schema"];
             fits(&document, schema, &answer.json()?, &format!("{method} {path}"))?;
-            seen += 1;
         }
     }
-    ensure!(seen == 24, "{seen} calls are described");
+    ensure!(seen == 30, "{seen} calls are described");
     Ok(())
 }
 

@@ -10,9 +10,15 @@ use bennu_tests::{bennu, places};
 use tempfile::TempDir;
 
 /// Every table of keys: the document, the heading of the table, and a configuration in which `KEY` stands for one key.
-const TABLES: [(&str, &str, &str); 9] = [
+const TABLES: [(&str, &str, &str); 10] = [
     ("configuration.md", "## The file", "KEY"),
     ("configuration.md", "## `[api]`", "[api]\nKEY"),
+    (
+        "configuration.md",
+        "## `[[api.keys]]`",
+        "[[api.keys]]\nKEY\nname = \"a\"\nid = \"a\"\nscopes = [\"read\"]\n\
+         hash = \"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"",
+    ),
     ("configuration.md", "## `[reload]`", "[reload]\nKEY"),
     ("configuration.md", "## `[mounts.\"/PATH\"]`", "[mounts.\"/socket\"]\nKEY"),
     ("configuration.md", "### `token`", "[mounts.\"/socket\".token]\nKEY\nsalt = \"s\""),

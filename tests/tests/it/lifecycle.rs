@@ -150,7 +150,9 @@ async fn a_host_continues_after_a_hangup_and_reads_its_plugins_again() -> Result
     for _ in 0..2 {
         let mark = host.log().len();
         host.signal(Signal::HUP)?;
-        let says = |line: &bennu_tests::Line| line.message().starts_with("SIGHUP: reading all plugins' files again");
+        let says = |line: &bennu_tests::Line| {
+            line.message() == "SIGHUP: reading the configuration and all plugins' files again"
+        };
         host.log().find(mark, "the answer to SIGHUP", says).await?;
         // The host reads the file again, although the file hasn't changed.
         host.decision(mark, "broken").await?;

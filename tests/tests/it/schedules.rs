@@ -9,6 +9,8 @@ use bennu_tests::{Cast, Setup, TestClient, TestHost, bennu, check, eventually, g
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::projects::LIMITS;
+
 const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
 /// The topic of the schedules. It has no members.
 const TOPIC: &str = "naughty:1";
@@ -28,7 +30,11 @@ async fn stored(client: &mut TestClient, key: &str) -> Result<Value> {
 
 /// Schedules by a topic message. Returns whether that was acknowledged.
 async fn schedule(address: SocketAddr, payload: Value) -> Result<bool> {
-    let body = json!({ "topic": TOPIC, "event": "schedule", "payload": payload }).to_string();
+    sent(address, "schedule", payload).await
+}
+
+async fn sent(address: SocketAddr, event: &str, payload: Value) -> Result<bool> {
+    let body = json!({ "topic": TOPIC, "event": event, "payload": payload }).to_string();
     let answer = request_with(address, "POST", "/api/send", JSON, body.as_bytes()).await?;
     Ok(answer.status == 200 && answer.json()?["reply"]["status"] == "ok")
 }
@@ -62,6 +68,10 @@ async fn every_schedule_fires_once_although_the_host_is_killed() -> Result<()> {
             let (mut asked, mut acknowledged) = (first, Vec::new());
             loop {
                 let ms = asked * 7919 % 250;
+                if asked % 8 == 0 {
+                    // Nothing of this callback is committed, whenever the kill comes.
+                    let _ = sent(address, "schedule_then_fail", json!({ "key": format!("f{asked}"), "ms": ms })).await;
+                }
                 let asking = schedule(address, json!({ "key": format!("k{asked}"), "ms": ms }));
                 asked += 1;
                 match within("a schedule", asking).await {
@@ -87,6 +97,8 @@ async fn every_schedule_fires_once_although_the_host_is_killed() -> Result<()> {
                 rung == expected,
                 "after kill {kill}: k{number} was stored: {was_asked}, and has fired {rung} times"
             );
+            let failed = stored(&mut client, &format!("rung:f{number}")).await?;
+            ensure!(failed.is_null(), "after kill {kill}: f{number} was never committed, and has fired");
             ensure!(was_asked == true || !those.contains(&number), "after kill {kill}: k{number} was lost");
         }
     }
@@ -137,12 +149,17 @@ async fn an_operator_sees_retries_and_drops_schedules() -> Result<()> {
     let rest = get(host.address(), &format!("/api/schedules?plugin=naughty&after={after}")).await?.json()?;
     ensure!(rest["schedules"][0]["key"] == "good" && rest["next"].is_null(), "{rest}");
     let named = |key: &str| json!({ "plugin": "naughty", "topic": TOPIC, "key": key });
-    ensure!(post(&host, "/api/schedules/drop", &named("bad")).await?.0 == 200);
+    let address = host.address().to_string();
+    let command =
+        |name: &str, key: &str| bennu(host.home(), &["schedules", name, "naughty", TOPIC, key, "--host", &address]);
+    let dropped = command("drop", "bad")?;
+    ensure!(dropped.code == Some(0) && dropped.output.is_empty(), "{dropped:?}");
+    let unknown = command("drop", "bad")?;
+    ensure!(unknown.code == Some(1) && unknown.errors.contains("there is no such schedule"), "{unknown:?}");
     ensure!(post(&host, "/api/schedules/drop", &named("bad")).await?.0 == 404);
     ensure!(post(&host, "/api/schedules/keep", &named("good")).await?.0 == 404);
     // A retry of a schedule that isn't due yet fires it.
-    let address = host.address().to_string();
-    let ended = bennu(host.home(), &["schedules", "retry", "naughty", TOPIC, "good", "--host", &address])?;
+    let ended = command("retry", "good")?;
     ensure!(ended.code == Some(0) && ended.output.is_empty(), "{ended:?}");
     await_done(&host).await?;
     ensure!(stored(&mut client, "rung:good").await? == 1);
@@ -156,6 +173,12 @@ async fn only_the_host_tells_a_topic_something() -> Result<()> {
     let config = "[[plugins.naughty.cron]]\ntopic = \"naughty:1\"\nevent = \"ring\"\nschedule = \"0 0 1 1 *\"\n";
     let host = Setup::new().guests(&["naughty"])?.config(config).start().await?;
     host.shows("the next time of the cron line is stored", |shown| shown["jobs"]["all"] == 1).await?;
+    ensure!(schedules(&host, &[])? == json!([]));
+    let line = schedules(&host, &["--cron"])?;
+    ensure!(
+        line[0]["key"] == "ring 0 0 1 1 * UTC" && line[0]["state"] == "waiting" && line[0]["topic"] == TOPIC,
+        "{line}"
+    );
     // A message of that name is one for `handle_message`, and an event of that name one for `handle_in`.
     for event in ["start", "ring", "cron", "schedule "] {
         let sent = json!({ "topic": TOPIC, "event": event, "payload": { "source": "cron" } });
@@ -168,6 +191,29 @@ async fn only_the_host_tells_a_topic_something() -> Result<()> {
     for source in ["start", "cron", "schedule"] {
         ensure!(stored(&mut client, &format!("rung:{source}")).await?.is_null());
     }
+    host.stop().await?;
+    Ok(())
+}
+
+/// A line that can't be used says so, and a topic that its plugin doesn't serve is in the log.
+#[tokio::test]
+async fn a_mistake_in_a_cron_line_is_told() -> Result<()> {
+    let table = |fields: &str| format!("[[plugins.naughty.cron]]\ntopic = \"naughty:1\"\nevent = \"ring\"\n{fields}\n");
+    for (fields, says) in [
+        ("schedule = \"0 9 * *\"", "write five fields, such as `0 9 * * 1-5`"),
+        ("schedule = \"0 0 31 2 *\"", "names a time that never comes"),
+        ("schedule = \"0 9 * * *\"\ntimezone = \"Berlin\"", "the time zone `Berlin` isn't known"),
+    ] {
+        let home = tempfile::tempdir()?;
+        fs::write(home.path().join("bennu.toml"), table(fields))?;
+        let refused = bennu(home.path(), &["serve", "--config", "bennu.toml"])?;
+        ensure!(refused.code == Some(1) && refused.errors.contains(says), "{refused:?}");
+        ensure!(refused.errors.contains("`plugins.naughty.cron`, table 1"), "{refused:?}");
+    }
+    let config = table("schedule = \"0 9 * * *\"").replace("naughty:1", "nauhgty:1");
+    let host = Setup::new().guests(&["naughty"])?.config(&config).start().await?;
+    let waits = |line: &bennu_tests::Line| line.field("topic") == "nauhgty:1" && line.message().contains(" waits: ");
+    host.log().find(0, "a warning about the line", waits).await?;
     host.stop().await?;
     Ok(())
 }
@@ -303,9 +349,26 @@ async fn a_script_has_schedules_starts_and_times_to_live() -> Result<()> {
     Ok(())
 }
 
-/// The script of the guide is one that a host serves.
+/// What a client of the guide's script sees.
+const GUIDE: &str = r#"
+waiter > join table:7
+waiter < ok {}
+waiter > served {"dish": "soup"}
+waiter < ok {}
+clock + 29m
+waiter ~
+clock + 1m
+waiter < unpaid {"dish": "soup"}
+waiter > served {"dish": "tea"}
+waiter < ok {}
+waiter > paid
+waiter < ok {}
+clock + 1h
+waiter ~
+"#;
+
 #[test]
-fn the_script_of_the_guide_is_accepted() -> Result<()> {
+fn the_script_of_the_guide_does_what_the_guide_says() -> Result<()> {
     let guide = fs::read_to_string(places::workspace()?.join("docs/time.md"))?;
     let Some(script) = guide.split("```ts\n").nth(1).and_then(|rest| rest.split("```").next()) else {
         bail!("docs/time.md has no script");
@@ -314,5 +377,10 @@ fn the_script_of_the_guide_is_accepted() -> Result<()> {
     fs::write(home.path().join("table.ts"), script)?;
     let checked = bennu(home.path(), &["check", "table.ts"])?;
     ensure!(checked.code == Some(0) && checked.output.contains("handle-topic-info"), "{checked:?}");
+    fs::write(home.path().join("guide.script"), GUIDE)?;
+    let config = format!("cache = {:?}\n{LIMITS}", places::compiled()?.display().to_string());
+    fs::write(home.path().join("bennu.toml"), config)?;
+    let played = bennu(home.path(), &["test", "table.ts", "guide.script", "--config", "bennu.toml"])?;
+    ensure!(played.code == Some(0), "{played:?}");
     Ok(())
 }

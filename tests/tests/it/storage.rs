@@ -152,14 +152,19 @@ async fn a_store_is_exported_and_imported_as_json_lines() -> Result<()> {
     ask(&mut client, "transfer", json!({ "from": "a", "to": "b", "n": 2 })).await?;
     drop(client);
     let home = host.home().to_owned();
-    let refused = bennu(&home, &["store", "export", "--data", "data"])?;
+    let refused = bennu(&home, &["store", "import", "none.jsonl", "--data", "data"])?;
     ensure!(refused.code == Some(1) && refused.errors.contains("in use by another bennu"), "{refused:?}");
+    let address = host.address().to_string();
+    let running = bennu(&home, &["store", "export", "--data", "data", "--host", &address])?;
+    ensure!(running.code == Some(0) && running.errors.contains("3 rows exported"), "{running:?}");
     let kept = host.keep_home();
     host.stop().await?;
 
     let exported = bennu(&home, &["store", "export", "--data", "data", "--output", "all.jsonl"])?;
     ensure!(exported.code == Some(0) && exported.errors.contains("3 rows exported"), "{exported:?}");
     let lines = fs::read_to_string(home.join("all.jsonl"))?;
+    let rows = |lines: &str| lines.lines().skip(1).take(3).map(str::to_owned).collect::<Vec<_>>();
+    ensure!(rows(&lines) == rows(&running.output), "{}", running.output);
     ensure!(lines.lines().count() == 5 && lines.contains(r#""key":"account:a""#), "{lines}");
     let usage = bennu(&home, &["store", "usage", "--data", "data"])?;
     ensure!(usage.output.starts_with("ledger: "), "{usage:?}");

@@ -151,7 +151,7 @@ async fn the_commands_of_the_page_about_testing_work() -> Result<()> {
     Ok(())
 }
 
-/// The commands before the heading `Export and import` need a running host, and those after it a stopped one.
+/// The commands before the heading `Export and import` need a running host, and imports a stopped one.
 #[tokio::test]
 async fn the_commands_of_the_page_about_storage_work() -> Result<()> {
     let page = read("storage.md")?;
@@ -168,6 +168,14 @@ async fn the_commands_of_the_page_about_storage_work() -> Result<()> {
         }
     }
     ensure!(typed > 0, "the page has no command for a stopped host");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_commands_of_the_page_about_backups_work() -> Result<()> {
+    let host = TestHost::start(&["ledger"]).await?;
+    walk(&host, &read("backup.md")?).await?;
+    host.stop().await?;
     Ok(())
 }
 

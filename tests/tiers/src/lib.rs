@@ -150,7 +150,7 @@ struct Rounds {
 }
 
 /// All tests whose number of rounds depends on the tier.
-const ROUNDS: [Rounds; 24] = [
+const ROUNDS: [Rounds; 25] = [
     // Damaged input for readers of bytes that a client sends.
     Rounds { test: "protocol::noise", usual: 20_000, full: 2_000_000 },
     Rounds { test: "protocol::v2", usual: 20_000, full: 2_000_000 },
@@ -176,6 +176,7 @@ const ROUNDS: [Rounds; 24] = [
     Rounds { test: "store::crash", usual: 20, full: 200 },
     Rounds { test: "store::log_faults", usual: 10, full: 5_000 },
     Rounds { test: "schedules::kill", usual: 5, full: 50 },
+    Rounds { test: "idempotency::kill", usual: 5, full: 50 },
     Rounds { test: "deliveries::kill", usual: 5, full: 50 },
     Rounds { test: "phoenix::recover_kill", usual: 4, full: 50 },
     Rounds { test: "storage::kill", usual: 10, full: 50 },

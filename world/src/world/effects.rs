@@ -158,12 +158,18 @@ impl<C: Callbacks> World<C> {
             }
             // The turn of the message has seen it.
             Effect::AnswerLater => {}
+            // Of a topic's callback. A member's is among its own resources. The server of a test answers at once.
+            Effect::HttpRequest { key, request } => {
+                if member.is_none() {
+                    let payload = http_payload(&self.host.http.answer(&request.method, &request.url));
+                    self.wait_for_answer(own, Sent { event: key, payload });
+                }
+            }
             // They are stored with the writes of the call.
             Effect::Schedule(_) | Effect::CancelSchedule { .. } => {}
             // On the member's own resources.
             Effect::SendSelf { .. }
             | Effect::SendAfter { .. }
-            | Effect::HttpRequest { .. }
             | Effect::Cancel { .. }
             | Effect::Subscribe { .. }
             | Effect::Unsubscribe { .. }

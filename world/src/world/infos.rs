@@ -1,4 +1,4 @@
-//! What the host itself tells a topic: schedules that fire, and the start of a generation.
+//! What the host itself tells a topic: schedules that fire, answers by HTTP, and the start of a generation.
 
 use bennu_semantics::{Fault, Fired, Message, Payload, Source, Topic, TopicCallback, TopicInfo};
 
@@ -29,7 +29,13 @@ impl<C: Callbacks> World<C> {
         }
     }
 
-    fn tell_now(&mut self, topic: &Topic, source: Source, sent: Sent, fired: Option<Fired>) -> Result<(), Fault> {
+    pub(super) fn tell_now(
+        &mut self,
+        topic: &Topic,
+        source: Source,
+        sent: Sent,
+        fired: Option<Fired>,
+    ) -> Result<(), Fault> {
         self.served(topic)?;
         self.open_room(topic);
         let Sent { event, payload } = sent;

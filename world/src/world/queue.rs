@@ -44,6 +44,8 @@ pub(super) enum Job {
     Fault(u64, Fault),
     /// A topic message, and the member that gets the answer.
     TopicMessage(Topic, Sent, Option<u64>),
+    /// The answer to a request by HTTP, for a topic.
+    HttpAnswer(Topic, Sent),
     /// The changes of a topic's seat. At most one job waits for each seat.
     Seat(Topic, ByteString),
 }
@@ -91,6 +93,11 @@ impl<C: Callbacks> World<C> {
     /// Queues a topic message.
     pub(super) fn post(&mut self, topic: Topic, sent: Sent, sender: Option<u64>) {
         self.waiting.push_back((TurnQueue::Topic(topic.clone()), Job::TopicMessage(topic, sent, sender)));
+    }
+
+    /// Queues the answer to a request by HTTP, for a topic.
+    pub(super) fn wait_for_answer(&mut self, topic: &Topic, answer: Sent) {
+        self.waiting.push_back((TurnQueue::Topic(topic.clone()), Job::HttpAnswer(topic.clone(), answer)));
     }
 
     /// Records a change of a topic's seat, and queues a turn for it if none waits.
@@ -197,6 +204,8 @@ impl<C: Callbacks> World<C> {
                 Job::Fault(id, fault) if is_in(&id) => self.fail(id, &fault, None),
                 Job::Message(..) | Job::Fault(..) => {}
                 Job::TopicMessage(topic, sent, sender) => self.deliver_message(&topic, sent, sender),
+                // A fault is noted, and nobody waits for the result.
+                Job::HttpAnswer(topic, answer) => drop(self.tell_now(&topic, Source::Http, answer, None)),
                 Job::Seat(topic, name) => self.tell_changes(&topic, &name),
             }
             self.end_turn();

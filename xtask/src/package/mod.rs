@@ -2,6 +2,7 @@
 //!
 //! `cargo install` needs no package of its own. It builds the executable from the sources.
 
+pub(crate) mod crates;
 mod npm;
 mod python;
 
@@ -49,13 +50,13 @@ pub(crate) fn pack(executable: &Path) -> Result<()> {
 }
 
 /// Builds the host in release.
-fn build() -> Result<PathBuf> {
+pub(crate) fn build() -> Result<PathBuf> {
     process::run(cargo(places::root()).args(["build", "--release", "--package", "bennu"]))?;
     Ok(places::target().join("release").join("bennu").with_extension(std::env::consts::EXE_EXTENSION))
 }
 
 /// Copies an executable without its debug information, which is four fifths of it.
-fn strip(executable: &Path, to: &Path) -> Result<()> {
+pub(crate) fn strip(executable: &Path, to: &Path) -> Result<()> {
     fs::copy(executable, to).with_context(|| format!("cannot copy {}", executable.display()))?;
     if cfg!(windows) {
         // There the debug information is in a file of its own.
@@ -65,7 +66,7 @@ fn strip(executable: &Path, to: &Path) -> Result<()> {
 }
 
 /// Makes an empty directory, in place of what was there.
-fn empty(folder: &Path) -> Result<()> {
+pub(crate) fn empty(folder: &Path) -> Result<()> {
     if folder.exists() {
         fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
     }
@@ -73,7 +74,7 @@ fn empty(folder: &Path) -> Result<()> {
 }
 
 /// Copies the files of a directory, but no directories in it.
-fn copy_files(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn copy_files(from: &Path, to: &Path) -> Result<()> {
     for entry in fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
         let entry = entry?;
         if entry.file_type()?.is_file() {
@@ -84,7 +85,7 @@ fn copy_files(from: &Path, to: &Path) -> Result<()> {
 }
 
 /// The version of the packages: the workspace's.
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Checks that a file of a package names the workspace's version.
 fn check_version(file: &Path, line: &str) -> Result<()> {

@@ -14,7 +14,7 @@ use super::fetched::{Fetched, Fetching};
 use crate::lints::linted;
 use crate::process::{self, cargo, run as start};
 use crate::step::{failed, step};
-use crate::{bench, chromium, guests, node, package, page, places};
+use crate::{bench, chromium, dist, guests, node, package, page, places};
 
 /// The state that suites share: the tier, the fetched dependencies, whether the host is built, and the number of tests so
 /// far.
@@ -110,6 +110,8 @@ pub(super) fn run(suite: Suite, run: &mut SuiteRun) -> Result<()> {
             run.fetched()?;
             let host = places::target().join("debug").join("bennu").with_extension(EXE_EXTENSION);
             package::pack(&host)?;
+            package::crates::verify()?;
+            dist::with_built(&host)?;
             run.tests("the tests of the packages", node_tests("packages")?)
         }
         Suite::Loaded => {
@@ -243,6 +245,7 @@ fn with_the_built(command: &mut Command) {
     command.env("BENNU_CLIENTS", places::clients());
     command.env("BENNU_PAGES", places::pages());
     command.env("BENNU_PACKAGES", places::packages());
+    command.env("BENNU_DIST", places::dist());
     command.env("BENNU_SCREENSHOTS", target.join("screenshots"));
 }
 

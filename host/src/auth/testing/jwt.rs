@@ -67,11 +67,22 @@ fn verify(jwt: &Jwt, token: &str) -> Result<Value, TokenError> {
 fn verifiers() -> [(Algorithm, Jwt); 4] {
     let read = |name| verifier(KeySet::read(&path(name)).unwrap());
     [
-        (Algorithm::HS256, verifier(KeySet::shared(&Secret::new(SHARED)).unwrap())),
+        (Algorithm::HS256, verifier(KeySet::shared(&[Secret::new(SHARED)]).unwrap())),
         (Algorithm::RS256, read("rsa-public.pem")),
         (Algorithm::ES256, read("ec-public.pem")),
         (Algorithm::EdDSA, read("ed-public.pem")),
     ]
+}
+
+#[test]
+fn with_two_secrets_both_verify() {
+    let other = Secret::new(b"another secret with 32 bytes or more");
+    for secrets in [[Secret::new(SHARED), other.clone()], [other.clone(), Secret::new(SHARED)]] {
+        let jwt = verifier(KeySet::shared(&secrets).unwrap());
+        assert_eq!(verify(&jwt, &signed(Algorithm::HS256, None)), Ok(claims()));
+        assert_eq!(verify(&jwt, &signed(Algorithm::HS256, Some("any"))), Ok(claims()));
+        assert_eq!(verify(&jwt, &forged(&json!({"alg": "HS256"}), Some(b"x"))), Err(TokenError::Invalid));
+    }
 }
 
 #[test]
@@ -175,7 +186,7 @@ fn damaged_tokens_are_invalid() {
 #[test]
 fn claims_are_checked_after_the_signature() {
     let rules = JwtRules { leeway: 5, issuer: Some("us".into()), audience: Some("chat".into()) };
-    let jwt = Jwt::new(KeySet::shared(&Secret::new(SHARED)).unwrap(), rules);
+    let jwt = Jwt::new(KeySet::shared(&[Secret::new(SHARED)]).unwrap(), rules);
     let verify = |claims: Value, secret: &[u8]| {
         let token = encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(secret)).unwrap();
         jwt.verify(Some(&token), now()).map(|_| ())
@@ -232,7 +243,7 @@ fn unusable_key_files_are_refused_with_the_reason() {
     }
     let many = json!({"keys": vec![json!({}); 101]}).to_string();
     assert!(words(KeySet::jwks(&many)).contains("at most 100"));
-    let short = words(KeySet::shared(&Secret::new(b"hunter2")));
+    let short = words(KeySet::shared(&[Secret::new(b"hunter2")]));
     assert!(short.contains("at least 32 bytes") && !short.contains("hunter2"), "{short}");
 }
 

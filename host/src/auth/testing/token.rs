@@ -157,6 +157,29 @@ fn only_the_same_secret_and_salt_verify() {
 }
 
 #[test]
+fn with_two_secrets_the_first_one_signs_and_both_verify() {
+    let new = Secret::new(b"a new secret of more than twenty bytes");
+    let (salt, now) = (Derivation::of("user socket"), at(SIGNED));
+    let rotated = Tokens::new(new.clone()).unwrap().and_verify_with(Secret::new(SECRET)).unwrap();
+    let prepared = tokens().and_verify_with(new.clone()).unwrap();
+    for vector in VECTORS.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
+        let token = vector["token"].as_str();
+        for both in [&rotated, &prepared] {
+            let verified = both.verify(&derivation(&vector), token, None, NONE, at(SIGNED + 1.0));
+            assert_eq!(verified, tokens().verify(&derivation(&vector), token, None, NONE, at(SIGNED + 1.0)));
+            assert!(verified.is_ok(), "{vector}");
+        }
+    }
+    let signed = |tokens: &Tokens| tokens.sign(&salt, &json!(1), MaxAge::default(), now).unwrap();
+    let only_new = Tokens::new(new).unwrap();
+    assert_eq!(signed(&rotated), signed(&only_new));
+    assert_eq!(signed(&prepared), signed(&tokens()));
+    assert_eq!(prepared.verify(&salt, Some(&signed(&rotated)), None, NONE, now), Ok(json!(1)));
+    assert_eq!(only_new.verify(&salt, Some(&signed(&prepared)), None, NONE, now), Err(TokenError::Invalid));
+    assert!(tokens().and_verify_with(Secret::new(b"short")).is_err());
+}
+
+#[test]
 fn damaged_tokens_are_invalid() {
     let (tokens, salt, now) = (tokens(), Derivation::of("user socket"), at(SIGNED));
     let token = tokens.sign(&salt, &json!({"id": 7}), MaxAge::default(), now).unwrap();
@@ -199,7 +222,7 @@ fn damaged_tokens_are_invalid() {
 
 /// A token with any bytes as its payload, and a valid signature.
 fn wrapped<M: Mac + KeyInit>(header: Header, payload: &[u8]) -> String {
-    let key = tokens().keys.get(&Secret::new(SECRET), &Derivation::of("s"));
+    let key = tokens().signing.keys.get(&Secret::new(SECRET), &Derivation::of("s"));
     let message = format!("{}.{}", header.encoded(), URL_SAFE_NO_PAD.encode(payload));
     let mut mac = keyed::<M>(&key);
     mac.update(message.as_bytes());

@@ -9,6 +9,7 @@ use super::channel::Channel;
 use super::event::MemberEvent;
 use super::frames::Frames;
 use crate::contract::{Effect, Message, Source};
+use crate::counts::Limit;
 use crate::protocol::{Payload, Topic};
 use crate::pubsub::{Audience, PubSub, Subscriber};
 
@@ -150,6 +151,7 @@ fn send_to(channel: &Arc<Channel>, from: &Topic, event: ByteString, payload: Pay
 pub(in crate::channel) fn send_to_all(channels: &[Arc<Channel>], event: &ByteString, payload: &Payload) -> bool {
     let bytes = event.len() + payload.len();
     if !channels.iter().all(|channel| channel.has_room(1, bytes)) {
+        Limit::MailboxFromElsewhere.hit();
         return false;
     }
     for channel in channels {
@@ -167,6 +169,7 @@ pub(in crate::channel) fn push_to_all(
     payload: &Payload,
 ) -> bool {
     if !audience.has_room(channels.len()) {
+        Limit::HandleOutQueue.hit();
         return false;
     }
     channels.iter().for_each(|channel| Frames::new(channel, Some(audience)).push(event, payload));

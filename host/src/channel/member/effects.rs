@@ -12,8 +12,10 @@ use super::frames::Frames;
 use super::http::send_request;
 use super::seat::sit;
 use super::topic_subscription::listen;
-use crate::channel::room::{TopicMessage, TopicTurns, Topics, follow_entries, post_message, publish, set_tick};
-use crate::contract::{Effect, Follows, Message, Need, SeatRequest, Source, TimerId};
+use crate::channel::room::{
+    TopicMessage, TopicTurns, Topics, follow_entries, post_message, publish, send_topic_request, set_tick,
+};
+use crate::contract::{Effect, Follows, HttpRequest, Message, Need, SeatRequest, Source, TimerId};
 use crate::protocol::{Payload, Ref, Topic};
 use crate::pubsub::{Audience, Broadcast, DropKey, Except};
 
@@ -68,6 +70,16 @@ impl<'a> EffectScope<'a> {
     fn publish(&self, topic: Topic, key: Option<&str>, event: ByteString, payload: Payload, except: Except) {
         let droppable = key.map(|key| DropKey::of(&topic, &event, key));
         self.topics.services.pubsub.broadcast(Broadcast { topic, event, payload, except, droppable, number: None });
+    }
+
+    /// Sends a request by HTTP.
+    fn request(&self, key: ByteString, request: Box<HttpRequest>) {
+        match (&self.member, self.turns) {
+            // Also for a member that has ended: the request concerns others. Nobody gets the answer then.
+            (Some(member), _) => send_request(member.channel, key, request),
+            (None, Some(turns)) => send_topic_request(turns, key, request),
+            (None, None) => {}
+        }
     }
 
     /// Carries out an effect on the topic's room. [`Need::Room`] has checked that there is one.
@@ -134,6 +146,7 @@ fn carry_out_one(effect: Effect, scope: &mut EffectScope<'_>, seat: &mut SeatReq
         Effect::Disconnect { socket_id } => {
             services.pubsub.disconnect(&socket_id);
         }
+        Effect::HttpRequest { key, request } => scope.request(key, request),
         // In a turn of a topic with a room.
         Effect::Tick { milliseconds } => {
             let period = Duration::from_millis(milliseconds.into());
@@ -147,8 +160,6 @@ fn carry_out_one(effect: Effect, scope: &mut EffectScope<'_>, seat: &mut SeatReq
         Effect::Reply { reply_ref, reply } => {
             scope.member(|_, frames| frames.reply(&Ref::from_json(reply_ref), &reply));
         }
-        // Also for a member that has ended: the request concerns others. Nobody gets the answer then.
-        Effect::HttpRequest { key, request } => scope.member(|channel, _| send_request(channel, key, request)),
         // In their place among the diffs.
         Effect::PushPresences => scope.member(|channel, frames| {
             let topic = &channel.member.topic;

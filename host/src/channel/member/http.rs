@@ -6,7 +6,7 @@ use bytestring::ByteString;
 
 use super::channel::Channel;
 use super::event::MemberEvent;
-use crate::contract::{HttpFailure, HttpRequest, HttpResult, Message, Source, http_payload};
+use crate::contract::{Asker, HttpFailure, HttpRequest, HttpResult, Message, Source, http_payload};
 use crate::counts::Limit;
 
 /// Sends a request in a task of its own. The member's `handle_info` gets the answer, if the member is still there.
@@ -14,7 +14,7 @@ pub(in crate::channel::member) fn send_request(channel: &Arc<Channel>, key: Byte
     let services = channel.services();
     // The plugin whose turn it is: it serves the topic.
     let Some(plugin) = channel.route(None).map(|route| Arc::clone(&route.plugin)) else { return };
-    let Some(under_way) = services.http.begin(channel.member.id) else {
+    let Some(under_way) = services.http.begin(Asker::Member(channel.member.id)) else {
         Limit::HttpRequestsPerMember.hit();
         let detail = "too many requests of the member are under way".into();
         return answer(channel, &key, &Err(HttpFailure { kind: "busy".into(), detail }));

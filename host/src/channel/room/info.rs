@@ -1,10 +1,14 @@
-//! What the host itself tells a topic: a job that is due, or the start of a generation. `channel/topic_info.rs` handles it.
+//! What the host itself tells a topic: a job that is due, the start of a generation, or the answer to a request by HTTP. `channel/topic_info.rs` handles it.
 
 use std::sync::Arc;
 
+use bytestring::ByteString;
 use tokio::sync::oneshot;
 
+use super::in_flight::InFlight;
+use crate::contract::UnderWay;
 use crate::contract::jobs::{JobId, JobRow};
+use crate::protocol::Payload;
 
 /// What a topic is told.
 pub(in crate::channel) enum InfoCause {
@@ -42,4 +46,17 @@ pub enum InfoOutcome {
 pub(in crate::channel) struct InfoJob {
     pub(in crate::channel) told: InfoCause,
     pub(in crate::channel) result: oneshot::Sender<InfoOutcome>,
+}
+
+/// The answer to a request by HTTP of one of the topic's callbacks.
+pub(in crate::channel) struct AnswerJob {
+    /// The plugin that asked. Another one that serves the topic by now doesn't get the answer.
+    pub(in crate::channel) plugin: Arc<str>,
+    pub(in crate::channel) event: ByteString,
+    pub(in crate::channel) payload: Payload,
+    /// The request counts for its topic until the callback has got the answer. So a topic whose turns take long can't gather any
+    /// number of answers.
+    pub(in crate::channel) under_way: Option<UnderWay>,
+    /// Its share of the bytes that may wait for the plugin's topics.
+    pub(in crate::channel) in_flight: Option<InFlight>,
 }

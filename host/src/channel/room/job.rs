@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytestring::ByteString;
 use tokio::sync::oneshot;
 
-use super::info::InfoJob;
+use super::info::{AnswerJob, InfoJob};
 use super::topics::TopicTurns;
 use crate::contract::Tick;
 
@@ -22,6 +22,8 @@ pub(in crate::channel) struct TopicJob {
 pub(in crate::channel) enum TopicEvent {
     /// The host tells the topic something. The dispatcher of jobs bounds their number.
     Info(Box<InfoJob>),
+    /// The answer to a request by HTTP. The limits of the topic's requests and of the plugin's messages bound their number.
+    Answer(Box<AnswerJob>),
     /// A tick. At most one waits.
     Tick(Tick),
     /// A seat has changed, or its grace period may be over. At most one waits for each seat.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
+use super::idempotency::IdempotentRequest;
 use crate::contract::{Fault, Reply};
 use crate::protocol::Topic;
 
@@ -18,6 +19,8 @@ pub enum Undelivered {
     Busy,
     /// `handle_message` failed.
     Fault(Fault),
+    /// Its idempotency key was used for another request.
+    KeyReused,
 }
 
 /// The result of a message: perhaps an answer.
@@ -30,6 +33,11 @@ pub(in crate::channel) trait Sender: Send + 'static {
 
     /// Whether it would get an answer that comes later than the callback.
     fn is_waiting(&self) -> bool;
+
+    /// The request by which the message takes effect once, if it has an idempotency key.
+    fn request(&self) -> Option<Arc<IdempotentRequest>> {
+        None
+    }
 }
 
 /// A topic's callback sent it: nobody gets the answer.

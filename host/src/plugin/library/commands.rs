@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::super::loader::Loaded;
-use super::control::{Command, CommandError, CommandRequest};
+use super::super::loader::{Loaded, Loader};
+use super::control::{Command, CommandError, CommandRequest, LibraryConfig};
 use super::jobs::{Answer, ROLLED_BACK, Why};
 use super::trial::{Against, Serving, Trial};
 use super::{Library, scan};
@@ -23,6 +23,13 @@ impl Library {
         self.refuse_candidates();
         // The operator may have disconnected.
         let _ = answer.send(granted);
+    }
+
+    /// Uses other settings for each later load. Running loads continue with the former ones.
+    pub(super) fn configure(&mut self, config: LibraryConfig) {
+        let LibraryConfig { options, call_limits, pool_limits } = config;
+        self.options = options;
+        self.loader = Arc::new(Loader { call_limits, pool_limits, ..Loader::clone(&self.loader) });
     }
 
     fn reload(&mut self, name: &str, answer: Answer) {

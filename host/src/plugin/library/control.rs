@@ -6,6 +6,10 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::super::PoolLimits;
+use super::LibraryOptions;
+use crate::contract::CallLimits;
+
 /// A command for one plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -49,19 +53,37 @@ pub(super) struct CommandRequest {
     pub(super) answer: oneshot::Sender<Result<(), CommandError>>,
 }
 
+/// The settings of a library that can be replaced while it watches its files.
+pub struct LibraryConfig {
+    /// The plugins' configuration, and the terms of a probation.
+    pub options: LibraryOptions,
+    /// The limits of each call.
+    pub call_limits: Arc<CallLimits>,
+    /// The limits of each plugin's pool of instances.
+    pub pool_limits: PoolLimits,
+}
+
+/// What the library does for the rest of the host.
+pub(super) enum Asked {
+    /// A command for one plugin.
+    Command(CommandRequest),
+    /// Uses other settings for each later load.
+    Configure(Box<LibraryConfig>),
+}
+
 /// The maximum number of commands in the channel. Above it, senders wait.
 const WAITING_MAX: usize = 16;
 
 /// Sends commands to the library. Clones send to the same library.
 #[derive(Clone)]
 pub struct Control {
-    asked: mpsc::Sender<CommandRequest>,
+    asked: mpsc::Sender<Asked>,
     /// Notified when all files must be read again.
     pub(super) look: Arc<Notify>,
 }
 
 impl Control {
-    pub(super) fn new() -> (Self, mpsc::Receiver<CommandRequest>) {
+    pub(super) fn new() -> (Self, mpsc::Receiver<Asked>) {
         let (asked, receiver) = mpsc::channel(WAITING_MAX);
         (Self { asked, look: Arc::default() }, receiver)
     }
@@ -80,7 +102,16 @@ impl Control {
     pub async fn ask(&self, plugin: &str, command: Command) -> Result<(), CommandError> {
         let (answer, answered) = oneshot::channel();
         let asked = CommandRequest { plugin: plugin.to_owned(), command, answer };
-        self.asked.send(asked).await.map_err(|_| CommandError::Stopping)?;
+        self.asked.send(Asked::Command(asked)).await.map_err(|_| CommandError::Stopping)?;
         answered.await.map_err(|_| CommandError::Stopping)?
+    }
+
+    /// Makes the library use other settings for each later load. Generations that serve keep theirs.
+    ///
+    /// # Errors
+    /// Returns an error if the host is stopping.
+    pub async fn configure(&self, config: LibraryConfig) -> Result<(), CommandError> {
+        let sent = self.asked.send(Asked::Configure(Box::new(config))).await;
+        sent.map_err(|_| CommandError::Stopping)
     }
 }

@@ -28,8 +28,8 @@ use super::{Builds, Digest, Kinds, Source};
 use crate::contract::system_now_ms;
 use crate::routes::{Conflict, Probation, ProbationTerms, RouteTable, Routes};
 
-use control::CommandRequest;
-pub use control::{Command, CommandError, Control};
+use control::Asked;
+pub use control::{Command, CommandError, Control, LibraryConfig};
 use jobs::{Job, Jobs, Why};
 use recall::past_of;
 pub use settings::{PluginSettings, Settings};
@@ -62,7 +62,7 @@ pub struct Library {
     /// Files that aren't served because another file has the same plugin name. Each is logged once.
     doubles: BTreeSet<PathBuf>,
     control: Control,
-    asked: mpsc::Receiver<CommandRequest>,
+    asked: mpsc::Receiver<Asked>,
     /// Notified when a probation may be over.
     news: Arc<Notify>,
     /// Notified when the host stops.
@@ -266,7 +266,10 @@ impl Library {
                     self.review();
                     self.take(ended);
                 }
-                Some(asked) = self.asked.recv() => self.run(asked),
+                Some(asked) = self.asked.recv() => match asked {
+                    Asked::Command(asked) => self.run(asked),
+                    Asked::Configure(config) => self.configure(*config),
+                },
             }
         }
     }

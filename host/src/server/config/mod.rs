@@ -1,6 +1,9 @@
 //! The configuration file `bennu.toml`. Flags of the command line take precedence over it.
 
+mod api;
 mod build;
+mod changes;
+mod contents;
 mod http;
 mod json;
 mod mount;
@@ -20,14 +23,18 @@ use serde::Deserialize;
 use super::Limits;
 use super::logging::check_filter;
 use super::nearest::nearest;
-use crate::auth::{Secret, SecretSource};
+use crate::auth::{SecretSources, without_api_keys};
 use crate::contract::plain;
 use crate::jobs::CronLine;
 use crate::plugin::{PluginSettings, Settings, Source};
 use crate::routes::ProbationTerms;
 use crate::store::Owner;
 
+pub use api::{ApiKeyTable, ApiTable};
 pub use build::{BuildTable, LanguageName};
+pub(super) use changes::changes;
+pub use changes::{ConfigChange, TakesEffect};
+pub(super) use contents::{Contents, contents};
 pub use http::{HttpGrant, HttpGrantTable};
 pub use mount::{AuthName, JwtTable, MountTable, TokenTable, TransportName};
 pub use plugin::{PluginTable, WebPushTable};
@@ -42,25 +49,6 @@ pub enum LogFormat {
     Human,
     /// A JSON object on each line.
     Json,
-}
-
-/// The table `api`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ApiTable {
-    /// Whether there is an API. Default `true`.
-    pub enabled: bool,
-    /// The API key: `{ env = "NAME" }` or `{ file = "PATH" }`. Default: one that the host makes, in the file `api-key` of the
-    /// data directory.
-    pub key: Option<SecretSource>,
-    /// A separate address for the API. Default: none; the API is served at the host's address, below `/api`.
-    pub listen: Option<String>,
-}
-
-impl Default for ApiTable {
-    fn default() -> Self {
-        Self { enabled: true, key: None, listen: None }
-    }
 }
 
 /// The table `reload`. A new build is on probation until both the minimum time and the minimum number of calls are reached. A
@@ -118,8 +106,9 @@ pub struct Config {
     /// The format of the log: `human` or `json`. Default `human`.
     pub log_format: LogFormat,
     /// The secret that signs and verifies `Phoenix.Token` tokens: `{ env = "NAME" }` or `{ file = "PATH" }`. It has at least
-    /// 20 bytes. To share tokens with a Phoenix application, use that application's secret.
-    pub secret_key_base: Option<SecretSource>,
+    /// 20 bytes. To share tokens with a Phoenix application, use that application's secret. In a list of two, the first one
+    /// signs, and both verify.
+    pub secret_key_base: Option<SecretSources>,
     /// The HTTP API.
     pub api: ApiTable,
     /// The limits.
@@ -202,13 +191,14 @@ impl Config {
         let text = text.trim_start_matches('\u{feff}');
         let config: Self = toml::from_str(text).map_err(|error| {
             // Serde calls a table an object.
-            anyhow!("{}", plain(&explained(&error)).replace(", expected an object", ", expected a table"))
+            let text = plain(&explained(&error)).replace(", expected an object", ", expected a table");
+            anyhow!("{}", without_api_keys(&text))
         })?;
         config.check()?;
         Ok(config)
     }
 
-    fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         self.limits.check()?;
         check_filter(&self.log).context("`log`")?;
         if self.wire_threads > WIRE_THREADS_MAX {
@@ -217,9 +207,7 @@ impl Config {
         if let Some(secret) = &self.secret_key_base {
             secret.check().context("`secret_key_base`")?;
         }
-        if let Some(key) = &self.api.key {
-            key.check().context("`api.key`")?;
-        }
+        self.api.check()?;
         for (path, mount) in &self.mounts {
             mount.check(path, &self.limits)?;
         }
@@ -244,15 +232,6 @@ impl Config {
             }
         }
         Ok(())
-    }
-
-    /// Reads the API key, if the configuration names one.
-    ///
-    /// # Errors
-    /// Returns an error if the key can't be read.
-    pub fn api_key(&self) -> Result<Option<Secret>> {
-        let key = self.api.key.as_ref().map(|source| source.read(&self.beside));
-        key.transpose().context("`api.key` can't be used")
     }
 
     /// Returns the mounts by their paths: those of the file, or else `/socket` with every default.

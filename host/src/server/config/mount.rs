@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, anyhow, bail};
 use serde::Deserialize;
 
-use crate::auth::{Derivation, LEEWAY_SECONDS, Origins, SecretSource};
+use crate::auth::{Derivation, LEEWAY_SECONDS, Origins, SecretSources};
 use crate::protocol::Dialect;
 use crate::server::Limits;
 
@@ -50,8 +50,8 @@ pub struct TokenTable {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JwtTable {
-    /// A secret that is shared with the signer, for HS256.
-    pub secret: Option<SecretSource>,
+    /// A secret that is shared with the signer, for HS256, or a list of two.
+    pub secret: Option<SecretSources>,
     /// A file with a public key in PEM. The type of the key decides between RS256, ES256 and EdDSA.
     pub public_key: Option<PathBuf>,
     /// A file with a JSON Web Key Set.
@@ -199,7 +199,7 @@ impl JwtTable {
         if keys.iter().filter(|is_given| **is_given).count() != 1 {
             bail!("give one of `secret`, `public_key` and `jwks`");
         }
-        self.secret.as_ref().map_or(Ok(()), SecretSource::check)
+        self.secret.as_ref().map_or(Ok(()), SecretSources::check)
     }
 }
 

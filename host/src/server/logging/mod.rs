@@ -14,9 +14,10 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
-use tracing_subscriber::registry;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Registry, registry, reload};
 
 pub use self::observed::LogEvent;
 use self::observed::Observer;
@@ -30,13 +31,16 @@ const FLUSH_WAIT: Duration = Duration::from_secs(1);
 /// The writer of the log, set once by [`start_logging`]. It is a static, like the subscriber of `tracing`.
 static WRITER: OnceLock<LogWriter> = OnceLock::new();
 
+/// The filter of the log, which can be replaced. It is set once, by [`start_logging`].
+static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
+
 /// Starts logging, once for the process. `filter` is a level or directives, such as `info,guest=debug`. Afterwards, a panic is
 /// logged as a line too.
 ///
 /// # Errors
 /// Returns an error if the filter can't be parsed, or if logging was started before.
 pub fn start_logging(filter: &str, format: LogFormat) -> Result<()> {
-    let targets = filter::parse(filter)?;
+    let (targets, handle) = reload::Layer::new(filter::parse(filter)?);
     let writer = LogWriter::start(io::stderr()).context("starting the thread that writes the log")?;
     // The layer would report a line that can't be written with `eprintln!`, which panics if standard error fails.
     let log = tracing_subscriber::fmt::layer().with_writer(writer.clone()).log_internal_errors(false);
@@ -48,7 +52,21 @@ pub fn start_logging(filter: &str, format: LogFormat) -> Result<()> {
         LogFormat::Json => registry().with(log.json().flatten_event(true).with_filter(targets)).try_init(),
     };
     started.map_err(|error| anyhow!("starting the log: {error}"))?;
+    // Never fails, because a second start has already returned with an error.
+    let _ = FILTER.set(handle);
     finish_start(writer);
+    Ok(())
+}
+
+/// Replaces the filter of the log, if [`start_logging`] has started it.
+///
+/// # Errors
+/// Returns an error if the filter can't be parsed.
+pub(super) fn replace_filter(filter: &str) -> Result<()> {
+    let targets = filter::parse(filter)?;
+    if let Some(handle) = FILTER.get() {
+        handle.reload(targets).context("replacing the filter of the log")?;
+    }
     Ok(())
 }
 

@@ -19,7 +19,9 @@ use crate::pubsub::OutboxLimits;
 use crate::routes::RouteTable;
 use crate::socket::{Endpoint, Reason, SocketLimits, Sockets};
 use crate::store::{Store, StoreLimits};
-use crate::transport::{Authenticator, ConnectionLimit, Fault, Intake, Mount, Reactors, WireLimits, listen, router};
+use crate::transport::{
+    Authenticator, ConnectionLimit, Fault, Intake, LiveRouter, Mount, Reactors, WireLimits, listen,
+};
 
 /// The maximum time for each expected event.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -69,7 +71,7 @@ impl Stage {
         };
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let router = router(vec![Arc::new(mount)], Router::new(), None);
+        let router = LiveRouter::new(vec![Arc::new(mount)], Router::new(), None, Arc::clone(&sockets.tally));
         let accepting = (Arc::clone(&sockets.tally), Intake::default());
         tokio::spawn(listen(Arc::new(listener), router, SOCKETS, accepting));
         Ok(Self { address, reactors, sockets })

@@ -248,3 +248,27 @@ fn a_draft_that_was_paused_sees_what_is_committed_meanwhile_and_conflicts_with_c
         now(store.commit(clear)).unwrap();
     }
 }
+
+#[tokio::test]
+async fn the_answer_to_a_request_is_kept_until_it_expires_and_decides_between_two_commits() {
+    let (store, chat) = (Store::in_memory(StoreLimits::default()).unwrap(), owner("chat"));
+    let (mut draft, mut late) = (store.begin_at(&chat, 1000), store.begin_at(&chat, 1000));
+    for draft in [&mut draft, &mut late] {
+        assert_eq!(draft.request(b"k").await.unwrap(), None);
+        draft.set_request(b"k", b"answer", 100);
+    }
+    assert_eq!(draft.request(b"k").await.unwrap(), Some("answer".into()), "its own write");
+    store.commit(draft).await.unwrap();
+    assert_eq!(store.commit(late).await, Err(CommitError::Conflict));
+    for (owner, now_ms, kept) in [("chat", 1099, true), ("chat", 1100, false), ("chess", 1000, false)] {
+        let mut draft = store.begin_at(&self::owner(owner), now_ms);
+        assert_eq!(draft.request(b"k").await.unwrap().is_some(), kept, "{owner} {now_ms}");
+        assert_eq!(draft.scan(&Scan::all(Direction::Forward)).await.unwrap().rows, []);
+    }
+    assert!(store.usage("chat").await.unwrap() > 0, "it counts for the quota");
+    assert_eq!((store.sweep(1099).await, store.sweep(1100).await), (Ok(0), Ok(1)));
+    assert_eq!((store.usage("chat").await.unwrap(), store.sweep(u64::MAX).await), (0, Ok(0)));
+    let mut draft = store.begin(&Owner::new("tiny", 10).unwrap());
+    draft.set_request(b"k", b"answer", 100);
+    assert!(matches!(store.commit(draft).await, Err(CommitError::Quota { .. })));
+}

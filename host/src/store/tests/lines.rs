@@ -26,6 +26,12 @@ fn exported(store: &Store) -> String {
     String::from_utf8(out).unwrap()
 }
 
+/// The rows of an export, without its first and last line.
+fn rows(text: &str) -> Vec<&str> {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[1..lines.len() - 1].to_vec()
+}
+
 fn import(store: &Store, text: &str, existing: Existing) -> anyhow::Result<Imported> {
     now(store.import(&mut text.as_bytes(), existing))
 }
@@ -87,9 +93,9 @@ fn large_stores_are_exported_and_imported_in_pages() {
     assert_eq!(import(&other, &text, Existing::Refuse).unwrap().rows, 2500);
     assert_eq!(exported(&other), text);
     // With `Replace`, all of it is deleted again.
-    let one = format!("{HEAD}\n{{\"plugin\":\"a\",\"key\":\"k\",\"value\":\"v\"}}\n{{\"rows\":1}}\n");
+    let one = format!("{HEAD}\n{ROW}\n{{\"rows\":1}}\n");
     import(&other, &one, Existing::Replace).unwrap();
-    assert_eq!(exported(&other), one);
+    assert_eq!(rows(&exported(&other)), [ROW]);
 }
 
 const HEAD: &str = r#"{"format":"bennu-store","version":1}"#;
@@ -98,14 +104,14 @@ const ROW: &str = r#"{"plugin":"a","key":"k","value":"v"}"#;
 #[test]
 fn an_invalid_line_is_refused_with_its_number() {
     for (lines, reason) in [
-        (&[][..], "it is truncated"),
+        (&[][..], "line 1: it is no JSON object"),
         (&[ROW], "line 1: it isn't the first line of an export"),
         (&[HEAD, "{"], "line 2: EOF"),
         (&[HEAD, ROW, "", r#"{"rows":1}"#], "line 3: it is no JSON object"),
         (&[HEAD, ROW, r#"{"plugin":"a","key":"","value":"v"}"#], "line 3: a key in the store has at least one byte"),
         (&[HEAD, r#"{"plugin":"","key":"k","value":"v"}"#], "line 2: a plugin's name has 0 bytes"),
-        (&[HEAD, ROW], "it is truncated: its last line, {\"rows\":..}, is missing; 1 rows were imported"),
-        (&[HEAD, ROW, r#"{"rows":2}"#], "it has 2 rows, but it has 1"),
+        (&[HEAD, ROW], "it is truncated after 1 rows: its last line, {\"rows\":..}, is missing"),
+        (&[HEAD, ROW, r#"{"rows":2}"#], "line 3: it says that the export has 2 rows, but there are 1"),
         (&[HEAD, ROW, r#"{"rows":1}"#, ROW], "line 4: the line before it was the last one"),
         (&[HEAD, HEAD], "line 2: another export begins"),
     ] {
@@ -134,10 +140,10 @@ fn an_imported_room_has_its_own_former_state_and_no_other() {
     let with_former = room("{\"plugin\":\"a\",\"room_before\":\"r\",\"value\":\"old\"}\n");
     let store = memory();
     import(&store, &with_former, Existing::Refuse).unwrap();
-    assert_eq!(exported(&store), with_former);
+    assert_eq!(rows(&exported(&store)), rows(&with_former));
     import(&store, &room(""), Existing::Merge).unwrap();
-    assert_eq!(exported(&store), room(""), "the former state of the replaced room is deleted");
+    assert_eq!(rows(&exported(&store)), rows(&room("")), "the former state of the replaced room is deleted");
     import(&store, &with_former, Existing::Replace).unwrap();
     import(&store, &room(""), Existing::Replace).unwrap();
-    assert_eq!(exported(&store), room(""));
+    assert_eq!(rows(&exported(&store)), rows(&room("")));
 }

@@ -1,5 +1,6 @@
 //! The store's tests: engines and drafts against simple models, and the content after a crash.
 
+mod backup;
 mod commits;
 mod crash;
 mod disk;
@@ -18,6 +19,7 @@ mod recovery;
 mod release;
 mod renames;
 mod serial;
+mod stored_rows;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

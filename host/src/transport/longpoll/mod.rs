@@ -13,6 +13,7 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, Extension, Request, State};
 use axum::http::request::Parts;
@@ -43,13 +44,18 @@ const TOKEN_BYTES: usize = 24;
 
 /// The sessions of a mount, by their tokens.
 pub(super) struct Polls {
-    mount: Arc<Mount>,
+    mount: ArcSwap<Mount>,
     sessions: DashMap<String, Session>,
 }
 
 impl Polls {
     pub(super) fn new(mount: &Arc<Mount>) -> Arc<Self> {
-        Arc::new(Self { mount: Arc::clone(mount), sessions: DashMap::new() })
+        Arc::new(Self { mount: ArcSwap::new(Arc::clone(mount)), sessions: DashMap::new() })
+    }
+
+    /// Replaces the mount. Further requests use its settings, also those of sessions that exist.
+    pub(super) fn replace(&self, mount: &Arc<Mount>) {
+        self.mount.store(Arc::clone(mount));
     }
 
     fn session(&self, token: &str) -> Option<Session> {
@@ -92,7 +98,7 @@ async fn post(polls: &Polls, parts: &Parts, body: Body) -> Response {
         return Answer::of(410).into_response();
     };
     let _turn = session.turn().await;
-    let limits = &polls.mount.limits;
+    let limits = polls.mount.load().limits;
     let body: Bytes = match within(limits.idle, to_bytes(body, BODY_BYTES_MAX)).await {
         Some(Ok(body)) => body,
         Some(Err(_)) => {
@@ -130,7 +136,7 @@ async fn poll(polls: &Arc<Polls>, parts: &Parts, peer: SocketAddr, receipts: &Ar
     match begin(polls, parts, peer).await {
         Ok(token) => Answer::begun(token).into_response(),
         Err(rejection) => {
-            polls.mount.note_refused(rejection.reason(), &parts.headers, peer);
+            polls.mount.load().note_refused(rejection.reason(), &parts.headers, peer);
             match rejection {
                 Rejection::Refused(..) => Answer::of(403).into_response(),
                 rejection => rejection.status().into_response(),
@@ -144,7 +150,7 @@ async fn poll(polls: &Arc<Polls>, parts: &Parts, peer: SocketAddr, receipts: &Ar
 /// # Errors
 /// The reason why the client may not connect.
 async fn begin(polls: &Arc<Polls>, parts: &Parts, peer: SocketAddr) -> Result<String, Rejection> {
-    let mount = &polls.mount;
+    let mount = polls.mount.load_full();
     let admitted = mount.admit(parts, peer, Transport::LongPoll).await?;
     let permit = mount.gate.acquire().ok_or(Rejection::Full)?;
     let mut bytes = [0; TOKEN_BYTES];
@@ -158,7 +164,6 @@ async fn begin(polls: &Arc<Polls>, parts: &Parts, peer: SocketAddr) -> Result<St
     tokio::spawn(async move {
         let _permit = permit;
         if let Some((code, rest)) = work.run().await {
-            let mount = &listed.polls.mount;
             let client = Client { peer: Some(peer), mount: &mount.path, origin: origin.as_deref() };
             mount.endpoint.sockets.tally.note(Reason::of_close(code), &client);
             rest.deliver().await;

@@ -1,130 +1,15 @@
 //! Requests by HTTP that plugins ask for, on a real host, to servers of the test.
 
-use std::sync::{Arc, Mutex, PoisonError};
+mod backend;
 
 use anyhow::{Context, Result, ensure};
-use bennu_tests::{Loading, Setup, TestClient, TestHost, TestProject, eventually};
+use bennu_tests::{Loading, Setup, TestClient, TestHost, TestProject, eventually, request_with};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
+
+use backend::{Backend, SECRET, header};
 
 use crate::documents;
 use crate::projects::LIMITS;
-
-/// A backend: it answers each request with its number, its path and its body, as soon as the test lets it.
-struct Backend {
-    port: u16,
-    /// The heads and bodies of the requests.
-    requests: Arc<Mutex<Vec<String>>>,
-    /// One permit for each answer.
-    answers: Arc<Semaphore>,
-    accepting: JoinHandle<()>,
-}
-
-impl Backend {
-    /// A backend that answers at once.
-    async fn open() -> Result<Self> {
-        let backend = Self::held().await?;
-        backend.answers.add_permits(10_000);
-        Ok(backend)
-    }
-
-    /// A backend whose answers wait for permits.
-    async fn held() -> Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let port = listener.local_addr()?.port();
-        let (requests, answers) = (Arc::<Mutex<Vec<String>>>::default(), Arc::new(Semaphore::new(0)));
-        let (noted, held) = (Arc::clone(&requests), Arc::clone(&answers));
-        let accepting = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, Arc::clone(&noted), Arc::clone(&held)));
-            }
-        });
-        Ok(Self { port, requests, answers, accepting })
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port)
-    }
-
-    fn requests(&self) -> Vec<String> {
-        self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    async fn has_got(&self, count: usize) -> Result<()> {
-        let has = async || Ok((self.requests().len() >= count).then_some(()));
-        eventually("the backend gets its requests", has).await
-    }
-
-    /// A host with `naughty`, which may ask this backend.
-    fn setup(&self, limits: &str) -> Result<Setup> {
-        let config = format!(
-            "[limits]\n{limits}\n[plugins.naughty]\nhttp = [\"{}\"]\n\
-             [plugins.naughty.http_headers.\"{}\"]\nx-api-key = {{ env = \"TEST_API_KEY\" }}\n",
-            self.url("/v1/*"),
-            self.url("")
-        );
-        Ok(Setup::new().guests(&["naughty"])?.config(&config).variable("TEST_API_KEY", SECRET))
-    }
-}
-
-impl Drop for Backend {
-    fn drop(&mut self) {
-        self.accepting.abort();
-    }
-}
-
-const SECRET: &str = "correct-horse-battery-staple";
-
-async fn serve(mut stream: TcpStream, noted: Arc<Mutex<Vec<String>>>, held: Arc<Semaphore>) -> std::io::Result<()> {
-    loop {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(stream.read_u8().await?);
-        }
-        let head = String::from_utf8_lossy(&head).into_owned();
-        let length = header(&head, "content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
-        let mut body = vec![0; length];
-        stream.read_exact(&mut body).await?;
-        let number = {
-            let mut noted = noted.lock().unwrap_or_else(PoisonError::into_inner);
-            noted.push(head.clone() + &String::from_utf8_lossy(&body));
-            noted.len()
-        };
-        if let Ok(permit) = held.acquire().await {
-            permit.forget();
-        }
-        let path = head.split(' ').nth(1).unwrap_or_default();
-        let answer = match path {
-            "/v1/moved" => {
-                "HTTP/1.1 302 Found\r\nlocation: http://169.254.169.254/\r\ncontent-length: 0\r\n\r\n".into()
-            }
-            "/session" => session(&head),
-            "/orders/7" => ok(r#"{"status": "paid"}"#),
-            _ => ok(&format!("{number} {path}")),
-        };
-        stream.write_all(answer.as_bytes()).await?;
-    }
-}
-
-fn ok(body: &str) -> String {
-    format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())
-}
-
-fn session(head: &str) -> String {
-    match header(head, "cookie") {
-        Some("sid=ada") => ok(r#"{"user": "ada", "claims": {"role": "admin"}}"#),
-        Some("sid=broken") => "HTTP/1.1 500 Broken\r\ncontent-length: 0\r\n\r\n".into(),
-        _ => "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n".into(),
-    }
-}
-
-fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
-    let mut lines = head.lines().filter_map(|line| line.split_once(": "));
-    lines.find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
-}
 
 const TOPIC: &str = "naughty:1";
 
@@ -275,20 +160,84 @@ async fn a_request_that_is_an_effect_is_sent_once_after_the_commit() -> Result<(
 }
 
 #[tokio::test]
-async fn past_the_limit_of_a_member_a_request_is_busy() -> Result<()> {
+async fn past_the_limit_of_a_member_or_of_a_topic_a_request_is_busy() -> Result<()> {
     let backend = Backend::held().await?;
-    let host = backend.setup("http_requests_per_member = 2")?.start().await?;
+    let host = backend.setup("http_requests_per_member = 2\nhttp_requests_per_topic = 2")?.start().await?;
     let mut ada = join(&host).await?;
-    ada.call(TOPIC, "http_send", &json!({ "url": backend.url("/v1/a"), "times": 3 })).await?;
+    let asked = json!({ "url": backend.url("/v1/a"), "times": 3 });
+    ada.call(TOPIC, "http_send", &asked).await?;
+    let busy = ada.json().await?;
+    ensure!(busy[4] == json!({ "failure": "busy" }), "{busy}");
+    let message = json!({ "topic": TOPIC, "event": "http_send", "payload": asked });
+    ensure!(sent(&host, &message).await?.0 == 200);
     let busy = ada.json().await?;
     ensure!(busy[4] == json!({ "failure": "busy" }), "{busy}");
     backend.answers.add_permits(10);
-    for _ in 0..2 {
+    for _ in 0..4 {
         let answer = ada.json().await?;
         ensure!(answer[4]["status"] == 200, "{answer}");
     }
+    // They no longer count.
+    ensure!(sent(&host, &message).await?.0 == 200);
+    ensure!(ada.json().await?[4] == json!({ "failure": "busy" }));
     host.stop().await?;
     Ok(())
+}
+
+/// A topic asks, and says what it has got.
+const TELLS: &str = r#"
+import { channel, config, http, plugin, store } from "bennu";
+
+export default plugin({ "tell:*": channel({
+  message: {
+    ask(_, topic) {
+      http.request("got", config().url, { json: { from: topic.topic } });
+      return {};
+    },
+    got: (_, topic) => store.get(topic.topic) ?? null,
+    fails() {
+      http.request("got", config().url);
+      throw new Error("asked to");
+    },
+  },
+  topicInfo: {
+    got({ status, body }, topic, { source, event }) {
+      store.put(topic.topic, { status, body, source, event });
+    },
+  },
+}) });
+"#;
+
+/// It needs no member, and the next build gets the answer as well.
+#[tokio::test]
+async fn a_topic_gets_the_answer_to_its_request() -> Result<()> {
+    let backend = Backend::held().await?;
+    let (url, grant) = (backend.url("/v1/a"), backend.url("/*"));
+    let config = format!("[plugins.tell]\nconfig = {{ url = \"{url}\" }}\nhttp = [\"{grant}\"]\n");
+    let host = Setup::new().file("plugins/tell.ts", TELLS.into()).config(&config).start().await?;
+    ensure!(send(&host, "fails").await? == (502, Value::Null), "a callback that fails sends nothing");
+    ensure!(send(&host, "ask").await? == (200, json!({})));
+    backend.has_got(1).await?;
+    ensure!(backend.requests()[0].ends_with(r#"{"from":"tell:a"}"#), "{:?}", backend.requests());
+    ensure!(send(&host, "got").await? == (200, Value::Null));
+    ensure!(host.put_file("tell.ts", format!("{TELLS}// again").as_bytes()).await? == Loading::Done(2));
+    backend.answers.add_permits(1);
+    let told = json!({ "status": 200, "body": "1 /v1/a", "source": "http", "event": "got" });
+    eventually("the topic has got the answer", async || Ok((send(&host, "got").await?.1 == told).then_some(())))
+        .await?;
+    host.stop().await?;
+    Ok(())
+}
+
+/// Sends to the topic `tell:a` by the API. Returns the status, and the response of the topic.
+async fn send(host: &TestHost, event: &str) -> Result<(u16, Value)> {
+    sent(host, &json!({ "topic": "tell:a", "event": event })).await
+}
+
+async fn sent(host: &TestHost, message: &Value) -> Result<(u16, Value)> {
+    let (kind, body) = (&[("content-type", "application/json")], message.to_string());
+    let answer = request_with(host.address(), "POST", "/api/send", kind, body.as_bytes()).await?;
+    Ok((answer.status, answer.json()?["reply"]["response"].clone()))
 }
 
 #[tokio::test]

@@ -1,19 +1,28 @@
-//! `bennu store`: exports, imports, renames and measures the data of plugins in a data directory.
+//! `bennu store`: backups, exports, imports and sizes of the data of plugins.
 
-use std::fs::{File, OpenOptions, Permissions};
-use std::io::{BufReader, BufWriter, IsTerminal, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+mod backup;
+mod look;
+mod restore;
+mod source;
+mod stoppable;
+
+use std::fs::File;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use bennu::server::Config;
 use bennu::store::{Existing, Owner, QUOTA_BYTES, Store as Storage};
-use bennu::terminal::{Out, shown};
 use clap::{Args, Subcommand};
 
+use self::look::Which;
+use super::ask::Ask;
 use super::path_or_nothing;
 
-/// Export, import, rename or measure the data of plugins in the data directory of a stopped host.
+/// Back up, restore, export, import, rename or measure the data of plugins.
+///
+/// `backup`, `export`, `usage`, `get` and `scan` read the data of a running host through its API, and otherwise the data directory. The other
+/// commands need the data directory of a stopped host.
 #[derive(Args)]
 pub(super) struct Store {
     #[command(subcommand)]
@@ -22,10 +31,38 @@ pub(super) struct Store {
 
 #[derive(Subcommand)]
 enum What {
-    /// Write all keys and durable rooms as JSON lines
-    Export {
+    /// Write a backup of all data, as it is now. The host may be running
+    Backup {
+        #[command(flatten)]
+        ask: Ask,
+        /// The file. An existing one is replaced when the backup is complete. In a directory, the backup gets a name with the time
+        #[arg(value_name = "PATH")]
+        place: PathBuf,
+        /// Back up only the data of this plugin
+        #[arg(long, value_name = "NAME")]
+        plugin: Option<String>,
+        /// Then remove all but the last COUNT backups from the directory
+        #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+        keep: Option<u32>,
+    },
+    /// Restore a backup into an empty data directory
+    Restore {
         #[command(flatten)]
         place: Place,
+        /// The backup
+        #[arg(value_name = "FILE")]
+        input: PathBuf,
+    },
+    /// Check that a backup or an export is complete and undamaged
+    Verify {
+        /// The backup
+        #[arg(value_name = "FILE")]
+        input: PathBuf,
+    },
+    /// Write all data as JSON lines. The host may be running
+    Export {
+        #[command(flatten)]
+        ask: Ask,
         /// Export only the data of this plugin
         #[arg(long, value_name = "NAME")]
         plugin: Option<String>,
@@ -33,7 +70,7 @@ enum What {
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
     },
-    /// Read the JSON lines of an export
+    /// Read the JSON lines of an export. The host must be stopped
     Import {
         #[command(flatten)]
         place: Place,
@@ -47,7 +84,7 @@ enum What {
         #[arg(long)]
         replace: bool,
     },
-    /// Move all stored data from one name to another, after a plugin's file was renamed
+    /// Move all stored data from one name to another, after a plugin's file was renamed. The host must be stopped
     Rename {
         #[command(flatten)]
         place: Place,
@@ -58,10 +95,42 @@ enum What {
         #[arg(value_name = "NEW")]
         new: String,
     },
-    /// Print the number of stored bytes of each plugin
+    /// Print the number of stored bytes of each plugin. The host may be running
     Usage {
         #[command(flatten)]
-        place: Place,
+        ask: Ask,
+        /// Print only the data under this name
+        #[arg(value_name = "PLUGIN")]
+        plugin: Option<String>,
+        /// Print the COUNT topics of each plugin that have the most bytes, too
+        #[arg(long, value_name = "COUNT", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=10_000))]
+        topics: u32,
+    },
+    /// Print a stored row as JSON. The host may be running
+    Get {
+        #[command(flatten)]
+        ask: Ask,
+        #[command(flatten)]
+        which: Which,
+        /// The key, or the topic of a room
+        #[arg(value_name = "KEY")]
+        key: String,
+        /// Write only the bytes of the value
+        #[arg(long)]
+        raw: bool,
+    },
+    /// Print the stored rows whose keys begin with a prefix as lines of JSON. The host may be running
+    Scan {
+        #[command(flatten)]
+        ask: Ask,
+        #[command(flatten)]
+        which: Which,
+        /// The prefix
+        #[arg(value_name = "PREFIX", default_value = "")]
+        prefix: String,
+        /// Print at most this number of rows
+        #[arg(long, value_name = "COUNT", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+        limit: u32,
     },
 }
 
@@ -80,7 +149,12 @@ struct Place {
 impl Store {
     pub(super) async fn run(self) -> Result<()> {
         match self.what {
-            What::Export { place, plugin, output } => export(&place, plugin.as_deref(), output.as_deref()).await,
+            What::Backup { ask, place, plugin, keep } => {
+                backup::backup(&ask, &place, plugin.as_deref(), keep.map(number)).await
+            }
+            What::Restore { place, input } => restore::restore(&place, &input).await,
+            What::Verify { input } => backup::verify(&input).await,
+            What::Export { ask, plugin, output } => backup::export(&ask, plugin.as_deref(), output.as_deref()).await,
             What::Import { place, input, merge, replace } => {
                 let existing = match (merge, replace) {
                     (true, _) => Existing::Merge,
@@ -90,7 +164,9 @@ impl Store {
                 import(&place, &input, existing).await
             }
             What::Rename { place, old, new } => rename(&place, &old, &new).await,
-            What::Usage { place } => usage(&place).await,
+            What::Usage { ask, plugin, topics } => look::usage(&ask, plugin.as_deref(), number(topics)).await,
+            What::Get { ask, which, key, raw } => look::get(&ask, &which, &key, raw).await,
+            What::Scan { ask, which, prefix, limit } => look::scan(&ask, &which, &prefix, number(limit)).await,
         }
     }
 }
@@ -121,32 +197,6 @@ impl Place {
     }
 }
 
-async fn export(place: &Place, plugin: Option<&str>, output: Option<&Path>) -> Result<()> {
-    let store = place.open().await?;
-    let owner = plugin.map(|name| Owner::new(name, QUOTA_BYTES)).transpose()?;
-    let mut out: Box<dyn Write> = match output {
-        Some(path) => Box::new(private(path).with_context(|| format!("making {}", path.display()))?),
-        // Escaped only for a terminal: a file or a program gets the exact data.
-        None if std::io::stdout().is_terminal() => Box::new(shown::JsonLines::new(Out)),
-        None => Box::new(Out),
-    };
-    let exported = store.export(owner.as_ref(), &mut BufWriter::new(&mut out)).await?;
-    error_line!("{} exported", rows(exported.rows));
-    store.close().await;
-    Ok(())
-}
-
-/// Creates a file that only this user can read, because it will contain plugins' data. An existing file is emptied.
-fn private(path: &Path) -> std::io::Result<File> {
-    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    let found = file.metadata()?;
-    // The permissions of a device or a pipe are left as they are.
-    if found.is_file() && found.permissions().mode() & 0o077 != 0 {
-        file.set_permissions(Permissions::from_mode(0o600))?;
-    }
-    Ok(file)
-}
-
 async fn import(place: &Place, input: &Path, existing: Existing) -> Result<()> {
     let store = place.open_or_make().await?;
     let done = if input == Path::new("-") {
@@ -173,13 +223,9 @@ async fn rename(place: &Place, old: &str, new: &str) -> Result<()> {
     Ok(())
 }
 
-async fn usage(place: &Place) -> Result<()> {
-    let store = place.open().await?;
-    for (plugin, bytes) in store.usages().await? {
-        out_line!("{}: {bytes} bytes", shown::name(&plugin));
-    }
-    store.close().await;
-    Ok(())
+/// Converts a number of the command line.
+fn number(given: u32) -> usize {
+    usize::try_from(given).unwrap_or(usize::MAX)
 }
 
 fn rows(count: u64) -> String {

@@ -1,0 +1,288 @@
+//! Backups of a running host: what they contain, what happens when they are interrupted, and restores.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use anyhow::{Context, Result, ensure};
+use bennu_tests::{Ended, Setup, TestClient, TestHost, bennu, eventually, get, places};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::{JoinSet, spawn_blocking};
+
+/// The rows that a store has besides those of the test, so that a backup takes a while.
+const PADDING: usize = 20_000;
+
+/// What each account has at the beginning.
+const EACH: u64 = 1_000_000;
+
+/// Returns the store of a data directory with this padding, under the name of the plugin `ledger`.
+fn padded() -> Result<Vec<u8>> {
+    let place = tempfile::tempdir()?;
+    let value = "x".repeat(1000);
+    let rows: String = (0..PADDING)
+        .map(|row| format!("{{\"plugin\":\"ledger\",\"key\":\"padding:{row:06}\",\"value\":\"{value}\"}}\n"))
+        .collect();
+    let lines = format!("{{\"format\":\"bennu-store\",\"version\":1}}\n{rows}{{\"rows\":{PADDING}}}\n");
+    fs::write(place.path().join("padding.jsonl"), lines)?;
+    let restored = bennu(place.path(), &["store", "restore", "padding.jsonl", "--data", "data"])?;
+    ensure!(restored.code == Some(0) && restored.errors.contains("20000 rows restored, of 1 plugins"), "{restored:?}");
+    Ok(fs::read(place.path().join("data/bennu.redb"))?)
+}
+
+async fn padded_host() -> Result<TestHost> {
+    let store = spawn_blocking(padded).await??;
+    Setup::new().guests(&["ledger"])?.file("data/bennu.redb", store).start().await
+}
+
+/// Runs `bennu store` against a running host.
+async fn store(host: &TestHost, arguments: &[&str]) -> Result<Ended> {
+    let (home, address) = (host.home().to_owned(), host.address().to_string());
+    let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+    spawn_blocking(move || {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        bennu(&home, &[&["store"], &arguments[..], &["--host", &address]].concat())
+    })
+    .await?
+}
+
+/// Starts `bennu store backup` against a running host.
+fn begin(host: &TestHost, place: &str) -> Result<Child> {
+    let mut command = Command::new(places::binary()?);
+    command.args(["store", "backup", place, "--host", &host.address().to_string()]).current_dir(host.home());
+    command.env_remove("BENNU_DATA").env_remove("BENNU_API_KEY").stderr(Stdio::piped());
+    Ok(command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?)
+}
+
+/// Waits until a command ends, and returns its code and its errors.
+async fn end(child: Child) -> Result<(Option<i32>, String)> {
+    let ended = spawn_blocking(|| child.wait_with_output()).await??;
+    Ok((ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned()))
+}
+
+/// Waits until a file that isn't complete has some bytes.
+async fn partial(directory: &Path) -> Result<PathBuf> {
+    eventually("the backup has begun", async || {
+        let entries = fs::read_dir(directory)?.collect::<Result<Vec<_>, _>>()?;
+        let found = entries.into_iter().find(|entry| entry.file_name().to_string_lossy().ends_with(".partial"));
+        Ok(found.filter(|entry| entry.metadata().is_ok_and(|found| found.len() > 0)).map(|entry| entry.path()))
+    })
+    .await
+}
+
+/// Waits until the host has noticed that the reader of an export is gone.
+async fn no_export_runs(host: &TestHost) -> Result<()> {
+    eventually("the export has ended", async || {
+        Ok((get(host.address(), "/api/store/export?plugin=other").await?.status == 200).then_some(()))
+    })
+    .await
+}
+
+/// Transfers money between accounts until the end. Each client has a topic of its own, and all have the same accounts.
+async fn transfer(mut client: TestClient, topic: String, ended: Arc<AtomicBool>, count: Arc<AtomicU64>) -> Result<()> {
+    const IN_FLIGHT: usize = 16;
+    client.join(&topic, &json!({})).await?;
+    let mut waiting = std::collections::VecDeque::new();
+    let mut number = 0_u64;
+    while !ended.load(Ordering::Relaxed) {
+        let (from, to) = (format!("a{}", number % 7), format!("a{}", (number * 3 + 1) % 11));
+        waiting.push_back(client.push(&topic, "transfer", &json!({ "from": from, "to": to, "n": 1 })).await?);
+        number += 1;
+        if waiting.len() >= IN_FLIGHT {
+            let reference = waiting.pop_front().context("a push waits")?;
+            ok(&mut client, &reference).await?;
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    for reference in waiting {
+        ok(&mut client, &reference).await?;
+    }
+    Ok(())
+}
+
+/// Waits for the reply to a push. Skips the broadcasts of transfers.
+async fn ok(client: &mut TestClient, reference: &str) -> Result<Value> {
+    loop {
+        let frame = client.json().await?;
+        if frame[3] == "phx_reply" {
+            ensure!(frame[1] == reference && frame[4]["status"] == "ok", "{frame}");
+            return Ok(frame[4]["response"].clone());
+        }
+    }
+}
+
+/// Sends an event and returns the response.
+async fn ask(client: &mut TestClient, event: &str, payload: Value) -> Result<Value> {
+    let reference = client.push("ledger:0", event, &payload).await?;
+    ok(client, &reference).await
+}
+
+/// Checks a restored host: each account has what it had at the beginning, and what the stored transfers say. So each transfer is there
+/// with both of its accounts, or not at all. Returns the number of transfers.
+async fn check_accounts(host: &TestHost) -> Result<u64> {
+    let mut client = host.connect().await?;
+    client.join("ledger:0", &json!({})).await?;
+    let audit = ask(&mut client, "audit", json!({})).await?;
+    ensure!(audit["sum"] == 11 * EACH && audit["accounts"] == 11, "{audit}");
+    let mut balances: BTreeMap<String, i64> = BTreeMap::new();
+    let (mut before, mut transfers) = (Value::Null, 0);
+    loop {
+        let page = ask(&mut client, "entries", json!({ "limit": 500, "before": before })).await?;
+        let entries = page["entries"].as_array().context("entries")?;
+        let Some(last) = entries.last() else { break };
+        before = last["entry"].clone();
+        for entry in entries {
+            let n = entry["n"].as_i64().context("n")?;
+            for (account, change) in [(&entry["from"], -n), (&entry["to"], n)] {
+                *balances.entry(account.as_str().context("an account")?.to_owned()).or_default() += change;
+            }
+            transfers += 1;
+        }
+    }
+    for (account, change) in balances {
+        let found = ask(&mut client, "balance", json!({ "of": account })).await?["balance"].as_i64();
+        ensure!(found == Some(i64::try_from(EACH)? + change), "{account}: {found:?}, and the transfers say {change}");
+    }
+    ensure!(audit["entries"] == transfers, "{audit}");
+    Ok(transfers)
+}
+
+/// Several clients write without a pause. Each backup is a state that existed, later than the one before, and the writes go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_during_writes_is_a_state_that_existed() -> Result<()> {
+    let host = padded_host().await?;
+    let mut client = host.connect().await?;
+    client.join("ledger:0", &json!({})).await?;
+    for account in 0..11 {
+        ask(&mut client, "deposit", json!({ "to": format!("a{account}"), "n": EACH })).await?;
+    }
+    let (ended, count, mut clients) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default(), JoinSet::new());
+    for number in 1..=6 {
+        let client = host.connect().await?;
+        clients.spawn(transfer(client, format!("ledger:{number}"), Arc::clone(&ended), Arc::clone(&count)));
+    }
+    let answered = || count.load(Ordering::Relaxed);
+    eventually("the clients write", async || Ok((answered() > 100).then_some(()))).await?;
+    let mut bounds = Vec::new();
+    for name in ["first.jsonl", "second.jsonl"] {
+        let before = answered();
+        let made = store(&host, &["backup", name]).await?;
+        let after = answered();
+        ensure!(made.code == Some(0) && made.errors.contains(" rows, "), "{made:?}");
+        ensure!(after > before, "no write was answered while the backup was made");
+        bounds.push(before);
+    }
+    ended.store(true, Ordering::Relaxed);
+    while let Some(done) = clients.join_next().await {
+        done??;
+    }
+    let all = ask(&mut client, "audit", json!({})).await?["entries"].as_u64().context("entries")?;
+    let mut transfers = Vec::new();
+    for (name, before) in ["first", "second"].into_iter().zip(bounds) {
+        let file = host.home().join(name).with_extension("jsonl");
+        ensure!(fs::metadata(&file)?.permissions().mode() & 0o777 == 0o600, "only the user can read {name}");
+        let place = tempfile::tempdir()?;
+        let from = file.display().to_string();
+        let restored = bennu(place.path(), &["store", "restore", &from, "--data", "data"])?;
+        ensure!(restored.code == Some(0), "{restored:?}");
+        let data = fs::read(place.path().join("data/bennu.redb"))?;
+        let other = Setup::new().guests(&["ledger"])?.file("data/bennu.redb", data).start().await?;
+        let found = check_accounts(&other).await?;
+        ensure!(found >= before && found < all, "{name}: {found} transfers; {before} were answered before it");
+        transfers.push(found);
+        other.stop().await?;
+    }
+    ensure!(transfers[0] < transfers[1], "{transfers:?}");
+    drop(client);
+    host.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interrupted_backup_leaves_no_file_and_an_earlier_one_stays() -> Result<()> {
+    let mut host = padded_host().await?;
+    let directory = host.home().join("backups");
+    fs::create_dir(&directory)?;
+    let path = directory.join("all.jsonl");
+    fs::write(&path, "the earlier backup")?;
+    let left = || -> Result<Vec<String>> {
+        let names = fs::read_dir(&directory)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+        names.collect()
+    };
+    // Stopped by its user.
+    let child = begin(&host, "backups/all.jsonl")?;
+    partial(&directory).await?;
+    let process = Pid::from_raw(i32::try_from(child.id())?).context("a process")?;
+    kill_process(process, Signal::INT)?;
+    let (code, errors) = end(child).await?;
+    if code != Some(0) {
+        ensure!(code == Some(1) && errors.contains("stopped: there is no new backup, and earlier ones"), "{errors}");
+        ensure!(left()? == ["all.jsonl"] && fs::read_to_string(&path)? == "the earlier backup", "{:?}", left()?);
+    }
+    fs::write(&path, "the earlier backup")?;
+    no_export_runs(&host).await?;
+    // The host is killed meanwhile.
+    let child = begin(&host, "backups/all.jsonl")?;
+    partial(&directory).await?;
+    host.signal(Signal::KILL)?;
+    host.ended().await?;
+    let (code, errors) = end(child).await?;
+    if code != Some(0) {
+        ensure!(code == Some(1) && errors.starts_with("bennu: "), "{code:?} {errors}");
+        ensure!(left()? == ["all.jsonl"] && fs::read_to_string(&path)? == "the earlier backup", "{:?}", left()?);
+    }
+    // The data directory of the killed host can be backed up, too.
+    let made = bennu(host.home(), &["store", "backup", "backups", "--keep", "1"])?;
+    ensure!(made.code == Some(0) && made.errors.starts_with("20000 rows, "), "{made:?}");
+    ensure!(left()?.len() == 2, "{:?}", left()?);
+    let again = bennu(host.home(), &["store", "backup", "backups/all.jsonl", "--keep", "1"])?;
+    ensure!(again.code == Some(1) && again.errors.contains("--keep needs a directory"), "{again:?}");
+    Ok(())
+}
+
+/// The first reader takes nothing more after its first bytes, so its export is still running.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_makes_one_export_at_a_time() -> Result<()> {
+    let host = padded_host().await?;
+    let mut slow = TcpStream::connect(host.address()).await?;
+    let request = format!(
+        "GET /api/store/export HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\n\r\n",
+        host.api_key()?
+    );
+    slow.write_all(request.as_bytes()).await?;
+    let mut first = [0; 1000];
+    let read = slow.read(&mut first).await?;
+    ensure!(first[..read].starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&first[..read]));
+    let second = get(host.address(), "/api/store/export").await?;
+    ensure!(second.status == 409 && second.json()?["error"]["code"] == "exporting", "{second:?}");
+    let refused = store(&host, &["export"]).await?;
+    ensure!(refused.code == Some(1) && refused.errors.contains("an export of the store is running"), "{refused:?}");
+    drop(slow);
+    no_export_runs(&host).await?;
+    let bad = get(host.address(), "/api/store/export?plugins=other").await?;
+    ensure!(bad.status == 400, "{bad:?}");
+    let nobody = get(host.address(), "/api/store/export?plugin=").await?;
+    ensure!(nobody.status == 400, "{nobody:?}");
+    host.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_damaged_backup_is_not_restored() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let lines = "{\"format\":\"bennu-store\",\"version\":2}\n{\"plugin\":\"a\",\"key\":\"k\",\"value\":\"v\"}\n";
+    fs::write(home.path().join("bad.jsonl"), format!("{lines}{{\"rows\":1,\"sha256\":\"00\"}}\n"))?;
+    let verified = bennu(home.path(), &["store", "verify", "bad.jsonl"])?;
+    let why = "bad.jsonl can't be restored: line 3: its `sha256` isn't that of the lines before";
+    ensure!(verified.code == Some(1) && verified.errors.contains(why), "{verified:?}");
+    let restored = bennu(home.path(), &["store", "restore", "bad.jsonl", "--data", "data"])?;
+    ensure!(restored.code == Some(1) && restored.errors.contains("the backup is invalid: line 3"), "{restored:?}");
+    ensure!(fs::read_dir(home.path().join("data"))?.count() == 0, "nothing is left");
+    Ok(())
+}
