@@ -59,10 +59,6 @@ pub(crate) mod socket {
         ask_for(Effect::SendSelf { event: event.into(), payload: payload.into() });
     }
 
-    pub(crate) fn discard() {
-        ask_for(Effect::Discard);
-    }
-
     pub(crate) fn send_after(milliseconds: u64, event: &str, payload: &crate::Payload) -> u64 {
         ask_for(Effect::SendAfter { milliseconds, event: event.into(), payload: payload.into() }).unwrap_or_default()
     }
