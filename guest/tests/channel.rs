@@ -127,11 +127,11 @@ fn the_room_is_shared_and_saved() {
 }
 
 #[test]
-fn an_error_reply_does_not_roll_back_earlier_changes() {
+fn a_refusal_discards_the_changes_of_the_callback() {
     let mut alice = alice();
     assert_eq!(reason(&alice.push("score", json!({}))), "points: missing, expected a whole number");
     assert_eq!(reason(&alice.push("dance", json!({}))), "unknown event \"dance\"");
-    assert_eq!(alice.assigns().turns, 1);
+    assert_eq!(alice.assigns().turns, 0);
     assert_eq!(alice.room(), Score([("alice".into(), 0)].into()));
 }
 

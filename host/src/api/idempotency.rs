@@ -67,10 +67,10 @@ impl IdempotencyKey {
 
 /// The answers that are kept in memory.
 #[derive(Default)]
-pub struct Answers(Mutex<Kept>);
+pub struct Answers(Mutex<AnswerTable>);
 
 #[derive(Default)]
-struct Kept {
+struct AnswerTable {
     by_name: HashMap<Name, Arc<Entry>>,
     /// In the order in which they were added.
     order: VecDeque<(Instant, Name)>,
@@ -102,12 +102,12 @@ impl Answers {
     }
 
     /// No panic can leave the data half changed, so a poisoned lock is used like any other.
-    fn lock(&self) -> MutexGuard<'_, Kept> {
+    fn lock(&self) -> MutexGuard<'_, AnswerTable> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Kept {
+impl AnswerTable {
     /// Drops the answers that are too old, and makes room for another one.
     fn drop_old(&mut self, now: Instant) {
         while let Some((since, _)) = self.order.front()
