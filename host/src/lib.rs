@@ -17,6 +17,7 @@
 pub mod api;
 pub mod auth;
 pub mod channel;
+pub mod clients;
 pub mod contract;
 pub mod counts;
 pub mod deliveries;

@@ -43,6 +43,9 @@ impl FaultKind {
     }
 }
 
+/// The beginning of the description of a call that took too much wall time.
+const TOOK_TOO_LONG: &str = "the call took more than";
+
 /// The most bytes of a guest's text in one log line.
 pub const DETAIL_BYTES_MAX: usize = 8 << 10;
 
@@ -78,6 +81,24 @@ impl Fault {
     /// The guest failed, or broke the contract.
     pub fn failed(detail: impl Into<String>) -> Self {
         Self::new(FaultKind::Failed, detail)
+    }
+
+    /// The call took longer than it may.
+    #[must_use]
+    pub fn wall_time(limit_ms: u128) -> Self {
+        let key = limit_key(keys::CALL_WALL_MS, limit_ms);
+        Self::new(FaultKind::Deadline, format!("{TOOK_TOO_LONG} {limit_ms} ms{key}"))
+    }
+
+    /// Whether the call itself is the cause. Otherwise it may have waited for too long, for an instance or for the store, or
+    /// a queue was full: this depends on other calls.
+    #[must_use]
+    pub fn is_of_call(&self) -> bool {
+        match self.kind {
+            FaultKind::Trap | FaultKind::Memory | FaultKind::Oversize | FaultKind::Failed => true,
+            FaultKind::Deadline => !self.detail.starts_with(TOOK_TOO_LONG),
+            FaultKind::Overflow | FaultKind::Store => false,
+        }
     }
 
     /// A call without a member read something about its member.

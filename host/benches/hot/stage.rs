@@ -133,6 +133,7 @@ impl Stage {
 
     fn join_as(&self, topic: &str, prepared: impl FnOnce(Socket) -> Socket) -> Client<'_> {
         let facts = SocketFacts {
+            client: None,
             identity: Identity::default(),
             transport: "memory",
             connect_params: "{}".into(),
@@ -148,6 +149,7 @@ impl Stage {
     /// Returns a call of `handle_in`, as a turn makes it.
     pub(crate) fn question(event: &'static str) -> Call {
         let socket = SocketFacts {
+            client: None,
             identity: Identity::default(),
             transport: "memory",
             connect_params: "{}".into(),

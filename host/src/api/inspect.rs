@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::Api;
 use crate::channel::RoomSize;
+use crate::clients::Limited;
 use crate::jobs::JobCounts;
 use crate::plugin::unclaimed;
 use crate::protocol::DeflateCount;
@@ -18,6 +19,9 @@ const TOPICS_SHOWN: usize = 1000;
 
 /// The maximum number of listed rooms. The largest come first.
 const ROOMS_SHOWN: usize = 20;
+
+/// The maximum number of users that are listed as refused now, and of addresses, sockets and plugins.
+const LIMITED_SHOWN: usize = 100;
 
 pub(super) async fn inspect(State(api): State<Arc<Api>>) -> Json<Value> {
     let mut topics = api.node.pubsub.topics();
@@ -48,6 +52,7 @@ pub(super) async fn inspect(State(api): State<Arc<Api>>) -> Json<Value> {
         "failure": api.failure.get(),
         "refused": counts(&api, true),
         "closed": counts(&api, false),
+        "limited": limited(&api),
         "compression": compression(),
         "topic_count": topic_count,
         "topics": shown,
@@ -152,6 +157,18 @@ fn room(room: &RoomSize) -> Value {
 fn counts(api: &Api, refused: bool) -> Value {
     let counts = api.sockets.tally.counts().filter(|(reason, _)| reason.is_refusal() == refused);
     counts.map(|(reason, count)| (reason.as_str().to_owned(), Value::from(count))).collect::<Map<_, _>>().into()
+}
+
+/// Returns how often each limit of users and addresses was reached, and who is refused now.
+fn limited(api: &Api) -> Value {
+    let counts = api.node.clients.counts();
+    let counts: Map<_, _> = counts.map(|(limit, count)| (limit.as_str().to_owned(), count.into())).collect();
+    let now = api.node.clients.limited(LIMITED_SHOWN).into_iter().map(|limited| {
+        let Limited { by, who, limit, plugin, rest } = limited;
+        let rest_ms = u64::try_from(rest.as_millis()).unwrap_or(u64::MAX);
+        json!({ "by": by, "who": who, "limit": limit.as_str(), "plugin": plugin.as_deref(), "rest_ms": rest_ms })
+    });
+    json!({ "counts": counts, "now": now.collect::<Vec<_>>() })
 }
 
 /// Returns the figures about compression.

@@ -177,6 +177,13 @@ fn undelivered(topic: &str, why: Undelivered) -> ApiError {
             let message = format!("too many messages are queued for the topic `{topic}`; try again");
             ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message)
         }
+        Undelivered::SetAside(refusal) => {
+            let seconds = refusal.seconds();
+            let message = format!(
+                "the plugin that serves `{topic}` is set aside because of its faults; try again in {seconds} s"
+            );
+            ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "set_aside", message)
+        }
         // Only the kind of the fault: the details are in the log, and clients of the API must not see them.
         Undelivered::Fault(fault) => {
             let message = format!("`handle_message` failed ({}); the host's log says why", fault.kind.as_str());

@@ -16,6 +16,7 @@ use super::room::{
 };
 use super::topic_info::route_of;
 use super::turn::Services;
+use crate::clients::Clients;
 use crate::contract::jobs::JobId;
 use crate::contract::limits::NodeLimits;
 use crate::contract::{Fault, Http, Person, system_now_ms};
@@ -47,6 +48,8 @@ pub struct Node {
     pub presence: Arc<Presence>,
     /// The data that outlives the host.
     pub store: Store,
+    /// The clients, with the limits of users and addresses.
+    pub clients: Arc<Clients>,
     topics: Arc<Topics>,
 }
 
@@ -86,7 +89,8 @@ impl Node {
             entries,
             http,
         );
-        Arc::new(Self { routes, pubsub, presence, store, topics: Arc::new(Topics::new(services)) })
+        let clients = Arc::clone(&services.clients);
+        Arc::new(Self { routes, pubsub, presence, store, clients, topics: Arc::new(Topics::new(services)) })
     }
 
     /// A channel that is about to join, by a message with these refs. Its events come after those of `after`, the last

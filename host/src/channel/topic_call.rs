@@ -7,7 +7,8 @@ use super::room::{DueJob, IdempotentRequest, TopicTurns, persist, publish_entrie
 use super::turn::{
     Evaluated, Failed, FaultLine, Persisted, PluginCall, RetryDeadline, Services, StateSnapshot, invoke,
 };
-use crate::contract::{Answer, Effect, Fault, FaultKind, Reply, TopicCall, TopicCallback};
+use crate::clients::FaultCause;
+use crate::contract::{Answer, Effect, Fault, FaultKind, Reply, SocketFacts, TopicCall, TopicCallback};
 use crate::routes::Route;
 use crate::store::{ReadError, StoredJob};
 
@@ -106,7 +107,28 @@ fn commit(topic: &Arc<TopicTurns>, evaluated: Evaluated) -> TopicOutcome {
 
 /// Counts and logs a fault of one of the topic's callbacks.
 pub(super) fn log_fault(topic: &TopicTurns, route: &Route, failed: Failed<'_>, fault: &Fault) {
+    log_fault_of(topic, route, failed, fault, None);
+}
+
+/// Counts and logs a fault of one of the topic's callbacks, which may have handled the message of a member with this socket.
+pub(super) fn log_fault_of(
+    topic: &TopicTurns,
+    route: &Route,
+    failed: Failed<'_>,
+    fault: &Fault,
+    socket: Option<&SocketFacts>,
+) {
     topic.services().count_fault();
+    if fault.is_of_call() {
+        topic.services().clients.on_fault(&FaultCause {
+            plugin: &route.plugin,
+            generation: route.generation,
+            calls: route.behaviour.calls(),
+            client: socket.and_then(SocketFacts::limited),
+            is_caused_by_client: socket.is_some(),
+            ends_member: false,
+        });
+    }
     FaultLine { route: Some(route), topic: &topic.name, member: None, failed, fault, answered_by: None }.write();
 }
 

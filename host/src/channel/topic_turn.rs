@@ -11,10 +11,10 @@ use super::room::{
     IdempotentRequest, MessageJob, Sender, StoredAnswer, TopicEvent, TopicJob, TopicTurns, Undelivered,
     catch_up_entries, change_ended_seat, end, persist_room, set_tick, take_tick,
 };
-use super::topic_call::{CommitPart, TopicOutcome, log_fault, store_fault, topic_turn};
+use super::topic_call::{CommitPart, TopicOutcome, log_fault, log_fault_of, store_fault, topic_turn};
 use super::topic_info::{tell, tell_answer};
 use super::turn::{Failed, Job, RetryDeadline, TurnGate};
-use crate::contract::{AnswerRef, Fault, FaultKind, SeatChange, Tick, TopicCallback};
+use crate::contract::{AnswerRef, Fault, FaultKind, SeatChange, SocketFacts, Tick, TopicCallback};
 use crate::counts::Limit;
 use crate::protocol::{Payload, Topic};
 use crate::pubsub::Pressure;
@@ -39,8 +39,9 @@ impl<S: Sender> Job for MessageJob<S> {
         let (topic, event, payload) = (Arc::clone(&self.topic), self.event.clone(), self.payload.clone());
         let request = sender.request();
         Some(Box::pin(async move {
+            let socket = sender.socket();
             if !sender.is_waiting() {
-                let delivered = deliver(&topic, &event, payload, (None, request.as_deref())).await;
+                let delivered = deliver(&topic, &event, payload, (None, request.as_deref(), socket)).await;
                 sender.answer(&topic.name, event, delivered.map(|turned| turned.reply));
                 drop(in_flight);
                 return;
@@ -48,7 +49,7 @@ impl<S: Sender> Job for MessageJob<S> {
             // Before the callback, because its own effects may lead to the answer.
             let answers = &topic.topics.answers;
             let answer_ref = answers.begin(sender, &topic.name, &event, in_flight);
-            match deliver(&topic, &event, payload, (Some(answer_ref), request.as_deref())).await {
+            match deliver(&topic, &event, payload, (Some(answer_ref), request.as_deref(), socket)).await {
                 Ok(TopicOutcome { reply: None, is_answered_later: true }) => {}
                 delivered => answers.end(answer_ref, delivered.map(|turned| turned.reply)),
             }
@@ -120,12 +121,13 @@ async fn deliver(
     topic: &Arc<TopicTurns>,
     event: &ByteString,
     payload: Payload,
-    (answer_ref, request): (Option<AnswerRef>, Option<&IdempotentRequest>),
+    (answer_ref, request, socket): (Option<AnswerRef>, Option<&IdempotentRequest>, Option<Arc<SocketFacts>>),
 ) -> Result<TopicOutcome, Undelivered> {
     let route = topic.services().routes.find(topic.name.as_str()).ok_or(Undelivered::Unrouted)?;
     if !route.takes.messages {
         return Err(Undelivered::NotTaken(Arc::clone(&route.plugin)));
     }
+    topic.services().clients.may_be_called(&route.plugin, route.generation).map_err(Undelivered::SetAside)?;
     let callback = TopicCallback::Message { event: event.clone(), payload, answer_ref };
     let failed = Failed { event: Some(event), ..Failed::in_callback(callback.name()) };
     let turned = match request {
@@ -138,7 +140,7 @@ async fn deliver(
         },
     };
     turned.map_err(|fault| {
-        log_fault(topic, &route, failed, &fault);
+        log_fault_of(topic, &route, failed, &fault, socket.as_deref());
         Undelivered::Fault(fault)
     })
 }
@@ -190,6 +192,9 @@ async fn run_tick(topic: &Arc<TopicTurns>, tick: Tick) {
             "the plugin has no handle_tick: the topic's ticks end"
         );
         return set_tick(topic, None);
+    }
+    if topic.services().clients.may_be_called(&route.plugin, route.generation).is_err() {
+        return topic.services().count_ticks(0, 1);
     }
     match topic_turn(topic, &route, TopicCallback::Tick(tick), None).await {
         Ok(_) => drop(topic.count_tick(false)),

@@ -55,6 +55,8 @@ fn show(found: &Value) {
     for (what, key) in [("refused", "refused"), ("closed", "closed"), ("droppable messages", "droppable")] {
         show_counts(what, &found[key]);
     }
+    show_counts("limits of users and addresses", &found["limited"]["counts"]);
+    found["limited"]["now"].as_array().into_iter().flatten().for_each(show_limited);
     show_counts("requests by HTTP that failed", &found["http"]["failed"]);
     show_compression(&found["compression"]);
     show_history(&found["history"]);
@@ -70,6 +72,18 @@ fn show(found: &Value) {
     }
     let rooms = found["largest_rooms"].as_array().map_or(&[][..], Vec::as_slice);
     rooms.iter().take(ROOMS_SHOWN).for_each(show_room);
+}
+
+/// Prints who is refused now.
+fn show_limited(limited: &Value) {
+    let text = |key: &str| shown::name(limited[key].as_str().unwrap_or_default());
+    let plugin = limited["plugin"].as_str().filter(|plugin| limited["who"] != *plugin);
+    let plugin = plugin.map(|plugin| format!(" by {}", shown::name(plugin))).unwrap_or_default();
+    let rest = match limited["rest_ms"].as_u64().unwrap_or_default() {
+        0 => String::new(),
+        ms => format!(", for {} more", duration(Duration::from_millis(ms))),
+    };
+    out_line!("limited: {} {}{plugin}, because of {}{rest}", text("by"), text("who"), text("limit"));
 }
 
 /// Prints the sizes of a room. A host of an earlier version has no list of rooms.

@@ -38,4 +38,9 @@ pub trait Behaviour: Send + Sync {
     /// Upgrades a state that another version wrote, and returns the new state. Returns `None` if the plugin has no
     /// `upgrade`; the host then passes the old bytes on unchanged. The call may only read.
     fn upgrade<'a>(&'a self, upgrade: &'a Upgrade) -> CallFuture<'a, Option<Bytes>>;
+
+    /// Returns how many calls have ended, faults included, if they are counted.
+    fn calls(&self) -> Option<u64> {
+        None
+    }
 }

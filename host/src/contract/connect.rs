@@ -97,6 +97,12 @@ impl Admission {
 }
 
 impl Identity {
+    /// The name of the user whose limits concern the client.
+    #[must_use]
+    pub fn limited_as(&self) -> Option<&str> {
+        self.user.as_deref().or(self.socket_id.as_deref())
+    }
+
     fn check(&self) -> Result<(), Fault> {
         for (what, text) in [("a socket's id", &self.socket_id), ("a user", &self.user)] {
             check_size(what, text.as_ref().map_or(0, |text| text.len()), NAME_BYTES_MAX, None)?;

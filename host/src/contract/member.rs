@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Callback, Headers, Identity, MemberUsage};
+use crate::clients::Client;
 use crate::protocol::{Ref, Topic};
 
 /// What is known of a socket from its connecting on, for plugins to read.
@@ -18,6 +19,23 @@ pub struct SocketFacts {
     pub connect_params: Box<str>,
     /// The request's headers that start with `x-`, names in lower case.
     pub x_headers: Headers,
+    /// The client, for the limits of its user and address. None if no limit concerns it, as in a test kit.
+    pub client: Option<Client>,
+}
+
+impl SocketFacts {
+    /// The name of the user whose limits concern it: the user, or else the socket's id. A client without both is limited by
+    /// its socket and its address.
+    #[must_use]
+    pub fn limited_as(&self) -> Option<&str> {
+        self.identity.limited_as()
+    }
+
+    /// The client with its user, if limits concern it.
+    #[must_use]
+    pub fn limited(&self) -> Option<(&Client, Option<&str>)> {
+        self.client.as_ref().map(|client| (client, self.limited_as()))
+    }
 }
 
 /// Whose callback it is.

@@ -50,6 +50,7 @@ impl Client {
     pub(crate) fn connect(inside: &Rc<Inside>, who: &Join) -> Self {
         let params = if who.params.is_null() { json!({}) } else { who.params.clone() };
         let facts = SocketFacts {
+            client: None,
             identity: who.identity.clone(),
             transport: "websocket",
             connect_params: params.to_string().into(),

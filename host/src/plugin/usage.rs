@@ -142,6 +142,12 @@ impl GenerationUsage {
         self.waits_ns.fetch_add(u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
+    /// Returns the number of calls that have ended.
+    pub(super) fn calls(&self) -> u64 {
+        let counts = self.calls.iter().chain(&self.calls_too_long);
+        counts.map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+
     /// Counts a fault.
     pub(super) fn count_fault(&self) {
         self.faults.fetch_add(1, Ordering::Relaxed);

@@ -100,6 +100,10 @@ impl WasmPlugin {
 }
 
 impl Behaviour for WasmPlugin {
+    fn calls(&self) -> Option<u64> {
+        Some(self.pool.usage.calls())
+    }
+
     fn call<'a>(&'a self, call: &'a Call, input: CallInput<'a>) -> CallFuture<'a, Outcome> {
         let (kind, http) = (CallKind::of(&call.callback), HttpPhase::of(input.http));
         let Some(entries) = input.entries else {

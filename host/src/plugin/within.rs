@@ -9,7 +9,7 @@ use tokio::time::{Sleep, sleep};
 use super::call_kind::CallKind;
 use super::epoch::EpochSignal;
 use super::pool::Pool;
-use crate::contract::{Fault, FaultKind, limit_key, limits};
+use crate::contract::Fault;
 use crate::counts::Moment;
 
 pin_project! {
@@ -64,9 +64,7 @@ impl<T, F: Future<Output = Result<T, Fault>>> Future for Within<'_, F> {
         }
         this.pool.usage.count_too_long(*this.kind);
         count_duration(this.pool, *this.kind, *this.began, true);
-        let limit = limit.as_millis();
-        let key = limit_key(limits::keys::CALL_WALL_MS, limit);
-        Poll::Ready(Err(Fault::new(FaultKind::Deadline, format!("the call took more than {limit} ms{key}"))))
+        Poll::Ready(Err(Fault::wall_time(limit.as_millis())))
     }
 }
 

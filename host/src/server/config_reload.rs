@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result};
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bennu_outbound::Access as HttpAccess;
 use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
@@ -22,7 +22,7 @@ use crate::auth::Tokens;
 use crate::channel::Node;
 use crate::contract::Http;
 use crate::plugin::{Command, Control, LibraryConfig, LibraryOptions, PluginStatus, PluginStatuses, Source};
-use crate::transport::{LiveRouter, Mount};
+use crate::transport::{LiveRouter, Mount, Proxies};
 
 /// Reads a configuration, as at the start: the file, and the flags of the command line.
 pub type ReadConfig = Box<dyn Fn() -> Result<Config> + Send + Sync>;
@@ -37,6 +37,7 @@ pub(super) struct ConfigParts {
     pub(super) statuses: Arc<PluginStatuses>,
     pub(super) node: Arc<Node>,
     pub(super) sources: Vec<Source>,
+    pub(super) proxies: Arc<ArcSwap<Proxies>>,
 }
 
 /// Applies changed configurations to a host.
@@ -199,6 +200,8 @@ impl ConfigReload {
             access.replace(keys);
         }
         self.parts.node.pubsub.histories.set_limits(config.limits.history());
+        self.parts.node.clients.set_limits(config.limits.clients());
+        self.parts.proxies.store(Arc::new(config.proxies()));
         self.limits.store(Some(Arc::new(config.limits.clone())));
         router.replace(mounts);
         // A host that is stopping loads nothing any more.

@@ -10,9 +10,10 @@ use std::net::SocketAddr;
 use super::data;
 use super::mounts::{log_open_mounts, skipped_keys};
 use super::nearest::suggestion;
-use super::{Config, Limits, MountTable};
+use super::{AddressLimits, Config, Limits, MountTable};
 use crate::channel::Node;
 use crate::plugin::{Cache, PluginStatus, PluginStatuses, Source};
+use crate::transport::AddressSource;
 
 /// A setting that is probably a mistake.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -211,6 +212,7 @@ fn of_the_rest(config: &Config) -> Vec<Finding> {
     if !config.api.enabled && (config.api.listen.is_some() || config.api.key.is_some()) {
         found.push(Finding::remark("`api.enabled` is false, so the other keys of `[api]` have no effect".into()));
     }
+    found.extend(of_proxies(config).map(Finding::remark));
     if config.cache.is_none() && Cache::default_directory().is_none() {
         found.push(Finding::remark(
             "compiled plugins aren't kept, so each start compiles them again: neither `cache` nor the variables HOME and \
@@ -221,9 +223,41 @@ fn of_the_rest(config: &Config) -> Vec<Finding> {
     found
 }
 
+/// A host whose address is reached only from its own machine has a proxy, or only local clients.
+fn of_proxies(config: &Config) -> Option<String> {
+    if !config.trusted_proxies.is_empty() {
+        return None;
+    }
+    if config.client_address != AddressSource::default() {
+        return Some("`client_address` has no effect without `trusted_proxies`".into());
+    }
+    let defaults = AddressLimits::default();
+    let limits = AddressLimits { faults_per_minute: defaults.faults_per_minute, ..config.limits.address.clone() };
+    let is_local = config.listen.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_loopback());
+    (is_local && limits != defaults).then(|| {
+        format!(
+            "`limits.address` limits all clients together: the host listens at {}, so they come through a proxy, and \
+             `trusted_proxies` doesn't name it",
+            config.listen
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn limits_of_addresses_need_the_proxy() {
+        let mut config = Config::default();
+        assert_eq!(of_proxies(&config), None);
+        config.limits.address.connections = 5;
+        assert!(of_proxies(&config).is_some_and(|text| text.contains("`trusted_proxies`")));
+        config.trusted_proxies = vec!["::1".parse().expect("a network")];
+        assert_eq!(of_proxies(&config), None);
+        let config = Config { client_address: AddressSource::Forwarded, ..Config::default() };
+        assert!(of_proxies(&config).is_some_and(|text| text.contains("no effect")));
+    }
 
     fn plugin(kind: &'static str, generation: u32) -> PluginStatus {
         PluginStatus { kind, generation, ..PluginStatus::default() }

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use arc_swap::ArcSwap;
 use axum::Router;
 use bennu_outbound::{Client, Roots, SystemNetwork};
 use tokio::net::TcpListener;
@@ -34,7 +35,7 @@ use crate::routes::RouteTable;
 use crate::socket::Sockets;
 use crate::store::Store;
 use crate::timing::within;
-use crate::transport::{Intake, LiveRouter, Mount, Reactors, StaticFiles, listen};
+use crate::transport::{Accepting, Intake, LiveRouter, Mount, Proxies, Reactors, StaticFiles, listen};
 
 /// The maximum number of connections to an API with its own address.
 const API_CONNECTIONS_MAX: usize = 256;
@@ -70,6 +71,8 @@ pub struct Host {
     config_reload: Arc<ConfigReload>,
     /// The limit of sockets.
     most_sockets: usize,
+    /// The trusted proxies.
+    proxies: Arc<ArcSwap<Proxies>>,
     dispatcher: Dispatcher,
     outgoing: Outgoing,
     /// Watches the threads, which have already started. [`Host::serve`] adds the tasks.
@@ -149,6 +152,7 @@ impl Host {
         let mount_parts = MountParts::new(config, &node, &sockets, &reactors);
         let mounts = mount_parts.mounts(config, tokens.as_ref())?;
         let access = access(config)?.map(Arc::new);
+        let proxies = Arc::new(ArcSwap::from_pointee(config.proxies()));
         let parts = ConfigParts {
             access: access.clone(),
             tokens: live_tokens,
@@ -158,6 +162,7 @@ impl Host {
             statuses: Arc::clone(&statuses),
             node: Arc::clone(&node),
             sources: sources.clone(),
+            proxies: Arc::clone(&proxies),
         };
         let config_reload = ConfigReload::new(config, parts)?;
         let api = match access {
@@ -194,6 +199,7 @@ impl Host {
             statuses,
             config_reload,
             most_sockets: config.limits.sockets(),
+            proxies,
             dispatcher,
             outgoing,
             vital,
@@ -269,6 +275,7 @@ impl Host {
             statuses: _statuses,
             config_reload,
             most_sockets,
+            proxies,
             dispatcher,
             outgoing,
             mut vital,
@@ -280,14 +287,14 @@ impl Host {
         loading.spawn("the task that loads plugins", library.watch());
         spawn_tasks(&mut vital, &node, dispatcher);
         outgoing.spawn(&mut vital);
+        let accepting = Accepting { tally: Arc::clone(&sockets.tally), intake: intake.clone(), proxies };
         if let Some(listener) = api_listener {
-            let (api, accepting) = (std::mem::take(&mut api), (Arc::clone(&sockets.tally), intake.clone()));
-            let listening = listen(listener, LiveRouter::fixed(api), API_CONNECTIONS_MAX, accepting);
+            let api = LiveRouter::fixed(std::mem::take(&mut api));
+            let listening = listen(listener, api, API_CONNECTIONS_MAX, accepting.clone());
             vital.spawn("the task that accepts connections to the API", listening);
         }
         let router = LiveRouter::new(mounts, api.merge(further), files, Arc::clone(&sockets.tally));
         config_reload.serves(Arc::clone(&router));
-        let accepting = (Arc::clone(&sockets.tally), intake.clone());
         vital.spawn("the task that accepts connections", listen(listener, router, most_sockets, accepting));
         let outcome = tokio::select! {
             () = stop => Ok(()),
@@ -352,6 +359,7 @@ async fn end_sockets_and_rooms(node: &Node, sockets: &Sockets, reactors: &Reacto
 fn spawn_tasks(vital: &mut Vital, node: &Arc<Node>, dispatcher: Dispatcher) {
     vital.spawn("the task that ends members without a plugin", sweep(Arc::clone(node)));
     vital.spawn("the task that drops old broadcasts", Arc::clone(&node.pubsub).keep_sweeping_histories());
+    vital.spawn("the task that forgets clients", Arc::clone(&node.clients).keep_sweeping());
     vital.spawn("the task that begins the minutes of the metrics", begin_minutes());
     // A separate task, so that `sweep` doesn't have to wait for any number of stored rooms.
     let rooms = Arc::clone(node);
@@ -373,6 +381,7 @@ fn node(
     let (limits, pace) = (config.limits.node(), config.limits.pace());
     let node = Node::with_http(Arc::clone(routes), limits, pace, store.clone(), entries, Arc::clone(http));
     node.pubsub.histories.set_limits(config.limits.history());
+    node.clients.set_limits(config.limits.clients());
     node
 }
 

@@ -7,7 +7,9 @@ use anyhow::{Result, bail};
 use bennu_outbound::OutboundLimits;
 use serde::Deserialize;
 
+use super::scope_limits::{AddressLimits, UserLimits};
 use crate::channel::NodeLimits;
+use crate::clients::ClientLimits;
 use crate::contract::limits::{DeliveryLimits, EntryLimits, JobLimits};
 use crate::contract::{CallLimits, HttpLimits};
 use crate::entries::CacheLimits;
@@ -168,6 +170,10 @@ pub struct Limits {
     pub http_at_once_per_plugin: usize,
     /// Requests by HTTP of all plugins at once. Past it: the failure `busy`. Default 256.
     pub http_at_once: usize,
+    /// The limits of all sockets of a user together.
+    pub user: UserLimits,
+    /// The limits of all sockets of an address together.
+    pub address: AddressLimits,
 }
 
 impl Default for Limits {
@@ -244,6 +250,8 @@ impl Default for Limits {
             http_delivery_ms: millis(http.delivery),
             http_at_once_per_plugin: outbound.at_once_per_plugin,
             http_at_once: outbound.at_once,
+            user: UserLimits::default(),
+            address: AddressLimits::default(),
         }
     }
 }
@@ -420,6 +428,12 @@ impl Limits {
     #[must_use]
     pub fn history(&self) -> HistoryLimits {
         HistoryLimits { topic_bytes: self.history_bytes_per_topic, host_bytes: self.history_bytes }
+    }
+
+    /// The limits of users and addresses.
+    #[must_use]
+    pub fn clients(&self) -> ClientLimits {
+        ClientLimits { user: (&self.user).into(), address: (&self.address).into() }
     }
 
     /// The bounds of one outbox.

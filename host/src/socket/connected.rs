@@ -1,5 +1,6 @@
 //! A socket: it carries out the actions that the rules return.
 
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,10 +9,15 @@ use super::rate::{Rate, RateCheck};
 use super::registry::Registered;
 use super::{Action, Slot, SocketState, Sockets};
 use crate::channel::{Channel, Connection, Drain, Full, MemberEvent, Node};
+use crate::clients::{Act, Client, OverLimit};
 use crate::contract::{Ending, SocketFacts};
 use crate::counts::{Limit, Traffic};
-use crate::protocol::{Addressee, CloseCode, Incoming, Message, Outbound, Payload, Ref, Serializer};
+use crate::protocol::{Addressee, CloseCode, Incoming, Message, Outbound, Payload, Ref, Serializer, event};
 use crate::pubsub::{Named, Outbox, OutboxLimits};
+
+/// The most messages of a socket in a second that are refused because of a limit of its user or address. At one more, the
+/// connection is closed.
+const REFUSED_PER_SECOND: u32 = 100;
 
 /// The limits of one socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +44,10 @@ pub struct Socket {
     node: Arc<Node>,
     connection: Connection,
     state: SocketState<Arc<Channel>>,
-    rate: Rate,
+    /// The rate of its messages, if it is limited. Boxed, because most sockets have none.
+    rate: Option<Box<Rate>>,
+    /// The rate of its messages that were refused because of a limit of its user or address, once there was one.
+    refused: Option<Box<Rate>>,
     /// An event that its channel had no room for. Nothing more may be received until the channel has room.
     held_back: Option<(Arc<Channel>, Box<MemberEvent>)>,
     /// The reason with which its channels end when it is dropped.
@@ -91,7 +100,8 @@ impl Endpoint {
                 inbound: Arc::default(),
             },
             state: SocketState::new(self.limits.channels),
-            rate: Rate::new(self.limits.messages_per_second, Instant::now()),
+            rate: self.limits.messages_per_second.map(|most| Box::new(Rate::new(most, Instant::now()))),
+            refused: None,
             held_back: None,
             ending: Ending::Closed,
             registered: Some(registered),
@@ -114,6 +124,12 @@ impl Socket {
         &self.connection.outbox
     }
 
+    /// Returns the address of its client, if it is known.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.connection.facts.client.as_ref().map(Client::address)
+    }
+
     /// Whether a received message waits for room in its channel. No more may be received then until
     /// [`resume`](Self::resume) has delivered it.
     #[must_use]
@@ -131,19 +147,54 @@ impl Socket {
             tracing::debug!("a client sent a malformed message: {malformed}");
             Closing(CloseCode::Malformed)
         })?;
-        match self.rate.on_message(Instant::now) {
-            RateCheck::Within => {}
-            RateCheck::Over => {
-                Limit::MessagesPerSecond.hit();
-                let Message { join_ref, reference, to, .. } = message;
-                self.reply(&join_ref, &reference, &to, ("error", &Payload::reason("too many messages")));
-                return Ok(());
+        if let Some(rate) = &mut self.rate {
+            match rate.on_message(Instant::now()) {
+                RateCheck::Within => {}
+                RateCheck::Over => {
+                    Limit::MessagesPerSecond.hit();
+                    let Message { join_ref, reference, to, .. } = message;
+                    self.reply(&join_ref, &reference, &to, ("error", &Payload::reason("too many messages")));
+                    return Ok(());
+                }
+                RateCheck::Flood => return Err(Closing(CloseCode::PolicyViolation)),
             }
-            RateCheck::Flood => return Err(Closing(CloseCode::PolicyViolation)),
+        }
+        if self.node.clients.is_limiting()
+            && let Err(refusal) = self.check_client(&message, incoming.len())
+        {
+            return self.refuse(message, refusal);
         }
         let node = &self.node;
         let action = self.state.on(message, |topic| node.routes.current().find(topic).is_some());
         self.carry_out(action);
+        Ok(())
+    }
+
+    /// Checks the limits of its user and address.
+    fn check_client(&self, message: &Message, bytes: usize) -> Result<(), OverLimit> {
+        let Some((client, user)) = self.connection.facts.limited() else { return Ok(()) };
+        // A client must be able to leave: otherwise the host would go on sending it what it no longer wants.
+        if *message.event == *event::LEAVE {
+            return Ok(());
+        }
+        let is_join = *message.event == *event::JOIN;
+        client.take(user, if is_join { Act::Join { bytes } } else { Act::Message { bytes } })?;
+        let Addressee::Topic(topic) = &message.to else { return Ok(()) };
+        let routes = self.node.routes.current();
+        routes.find(topic).map_or(Ok(()), |route| client.may_call(user, &route.plugin, route.generation))
+    }
+
+    /// Answers a message that is over a limit of its user or address. A client that goes on sending is closed, because the
+    /// answers cost something, too.
+    fn refuse(&mut self, message: Message, refusal: OverLimit) -> Result<(), Closing> {
+        let now = Instant::now();
+        let refused = self.refused.get_or_insert_with(|| Box::new(Rate::new(REFUSED_PER_SECOND, now)));
+        if refused.on_message(now) != RateCheck::Within {
+            Limit::RefusedMessages.hit();
+            return Err(Closing(CloseCode::PolicyViolation));
+        }
+        let Message { join_ref, reference, to, .. } = message;
+        self.reply(&join_ref, &reference, &to, ("error", &Payload::Json(refusal.reply().into())));
         Ok(())
     }
 

@@ -15,28 +15,26 @@ pub(super) enum RateCheck {
 
 /// Counts messages in windows of one second.
 pub(super) struct Rate {
-    per_second: Option<u32>,
+    per_second: u32,
     window: Instant,
     count: u32,
 }
 
 impl Rate {
-    pub(super) fn new(per_second: Option<u32>, now: Instant) -> Self {
+    pub(super) fn new(per_second: u32, now: Instant) -> Self {
         Self { per_second, window: now, count: 0 }
     }
 
-    /// Counts a message. The clock is read only if there is a limit.
-    pub(super) fn on_message(&mut self, now: impl FnOnce() -> Instant) -> RateCheck {
-        let Some(most) = self.per_second else { return RateCheck::Within };
-        let now = now();
+    /// Counts a message.
+    pub(super) fn on_message(&mut self, now: Instant) -> RateCheck {
         if now.duration_since(self.window) >= Duration::from_secs(1) {
             self.window = now;
             self.count = 0;
         }
         self.count = self.count.saturating_add(1);
-        if self.count <= most {
+        if self.count <= self.per_second {
             RateCheck::Within
-        } else if self.count <= most.saturating_mul(2) {
+        } else if self.count <= self.per_second.saturating_mul(2) {
             RateCheck::Over
         } else {
             RateCheck::Flood
@@ -51,10 +49,9 @@ mod tests {
     #[test]
     fn messages_are_within_then_over_then_a_flood_and_within_again_a_second_later() {
         let start = Instant::now();
-        let mut rate = Rate::new(Some(2), start);
-        let checks: Vec<_> = (0..5).map(|_| rate.on_message(|| start)).collect();
+        let mut rate = Rate::new(2, start);
+        let checks: Vec<_> = (0..5).map(|_| rate.on_message(start)).collect();
         assert_eq!(checks, [RateCheck::Within, RateCheck::Within, RateCheck::Over, RateCheck::Over, RateCheck::Flood]);
-        assert_eq!(rate.on_message(|| start + Duration::from_secs(1)), RateCheck::Within);
-        assert_eq!(Rate::new(None, start).on_message(|| start), RateCheck::Within);
+        assert_eq!(rate.on_message(start + Duration::from_secs(1)), RateCheck::Within);
     }
 }

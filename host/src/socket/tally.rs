@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::clients::Limit as ClientLimit;
 use crate::counts::Limit;
 use crate::protocol::CloseCode;
 
@@ -55,6 +56,8 @@ macro_rules! reasons {
 reasons! {
     /// The request breaks a rule of HTTP, for example with two `Host` lines.
     BadRequest = "bad_request", true;
+    /// A connection from a trusted proxy didn't begin with a valid header of the PROXY protocol.
+    ProxyHeader = "proxy_header", true;
     /// No mount has this path.
     UnknownMount = "unknown_mount", true;
     /// The origin of the client's page may not connect.
@@ -81,6 +84,16 @@ reasons! {
     BadUpgrade = "bad_upgrade", true;
     /// The maximum number of sockets is open.
     SocketLimit = "socket_limit", true;
+    /// The user has too many sockets.
+    UserConnections = "user_connections", true;
+    /// The user connects too often.
+    UserConnects = "user_connects", true;
+    /// The address has too many sockets.
+    AddressConnections = "address_connections", true;
+    /// The address connects too often.
+    AddressConnects = "address_connects", true;
+    /// The address has caused too many faults of the gatekeeper.
+    AddressFaults = "address_faults", true;
     /// The maximum number of connections is open.
     ConnectionLimit = "connection_limit", true;
     /// A request to the API had no API key.
@@ -118,6 +131,19 @@ reasons! {
 }
 
 impl Reason {
+    /// Returns the reason that belongs to a limit for which a client may not connect.
+    #[must_use]
+    pub fn of_limit(limit: ClientLimit) -> Self {
+        match limit {
+            ClientLimit::UserConnections => Self::UserConnections,
+            ClientLimit::UserConnects => Self::UserConnects,
+            ClientLimit::AddressConnections => Self::AddressConnections,
+            ClientLimit::AddressConnects => Self::AddressConnects,
+            // The other limits are for messages, and for faults.
+            _ => Self::AddressFaults,
+        }
+    }
+
     /// Returns the limit that the client has reached, if the reason is one. The outbox counts its own limits.
     fn limit(self) -> Option<Limit> {
         match self {
@@ -151,7 +177,7 @@ impl Reason {
 /// The known facts about a client.
 #[derive(Clone, Copy, Debug)]
 pub struct Client<'a> {
-    /// The address of the peer, which may be a proxy.
+    /// The client's address, as far as it is known: that of the peer, or the one that a trusted proxy gives.
     pub peer: Option<SocketAddr>,
     /// The mount, or the path if no mount has it, as for the API.
     pub mount: &'a str,

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use serde_json::{Map, Value};
 
 use crate::auth::{Derivation, Jwt, Leeway, MaxAge, TokenError, Tokens};
+use crate::clients::{Client, OverLimit};
 use crate::contract::{Admission, Identity, Request, count_fault};
 use crate::routes::{GatekeeperChoice, RouteTable};
 use crate::socket::Reason;
@@ -63,6 +64,8 @@ pub(super) enum Rejection {
     NoGatekeeper,
     /// The limit of sockets is reached: 503.
     Full,
+    /// A limit of the user or of the address is reached: 429.
+    Limited(OverLimit),
 }
 
 impl Rejection {
@@ -77,6 +80,7 @@ impl Rejection {
             Self::Refused(reason, ..) | Self::Failed(reason) => *reason,
             Self::NoGatekeeper => Reason::GatekeeperMissing,
             Self::Full => Reason::SocketLimit,
+            Self::Limited(refusal) => Reason::of_limit(refusal.limit),
         }
     }
 }
@@ -91,6 +95,7 @@ impl Authenticator {
         routes: &RouteTable,
         request: Request,
         params: &Map<String, Value>,
+        client: &Client,
     ) -> Result<Identity, Rejection> {
         let choice = match self {
             Self::Open => return Ok(Identity::default()),
@@ -112,6 +117,8 @@ impl Authenticator {
             }
         };
         let mount = request.mount.clone();
+        let (plugin, generation) = gatekeeper.origin();
+        client.may_ask(plugin).map_err(Rejection::Limited)?;
         match gatekeeper.connect(request).await {
             Ok(Admission::Granted(identity)) => Ok(identity),
             Ok(Admission::Refused { status, body }) => {
@@ -120,9 +127,12 @@ impl Authenticator {
             }
             Err(fault) => {
                 let kind = fault.kind.as_str();
-                let ((plugin, generation), mount) = (gatekeeper.origin(), &*mount);
+                let (mount, peer) = (&*mount, client.address());
                 count_fault(plugin, &fault);
-                tracing::warn!(plugin, generation, mount, callback = "connect", kind, "fault: {}", fault.detail);
+                tracing::warn!(plugin, generation, mount, callback = "connect", kind, %peer, "fault: {}", fault.detail);
+                if fault.is_of_call() {
+                    client.on_connect_fault(plugin);
+                }
                 Err(Rejection::Failed(Reason::GatekeeperFailed))
             }
         }

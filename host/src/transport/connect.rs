@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
 use super::authenticator::Rejection;
@@ -51,8 +52,8 @@ impl Transport {
 }
 
 impl Mount {
-    /// Checks a request, in Phoenix's order: the origin, the token among the subprotocols, the subprotocol, the version, and
-    /// the identity.
+    /// Checks a request: first the limits of its address, then as in Phoenix the origin, the token among the subprotocols, the
+    /// subprotocol, the version and the identity, and last the limits of the user.
     ///
     /// # Errors
     /// The reason why the client may not connect.
@@ -62,6 +63,7 @@ impl Mount {
         peer: SocketAddr,
         transport: Transport,
     ) -> Result<Admitted, Rejection> {
+        let mut client = self.endpoint.node.clients.arrive(peer).map_err(Rejection::Limited)?;
         let headers = &parts.headers;
         let authority = headers.get(header::HOST).and_then(|host| host.to_str().ok());
         // A header that isn't text counts as an empty origin, which is in no list of allowed origins.
@@ -88,10 +90,12 @@ impl Mount {
             uri: uri(parts, authority),
             auth_token: auth_token.map(Into::into),
         };
-        let identity = self.authenticator.decide(&self.endpoint.node.routes, request, &params).await?;
+        let identity = self.authenticator.decide(&self.endpoint.node.routes, request, &params, &client).await?;
+        client.identify(identity.limited_as()).map_err(Rejection::Limited)?;
         // The tokens are for the transport, so channels don't get them.
         let x_headers = named(headers, |name| name.starts_with("x-") && name != AUTH_TOKEN && name != POLL_TOKEN);
-        let facts = SocketFacts { identity, transport: transport.as_str(), connect_params, x_headers };
+        let facts =
+            SocketFacts { identity, transport: transport.as_str(), connect_params, x_headers, client: Some(client) };
         Ok(Admitted { serializer, facts, protocol })
     }
 
@@ -122,15 +126,22 @@ impl Mount {
 }
 
 impl Rejection {
-    /// Returns the HTTP status and body of the answer.
-    pub(super) fn status(self) -> (StatusCode, String) {
+    /// Returns the HTTP answer.
+    pub(super) fn response(self) -> Response {
         match self {
-            Self::Refused(_, status, body) => (status, body),
-            Self::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, String::new()),
+            Self::Refused(_, status, body) => (status, body).into_response(),
+            Self::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
             Self::NoGatekeeper => {
-                (StatusCode::SERVICE_UNAVAILABLE, "no client can connect here at the moment\n".into())
+                (StatusCode::SERVICE_UNAVAILABLE, "no client can connect here at the moment\n").into_response()
             }
-            Self::Full => (StatusCode::SERVICE_UNAVAILABLE, "this host has reached its limit of sockets\n".into()),
+            Self::Full => {
+                (StatusCode::SERVICE_UNAVAILABLE, "this host has reached its limit of sockets\n").into_response()
+            }
+            Self::Limited(refusal) => {
+                let seconds = refusal.seconds();
+                let text = format!("{}; try again in {seconds} s\n", refusal.limit.reason());
+                (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, seconds.to_string())], text).into_response()
+            }
         }
     }
 }

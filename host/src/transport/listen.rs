@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{Request, Response, StatusCode};
@@ -25,13 +26,15 @@ use tower_service::Service;
 
 use super::LiveRouter;
 use super::connect::origin_of;
+use super::proxies::{Proxies, plain, read};
 use super::request::prepare;
 use super::stream::{Receipts, TrackedStream};
 use crate::counts::Limit;
 use crate::socket::{Client, Reason, Tally};
 use crate::timing;
 
-/// How long a client may take to send the head of a request. After that, the connection is closed.
+/// How long a client may take to send the head of a request, and a proxy to send its header of the PROXY protocol. After that,
+/// the connection is closed.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The most bytes of a request's head. The connect parameters are a part of it.
@@ -72,37 +75,41 @@ impl Intake {
     }
 }
 
+/// The parts of a host that accepting connections needs.
+#[derive(Clone, Default)]
+pub struct Accepting {
+    /// Counts the clients that are refused.
+    pub tally: Arc<Tally>,
+    /// Whether connections are accepted.
+    pub intake: Intake,
+    /// The trusted proxies. They may be exchanged meanwhile.
+    pub proxies: Arc<ArcSwap<Proxies>>,
+}
+
 /// Accepts connections and serves them while the intake is open, until the future is dropped. Accepted connections continue
 /// after that. At most `sockets` and 32 more are open at a time, and further ones are closed at once.
-pub async fn listen(
-    listener: Arc<TcpListener>,
-    router: Arc<LiveRouter>,
-    sockets: usize,
-    (tally, intake): (Arc<Tally>, Intake),
-) {
+pub async fn listen(listener: Arc<TcpListener>, router: Arc<LiveRouter>, sockets: usize, accepting: Accepting) {
     let most = sockets.saturating_add(CONNECTIONS_SPARE).min(Semaphore::MAX_PERMITS);
     let free = Arc::new(Semaphore::new(most));
     let mut lost = 0;
     loop {
-        intake.becomes(true).await;
+        accepting.intake.becomes(true).await;
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = intake.becomes(false) => continue,
+            () = accepting.intake.becomes(false) => continue,
         };
         match accepted {
             Ok((stream, peer)) => match Arc::clone(&free).try_acquire_owned() {
                 Ok(permit) => {
                     lost = 0;
-                    let connection = Connection {
-                        peer,
-                        router: Arc::clone(&router),
-                        tally: Arc::clone(&tally),
-                        intake: intake.clone(),
-                    };
+                    let (router, accepting) = (Arc::clone(&router), accepting.clone());
+                    let connection = Connection { peer: plain(peer), router, accepting };
                     tokio::spawn(connection.serve(stream, permit));
                 }
                 Err(_) => {
-                    tally.note(Reason::ConnectionLimit, &Client { peer: Some(peer), mount: "", origin: None });
+                    accepting
+                        .tally
+                        .note(Reason::ConnectionLimit, &Client { peer: Some(peer), mount: "", origin: None });
                 }
             },
             // Only this connection is lost. The next one can be accepted at once.
@@ -142,28 +149,32 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 /// An accepted connection.
 struct Connection {
+    /// The address from which it comes: the client's, or that of the last proxy.
     peer: SocketAddr,
     router: Arc<LiveRouter>,
-    tally: Arc<Tally>,
-    intake: Intake,
+    accepting: Accepting,
 }
 
 impl Connection {
-    async fn serve(self, stream: TcpStream, permit: OwnedSemaphorePermit) {
+    async fn serve(mut self, mut stream: TcpStream, permit: OwnedSemaphorePermit) {
         // Each write contains complete frames, so the kernel must not delay it to collect more bytes (Nagle's algorithm).
         let _ = stream.set_nodelay(true);
-        let intake = self.intake.clone();
+        if self.accepting.proxies.load().announces(self.peer.ip()) && !self.read_proxy_header(&mut stream).await {
+            return;
+        }
+        let intake = self.accepting.intake.clone();
         let (permit, receipts) = (Arc::new(permit), Arc::<Receipts>::default());
         let stream = TrackedStream::new(stream, Arc::clone(&receipts));
         let answer = move |mut request: Request<Incoming>| {
             let prepared = prepare(&mut request);
-            request.extensions_mut().insert(ConnectInfo(self.peer));
+            let client = self.accepting.proxies.load().client_of(self.peer, request.headers());
+            request.extensions_mut().insert(ConnectInfo(client));
             // An upgraded connection outlives this task. So the request carries the permit, for the upgrade to take.
             request.extensions_mut().insert(Arc::clone(&permit));
             request.extensions_mut().insert(Arc::clone(&receipts));
             let answering = match prepared {
                 Ok(()) => Ok(self.router.now().call(request.map(Body::new))),
-                Err(reason) => Err(self.refuse(&request, reason)),
+                Err(reason) => Err(self.refuse(&request, client, reason)),
             };
             async move {
                 let answer: Result<Response<Body>, Infallible> = match answering {
@@ -196,11 +207,26 @@ impl Connection {
         }
     }
 
+    /// Reads the header of the PROXY protocol, and takes the client's address from it. Returns whether there was one.
+    async fn read_proxy_header(&mut self, stream: &mut TcpStream) -> bool {
+        let reason = match timing::within(HEAD_TIMEOUT, read(stream)).await {
+            Some(Ok(client)) => {
+                self.peer = client.map_or(self.peer, plain);
+                return true;
+            }
+            Some(Err(error)) => error.to_string(),
+            None => "it took too long to send its header of the PROXY protocol".to_owned(),
+        };
+        tracing::debug!(peer = %self.peer, "a proxy's connection can't be served: {reason}");
+        self.accepting.tally.note(Reason::ProxyHeader, &Client { peer: Some(self.peer), mount: "", origin: None });
+        false
+    }
+
     /// Answers a request that is invalid for every route.
-    fn refuse<B>(&self, request: &Request<B>, reason: &str) -> Response<Body> {
+    fn refuse<B>(&self, request: &Request<B>, client: SocketAddr, reason: &str) -> Response<Body> {
         let origin = origin_of(request.headers());
-        let client = Client { peer: Some(self.peer), mount: request.uri().path(), origin: origin.as_deref() };
-        self.tally.note(Reason::BadRequest, &client);
+        let client = Client { peer: Some(client), mount: request.uri().path(), origin: origin.as_deref() };
+        self.accepting.tally.note(Reason::BadRequest, &client);
         (StatusCode::BAD_REQUEST, format!("this request can't be served: {reason}\n")).into_response()
     }
 }

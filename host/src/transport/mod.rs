@@ -13,6 +13,7 @@ mod mount;
 mod nothing;
 mod pages;
 mod params;
+mod proxies;
 mod request;
 mod stream;
 mod subprotocol;
@@ -21,9 +22,10 @@ mod websocket;
 
 pub use authenticator::{Authenticator, TokenCheck, Verifier};
 pub use files::StaticFiles;
-pub use listen::{Intake, listen};
+pub use listen::{Accepting, Intake, listen};
 pub use live_router::LiveRouter;
 pub use mount::{ConnectionLimit, Mount, WireLimits};
+pub use proxies::{AddressSource, Network, Proxies};
 #[cfg(test)]
 pub(crate) use websocket::Fault;
 pub use websocket::Reactors;

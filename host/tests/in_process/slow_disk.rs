@@ -15,7 +15,7 @@ use bennu::protocol::Dialect;
 use bennu::pubsub::OutboxLimits;
 use bennu::socket::{Endpoint, SocketLimits, Sockets};
 use bennu::store::{LogLimits, Logged, Owner, QUOTA_BYTES, Store, StoreLimits};
-use bennu::transport::{Authenticator, ConnectionLimit, Intake, LiveRouter, Mount, Reactors, WireLimits, listen};
+use bennu::transport::{Accepting, Authenticator, ConnectionLimit, LiveRouter, Mount, Reactors, WireLimits, listen};
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -154,7 +154,7 @@ async fn serve(disk: &SlowDisk) -> Result<u16> {
         Arc::new(listener),
         LiveRouter::new(vec![Arc::new(mount)], Router::new(), None, Arc::default()),
         100,
-        (Arc::default(), Intake::default()),
+        Accepting::default(),
     ));
     Ok(port)
 }

@@ -10,7 +10,7 @@ use bennu_tests::{bennu, places};
 use tempfile::TempDir;
 
 /// Every table of keys: the document, the heading of the table, and a configuration in which `KEY` stands for one key.
-const TABLES: [(&str, &str, &str); 10] = [
+const TABLES: [(&str, &str, &str); 12] = [
     ("configuration.md", "## The file", "KEY"),
     ("configuration.md", "## `[api]`", "[api]\nKEY"),
     (
@@ -26,6 +26,8 @@ const TABLES: [(&str, &str, &str); 10] = [
     ("configuration.md", "## `[plugins.NAME]`", "[plugins.chat]\nKEY"),
     ("projects.md", "## `[build.NAME]`", "[build.chat]\nKEY"),
     ("limits.md", "# Limits", "[limits]\nKEY"),
+    ("limits.md", "### `[limits.user]`", "[limits.user]\nKEY"),
+    ("limits.md", "### `[limits.address]`", "[limits.address]\nKEY"),
 ];
 
 /// A row of a table of keys.

@@ -10,7 +10,7 @@ use crate::imports;
 use crate::tidy::sources;
 
 /// Each top-level module with the modules that it may import. All modules are listed.
-const MODULES: [(&str, &[&str]); 24] = [
+const MODULES: [(&str, &[&str]); 25] = [
     ("counts", &[]),
     ("files", &[]),
     ("protocol", &[]),
@@ -18,17 +18,18 @@ const MODULES: [(&str, &[&str]); 24] = [
     ("auth", &[]),
     ("store", &["counts", "files", "timing"]),
     ("entries", &["counts", "store"]),
-    ("contract", &["counts", "protocol", "store", "entries"]),
+    ("clients", &["counts"]),
+    ("contract", &["counts", "protocol", "store", "entries", "clients"]),
     ("pubsub", &["counts", "protocol"]),
     ("presence", &["counts", "protocol", "pubsub"]),
     ("routes", &["protocol", "contract", "store"]),
     ("plugin", &["counts", "files", "protocol", "timing", "contract", "routes", "store", "entries"]),
-    ("channel", &["counts", "protocol", "contract", "presence", "pubsub", "routes", "store", "entries"]),
+    ("channel", &["counts", "protocol", "contract", "presence", "pubsub", "routes", "store", "entries", "clients"]),
     ("deliveries", &["contract", "store"]),
     ("webhooks", &["protocol", "contract", "pubsub", "store"]),
     ("jobs", &["protocol", "contract", "store", "channel"]),
-    ("socket", &["counts", "protocol", "contract", "routes", "channel", "pubsub"]),
-    ("transport", &["counts", "protocol", "timing", "auth", "contract", "routes", "socket", "pubsub"]),
+    ("socket", &["counts", "protocol", "contract", "routes", "channel", "pubsub", "clients"]),
+    ("transport", &["counts", "protocol", "timing", "auth", "contract", "routes", "socket", "pubsub", "clients"]),
     (
         "api",
         &[
@@ -46,6 +47,7 @@ const MODULES: [(&str, &[&str]); 24] = [
             "jobs",
             "socket",
             "store",
+            "clients",
         ],
     ),
     (
@@ -68,6 +70,7 @@ const MODULES: [(&str, &[&str]); 24] = [
             "socket",
             "store",
             "entries",
+            "clients",
             "transport",
             "webhooks",
         ],

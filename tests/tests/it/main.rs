@@ -9,6 +9,7 @@ mod backup;
 mod bad_input;
 mod call_limits;
 mod channels;
+mod client_limits;
 mod commands;
 mod compatibility;
 mod compiling;

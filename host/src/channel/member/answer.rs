@@ -1,13 +1,13 @@
 //! The answer to a topic message that a member has sent. Its `handle_info` gets it.
 
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 
 use bytestring::ByteString;
 
 use super::channel::Channel;
 use super::event::MemberEvent;
 use crate::channel::room::{Delivered, Sender};
-use crate::contract::{Message, Reply, Source};
+use crate::contract::{Message, Reply, SocketFacts, Source};
 use crate::protocol::{Payload, Topic};
 
 impl Sender for Weak<Channel> {
@@ -16,6 +16,10 @@ impl Sender for Weak<Channel> {
             let (topic, payload) = (topic.clone(), as_message(reply));
             channel.post(MemberEvent::Info(Message { source: Source::Answer, topic, event, payload }));
         }
+    }
+
+    fn socket(&self) -> Option<Arc<SocketFacts>> {
+        self.upgrade().map(|channel| Arc::clone(&channel.member.socket))
     }
 
     fn is_waiting(&self) -> bool {

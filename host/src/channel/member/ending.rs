@@ -11,9 +11,10 @@ use crate::channel::room::{persist, publish_entries};
 use crate::channel::turn::{
     Evaluated, Failed, FaultLine, Persisted, PluginCall, RetryDeadline, Settled, StateSnapshot, invoke,
 };
+use crate::clients::FaultCause;
 use crate::contract::{Callback, Departure, Ending, Fault};
 use crate::protocol::{Payload, Ref};
-use crate::routes::Route;
+use crate::routes::{OnFault, Route};
 
 /// The client leaves.
 pub(in crate::channel::member) async fn leave(channel: &Arc<Channel>, join_ref: &Ref, reference: &Ref) {
@@ -129,6 +130,18 @@ pub(in crate::channel::member) fn log_fault(
     fault: &Fault,
 ) {
     channel.services().count_fault();
+    if let Some(route) = route.filter(|_| fault.is_of_call()) {
+        let is_join = failed.callback == "join";
+        channel.services().clients.on_fault(&FaultCause {
+            plugin: &route.plugin,
+            generation: route.generation,
+            calls: route.behaviour.calls(),
+            client: channel.member.socket.limited(),
+            // Other callbacks of a member may be due to other clients.
+            is_caused_by_client: is_join || matches!(failed.callback, "handle_in" | "terminate"),
+            ends_member: !is_join && failed.callback != "terminate" && route.spec.on_fault == OnFault::End,
+        });
+    }
     let (route, member) = (route.map(|route| &**route), Some(&*channel.member));
     FaultLine { route, topic: &channel.member.topic, member, failed, fault, answered_by: None }.write();
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytestring::ByteString;
 
 use super::idempotency::IdempotentRequest;
-use crate::contract::{Fault, Reply};
+use crate::clients::OverLimit;
+use crate::contract::{Fault, Reply, SocketFacts};
 use crate::protocol::Topic;
 
 /// Why a message wasn't handled.
@@ -17,6 +18,8 @@ pub enum Undelivered {
     NotTaken(Arc<str>),
     /// The limit of messages that wait for the topic is reached.
     Busy,
+    /// The plugin is set aside because of its faults.
+    SetAside(OverLimit),
     /// `handle_message` failed.
     Fault(Fault),
     /// Its idempotency key was used for another request.
@@ -33,6 +36,11 @@ pub(in crate::channel) trait Sender: Send + 'static {
 
     /// Whether it would get an answer that comes later than the callback.
     fn is_waiting(&self) -> bool;
+
+    /// The socket of the member that has sent it.
+    fn socket(&self) -> Option<Arc<SocketFacts>> {
+        None
+    }
 
     /// The request by which the message takes effect once, if it has an idempotency key.
     fn request(&self) -> Option<Arc<IdempotentRequest>> {

@@ -1,5 +1,6 @@
 //! The log line of a fault: one line with everything that is known about it.
 
+use crate::clients::Client;
 use crate::contract::{Fault, Member, count_fault};
 use crate::protocol::Topic;
 use crate::routes::Route;
@@ -43,6 +44,7 @@ impl FaultLine<'_> {
             count_fault(&route.plugin, fault);
         }
         let identity = member.map(|member| &member.socket.identity);
+        let peer = member.and_then(|member| member.socket.client.as_ref()).map(Client::address);
         let answered = answered_by.map(|generation| format!(", answered by generation {generation}"));
         tracing::warn!(
             plugin = route.map_or("", |route| &*route.plugin),
@@ -54,6 +56,7 @@ impl FaultLine<'_> {
             user = identity.and_then(|identity| identity.user.as_deref()),
             socket = identity.and_then(|identity| identity.socket_id.as_deref()),
             member = member.map(|member| member.id),
+            peer = peer.map(tracing::field::display),
             kind = fault.kind.as_str(),
             "fault{}: {}",
             answered.unwrap_or_default(),

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::Notify;
 
 use super::gate::TurnGate;
+use crate::clients::Clients;
 use crate::contract::Http;
 use crate::contract::limits::NodeLimits;
 use crate::entries::EntriesNode;
@@ -23,6 +24,7 @@ pub(in crate::channel) struct Services {
     pub(in crate::channel) limits: NodeLimits,
     pub(in crate::channel) entries: Arc<EntriesNode>,
     pub(in crate::channel) http: Arc<Http>,
+    pub(in crate::channel) clients: Arc<Clients>,
     pub(in crate::channel) gate: Arc<TurnGate>,
     // The counts are relaxed: each one is a number of its own, and no other memory is read by its value.
     next_member: AtomicU64,
@@ -51,6 +53,7 @@ impl Services {
             limits,
             entries,
             http,
+            clients: Arc::default(),
             gate: Arc::default(),
             next_member: AtomicU64::new(1),
             channels: AtomicUsize::new(0),

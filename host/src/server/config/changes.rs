@@ -96,6 +96,8 @@ pub(in crate::server) fn changes(running: &Config, new: &Config) -> (Vec<ConfigC
     }
     compare!(found, "", next, new; Config {
         listen: Restart,
+        trusted_proxies: Now,
+        client_address: Now,
         load: Restart,
         static_directory as "static": Restart,
         cache: Restart,
@@ -193,6 +195,8 @@ fn of_limits(found: &mut Vec<ConfigChange>, running: &mut Limits, new: &Limits) 
         http_delivery_ms: Restart,
         http_at_once_per_plugin: Restart,
         http_at_once: Restart,
+        user: Now,
+        address: Now,
     });
 }
 

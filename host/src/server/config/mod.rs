@@ -29,6 +29,7 @@ use crate::jobs::CronLine;
 use crate::plugin::{PluginSettings, Settings, Source};
 use crate::routes::ProbationTerms;
 use crate::store::Owner;
+use crate::transport::{AddressSource, Network, Proxies};
 
 pub use api::{ApiKeyTable, ApiTable};
 pub use build::{BuildTable, LanguageName};
@@ -86,6 +87,10 @@ impl From<&ReloadTable> for ProbationTerms {
 pub struct Config {
     /// The address to listen on. Port 0 takes a free port. Default `127.0.0.1:4000`.
     pub listen: String,
+    /// The networks of the proxies that are believed when they give a client's address. Default none.
+    pub trusted_proxies: Vec<Network>,
+    /// How these proxies give it: `x-forwarded-for`, `forwarded` or `proxy-protocol`. Default `x-forwarded-for`.
+    pub client_address: AddressSource,
     /// Directories and files to load plugins from.
     pub load: Vec<PathBuf>,
     /// A directory of files to serve at `/`.
@@ -134,6 +139,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: "127.0.0.1:4000".into(),
+            trusted_proxies: Vec::new(),
+            client_address: AddressSource::default(),
             load: Vec::new(),
             static_directory: None,
             cache: None,
@@ -234,6 +241,12 @@ impl Config {
         Ok(())
     }
 
+    /// Returns the trusted proxies.
+    #[must_use]
+    pub fn proxies(&self) -> Proxies {
+        Proxies { trusted: self.trusted_proxies.clone(), source: self.client_address }
+    }
+
     /// Returns the mounts by their paths: those of the file, or else `/socket` with every default.
     #[must_use]
     pub fn mounts(&self) -> BTreeMap<String, MountTable> {
@@ -331,6 +344,9 @@ mod tests {
         let cases = [
             ("lisen = \"x\"", "`listen`"),
             ("listen = 80", "string"),
+            ("trusted_proxies = [\"10.0.0.1/8\"]", "must be zero"),
+            ("trusted_proxies = \"10.0.0.0/8\"", "expected a list"),
+            ("client_address = \"x-real-ip\"", "`x-forwarded-for`"),
             ("load = 80", "expected a list"),
             ("limits = 80", "expected a table"),
             ("[limits]\noutbox_frames = \"many\"", "expected a whole number"),

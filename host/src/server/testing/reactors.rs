@@ -20,7 +20,7 @@ use crate::routes::RouteTable;
 use crate::socket::{Endpoint, Reason, SocketLimits, Sockets};
 use crate::store::{Store, StoreLimits};
 use crate::transport::{
-    Authenticator, ConnectionLimit, Fault, Intake, LiveRouter, Mount, Reactors, WireLimits, listen,
+    Accepting, Authenticator, ConnectionLimit, Fault, LiveRouter, Mount, Reactors, WireLimits, listen,
 };
 
 /// The maximum time for each expected event.
@@ -72,7 +72,7 @@ impl Stage {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let router = LiveRouter::new(vec![Arc::new(mount)], Router::new(), None, Arc::clone(&sockets.tally));
-        let accepting = (Arc::clone(&sockets.tally), Intake::default());
+        let accepting = Accepting { tally: Arc::clone(&sockets.tally), ..Accepting::default() };
         tokio::spawn(listen(Arc::new(listener), router, SOCKETS, accepting));
         Ok(Self { address, reactors, sockets })
     }

@@ -139,7 +139,7 @@ async fn poll(polls: &Arc<Polls>, parts: &Parts, peer: SocketAddr, receipts: &Ar
             polls.mount.load().note_refused(rejection.reason(), &parts.headers, peer);
             match rejection {
                 Rejection::Refused(..) => Answer::of(403).into_response(),
-                rejection => rejection.status().into_response(),
+                rejection => rejection.response(),
             }
         }
     }

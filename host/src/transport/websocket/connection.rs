@@ -82,8 +82,7 @@ pub(super) struct Connection {
     pub(super) alarm: Instant,
     /// Whether it is in its reactor's queue of ready connections. The flag keeps it from being queued twice.
     pub(super) is_ready: bool,
-    /// A copy of `socket.is_held_back()`: a message waits for room in its channel's queue. The copy saves each write from a
-    /// look into the boxed socket.
+    /// A copy of `socket.is_held_back()`, which saves each write from a look into the boxed socket.
     is_held_back: bool,
     /// Whether the reason of its end was counted. A panic while it is closed must not count it again.
     is_noted: bool,
@@ -343,8 +342,7 @@ impl Connection {
             }
             ToSend::Later(frame) => {
                 frames.remove(place);
-                let unsent = Unsent::of_large(frame, place, std::mem::take(frames), *now);
-                self.unsent = Some(Box::new(unsent));
+                self.unsent = Some(Box::new(Unsent::of_large(frame, place, std::mem::take(frames), *now)));
                 true
             }
         }
@@ -453,8 +451,10 @@ impl Connection {
         if std::mem::replace(&mut self.is_noted, true) {
             return;
         }
-        let (peer, origin) = (self.stream.peer_addr().ok(), self.origin.as_deref().map(AsRef::as_ref));
-        self.settings.tally.note(reason, &Client { peer, mount: &self.settings.path, origin });
+        let known = if let Phase::Open(socket) = &self.phase { socket.address() } else { None };
+        let (peer, mount) = (known.or_else(|| self.stream.peer_addr().ok()), &self.settings.path);
+        let origin = self.origin.as_deref().map(AsRef::as_ref);
+        self.settings.tally.note(reason, &Client { peer, mount, origin });
     }
 
     /// Checks the deadline. If it has passed, the client is silent, takes no bytes, or doesn't answer the close frame.

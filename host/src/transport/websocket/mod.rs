@@ -85,7 +85,7 @@ pub(super) async fn connect(
         Ok(admitted) => admitted,
         Err(rejection) => {
             mount.note_refused(rejection.reason(), &parts.headers, peer);
-            return rejection.status().into_response();
+            return rejection.response();
         }
     };
     let handshake = match Handshake::of(&mut parts, mount.compress) {
@@ -97,7 +97,7 @@ pub(super) async fn connect(
     };
     let Some(permit) = mount.gate.acquire() else {
         mount.note_refused(Reason::SocketLimit, &parts.headers, peer);
-        return Rejection::Full.status().into_response();
+        return Rejection::Full.response();
     };
     let answer = agree(&handshake, admitted.protocol.as_deref());
     let permits = Permits { _socket: permit, _connection: connection };

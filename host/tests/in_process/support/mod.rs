@@ -202,7 +202,13 @@ impl Stage {
     }
 
     pub(crate) fn connect_as(&self, identity: Identity) -> Client {
-        let facts = SocketFacts { identity, transport: "memory", connect_params: "{}".into(), x_headers: [].into() };
+        let facts = SocketFacts {
+            identity,
+            transport: "memory",
+            connect_params: "{}".into(),
+            x_headers: [].into(),
+            client: None,
+        };
         Client { socket: self.endpoint.connect(facts, Serializer::V2), seen: VecDeque::new() }
     }
 }
