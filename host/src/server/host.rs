@@ -16,19 +16,19 @@ use super::api_key::{api_key_file, own_api_key};
 use super::config_reload::{ConfigParts, ConfigReload};
 use super::data;
 use super::findings::log_findings;
+use super::later::Later;
 use super::listeners::{Bound, Listeners};
 use super::mounts::{MountParts, tokens};
-use super::outgoing::Outgoing;
 use super::overview::Overview;
 use super::surroundings::HostSurroundings;
 use super::vital::{Ended, Vital};
 use super::{Config, MountTable, log_lines_lost};
 use crate::api::{self, Access, Api, ApiKey};
 use crate::channel::Node;
-use crate::contract::{CallLimits, Http, NowMs, Surroundings, system_now_ms};
+use crate::contract::{CallLimits, Http, Surroundings, system_now_ms};
 use crate::counts::{HighWater, Limit};
 use crate::entries::EntriesNode;
-use crate::jobs::{Dispatcher, Jobs, tell_starts};
+use crate::jobs::tell_starts;
 use crate::plugin::{Builds, Cache, Control, Engine, Kinds, Library, LibraryOptions, Loader, PluginStatuses, Source};
 use crate::protocol::CloseCode;
 use crate::routes::RouteTable;
@@ -73,8 +73,7 @@ pub struct Host {
     most_sockets: usize,
     /// The trusted proxies.
     proxies: Arc<ArcSwap<Proxies>>,
-    dispatcher: Dispatcher,
-    outgoing: Outgoing,
+    later: Later,
     /// Watches the threads, which have already started. [`Host::serve`] adds the tasks.
     vital: Vital,
     /// Names the vital task or thread that has ended, for the API. It is set at most once.
@@ -146,9 +145,7 @@ impl Host {
         let reactors = Reactors::start(config.wire_threads(), &node.pubsub.pressure).context("serving connections")?;
         vital.spawn("a thread that serves WebSocket connections", reactors.ended());
         let failure = Arc::<OnceLock<String>>::default();
-        let clock: NowMs = Arc::new(system_now_ms);
-        let dispatcher = Dispatcher::new(Arc::clone(&node), Arc::clone(&clock), config.cron_lines()?);
-        let outgoing = Outgoing::new(config, &node, Arc::clone(&http), &clock)?;
+        let later = Later::new(config, &node, Arc::clone(&http))?;
         let mount_parts = MountParts::new(config, &node, &sockets, &reactors);
         let mounts = mount_parts.mounts(config, tokens.as_ref())?;
         let access = access(config)?.map(Arc::new);
@@ -171,8 +168,8 @@ impl Host {
                 sockets: Arc::clone(&sockets),
                 statuses: Arc::clone(&statuses),
                 control: library.control(),
-                jobs: Jobs::new(node.store.clone(), clock),
-                deliveries: outgoing.deliveries(),
+                jobs: later.jobs(),
+                deliveries: later.deliveries(),
                 started: Instant::now(),
                 access,
                 reload_config: config_reload.for_api(),
@@ -200,8 +197,7 @@ impl Host {
             config_reload,
             most_sockets: config.limits.sockets(),
             proxies,
-            dispatcher,
-            outgoing,
+            later,
             vital,
             failure,
         })
@@ -276,8 +272,7 @@ impl Host {
             config_reload,
             most_sockets,
             proxies,
-            dispatcher,
-            outgoing,
+            later,
             mut vital,
             failure,
         } = self;
@@ -285,8 +280,8 @@ impl Host {
         // Separate from the other vital tasks, because at a stop it saves the results of probations after those have ended.
         let mut loading = Vital::default();
         loading.spawn("the task that loads plugins", library.watch());
-        spawn_tasks(&mut vital, &node, dispatcher);
-        outgoing.spawn(&mut vital);
+        spawn_tasks(&mut vital, &node);
+        later.spawn(&mut vital);
         let accepting = Accepting { tally: Arc::clone(&sockets.tally), intake: intake.clone(), proxies };
         if let Some(listener) = api_listener {
             let api = LiveRouter::fixed(std::mem::take(&mut api));
@@ -356,7 +351,7 @@ async fn end_sockets_and_rooms(node: &Node, sockets: &Sockets, reactors: &Reacto
 }
 
 /// Starts the tasks that run until the host stops, except those that load plugins and accept connections.
-fn spawn_tasks(vital: &mut Vital, node: &Arc<Node>, dispatcher: Dispatcher) {
+fn spawn_tasks(vital: &mut Vital, node: &Arc<Node>) {
     vital.spawn("the task that ends members without a plugin", sweep(Arc::clone(node)));
     vital.spawn("the task that drops old broadcasts", Arc::clone(&node.pubsub).keep_sweeping_histories());
     vital.spawn("the task that forgets clients", Arc::clone(&node.clients).keep_sweeping());
@@ -364,7 +359,6 @@ fn spawn_tasks(vital: &mut Vital, node: &Arc<Node>, dispatcher: Dispatcher) {
     // A separate task, so that `sweep` doesn't have to wait for any number of stored rooms.
     let rooms = Arc::clone(node);
     vital.spawn("the task that settles stored rooms", async move { rooms.keep_stored_rooms_settled().await });
-    vital.spawn("the task that gives jobs to their topics", dispatcher.run());
     let store = node.store.clone();
     vital.spawn("the task that removes expired keys", async move { store.keep_swept(system_now_ms).await });
     vital.spawn("the task that tells topics of starts", tell_starts(Arc::clone(node)));

@@ -355,29 +355,6 @@ impl Limits {
         CacheLimits { cache_bytes: self.entries_cache_bytes, dirty_bytes: self.entries_dirty_bytes }
     }
 
-    /// Returns the limits of requests by HTTP.
-    #[must_use]
-    pub fn http(&self) -> HttpLimits {
-        HttpLimits {
-            get: Duration::from_millis(self.http_get_ms),
-            requests_per_member: self.http_requests_per_member,
-            requests_per_topic: self.http_requests_per_topic,
-            delivery: Duration::from_millis(self.http_delivery_ms),
-        }
-    }
-
-    /// Returns the limits of the client for requests by HTTP.
-    #[must_use]
-    pub fn outbound(&self) -> OutboundLimits {
-        OutboundLimits {
-            sent_bytes: self.http_sent_bytes,
-            received_bytes: self.http_received_bytes,
-            whole: Duration::from_millis(self.http_ms),
-            at_once_per_plugin: self.http_at_once_per_plugin,
-            at_once: self.http_at_once,
-        }
-    }
-
     /// Returns the limits of the store.
     #[must_use]
     pub fn store(&self) -> StoreLimits {

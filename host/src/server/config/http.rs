@@ -3,13 +3,16 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use bennu_outbound::{Access, Grant, SecretHeaders, SigningKeys, VapidKey};
+use bennu_outbound::{Access, Grant, OutboundLimits, SecretHeaders, SigningKeys, VapidKey};
 use serde::Deserialize;
 
+use super::super::Limits;
 use super::{Config, PluginTable};
 use crate::auth::SecretSource;
+use crate::contract::HttpLimits;
 
 /// A grant in the configuration: a pattern of URLs, or a table with it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -144,6 +147,31 @@ impl Config {
         let webhooks =
             self.webhook_access(with_secrets)?.into_iter().map(|(name, access)| Ok((name, Arc::new(access))));
         plugins.chain(webhooks).collect()
+    }
+}
+
+impl Limits {
+    /// Returns the limits of requests by HTTP.
+    #[must_use]
+    pub fn http(&self) -> HttpLimits {
+        HttpLimits {
+            get: Duration::from_millis(self.http_get_ms),
+            requests_per_member: self.http_requests_per_member,
+            requests_per_topic: self.http_requests_per_topic,
+            delivery: Duration::from_millis(self.http_delivery_ms),
+        }
+    }
+
+    /// Returns the limits of the client for requests by HTTP.
+    #[must_use]
+    pub fn outbound(&self) -> OutboundLimits {
+        OutboundLimits {
+            sent_bytes: self.http_sent_bytes,
+            received_bytes: self.http_received_bytes,
+            whole: Duration::from_millis(self.http_ms),
+            at_once_per_plugin: self.http_at_once_per_plugin,
+            at_once: self.http_at_once,
+        }
     }
 }
 

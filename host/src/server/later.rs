@@ -1,4 +1,4 @@
-//! What the host sends to other programs by itself: deliveries, and the webhooks that make some of them.
+//! What the host does later and by itself: jobs, deliveries, and the webhooks that make some of them.
 
 use std::sync::Arc;
 
@@ -7,13 +7,15 @@ use anyhow::Result;
 use super::Config;
 use super::vital::Vital;
 use crate::channel::Node;
-use crate::contract::{Http, NowMs};
+use crate::contract::{Http, NowMs, system_now_ms};
 use crate::deliveries::{Courier, Deliveries, DeliveryTotals};
+use crate::jobs::{Dispatcher, Jobs};
 use crate::store::Store;
 use crate::webhooks::WebhookTask;
 
-/// The tasks that send, before they run.
-pub(super) struct Outgoing {
+/// The tasks, before they run.
+pub(super) struct Later {
+    dispatcher: Dispatcher,
     courier: Courier,
     webhooks: Vec<WebhookTask>,
     store: Store,
@@ -21,14 +23,21 @@ pub(super) struct Outgoing {
     totals: Arc<DeliveryTotals>,
 }
 
-impl Outgoing {
+impl Later {
     /// The tasks for a configuration. A webhook gets all events from now on.
-    pub(super) fn new(config: &Config, node: &Arc<Node>, http: Arc<Http>, clock: &NowMs) -> Result<Self> {
+    pub(super) fn new(config: &Config, node: &Arc<Node>, http: Arc<Http>) -> Result<Self> {
+        let clock: NowMs = Arc::new(system_now_ms);
         let (store, totals) = (node.store.clone(), Arc::<DeliveryTotals>::default());
-        let courier = Courier::new(store.clone(), http, Arc::clone(clock), Arc::clone(&totals));
-        let task = |webhook| WebhookTask::new(webhook, &node.pubsub.events, store.clone(), Arc::clone(clock));
+        let dispatcher = Dispatcher::new(Arc::clone(node), Arc::clone(&clock), config.cron_lines()?);
+        let courier = Courier::new(store.clone(), http, Arc::clone(&clock), Arc::clone(&totals));
+        let task = |webhook| WebhookTask::new(webhook, &node.pubsub.events, store.clone(), Arc::clone(&clock));
         let webhooks = config.webhooks()?.into_iter().map(task).collect();
-        Ok(Self { courier, webhooks, store, clock: Arc::clone(clock), totals })
+        Ok(Self { dispatcher, courier, webhooks, store, clock, totals })
+    }
+
+    /// What the operator sees of jobs.
+    pub(super) fn jobs(&self) -> Jobs {
+        Jobs::new(self.store.clone(), Arc::clone(&self.clock))
     }
 
     /// What the operator sees of deliveries.
@@ -38,6 +47,7 @@ impl Outgoing {
 
     /// Starts the tasks.
     pub(super) fn spawn(self, vital: &mut Vital) {
+        vital.spawn("the task that gives jobs to their topics", self.dispatcher.run());
         vital.spawn("the task that sends deliveries", self.courier.run());
         for webhook in self.webhooks {
             vital.spawn("the task that reads the events of a webhook", webhook.run());
