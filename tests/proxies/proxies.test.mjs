@@ -15,6 +15,8 @@ import { WebSocket } from "ws";
 import { startHost, until } from "../host.mjs";
 import { connect, join } from "../phoenix/client.mjs";
 
+/** Debian has servers in /usr/sbin, which isn't in every user's PATH. */
+const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` };
 const deploy = resolve(import.meta.dirname, "../../deploy");
 
 /** A free port. Something else may take it before the proxy does, which then fails the test with a clear error. */
@@ -111,7 +113,7 @@ async function start(t, name, host) {
   const setup = { folder, http, https, admin, host: new URL(host.url).host, cert, key };
   await proxies[name].configure(setup);
   const [program, ...flags] = proxies[name].command(folder);
-  const child = spawn(program, flags, { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, XDG_DATA_HOME: folder, XDG_CONFIG_HOME: folder } });
+  const child = spawn(program, flags, { stdio: ["ignore", "pipe", "pipe"], env: { ...env, XDG_DATA_HOME: folder, XDG_CONFIG_HOME: folder } });
   let log = "";
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (text) => (log += text));
   const ended = once(child, "exit");
@@ -168,7 +170,7 @@ for (const name of Object.keys(proxies)) {
     assert.deepEqual(await alice.next("shout"), { from: "poller" });
 
     // The API isn't reachable from outside, with any spelling that the host would accept.
-    for (const target of ["/api", "/api/", "/api/inspect", "/api/topics?x=/socket"]) {
+    for (const target of ["/api", "/api/", "/api/inspect", "/api/topics?x=/socket", "/metrics"]) {
       assert.equal(await status(proxy.https, proxy.ca, target, { authorization: "Bearer x" }), 404, target);
     }
 

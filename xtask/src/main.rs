@@ -17,6 +17,7 @@ mod package;
 mod page;
 mod places;
 mod process;
+mod proxies;
 mod python;
 mod step;
 mod sysroot;

@@ -17,7 +17,7 @@ use bennu::pubsub::OutboxLimits;
 use bennu::routes::{Route, RouteSpec, RouteTable, Routes, Takes};
 use bennu::socket::{Endpoint, SocketLimits, Sockets};
 use bennu::store::{Owner, QUOTA_BYTES, Store, StoreLimits};
-use bennu::transport::{Authenticator, ConnectionLimit, Intake, LiveRouter, Mount, Reactors, WireLimits, listen};
+use bennu::transport::{Accepting, Authenticator, ConnectionLimit, LiveRouter, Mount, Reactors, WireLimits, listen};
 use tokio::net::TcpListener;
 
 /// The maximum number of sockets.
@@ -60,7 +60,7 @@ async fn main() -> Result<()> {
     println!("Listening on http://{}", listener.local_addr()?);
     let tally = Arc::clone(&mount.endpoint.sockets.tally);
     let router = LiveRouter::new(vec![Arc::new(mount)], Router::new(), None, Arc::clone(&tally));
-    listen(Arc::new(listener), router, SOCKETS, (tally, Intake::default())).await;
+    listen(Arc::new(listener), router, SOCKETS, Accepting { tally, ..Accepting::default() }).await;
     Ok(())
 }
 

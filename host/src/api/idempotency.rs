@@ -71,7 +71,7 @@ pub struct Answers(Mutex<AnswerTable>);
 
 #[derive(Default)]
 struct AnswerTable {
-    by_name: HashMap<Name, Arc<Entry>>,
+    by_name: HashMap<Name, Arc<KeptAnswer>>,
     /// In the order in which they were added.
     order: VecDeque<(Instant, Name)>,
 }
@@ -80,14 +80,14 @@ struct AnswerTable {
 type Name = (&'static str, Box<str>);
 
 /// One request. Its answer is set once: another request with the same key waits for it meanwhile.
-struct Entry {
+struct KeptAnswer {
     digest: [u8; 32],
     answer: OnceCell<Value>,
 }
 
 impl Answers {
     /// Returns the entry of a request, which may be new.
-    fn entry(&self, call: &'static str, key: IdempotencyKey) -> Result<Arc<Entry>, ApiError> {
+    fn entry(&self, call: &'static str, key: IdempotencyKey) -> Result<Arc<KeptAnswer>, ApiError> {
         let IdempotencyKey { key, digest } = key;
         let (mut kept, now) = (self.lock(), Instant::now());
         kept.drop_old(now);
@@ -95,7 +95,7 @@ impl Answers {
         if let Some(entry) = kept.by_name.get(&name) {
             return if entry.digest == digest { Ok(Arc::clone(entry)) } else { Err(ApiError::key_reused()) };
         }
-        let entry = Arc::new(Entry { digest, answer: OnceCell::new() });
+        let entry = Arc::new(KeptAnswer { digest, answer: OnceCell::new() });
         kept.order.push_back((now, name.clone()));
         kept.by_name.insert(name, Arc::clone(&entry));
         Ok(entry)

@@ -7,13 +7,14 @@
 //! compiler, but so does wasmtime.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use jsonwebtoken::{Validation, decode, decode_header};
 use serde_json::{Map, Value};
 
 use super::keys::Key;
-use super::{KeySet, LEEWAY_SECONDS, TOKEN_BYTES_MAX, TokenError, claims};
+use super::{KeySet, LEEWAY_SECONDS, LiveKeys, TOKEN_BYTES_MAX, TokenError, claims};
 
 /// The rules for a token's claims.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,15 +36,37 @@ impl Default for JwtRules {
 /// Verifies JSON Web Tokens with a set of keys.
 #[derive(Clone, Debug)]
 pub struct Jwt {
-    keys: KeySet,
+    keys: JwtKeys,
     rules: JwtRules,
+}
+
+/// The keys of a verifier.
+#[derive(Clone, Debug)]
+enum JwtKeys {
+    Fixed(Arc<KeySet>),
+    Live(Arc<LiveKeys>),
 }
 
 impl Jwt {
     /// Makes a verifier with these keys and rules.
     #[must_use]
     pub fn new(keys: KeySet, rules: JwtRules) -> Self {
-        Self { keys, rules }
+        Self { keys: JwtKeys::Fixed(Arc::new(keys)), rules }
+    }
+
+    /// Makes a verifier with keys that may be replaced.
+    #[must_use]
+    pub fn live(keys: Arc<LiveKeys>, rules: JwtRules) -> Self {
+        Self { keys: JwtKeys::Live(keys), rules }
+    }
+
+    /// Whether there are keys. Without keys, every token is invalid.
+    #[must_use]
+    pub fn has_keys(&self) -> bool {
+        match &self.keys {
+            JwtKeys::Fixed(_) => true,
+            JwtKeys::Live(keys) => keys.now().is_some(),
+        }
     }
 
     /// Verifies a token, and returns its claims.
@@ -70,13 +93,24 @@ impl Jwt {
         if header.crit.is_some() {
             return None;
         }
+        let keys = match &self.keys {
+            JwtKeys::Fixed(keys) => Arc::clone(keys),
+            JwtKeys::Live(live) => {
+                let keys = live.now()?;
+                // The signer may have a new key.
+                if header.kid.as_deref().is_some_and(|kid| !keys.has(kid)) {
+                    live.want();
+                }
+                keys
+            }
+        };
         let mut only_signature = Validation::new(header.alg);
         only_signature.required_spec_claims = HashSet::new();
         only_signature.validate_exp = false;
         only_signature.validate_nbf = false;
         only_signature.validate_aud = false;
         let read = |key: &Key| decode::<Map<String, Value>>(token, &key.key, &only_signature).ok();
-        self.keys.fitting(header.kid.as_deref(), header.alg).find_map(read).map(|read| read.claims)
+        keys.fitting(header.kid.as_deref(), header.alg).find_map(read).map(|read| read.claims)
     }
 }
 

@@ -119,6 +119,26 @@ impl KeySet {
         Ok(Self { keys, by_name: true, skipped })
     }
 
+    /// Removes the secrets that are shared with the signer: a secret that everybody can fetch from a URL is none.
+    ///
+    /// # Errors
+    /// Returns an error if no key is left.
+    pub fn without_shared(mut self) -> Result<Self> {
+        let before = self.keys.len();
+        self.keys.retain(|key| key.algorithm != Algorithm::HS256);
+        if self.keys.len() < before {
+            self.skipped.push("its secrets for HS256, because everybody can fetch them".into());
+        }
+        ensure!(!self.keys.is_empty(), "it has no public key");
+        Ok(self)
+    }
+
+    /// Returns the number of keys.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.keys.len()
+    }
+
     /// Returns a sentence for each skipped key, with its name and the reason. Keys for encryption aren't among them.
     #[must_use]
     pub fn skipped(&self) -> &[String] {

@@ -1,6 +1,6 @@
 //! Authentication: `Phoenix.Token`, JSON Web Tokens, origins, and the secrets for them.
 //!
-//! The functions here depend only on their parameters. `now` is a parameter, and nothing uses the network. Only a
+//! The functions here depend only on their parameters. `now` is a parameter, and nothing uses the network. Only [`LiveKeys`] change, and the caller changes them. Only a
 //! [`SecretSource`] or [`KeySet::read`] reads a file or an environment variable. The caller decides what a refusal means for a
 //! connection.
 
@@ -12,6 +12,7 @@ mod jwks;
 mod jwt;
 mod keys;
 mod leeway;
+mod live_keys;
 mod origin;
 mod origins;
 mod secret;
@@ -25,6 +26,7 @@ pub use json::DEPTH_MAX;
 pub use jwt::{Jwt, JwtRules};
 pub use keys::KeySet;
 pub use leeway::{LEEWAY_SECONDS, Leeway};
+pub use live_keys::LiveKeys;
 pub use origin::{NoOriginPattern, OriginPattern};
 pub use origins::{Origins, Site};
 pub use secret::Secret;

@@ -39,7 +39,7 @@ pub async fn check(config: &Config) -> Result<Checked> {
     config.api_key()?;
     let tokens = tokens(config)?;
     for (path, mount) in config.mounts() {
-        authenticator(config, &path, &mount, tokens.as_ref())?;
+        authenticator(config, &path, &mount, tokens.as_ref(), None)?;
     }
     // Without sending anything: the secrets must exist.
     config.http_access(true)?;

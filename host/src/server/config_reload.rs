@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bennu_outbound::Access as HttpAccess;
 use serde_json::{Map, Value, json};
@@ -11,18 +12,21 @@ use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 
 use super::api_key::own_api_key;
-use super::config::{ConfigChange, Contents, TakesEffect, changes, contents};
+use super::config::{ConfigChange, Contents, JwksUrl, TakesEffect, changes, contents};
 use super::findings::findings;
 use super::host::check_apart;
 use super::logging::replace_filter;
 use super::mounts::{MountParts, tokens};
-use super::{Config, Limits, made_api_key};
+use super::{Config, Limits};
 use crate::api::{Access, ApiKey, ReloadConfig};
 use crate::auth::Tokens;
 use crate::channel::Node;
 use crate::contract::Http;
 use crate::plugin::{Command, Control, LibraryConfig, LibraryOptions, PluginStatus, PluginStatuses, Source};
 use crate::transport::{LiveRouter, Mount, Proxies};
+
+/// The maximum time that a reload waits for keys at new URLs. A request takes at most as long.
+const JWKS_WAIT: Duration = Duration::from_secs(10);
 
 /// Reads a configuration, as at the start: the file, and the flags of the command line.
 pub type ReadConfig = Box<dyn Fn() -> Result<Config> + Send + Sync>;
@@ -81,12 +85,24 @@ struct Compared {
 /// Everything that a configuration needs, made before anything is replaced.
 struct Prepared {
     config: Config,
-    contents: Contents,
     tokens: Option<Arc<Tokens>>,
     mounts: Vec<Arc<Mount>>,
     http: HashMap<String, Arc<HttpAccess>>,
     keys: Vec<ApiKey>,
     library: LibraryConfig,
+}
+
+impl Prepared {
+    /// Adds the key of the API for everything, which the host makes if its file is gone. Returns the contents of the files that
+    /// the configuration names, with this one.
+    fn with_key_for_everything(mut self) -> Result<(Self, Contents)> {
+        if self.config.api.enabled {
+            let key = self.config.api_key()?.map_or_else(|| own_api_key(&self.config.data), Ok)?;
+            self.keys.push(ApiKey::for_everything(&key));
+        }
+        let contents = contents(&self.config)?;
+        Ok((self, contents))
+    }
 }
 
 impl ConfigReload {
@@ -144,56 +160,59 @@ impl ConfigReload {
         let (this, running) = (Arc::clone(self), Arc::clone(&self.running).lock_owned().await);
         // Reads files, so it must not run on a thread that serves.
         let compare = move || {
-            let compared = this.compare(&running, is_dry_run);
+            let compared = this.compare(&running);
             compared.map(|compared| (compared, running))
         };
         let (Compared { changes, findings, prepared }, mut running) = spawn_blocking(compare).await??;
+        self.wait_for_keys(&running.config, &prepared.config).await?;
         let mut plugins = Vec::new();
         if !is_dry_run && changes.iter().any(|change| change.takes_effect != TakesEffect::Restart) {
+            // The last step that can fail, because it may make a key.
+            let prepared = spawn_blocking(|| prepared.with_key_for_everything()).await??;
             self.apply(prepared, &mut running, router).await;
             plugins = self.load_plugins(&changes).await;
         }
         Ok(ConfigReloaded { changes, findings, plugins, is_dry_run })
     }
 
+    /// Waits until the keys at new URLs are there. Those that were used before may be missing at the moment.
+    async fn wait_for_keys(&self, before: &Config, after: &Config) -> Result<()> {
+        let known = before.jwks_urls();
+        let new: Vec<&JwksUrl> = after.jwks_urls().into_iter().filter(|url| !known.contains(url)).collect();
+        let missing = self.parts.mounts.jwks.missing(&new, JWKS_WAIT).await;
+        ensure!(missing.is_empty(), "the keys at {} could not be fetched; the log says why", missing.join(", "));
+        Ok(())
+    }
+
     /// Reads the configuration, compares it with the running one, and makes everything that it needs.
-    fn compare(&self, running: &Running, is_dry_run: bool) -> Result<Compared> {
+    fn compare(&self, running: &Running) -> Result<Compared> {
         let read = self.read.get().context("this host reads its configuration only at its start")?;
         let new = read()?;
-        let new_contents = contents(&new)?;
         let (mut found, config) = changes(&running.config, &new);
-        let of_contents = running.contents.changes(&new_contents);
+        let of_contents = running.contents.changes(&contents(&config)?);
         found.extend(of_contents.into_iter().filter(|change| !is_listed(&found, change)).collect::<Vec<_>>());
         let findings = findings(&new, &self.parts.sources, &self.parts.statuses.all())?;
         let findings = findings.into_iter().map(|finding| finding.text).collect();
-        let prepared = self.prepare(config, new_contents, is_dry_run)?;
+        let prepared = self.prepare(config)?;
         Ok(Compared { changes: found, findings, prepared })
     }
 
     /// Makes everything that the configuration needs. Nothing is replaced yet.
-    fn prepare(&self, config: Config, contents: Contents, is_dry_run: bool) -> Result<Prepared> {
+    fn prepare(&self, config: Config) -> Result<Prepared> {
         config.check()?;
         check_apart(&config)?;
         let tokens = tokens(&config)?;
         let mounts = self.parts.mounts.mounts(&config, tokens.as_ref())?;
         let (http, settings) = (config.http_access(true)?, config.settings()?);
-        let mut keys = config.api_keys()?;
-        if config.api.enabled {
-            let key = match config.api_key()? {
-                Some(key) => Some(key),
-                None if is_dry_run => made_api_key(&config.data)?,
-                None => Some(own_api_key(&config.data)?),
-            };
-            keys.extend(key.as_ref().map(ApiKey::for_everything));
-        }
+        let keys = config.api_keys()?;
         let options = LibraryOptions { settings, probation: (&config.reload).into() };
         let library = LibraryConfig { options, call_limits: config.limits.call(), pool_limits: config.limits.pool() };
-        Ok(Prepared { config, contents, tokens, mounts, http, keys, library })
+        Ok(Prepared { config, tokens, mounts, http, keys, library })
     }
 
     /// Replaces everything. No step can fail, except that the host may be stopping.
-    async fn apply(&self, prepared: Prepared, running: &mut Running, router: &LiveRouter) {
-        let Prepared { config, contents, tokens, mounts, http, keys, library } = prepared;
+    async fn apply(&self, (prepared, contents): (Prepared, Contents), running: &mut Running, router: &LiveRouter) {
+        let Prepared { config, tokens, mounts, http, keys, library } = prepared;
         self.parts.tokens.store(tokens);
         self.parts.http.replace_access(http);
         if let Some(access) = &self.parts.access {

@@ -48,19 +48,6 @@ const SHORTEST_JOIN: usize = 32;
 /// The maximum number of names in one message.
 const LISTED: usize = 10;
 
-/// Logs what is probably a mistake. The plugins must have been loaded.
-pub(super) async fn log_findings(
-    config: &Config,
-    sources: &[Source],
-    (node, statuses): (&Node, &PluginStatuses),
-    address: SocketAddr,
-) -> anyhow::Result<()> {
-    data::log_unclaimed(&node.store, statuses).await;
-    findings(config, sources, &statuses.all())?.iter().for_each(Finding::log);
-    log_open_mounts(config, &node.routes, address);
-    Ok(())
-}
-
 /// Returns all findings. `plugins` is the state of the plugins after their first load.
 pub(super) fn findings(
     config: &Config,
@@ -80,6 +67,20 @@ pub(super) fn findings(
     found.extend(limits.into_iter().map(Finding::remark));
     found.extend(of_the_rest(config));
     Ok(found)
+}
+
+/// Logs what operators should know about the configuration and the data.
+pub(super) async fn log_remarks(
+    config: &Config,
+    sources: &[Source],
+    node: &Node,
+    statuses: &PluginStatuses,
+    address: SocketAddr,
+) -> anyhow::Result<()> {
+    data::log_unclaimed(&node.store, statuses).await;
+    findings(config, sources, &statuses.all())?.iter().for_each(Finding::log);
+    log_open_mounts(config, &node.routes, address);
+    Ok(())
 }
 
 fn of_sources(sources: &[Source], plugins: &BTreeMap<String, PluginStatus>) -> Vec<Finding> {

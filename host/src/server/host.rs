@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::api_key::{api_key_file, own_api_key};
 use super::config_reload::{ConfigParts, ConfigReload};
 use super::data;
-use super::findings::log_findings;
+use super::findings::log_remarks;
 use super::later::Later;
 use super::listeners::{Bound, Listeners};
 use super::mounts::{MountParts, tokens};
@@ -147,7 +147,7 @@ impl Host {
         let failure = Arc::<OnceLock<String>>::default();
         let later = Later::new(config, &node, Arc::clone(&http))?;
         let mount_parts = MountParts::new(config, &node, &sockets, &reactors);
-        let mounts = mount_parts.mounts(config, tokens.as_ref())?;
+        let mounts = mount_parts.mounts_at_start(config, tokens.as_ref()).await?;
         let access = access(config)?.map(Arc::new);
         let proxies = Arc::new(ArcSwap::from_pointee(config.proxies()));
         let parts = ConfigParts {
@@ -180,7 +180,7 @@ impl Host {
             None => Router::new(),
         };
         library.start().await;
-        log_findings(config, &sources, (&node, &statuses), listener.local_addr()?).await?;
+        log_remarks(config, &sources, &node, &statuses, listener.local_addr()?).await?;
         Ok(Self {
             listener,
             mounts,

@@ -7,6 +7,8 @@ mod config_reload;
 mod data;
 mod findings;
 mod host;
+mod jwks;
+mod jwks_schedule;
 mod later;
 mod limits;
 mod listeners;
@@ -22,7 +24,7 @@ mod vital;
 pub use api_key::{api_key_file, made_api_key};
 pub use check::{Checked, check};
 pub use config::{
-    ApiKeyTable, ApiTable, AuthName, BuildTable, Config, ConfigChange, HttpGrant, HttpGrantTable, JwtTable,
+    ApiKeyTable, ApiTable, AuthName, BuildTable, Config, ConfigChange, HttpGrant, HttpGrantTable, JwksUrl, JwtTable,
     LanguageName, LogFormat, MountTable, PluginTable, TakesEffect, TokenTable, TransportName, WebPushTable,
     WebhookTable,
 };

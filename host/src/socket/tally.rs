@@ -74,6 +74,8 @@ reasons! {
     TokenInvalid = "token_invalid", true;
     /// The token is too old.
     TokenExpired = "token_expired", true;
+    /// The keys that verify tokens couldn't be fetched yet.
+    KeysMissing = "keys_missing", true;
     /// The gatekeeper refused the client.
     Gatekeeper = "gatekeeper", true;
     /// The gatekeeper failed.

@@ -62,6 +62,8 @@ pub(super) enum Rejection {
     Failed(Reason),
     /// The gatekeeper isn't loaded: 503.
     NoGatekeeper,
+    /// The keys that verify tokens couldn't be fetched yet: 503.
+    NoKeys,
     /// The limit of sockets is reached: 503.
     Full,
     /// A limit of the user or of the address is reached: 429.
@@ -79,6 +81,7 @@ impl Rejection {
         match self {
             Self::Refused(reason, ..) | Self::Failed(reason) => *reason,
             Self::NoGatekeeper => Reason::GatekeeperMissing,
+            Self::NoKeys => Reason::KeysMissing,
             Self::Full => Reason::SocketLimit,
             Self::Limited(refusal) => Reason::of_limit(refusal.limit),
         }
@@ -99,6 +102,7 @@ impl Authenticator {
     ) -> Result<Identity, Rejection> {
         let choice = match self {
             Self::Open => return Ok(Identity::default()),
+            Self::Token(check) if !check.has_keys() => return Err(Rejection::NoKeys),
             Self::Token(check) => {
                 return check.verify(&request, params).map_err(|why| Rejection::forbidden(reason_of(why)));
             }
@@ -140,6 +144,13 @@ impl Authenticator {
 }
 
 impl TokenCheck {
+    fn has_keys(&self) -> bool {
+        match &self.verifier {
+            Verifier::Phoenix { .. } => true,
+            Verifier::Jwt(jwt) => jwt.has_keys(),
+        }
+    }
+
     fn verify(&self, request: &Request, params: &Map<String, Value>) -> Result<Identity, TokenError> {
         let param = params.get(&self.param).and_then(Value::as_str);
         let token = request.auth_token.as_deref().or(param);

@@ -131,7 +131,7 @@ impl Rejection {
         match self {
             Self::Refused(_, status, body) => (status, body).into_response(),
             Self::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-            Self::NoGatekeeper => {
+            Self::NoGatekeeper | Self::NoKeys => {
                 (StatusCode::SERVICE_UNAVAILABLE, "no client can connect here at the moment\n").into_response()
             }
             Self::Full => {

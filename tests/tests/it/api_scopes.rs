@@ -49,7 +49,7 @@ async fn every_call_needs_the_scope_that_its_description_names() -> Result<()> {
     }
     let host = Setup::new().guests(&["naughty"])?.config(&config).start().await?;
     let described: Value = serde_json::from_str(include_str!("../../../host/src/api/openapi.json"))?;
-    let (mut seen, mut refused) = (0, 0);
+    let (mut seen, mut refused) = (0, 0_u64);
     for (path, methods) in described["paths"].as_object().context("paths")? {
         for (method, call) in methods.as_object().context("methods")? {
             let method = method.to_uppercase();
@@ -86,6 +86,12 @@ async fn every_call_needs_the_scope_that_its_description_names() -> Result<()> {
                 ensure!(answer.status != 401 && answer.status != 403, "{place}: {answer:?}");
             }
         }
+    }
+    let (_, read, without, elsewhere) = keys.iter().find(|(name, ..)| *name == "read").context("read")?;
+    for (key, status) in [(read, 200), (without, 403), (elsewhere, 403)] {
+        let answer = ask(&host, key, "GET", "/metrics", &json!({})).await?;
+        ensure!(answer.status == status, "/metrics: {answer:?}");
+        refused += u64::from(status == 403);
     }
     ensure!(seen > 10, "{seen} calls");
     let counted = host.inspect().await?["refused"]["api_scope"].clone();

@@ -219,6 +219,28 @@ async fn a_removed_key_of_the_api_ends_its_event_stream() -> Result<()> {
     Ok(())
 }
 
+/// The commands read the file, so they have no key until the host has made another one.
+#[tokio::test]
+async fn a_deleted_key_file_is_made_again_with_another_key() -> Result<()> {
+    let host = Setup::new().guests(&["echo"])?.start().await?;
+    let before = host.api_key()?;
+    fs::remove_file(host.home().join("data/api-key"))?;
+    let dry = ask(&host, true).await?.json()?;
+    ensure!(changes(&dry) == ["api.key (its content) now"], "{dry}");
+    ensure!(host.api_key().is_err() && request_with_key(&host, &before).await? == 200, "nothing has changed yet");
+    host.signal(Signal::HUP)?;
+    host.log().find(0, "the outcome", |line| line.message() == "configuration_reloaded").await?;
+    let after = host.api_key()?;
+    ensure!(after != before, "the key is another one");
+    ensure!(request_with_key(&host, &before).await? == 401, "the former key");
+    ensure!(request_with_key(&host, &after).await? == 200, "the new key");
+    bennu_tests::know(host.address(), &after);
+    let again = ask(&host, false).await?.json()?;
+    ensure!(changes(&again).is_empty(), "{again}");
+    host.stop().await?;
+    Ok(())
+}
+
 async fn request_with_key(host: &TestHost, key: &str) -> Result<u16> {
     let authorization = format!("Bearer {key}");
     let headers = [("authorization", authorization.as_str())];

@@ -36,6 +36,7 @@ mod idempotency;
 mod imports;
 mod intercepts;
 mod json;
+mod jwks;
 mod kit;
 mod kit_command;
 mod large_messages;

@@ -60,6 +60,8 @@ pub enum Suite {
     Browser,
     /// The packages that carry the executable.
     Packages,
+    /// The configurations of proxies, with the official Phoenix client.
+    Proxies,
     /// The tests of the binary again, while other processes use all processors.
     Loaded,
     /// The documentation of every crate.
@@ -70,7 +72,7 @@ pub enum Suite {
 
 impl Suite {
     /// All suites, in the order in which they run. The first one also compiles the tests of the others.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Lint,
         Self::Guests,
         Self::Host,
@@ -79,19 +81,21 @@ impl Suite {
         Self::Clients,
         Self::Browser,
         Self::Packages,
+        Self::Proxies,
         Self::Loaded,
         Self::Docs,
         Self::Bench,
     ];
 
     /// The suites that need the plugins as components.
-    pub const WITH_PLUGINS: [Self; 8] = [
+    pub const WITH_PLUGINS: [Self; 9] = [
         Self::Lint,
         Self::Host,
         Self::Phoenix,
         Self::Clients,
         Self::Browser,
         Self::Packages,
+        Self::Proxies,
         Self::Loaded,
         Self::Bench,
     ];
@@ -108,6 +112,7 @@ impl Suite {
             Self::Clients => "clients",
             Self::Browser => "browser",
             Self::Packages => "packages",
+            Self::Proxies => "proxies",
             Self::Loaded => "loaded",
             Self::Docs => "docs",
             Self::Bench => "bench",
@@ -126,6 +131,7 @@ impl Suite {
             Self::Clients => "Clients by other authors, from npm, PyPI and crates.io",
             Self::Browser => "The example pages and the hooks for React in Chromium",
             Self::Packages => "The packages for npm and PyPI that carry the executable, installed from their files",
+            Self::Proxies => "The configurations of nginx, HAProxy and Caddy, with TLS and the official Phoenix client",
             Self::Loaded => "The tests of the binary again, while other processes use all processors",
             Self::Docs => "The documentation of every crate, and the targets of its links",
             Self::Bench => "Every benchmark once, to check that it works and not how fast it is",
@@ -136,7 +142,7 @@ impl Suite {
     #[must_use]
     pub const fn tier(self) -> Tier {
         match self {
-            Self::Clients | Self::Packages | Self::Loaded | Self::Docs | Self::Bench => Tier::Full,
+            Self::Clients | Self::Packages | Self::Proxies | Self::Loaded | Self::Docs | Self::Bench => Tier::Full,
             _ => Tier::Usual,
         }
     }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, anyhow};
 use bennu_test_tiers::Suite;
 
 use crate::toolchain::Toolchain;
-use crate::{chromium, node, places, python};
+use crate::{chromium, node, places, proxies, python};
 
 /// The fetched dependencies of the selected suites.
 pub(super) struct Fetched {
@@ -50,12 +50,15 @@ impl Fetching {
 fn fetch(suites: &[Suite]) -> Result<Fetched> {
     let wants = |some: &[Suite]| suites.iter().any(|suite| some.contains(suite));
     let toolchain = wants(&Suite::WITH_PLUGINS).then(Toolchain::find).transpose()?;
-    if wants(&[Suite::Phoenix, Suite::Clients, Suite::Browser, Suite::Packages]) {
+    if wants(&[Suite::Phoenix, Suite::Clients, Suite::Browser, Suite::Packages, Suite::Proxies]) {
         node::install(&places::root().join("tests"))?;
     }
     if wants(&[Suite::Clients]) {
         let requirements = places::client_sources().join("python").join("requirements.txt");
         python::environment(&places::clients().join("python"), &requirements)?;
+    }
+    if wants(&[Suite::Proxies]) {
+        proxies::find()?;
     }
     let chromium = wants(&[Suite::Browser]).then(chromium::find).transpose()?;
     Ok(Fetched { toolchain, chromium })

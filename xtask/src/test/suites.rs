@@ -114,6 +114,11 @@ pub(super) fn run(suite: Suite, run: &mut SuiteRun) -> Result<()> {
             dist::with_built(&host)?;
             run.tests("the tests of the packages", node_tests("packages")?)
         }
+        Suite::Proxies => {
+            run.build()?;
+            run.fetched()?;
+            run.tests("the tests of the proxies", node_tests("proxies")?)
+        }
         Suite::Loaded => {
             run.build()?;
             let _busy = Busy::begin()?;

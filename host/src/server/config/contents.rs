@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::changes::{ConfigChange, TakesEffect};
 use super::{Config, JwtTable};
 use crate::auth::{ApiKeyHash, Secret, SecretSource};
+use crate::server::made_api_key;
 
 /// The digest of the contents that each key names, and when a change of them takes effect.
 #[derive(Debug, Default)]
@@ -45,8 +46,10 @@ pub(in crate::server) fn contents(config: &Config) -> Result<Contents> {
         let secrets = sources.read(beside).context("`secret_key_base` can't be used")?;
         found.add("secret_key_base".into(), TakesEffect::Now, secrets.iter().map(digest).collect());
     }
-    if let Some(key) = config.api_key()? {
-        found.add("api.key".into(), TakesEffect::Now, vec![digest(&key)]);
+    if config.api.enabled {
+        // A file that is gone, or that the host would replace, has no key: the host makes another one.
+        let key = config.api_key()?.or_else(|| made_api_key(&config.data).ok().flatten());
+        found.add("api.key".into(), TakesEffect::Now, key.iter().map(digest).collect());
     }
     for (path, table) in &config.mounts {
         if let Some(jwt) = &table.jwt {

@@ -37,7 +37,7 @@ pub(super) use changes::changes;
 pub use changes::{ConfigChange, TakesEffect};
 pub(super) use contents::{Contents, contents};
 pub use http::{HttpGrant, HttpGrantTable};
-pub use mount::{AuthName, JwtTable, MountTable, TokenTable, TransportName};
+pub use mount::{AuthName, JwksUrl, JwtTable, MountTable, TokenTable, TransportName};
 pub use plugin::{PluginTable, WebPushTable};
 pub use webhook::WebhookTable;
 
@@ -254,6 +254,11 @@ impl Config {
             return BTreeMap::from([("/socket".into(), MountTable::default())]);
         }
         self.mounts.clone()
+    }
+
+    /// Returns the URLs from which mounts have their keys.
+    pub(super) fn jwks_urls(&self) -> Vec<&JwksUrl> {
+        self.mounts.values().filter_map(|mount| mount.jwt.as_ref()?.jwks_url.as_ref()).collect()
     }
 
     /// Returns the directories and files from which plugins are loaded.

@@ -1,9 +1,13 @@
 //! The table of one mount, `mounts."/PATH"`.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 
 use anyhow::{Result, anyhow, bail};
+use bennu_outbound::{AddressRule, Grant};
 use serde::Deserialize;
+
+use super::{HttpGrant, HttpGrantTable};
 
 use crate::auth::{Derivation, LEEWAY_SECONDS, Origins, SecretSources};
 use crate::protocol::Dialect;
@@ -46,7 +50,8 @@ pub struct TokenTable {
     pub user: String,
 }
 
-/// The table `jwt`: a JSON Web Token authenticates the client. Exactly one of `secret`, `public_key` and `jwks` is given.
+/// The table `jwt`: a JSON Web Token authenticates the client. Exactly one of `secret`, `public_key`, `jwks`
+/// and `jwks_url` is given.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JwtTable {
@@ -56,6 +61,8 @@ pub struct JwtTable {
     pub public_key: Option<PathBuf>,
     /// A file with a JSON Web Key Set.
     pub jwks: Option<PathBuf>,
+    /// A URL with a JSON Web Key Set, which the host fetches again and again.
+    pub jwks_url: Option<JwksUrl>,
     /// The required value of `iss`.
     pub issuer: Option<String>,
     /// The required value of `aud`. If `aud` is a list, the list must contain it.
@@ -195,11 +202,59 @@ impl MountTable {
 
 impl JwtTable {
     fn check(&self) -> Result<()> {
-        let keys = [self.secret.is_some(), self.public_key.is_some(), self.jwks.is_some()];
+        let keys = [self.secret.is_some(), self.public_key.is_some(), self.jwks.is_some(), self.jwks_url.is_some()];
         if keys.iter().filter(|is_given| **is_given).count() != 1 {
-            bail!("give one of `secret`, `public_key` and `jwks`");
+            bail!("give one of `secret`, `public_key`, `jwks` and `jwks_url`");
+        }
+        if let Some(url) = &self.jwks_url {
+            url.grant()?;
         }
         self.secret.as_ref().map_or(Ok(()), SecretSources::check)
+    }
+}
+
+/// The URL of a key set, and whether the name of its server may have a private address.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(from = "HttpGrant")]
+pub struct JwksUrl {
+    /// The URL.
+    pub url: String,
+    /// Whether the name may have a private address.
+    pub private: bool,
+}
+
+impl From<HttpGrant> for JwksUrl {
+    fn from(grant: HttpGrant) -> Self {
+        match grant {
+            HttpGrant::Url(url) => Self { url, private: false },
+            HttpGrant::Table(HttpGrantTable { url, private }) => Self { url, private },
+        }
+    }
+}
+
+impl JwksUrl {
+    /// Returns the right to ask for this URL only.
+    ///
+    /// # Errors
+    /// Returns an error if the URL isn't allowed. Keys from another machine must come over TLS: otherwise somebody on the way
+    /// could replace them.
+    pub(in crate::server) fn grant(&self) -> Result<Grant> {
+        let Self { url, private } = self;
+        let without_query = url.split('?').next().unwrap_or_default();
+        let refused = |why: &dyn Display| anyhow!("`jwks_url` has `{url}`: {why}");
+        let grant = Grant::parse(without_query, *private).map_err(|error| refused(&error))?;
+        let is_near = match grant.addresses() {
+            AddressRule::Exactly(address) => address.to_canonical().is_loopback(),
+            AddressRule::Loopback | AddressRule::Private => true,
+            _ => false,
+        };
+        if !is_near && !url.starts_with("https://") {
+            return Err(refused(&"keys from another machine need https"));
+        }
+        if url.ends_with('*') {
+            return Err(refused(&"give the whole URL, without an asterisk"));
+        }
+        Ok(grant)
     }
 }
 

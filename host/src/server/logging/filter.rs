@@ -23,10 +23,11 @@ const HOST: &str = "bennu";
 pub(super) const GUEST: &str = "guest";
 
 /// The modules of the host that are targets.
-const MODULES: [&str; 24] = [
+const MODULES: [&str; 25] = [
     "api",
     "auth",
     "channel",
+    "clients",
     "commands",
     "contract",
     "counts",
