@@ -71,6 +71,7 @@ async fn until_replaced(handing_over: Option<&HandingOver>) -> End {
 /// Closes the sockets of a host that was replaced, within `stop`. Their members end at the successor. The requests that are
 /// being answered are answered.
 pub(super) async fn close_sockets(sockets: &Sockets, intakes: [&Intake; 2], stop: Duration) {
+    tracing::info!("another process serves now; closing the connections");
     if within(sockets.closing_time() + stop, sockets.close_all(CloseCode::ServiceRestart)).await.is_none() {
         tracing::warn!(
             sockets = sockets.count(),
