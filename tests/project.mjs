@@ -19,6 +19,9 @@ export async function newProject(test, { lang = "ts", template = "chat" } = {}) 
   return new Project(join(parent, "app"), lang, stdout);
 }
 
+/** The sources of projects that are built. */
+const SOURCES = { python: "src/channels.py", rust: "src/lib.rs" };
+
 class Project {
   constructor(folder, lang, printed) {
     /** The folder of the project. */
@@ -26,7 +29,7 @@ class Project {
     /** What `bennu new` printed. */
     this.printed = printed;
     /** The path of the channel's source in the project. */
-    this.source = lang === "rust" ? "src/lib.rs" : `plugins/app.${lang}`;
+    this.source = SOURCES[lang] ?? `plugins/app.${lang}`;
   }
 
   read(file) {
@@ -49,6 +52,11 @@ class Project {
   /** Runs `bennu` in the folder. Returns what it printed. */
   async bennu(...command) {
     return (await run(binary, command, { cwd: this.folder })).stdout;
+  }
+
+  /** Runs a line of a shell in the folder. Returns what it printed. */
+  async shell(line) {
+    return (await run("sh", ["-c", line], { cwd: this.folder, maxBuffer: 1 << 26 })).stdout;
   }
 
   /** Runs cargo in the folder. Returns what it printed. */
