@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
 
-import { binary, serve } from "./host.mjs";
+import { binary, cache, serve } from "./host.mjs";
 
 const run = promisify(execFile);
 
@@ -51,7 +51,8 @@ class Project {
 
   /** Runs `bennu` in the folder. Returns what it printed. */
   async bennu(...command) {
-    return (await run(binary, command, { cwd: this.folder })).stdout;
+    // A host finds there what a build has compiled.
+    return (await run(binary, command, { cwd: this.folder, env: { ...process.env, XDG_CACHE_HOME: cache } })).stdout;
   }
 
   /** Runs a line of a shell in the folder. Returns what it printed. */

@@ -1,6 +1,8 @@
 // A project in Python, as a person makes it who has only the executable, Python and PyPI.
 
 import assert from "node:assert/strict";
+import { cp, mkdir, readdir, writeFile } from "node:fs/promises";
+import { join as path } from "node:path";
 import { test } from "node:test";
 
 import { until } from "../host.mjs";
@@ -126,4 +128,28 @@ test("a project in Python: new, build, tests, the official client, an edit, an e
     });
     assert.equal(ada.joins, 1);
   });
+});
+
+const repository = path(import.meta.dirname, "../..");
+const scripts = path(repository, "tests/scripts");
+
+test("the compiled plugin `naughty` in Python plays every script", async (t) => {
+  const project = await newProject(t, { lang: "python" });
+  await project.shell("python3 -m venv .venv && .venv/bin/pip install -r requirements.txt");
+  const wanted = (await readdir(scripts)).filter((name) => name.endsWith(".script"));
+  for (const name of [...wanted, "secret.txt"]) await cp(path(scripts, name), path(project.folder, name));
+  await cp(path(repository, "tests/kit/python"), path(project.folder, "src"), { recursive: true });
+  await mkdir(path(project.folder, "variants"));
+  const tables = '\nload = ["build"]\n[build.naughty]\nlang = "python"\nsource = "src/naughty.py"\n[build.naughty-entries]\nlang = "python"\nsource = "src/second.py"\n';
+  await cp(path(scripts, "bennu.toml"), path(project.folder, "scripts.toml"));
+  await writeFile(path(project.folder, "bennu.toml"), tables);
+  await project.bennu("build");
+  await cp(path(project.folder, "build/naughty.wasm"), path(project.folder, "naughty.wasm"));
+  await cp(path(project.folder, "build/naughty-entries.wasm"), path(project.folder, "variants/naughty-entries.wasm"));
+  const played = [];
+  for (const name of wanted) {
+    if (!(await project.read(name)).includes("-- skips python-compiled: ")) played.push(name);
+  }
+  const printed = await project.bennu("test", "--config", "scripts.toml", "--log", "off", "naughty.wasm", ...played);
+  assert.equal(printed, played.map((name) => `ok      ${name}\n`).join(""));
 });

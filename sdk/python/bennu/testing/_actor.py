@@ -76,22 +76,22 @@ class Actor:
         """Its connection ends."""
         self.client.close()
 
-    def assert_reply(self, status: str = "ok", expected: Any = None, ref: str | None = None) -> Any:
+    def assert_reply(self, status: str = "ok", expected: Any = NAMED, ref: str | None = None) -> Any:
         """Asserts a reply to the last message, or to the message with this ref. Returns its response."""
-        expected, ref = {} if expected is None else expected, ref or self._last
+        expected, ref = {} if expected is NAMED else expected, ref or self._last
 
         def is_it(frame: Frame) -> bool:
             return _is_reply(frame, ref) and frame[4]["status"] == status and _matches(expected, frame[4]["response"])
 
         return self._take(is_it, f"a reply `{status}` with {_shown(expected)}")[4]["response"]
 
-    def assert_push(self, event: str, expected: Any = None, /, **more: Any) -> Any:
+    def assert_push(self, event: str, expected: Any = NAMED, /, **more: Any) -> Any:
         """Asserts an event that was sent to this client alone. Returns its payload."""
-        return self._assert("push", event, self._join_ref, more if expected is None else expected)
+        return self._assert("push", event, self._join_ref, more if expected is NAMED else expected)
 
-    def assert_broadcast(self, event: str, expected: Any = None, /, **more: Any) -> Any:
+    def assert_broadcast(self, event: str, expected: Any = NAMED, /, **more: Any) -> Any:
         """Asserts an event that was sent to the topic. Returns its payload."""
-        return self._assert("broadcast", event, None, more if expected is None else expected)
+        return self._assert("broadcast", event, None, more if expected is NAMED else expected)
 
     def refute(self, event: str) -> None:
         """Asserts that no message of this event was received."""
