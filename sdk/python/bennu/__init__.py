@@ -3,7 +3,25 @@
 from typing import Any
 
 from . import _topics as topics
-from ._channel import Message, Recipient, Refusal, Reply, Stop, Tick, channel, drop, hand_over, info, intercept, message, on, refuse, reply, stop, topic_info
+from ._channel import (
+    Message,
+    Recipient,
+    Refusal,
+    Reply,
+    Stop,
+    Tick,
+    channel,
+    drop,
+    hand_over,
+    info,
+    intercept,
+    message,
+    on,
+    refuse,
+    reply,
+    stop,
+    topic_info,
+)
 from ._contract import host as _host
 from ._gatekeeper import ConnectRequest, Forbidden, Identity, forbid, gatekeeper
 from ._http import HttpFailure, HttpResponse, PushKeys, http

@@ -55,7 +55,11 @@ def load(source: Path) -> ModuleType:
     except Exception as problem:
         shown = traceback.TracebackException.from_exception(problem)
         # The frames of the import itself say nothing about the mistake.
-        own = [frame for frame in shown.stack if not frame.filename.startswith("<") and frame.filename != __file__ and "importlib" not in frame.filename]
+        own = [
+            frame
+            for frame in shown.stack
+            if not frame.filename.startswith("<") and frame.filename != __file__ and "importlib" not in frame.filename
+        ]
         shown.stack = traceback.StackSummary.from_list(own)
         raise Unbuildable("".join(shown.format())) from None
 

@@ -134,9 +134,10 @@ class Callbacks:
     def join(self, member: int, topic: str, params: Any, room: bytes | None) -> Any:
         channel = self._channel_of(topic)
         state, shared = channel.cls(), channel.room_state(room)
-        call, response = _Call(None, shared), {}
+        call = _Call(None, shared)
+        response: Any = {}
         if channel.join is not None:
-            socket = Socket(member, topic, shared, Message("phx_join", "client", topic))
+            socket: Socket[Any] = Socket(member, topic, shared, Message("phx_join", "client", topic))
             call.run(channel.join.call, state, socket, bind=channel.join.bind, payload=unpack(params))
             if call.is_refused:
                 return types.Admission_Refused(pack(call.given))
@@ -162,7 +163,7 @@ class Callbacks:
 
     def _of_member(self, channel: _Channel, handler: Handler, member: Any, message: Message, payload: Any, ref: str | None) -> _Call:
         state, room = CallState(channel.cls, member.assigns), channel.room_state(member.room)
-        socket = Socket(member.id, member.topic, room, message, ref)
+        socket: Socket[Any] = Socket(member.id, member.topic, room, message, ref)
         return _Call(state, room).run(handler.call, state.get(), socket, bind=handler.bind, payload=unpack(payload))
 
     def _outcome(self, call: _Call, may_reply: bool) -> Any:
@@ -175,14 +176,14 @@ class Callbacks:
             answer = types.Answer_None_()
         else:
             answer = types.Answer_Reply(_reply(given))
-        return types.Outcome(call.state.changed(), call.new_room(), answer)
+        return types.Outcome(call.state and call.state.changed(), call.new_room(), answer)
 
     def terminate(self, member: Any, ending: Any) -> bytes | None:
         channel = self._channel_of(member.topic)
         if channel.leave is None:
             return None
         state, room = CallState(channel.cls, member.assigns), channel.room_state(member.room)
-        socket = Socket(member.id, member.topic, room, Message("leave", "host", member.topic))
+        socket: Socket[Any] = Socket(member.id, member.topic, room, Message("leave", "host", member.topic))
         about = {"cause": ending.cause, "detail": ending.detail}
         call = _Call(state, room).run(channel.leave.call, state.get(), socket, bind=channel.leave.bind, payload=about)
         return call.must_not_refuse("leave").new_room()
@@ -290,7 +291,7 @@ class Gate:
             reason = refusal.response.get("reason") if isinstance(refusal.response, dict) else ""
             return _refused(403, str(reason))
         if not isinstance(identity, Identity):
-            raise TypeError("a gatekeeper must return who the client is, such as `Identity(user=\"ada\")` or `Identity()`, or call `forbid`")
+            raise TypeError('a gatekeeper must return who the client is, such as `Identity(user="ada")` or `Identity()`, or call `forbid`')
         socket_id = None if identity.socket_id is None else name("a socket id", identity.socket_id)
         user = None if identity.user is None else name("a user", identity.user)
         return types.Verdict_Granted(types.Identity(socket_id, user, object_text("the claims", identity.claims, {})))

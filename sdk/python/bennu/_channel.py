@@ -117,7 +117,7 @@ class Recipient:
 
 def _handles(table: str, events: tuple[str, ...]) -> Callable[[Any], Any]:
     if not events or not all(isinstance(event, str) for event in events):
-        raise TypeError(f"`@{table}` needs the names of events, such as `@{table}(\"new_msg\")`")
+        raise TypeError(f'`@{table}` needs the names of events, such as `@{table}("new_msg")`')
 
     def mark(method: Any) -> Any:
         function = method.__func__ if isinstance(method, staticmethod) else method

@@ -103,7 +103,9 @@ class Http:
         `status`, `headers`, `body`; or `failure`, `detail`. In a callback of a topic, such as `message`, `topic_info` gets it. The
         timeout is in milliseconds, at most 30,000."""
         pairs, content = _content(headers, body, json)
-        host_http.request(name("a key", key), text("a method", method), text("a URL", url), pairs, content, _settings(timeout_ms=_time(timeout)))
+        host_http.request(
+            name("a key", key), text("a method", method), text("a URL", url), pairs, content, _settings(timeout_ms=_time(timeout))
+        )
 
     def deliver(
         self,

@@ -19,7 +19,9 @@ class Handler:
         """`first` are the parameters that come before those of the payload: `self` and the socket, or the topic."""
         #: The function itself.
         self.call = function
-        self._takes_rest, self._whole, self._whole_read = False, None, None
+        self._takes_rest = False
+        self._whole: str | None = None
+        self._whole_read: Callable[[Any], Any] | None = None
         self._fields: list[tuple[str, Any, str | None]] = []
         parameters = list(inspect.signature(function).parameters.values())
         leading = parameters[: len(first)]
@@ -36,7 +38,9 @@ class Handler:
         if parameter.kind is parameter.VAR_KEYWORD:
             self._takes_rest = True
         elif parameter.kind in (parameter.VAR_POSITIONAL, parameter.POSITIONAL_ONLY):
-            raise TypeError(f"{function.__qualname__}: the parameter `{parameter.name}` must have a name, because fields of a payload have one")
+            raise TypeError(
+                f"{function.__qualname__}: the parameter `{parameter.name}` must have a name, because fields of a payload have one"
+            )
         elif WholePayload in typing.get_args(annotation):
             self._whole = parameter.name
         elif annotation is bytes:

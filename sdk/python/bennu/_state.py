@@ -35,7 +35,9 @@ class CallState:
         try:
             return read_fields(self._cls, parse(self._before.decode()))
         except Mismatch as mismatch:
-            raise TypeError(f"a state of {self._cls.__name__} that another build wrote can't be read: {mismatch}; write an upgrade") from None
+            raise TypeError(
+                f"a state of {self._cls.__name__} that another build wrote can't be read: {mismatch}; write an upgrade"
+            ) from None
 
     def changed(self) -> bytes | None:
         """The bytes of the state, if it has changed. No bytes delete it."""

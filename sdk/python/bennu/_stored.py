@@ -92,9 +92,7 @@ class _Map:
         """Deletes a key. If there is none, nothing happens."""
         self._of.delete(_key(key))
 
-    def list(
-        self, prefix: str = "", *, start: str | None = None, end: str | None = None, reverse: bool = False, limit: int = 100
-    ) -> Pairs:
+    def list(self, prefix: str = "", *, start: str | None = None, end: str | None = None, reverse: bool = False, limit: int = 100) -> Pairs:
         """The keys of a range with their values: those that begin with `prefix`, are not before `start`, and are before `end`.
 
         100, or up to `limit`, which is at most 1,000. It ends early after 1 MiB.

@@ -149,7 +149,7 @@ def _tuple_of(items: tuple[Any, ...]) -> Kind:
     def read(value: Any) -> Any:
         if not isinstance(value, list) or len(value) != len(kinds):
             raise Mismatch(f"a list of {len(kinds)}")
-        return tuple(each if of is None else _within(of, each, at) for at, (of, each) in enumerate(zip(kinds, value)))
+        return tuple(each if of is None else _within(of, each, at) for at, (of, each) in enumerate(zip(kinds, value, strict=True)))
 
     return Kind("a list", read)
 

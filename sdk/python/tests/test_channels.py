@@ -199,7 +199,9 @@ class ChannelsTest(unittest.TestCase):
             self.assertIsNone(self.stage.stored("kept"), "nothing of the callback happens")
 
     def test_a_fault_has_the_cause_of_an_exception(self):
-        self.assertRegex(self.fault("caused"), r"^RuntimeError: it failed; in .*:\d+\); after KeyError: 'missing'; in All\.mistake \(.*:\d+\)$")
+        self.assertRegex(
+            self.fault("caused"), r"^RuntimeError: it failed; in .*:\d+\); after KeyError: 'missing'; in All\.mistake \(.*:\d+\)$"
+        )
 
     def test_a_callback_that_nobody_waits_for_cannot_refuse(self):
         self.stage.join("all:1").push("tell_refuses")

@@ -87,6 +87,11 @@ def entries_much(payload: Any, topic: Topic) -> Any:
         entries.put(f"ballast/{number}", "x" * 1_000_000)
 
 
+def store_put(payload: Any, topic: Topic) -> Any:
+    store.put(field(payload, "key"), field(payload, "value"))
+    return OK
+
+
 ENTRIES: dict[str, Handler] = {
     "entry_put": entry_put,
     "entry_get": lambda payload, _: value_or_null(entries.get(field(payload, "key"))),
@@ -198,7 +203,9 @@ def deliver(payload: Any, topic: Topic) -> Any:
     length = 0
     for _ in range(payload.get("times", 1)):
         headers, body = dict(payload.get("headers", [])), payload.get("body", "")
-        length = len(http.deliver(payload["url"], headers=headers, body=body, order=payload.get("order"), expires=payload.get("expires_ms")))
+        length = len(
+            http.deliver(payload["url"], headers=headers, body=body, order=payload.get("order"), expires=payload.get("expires_ms"))
+        )
     store.put(f"delivered:{payload.get('body', '')}", True)
     return {"length": length}
 
@@ -209,6 +216,10 @@ def deliver_then_fail(payload: Any, topic: Topic) -> Any:
 
 
 HTTP: dict[str, Handler] = {"http_get": http_get, "http_send": http_send, "deliver": deliver}
+
+
+def unknown(payload: Any, topic: Topic):
+    refuse(f'unknown event "{topic.message.event}"')
 
 
 def wait_for_answer(payload: Any, topic: Topic) -> Any:

@@ -1,6 +1,6 @@
 """Plays the scripts of tests/scripts on the test kit of the Python SDK, with the plugin `naughty` in Python.
 
-    BENNU=path/to/bennu PYTHONPATH=sdk/python python3 scripts_of_sdk.py path/to/bennu.toml SCRIPT...
+BENNU=path/to/bennu PYTHONPATH=sdk/python python3 scripts_of_sdk.py path/to/bennu.toml SCRIPT...
 """
 
 import json

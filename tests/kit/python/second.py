@@ -3,7 +3,9 @@
 from typing import Any
 
 from bennu import channel
-from naughty import UNRULY, Forgiving, Lasting, Naughty, Public, UnrulyEvents, fail
+from naughty import Forgiving, Naughty
+from naughty_events import fail
+from naughty_rooms import UNRULY, Lasting, Public, UnrulyEvents
 
 __all__ = ["Forgiving", "Lasting", "Naughty", "Public", "Unruly"]
 

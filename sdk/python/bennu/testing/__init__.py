@@ -108,7 +108,9 @@ class Stage:
         if json is not None:
             body, pairs = to_json(json), {"content-type": "application/json", **pairs}
         bytes_of = body.encode() if isinstance(body, str) else body
-        return self._kit.do("http", method=method, url=url, status=status, headers=list(map(list, pairs.items())), body_base64=coded(bytes_of))
+        return self._kit.do(
+            "http", method=method, url=url, status=status, headers=list(map(list, pairs.items())), body_base64=coded(bytes_of)
+        )
 
     def tick(self, topic: str, number: int, missed: int = 0, *, period_ms: int) -> None:
         """A tick of the test's choice."""

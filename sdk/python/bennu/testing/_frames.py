@@ -21,5 +21,7 @@ def frame_of(data: bytes) -> Frame:
     if kind == _REPLY:
         join_ref, ref, topic, status = texts
         return [join_ref, ref, topic, "phx_reply", {"status": status, "response": payload}]
-    join_ref, topic, event = [None, *texts][-3:] if kind == _BROADCAST else texts
+    if kind == _BROADCAST:
+        return [None, None, *texts, payload]
+    join_ref, topic, event = texts
     return [join_ref, None, topic, event, payload]

@@ -47,7 +47,10 @@ def _asked(headers: Any, settings: Any) -> dict[str, Any]:
     """The fields of a request by HTTP."""
     as_number = ("timeout_ms", "expires_ms")
     named = {setting.name.replace("-", "_"): setting.value for setting in settings}
-    return {"headers": [list(header) for header in headers], **{key: int(value) if key in as_number else value for key, value in named.items()}}
+    return {
+        "headers": [list(header) for header in headers],
+        **{key: int(value) if key in as_number else value for key, value in named.items()},
+    }
 
 
 def _http_get(method: str, url: str, headers: Any, settings: Any) -> Response:

@@ -210,5 +210,3 @@ def _outcome(outcome: Any) -> Fields:
 def _decision(decision: Any) -> Fields:
     name = {types.Decision_Pass: "pass", types.Decision_Drop: "drop", types.Decision_HandOver: "hand_over"}.get(type(decision))
     return {"decision": name} if name else {"decision": "replace", **fields(decision.value)}
-
-
