@@ -78,7 +78,7 @@ drop = _Decision("drop")
 hand_over = _Decision("hand_over")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Message:
     """Where a message comes from."""
 
@@ -96,7 +96,7 @@ class Message:
     key: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Tick:
     """One tick."""
 
@@ -107,7 +107,7 @@ class Tick:
     period_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Recipient:
     """A member that is about to get an event."""
 

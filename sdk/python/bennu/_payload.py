@@ -1,6 +1,7 @@
 """Payloads, and checks of what a callback asks for. What the host would refuse is refused here, where the error has the plugin's line."""
 
 import json
+import json.scanner
 from dataclasses import fields, is_dataclass
 from datetime import timedelta
 from enum import Enum
@@ -38,17 +39,33 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is not a JSON value")
 
 
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=True, default=_plain).encode
+# The encoder and the scanner of `json`, made once: `json.dumps` and `json.loads` make or match more for each call than a short value costs.
+_markers: dict[int, Any] = {}
+_decoder = json.JSONDecoder()
+_scan = json.scanner.make_scanner(_decoder)  # type: ignore[arg-type]
+_chunks = json.encoder.c_make_encoder and json.encoder.c_make_encoder(  # type: ignore[attr-defined]
+    _markers, _plain, json.encoder.encode_basestring, None, ":", ",", False, False, False
+)
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain).encode
 
-#: Returns the value of a JSON text.
-parse = json.JSONDecoder().decode
+
+def parse(text: str) -> Any:
+    """Returns the value of a JSON text."""
+    try:
+        value, end = _scan(text, 0)
+    except StopIteration:
+        end = -1
+    # The decoder allows space around the value, and says what is wrong.
+    return value if end == len(text) else _decoder.decode(text)
 
 
 def to_json(value: Any) -> str:
     """Returns the text of a JSON value."""
     try:
-        text = _encode(value)
-    except (TypeError, ValueError) as problem:
+        text = "".join(_chunks(value, 0)) if _chunks else _encode(value)
+    except Exception as problem:
+        # The values that the encoder was in.
+        _markers.clear()
         # The places in the encoder say nothing.
         raise problem.with_traceback(None) from None
     if not text.isascii():
