@@ -108,15 +108,16 @@ def _componentize() -> list[str]:
     return [found]
 
 
-def build(source: Path, output: Path, shown: Path) -> None:
-    """Builds the component of a source file. `shown` is the folder of the project, to which the places in faults are relative."""
+def build(source: Path, output: Path, contract: Path, shown: Path) -> None:
+    """Builds the component of a source file. `contract` has the files of the contract, and `shown` is the folder of the project, to which
+    the places in faults are relative."""
     program = _componentize()
     exports = exports_of(load(source), source)
     package = Path(__file__).parent
     with tempfile.TemporaryDirectory(prefix="bennu-python-") as scratch:
         made, wit = Path(scratch) / "entry", Path(scratch) / "wit"
         made.mkdir()
-        shutil.copytree(package / "wit", wit / "deps" / "bennu-channel")
+        shutil.copytree(contract, wit / "deps" / "bennu-channel")
         (wit / "world.wit").write_text(_world(exports), encoding="utf-8")
         paths = [made, source.parent, package.parent]
         # componentize-py numbers its folders in this order.
@@ -144,13 +145,14 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m bennu build", description="Builds the component of a plugin.")
     parser.add_argument("source", type=Path, help="the file with the channels")
     parser.add_argument("--output", type=Path, required=True, help="the component")
+    parser.add_argument("--contract", type=Path, default=Path(__file__).parent / "wit", help="the folder of the contract")
     options = parser.parse_args(arguments)
     source = options.source.resolve()
     if not source.stem.isidentifier():
         print(f"{options.source}: the name of the file must be that of a module: letters, digits and `_`", file=sys.stderr)
         return 1
     try:
-        build(source, options.output.resolve(), Path.cwd())
+        build(source, options.output.resolve(), options.contract, Path.cwd())
     except Unbuildable as why:
         print(why, file=sys.stderr)
         return 1
