@@ -66,6 +66,7 @@ test("a project in Python: new, build, tests, the official client, an edit, an e
   await t.test("the template is built, and passes its own tests", async () => {
     await project.shell(install);
     assert.match(await project.bennu("build"), /^build\/app\.wasm {2}.* MB {2}room:\* {2}in .* s\n$/);
+    assert.match(await project.bennu("check", "build/app.wasm"), /made with Python 3\.\d+, bennu for Python 0\.\d+\.\d+, .*componentize-py 0/);
     assert.match(await project.bennu("test", "--no-build"), /ok {6}\S*python\S* .*\nok {6}tests\/app\.script\n2 passed/);
   });
 

@@ -12,6 +12,7 @@ import traceback
 from pathlib import Path
 from types import ModuleType
 
+from . import __version__
 from ._callbacks import Callbacks
 from ._channel import channels_of
 from ._gatekeeper import gatekeepers_of
@@ -130,6 +131,33 @@ def build(source: Path, output: Path, contract: Path, shown: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise Unbuildable(f"componentize-py has failed:\n{done.stderr or done.stdout}")
+    with output.open("ab") as component:
+        component.write(_producers(program))
+
+
+def _producers(program: list[str]) -> bytes:
+    """A section that says what has made the component. `bennu check` shows it."""
+    asked = subprocess.run([*program, "--version"], capture_output=True, text=True, check=False)
+    processed = [("componentize-py", asked.stdout.split()[-1])] if asked.stdout else []
+    fields = [("sdk", [("bennu for Python", __version__)]), ("processed-by", processed)]
+    content = _text("producers") + _list(
+        [_text(name) + _list([_text(tool) + _text(version) for tool, version in tools]) for name, tools in fields]
+    )
+    return b"\0" + _number(len(content)) + content
+
+
+def _number(value: int) -> bytes:
+    """A number as WebAssembly has it (LEB128)."""
+    low, high = value & 0x7F, value >> 7
+    return bytes([low | 0x80]) + _number(high) if high else bytes([low])
+
+
+def _text(text: str) -> bytes:
+    return _number(len(text.encode())) + text.encode()
+
+
+def _list(items: list[bytes]) -> bytes:
+    return _number(len(items)) + b"".join(items)
 
 
 def _relative(folder: Path, to: Path) -> str:

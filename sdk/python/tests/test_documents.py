@@ -21,6 +21,7 @@ class DocumentsTest(unittest.TestCase):
         text = (WORKSPACE / "docs/python.md").read_text(encoding="utf-8")
         blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
         self.assertGreater(len(blocks), 4)
+        self.assertEqual(blocks[0], (WORKSPACE / "templates/files/chat/channels.py").read_text(encoding="utf-8"), "the template")
         with tempfile.TemporaryDirectory() as home:
             for folder in ("src", "tests"):
                 (Path(home) / folder).mkdir()
