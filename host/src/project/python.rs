@@ -45,6 +45,12 @@ impl Module {
         self.source.parent().unwrap_or(&self.root)
     }
 
+    /// A path as it is in a command that runs in the folder of the project.
+    fn shown(&self, path: &Path) -> OsString {
+        let path = path.strip_prefix(&self.root).unwrap_or(path);
+        if path.as_os_str().is_empty() { ".".into() } else { path.into() }
+    }
+
     /// Runs the SDK, of the project or else of the environment.
     fn sdk<A: Into<OsString>>(&self, arguments: impl IntoIterator<Item = A>) -> Invocation {
         // Python would write its compiled files next to the sources, which `bennu dev` watches.
@@ -80,7 +86,7 @@ impl Language for Module {
 
     fn build(&self, scratch: &Path, _is_quiet: bool) -> Result<Invocation> {
         let output = absolute(scratch.join(COMPONENT))?;
-        Ok(self.sdk([OsString::from("build"), self.source.clone().into(), "--output".into(), output.into()]))
+        Ok(self.sdk([OsString::from("build"), self.shown(&self.source), "--output".into(), output.into()]))
     }
 
     fn product(&self, scratch: &Path, _output: &[u8]) -> Result<PathBuf> {
@@ -106,7 +112,7 @@ impl Language for Module {
         let is_test = |name: &str| name.starts_with("test") && name.ends_with(".py");
         let mut files = self.root.join(TESTS).read_dir().into_iter().flatten().flatten();
         let has_tests = files.any(|file| file.file_name().to_str().is_some_and(is_test));
-        let source = self.folder().to_owned().into_os_string();
+        let source = self.shown(self.folder());
         has_tests.then(|| self.sdk(["test".into(), TESTS.into(), "--source".into(), source]))
     }
 }
