@@ -7,6 +7,8 @@ import tempfile
 import unittest
 from pathlib import Path
 
+import bennu
+
 WORKSPACE = Path(__file__).resolve().parents[3]
 SDK = WORKSPACE / "sdk/python"
 
@@ -32,6 +34,9 @@ class DocumentsTest(unittest.TestCase):
                 else:
                     exec(compile(block, "docs/python.md", "exec"), {"__name__": "block"})
             self.assertRegex(run(Path(home), "test"), r"^0 (.|\n)*Ran 2 tests")
+
+    def test_the_package_has_the_version_of_the_sdk(self):
+        self.assertIn(f'version = "{bennu.__version__}"', (SDK / "pyproject.toml").read_text(encoding="utf-8"))
 
     def test_every_template_passes_its_tests(self):
         for template in ("chat", "room", "game", "notifications"):
