@@ -78,7 +78,7 @@ impl Languages {
         for (at, language) in all.iter().enumerate() {
             let host = Host::start(&self.host, &language.file, CONFIG)?;
             // Rust's plugin has no event that takes long, so it needs no further instances.
-            let memory = memory_of_instance(&host).await.ok().map(|memory| shown(memory.resident));
+            let memory = memory_of_instance(&host).await.ok().map(|memory| shown(memory.own));
             let size = fs::metadata(&language.file)?.len() as f64 / 1e6;
             let answers = times.iter().flat_map(|of_event| {
                 let ratio = of_event[at].as_ref().zip(of_event[0].as_ref()).map(|(own, rust)| own.median / rust.median);

@@ -92,7 +92,7 @@ impl Scripts {
     /// The memory of one more instance.
     async fn memory(&self) -> Result<()> {
         let host = Host::start(&self.host, &script(), "[limits]\ncall_cpu_ms = 5000")?;
-        let InstanceMemory { instances, resident, linear } = memory_of_instance(&host).await?;
+        let InstanceMemory { instances, resident, linear, .. } = memory_of_instance(&host).await?;
         println!(
             "| memory of an instance, of {}: resident, linear memory, KiB | {}, {} |",
             shown(instances),
@@ -165,7 +165,9 @@ impl Scripts {
 pub(crate) struct InstanceMemory {
     /// The number of instances that were measured.
     instances: f64,
-    pub(crate) resident: f64,
+    /// Without the pages that they share.
+    pub(crate) own: f64,
+    resident: f64,
     linear: f64,
 }
 
@@ -175,21 +177,22 @@ pub(crate) async fn memory_of_instance(host: &Host) -> Result<InstanceMemory> {
     for topic in 0..BUSY {
         clients.push(joined(host, topic).await?);
     }
-    let before = (host.memory()?, usage(host)?);
+    let resident = || anyhow::Ok((host.memory()? as f64, host.process().own_memory()? as f64));
+    let before = (resident()?, usage(host)?);
     for (topic, client) in clients.iter_mut().enumerate() {
         client.send(message(topic, "work", "{\"rounds\":2000000}")).await?;
     }
     for client in &mut clients {
         client.next().await?;
     }
-    let after = (host.memory()?, usage(host)?);
+    let after = (resident()?, usage(host)?);
     let number = |usage: &Value, key: &str| usage[key].as_f64().unwrap_or_default();
     let instances = number(&after.1, "instances") - number(&before.1, "instances");
     ensure!(instances >= 1.0, "there are no more instances than before");
     let each = |bytes: f64| bytes / instances / 1024.0;
-    let resident = each(after.0.saturating_sub(before.0) as f64);
-    let linear = each(number(&after.1, "memory_bytes") - number(&before.1, "memory_bytes"));
-    Ok(InstanceMemory { instances, resident, linear })
+    let linear = number(&after.1, "memory_bytes") - number(&before.1, "memory_bytes");
+    let (resident, own) = (after.0.0 - before.0.0, after.0.1 - before.0.1);
+    Ok(InstanceMemory { instances, own: each(own), resident: each(resident), linear: each(linear) })
 }
 
 /// The plugin `echo` with other topics, so that many of them can be served. Each is another build.
