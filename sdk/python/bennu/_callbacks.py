@@ -142,6 +142,8 @@ class Callbacks:
             if call.is_refused:
                 return types.Admission_Refused(pack(call.given))
             response = {} if call.given is None else call.given
+            if isinstance(response, (Reply, Stop)):
+                raise TypeError("`join` returns the response of an `ok` reply, or calls `refuse`")
         return types.Admission_Admitted(types.Admitted(encoded(state), call.new_room(), pack(response)))
 
     def handle_in(self, member: Any, event: str, payload: Any, ref: str | None) -> Any:

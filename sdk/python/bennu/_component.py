@@ -8,6 +8,8 @@ import gc
 import importlib
 import logging
 import random
+import sys
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -64,6 +66,8 @@ class _HostLog(logging.Handler):
 
 
 def _adapt() -> None:
+    # The standard output is no terminal, so Python would keep its lines until there are many.
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     logging.basicConfig(handlers=[_HostLog()], level=logging.DEBUG, force=True)
     # The state of a generator would be part of the built component, so that all instances had the same numbers.
     system = random.SystemRandom()
@@ -72,6 +76,19 @@ def _adapt() -> None:
             setattr(random, name, function)
     for name in _LATER:
         _module(name)
+
+
+def _flushed(callback: Callable[..., Any]) -> Callable[..., Any]:
+    """The callback, after which nothing waits in the buffer of `print`: the next call may be about another member."""
+    flush = sys.stdout.flush
+
+    def run(*given: Any) -> Any:
+        try:
+            return callback(*given)
+        finally:
+            flush()
+
+    return run
 
 
 def prepare() -> None:
@@ -86,7 +103,7 @@ def plugin(source: ModuleType, folders: list[tuple[str, str]]) -> dict[str, Any]
     gate = next(iter(gatekeepers_of(source)), None)
     callbacks: Any = Callbacks(channels_of(source)) if gate is None else Gate(gate)
     names = [name for name in dir(callbacks) if not name.startswith("_")]
-    made = {name: guarded(getattr(callbacks, name)) for name in names}
+    made = {name: _flushed(guarded(getattr(callbacks, name))) for name in names}
     # What exists now lives as long as the instance, so the collector needn't look at it, nor write to its memory.
     gc.collect()
     gc.freeze()
