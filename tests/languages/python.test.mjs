@@ -1,9 +1,12 @@
 // A project in Python, as a person makes it who has only the executable, Python and PyPI.
 
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { cp, mkdir, readdir, writeFile } from "node:fs/promises";
 import { join as path } from "node:path";
 import { test } from "node:test";
+
+import { WebSocket } from "ws";
 
 import { until } from "../host.mjs";
 import { connect, join } from "../phoenix/client.mjs";
@@ -154,4 +157,47 @@ test("the compiled plugin `naughty` in Python plays every script", async (t) => 
   }
   const printed = await project.bennu("test", "--config", "scripts.toml", "--log", "off", "naughty.wasm", ...played);
   assert.equal(printed, played.map((name) => `ok      ${name}\n`).join(""));
+});
+
+const GATE = `from bennu import ConnectRequest, Identity, forbid, gatekeeper, token
+
+
+@gatekeeper
+def connect(request: ConnectRequest) -> Identity:
+    given = request.params.get("token") or forbid(401, "a token is missing")
+    if given == "crash":
+        raise RuntimeError("it crashed")
+    user = token.verify("user socket", given)
+    return Identity(user=user, socket_id=f"user_socket:{user}", claims={"mount": request.mount, "ip": request.peer.ip})
+`;
+
+const WHO = `from bennu import Socket, channel, on
+
+
+@channel("who")
+class Who:
+    @on("me")
+    def me(self, socket: Socket):
+        return {"user": socket.user, "id": socket.socket_id, "claims": socket.claims}
+`;
+
+test("a gatekeeper in Python decides about connections", async (t) => {
+  const project = await newProject(t, { lang: "python" });
+  await project.shell("python3 -m venv .venv && .venv/bin/pip install -r requirements.txt");
+  const files = { "src/gate.py": GATE, "src/channels.py": WHO, "secret.txt": "a".repeat(64) };
+  const table = (name, source) => `[build.${name}]\nlang = "python"\nsource = "src/${source}.py"\n`;
+  files["bennu.toml"] = `load = ["build"]\nsecret_key_base = { file = "secret.txt" }\n${table("app", "channels")}${table("gate", "gate")}`;
+  for (const [file, text] of Object.entries(files)) await writeFile(path(project.folder, file), text);
+  assert.match(await project.bennu("build"), /build\/gate\.wasm/);
+  const host = await project.serve(t);
+  const token = (await project.bennu("token", "sign", "--secret-file", "secret.txt", "--salt", "user socket", "ada")).trim();
+  const ada = await join(connect(t, host, { params: { token } }), "who");
+  const claims = { mount: "/socket", ip: "127.0.0.1" };
+  assert.deepEqual((await ada.push("me")).response, { user: "ada", id: "user_socket:ada", claims });
+  for (const [given, status] of [["", 401], ["wrong", 403], ["crash", 500]]) {
+    const refused = new WebSocket(`${host.socketUrl}/websocket?vsn=2.0.0&token=${given}`);
+    const [error] = await once(refused, "error");
+    assert.match(error.message, new RegExp(`${status}$`));
+  }
+  assert.match(host.log, /RuntimeError: it crashed; in connect \(src\/gate\.py:8\)/);
 });
