@@ -9,6 +9,7 @@ mod compression;
 mod difference;
 mod floor;
 mod host;
+mod languages;
 mod load;
 mod plot;
 mod process;
@@ -49,6 +50,7 @@ enum Scenario {
     Floor(floor::Floor),
     /// Sockets connect and join, and then send nothing
     Idle(Single<idle::Idle>),
+    Languages(languages::Languages),
     /// Most sockets are idle, some echo, some are in topics with shouts, some connect and close
     Mixed(Single<mixed::Mixed>),
     Plot(plot::Plot),
@@ -71,6 +73,7 @@ fn main() -> Result<()> {
         Scenario::Fanout(fanout) => fanout.run(),
         Scenario::Floor(floor) => floor.run(),
         Scenario::Idle(idle) => idle.run(),
+        Scenario::Languages(languages) => Runtime::new()?.block_on(languages.run()),
         Scenario::Mixed(mixed) => mixed.run(),
         Scenario::Plot(plot) => plot.run(),
         Scenario::Presence(storm) => Runtime::new()?.block_on(storm.run()),
