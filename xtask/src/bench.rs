@@ -16,8 +16,8 @@ use crate::{chromium, guests, node, page, places};
 /// The arguments of `cargo xtask bench`.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// The scenarios: fanout, echo, native, idle, churn, mixed, stalled, intercepted, reload, start, rooms, compression, scripts;
-    /// all if none is named. Also board, which runs only if it is named, because it needs a browser
+    /// The scenarios: fanout, echo, native, idle, churn, mixed, stalled, intercepted, reload, start, rooms, compression, scripts,
+    /// requests; all if none is named. Also board, which runs only if it is named, because it needs a browser
     scenarios: Vec<String>,
     /// The number of rounds. Each round measures all servers, one after another [default: 7, and 11 with --against]
     #[arg(long)]
@@ -44,7 +44,7 @@ pub(crate) fn smoke() -> Result<()> {
 }
 
 /// The scenarios that don't compare servers. `bennu-bench` has a command for each.
-const OWN: [&str; 3] = ["rooms", "compression", "scripts"];
+const OWN: [&str; 4] = ["rooms", "compression", "scripts", "requests"];
 
 /// The scenario that measures the page of the plugin `board` in a browser. It is a script of the tests.
 const BOARD: &str = "board";
