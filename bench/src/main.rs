@@ -13,6 +13,7 @@ mod languages;
 mod load;
 mod plot;
 mod process;
+mod requests;
 mod rooms;
 mod rounds;
 mod scenario;
@@ -56,6 +57,7 @@ enum Scenario {
     Plot(plot::Plot),
     Presence(storm::Storm),
     Reload(reload::Reload),
+    Requests(requests::Requests),
     Rooms(rooms::Rooms),
     Scrapes(scrapes::Scrapes),
     Scripts(scripts::Scripts),
@@ -78,6 +80,7 @@ fn main() -> Result<()> {
         Scenario::Plot(plot) => plot.run(),
         Scenario::Presence(storm) => Runtime::new()?.block_on(storm.run()),
         Scenario::Reload(reload) => reload.run(),
+        Scenario::Requests(requests) => Runtime::new()?.block_on(requests.run()),
         Scenario::Rooms(rooms) => Runtime::new()?.block_on(rooms.run()),
         Scenario::Scrapes(scrapes) => Runtime::new()?.block_on(scrapes.run()),
         Scenario::Scripts(scripts) => Runtime::new()?.block_on(scripts.run()),

@@ -17,7 +17,7 @@ use crate::{chromium, guests, languages, node, page, places};
 #[derive(Args)]
 pub(crate) struct Options {
     /// The scenarios: fanout, echo, native, idle, churn, mixed, stalled, intercepted, reload, start, rooms, compression, scripts,
-    /// languages; all if none is named. Also board, which runs only if it is named, because it needs a browser
+    /// languages, requests; all if none is named. Also board, which runs only if it is named, because it needs a browser
     scenarios: Vec<String>,
     /// The number of rounds. Each round measures all servers, one after another [default: 7, and 11 with --against]
     #[arg(long)]
@@ -44,7 +44,7 @@ pub(crate) fn smoke() -> Result<()> {
 }
 
 /// The scenarios that don't compare servers. `bennu-bench` has a command for each.
-const OWN: [&str; 4] = ["rooms", "compression", "scripts", LANGUAGES];
+const OWN: [&str; 5] = ["rooms", "compression", "scripts", LANGUAGES, "requests"];
 
 /// The scenario that compares languages. Without `--quick`, it needs compilers from registries.
 const LANGUAGES: &str = "languages";
