@@ -203,9 +203,8 @@ def deliver(payload: Any, topic: Topic) -> Any:
     length = 0
     for _ in range(payload.get("times", 1)):
         headers, body = dict(payload.get("headers", [])), payload.get("body", "")
-        length = len(
-            http.deliver(payload["url"], headers=headers, body=body, order=payload.get("order"), expires=payload.get("expires_ms"))
-        )
+        options = {"order": payload.get("order"), "expires": payload.get("expires_ms"), "on_failure": payload.get("on_failure")}
+        length = len(http.deliver(payload["url"], headers=headers, body=body, **options))
     store.put(f"delivered:{payload.get('body', '')}", True)
     return {"length": length}
 
