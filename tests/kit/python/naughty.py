@@ -122,7 +122,7 @@ class Naughty(
         topic.broadcast("http_answer", shown(payload))
 
     @topic_info("undelivered")
-    def not_delivered(topic: Topic, url: str, status: int | None, reason: str):
+    def undelivered(topic: Topic, url: str, status: int | None, reason: str):
         times = store.get(f"undelivered:{url}", 0) + 1
         store.put(f"undelivered:{url}", times)
         topic.broadcast("undelivered", url=url, status=status, reason=reason, times=times)
