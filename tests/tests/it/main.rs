@@ -56,6 +56,7 @@ mod plugin_limits;
 mod projects;
 mod refused;
 mod reload;
+mod reloaded_limits;
 mod repeated;
 mod replacements;
 mod requests;
