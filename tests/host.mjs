@@ -11,7 +11,7 @@ const root = resolve(import.meta.dirname, "..");
 export const binary = process.env.BENNU_BIN ?? join(root, "target/debug/bennu");
 const guests = process.env.BENNU_GUESTS ?? join(root, "target/guests/quick");
 /** The cache of compiled plugins, which the tests in Rust use too. */
-const cache = resolve(guests, "../tests/cache");
+export const cache = resolve(guests, "../tests/cache");
 /** The folder of the assembled pages. */
 export const pages = process.env.BENNU_PAGES ?? join(root, "target/pages");
 

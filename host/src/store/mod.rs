@@ -65,6 +65,7 @@ pub use batch::CommitError;
 pub use bennu_semantics::limits::{Oversize, QUOTA_BYTES, StoreLimits};
 pub use counts::{BATCH_BOUNDS, StoreCounts};
 pub use delivery_board::DeliveryBoard;
+pub use delivery_rows::DeliveryChange;
 pub use directory::{InUse, absolute, is_free, open_to_others};
 pub use draft::{Draft, PausedDraft, ReadError, Revision};
 pub use embedded::OpeningError;

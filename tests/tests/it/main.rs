@@ -54,6 +54,7 @@ mod output;
 mod pages;
 mod plugin_limits;
 mod projects;
+mod python;
 mod refused;
 mod reload;
 mod reloaded_limits;

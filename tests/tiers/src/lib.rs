@@ -156,7 +156,7 @@ struct Rounds {
 }
 
 /// All tests whose number of rounds depends on the tier.
-const ROUNDS: [Rounds; 27] = [
+const ROUNDS: [Rounds; 29] = [
     // Damaged input for readers of bytes that a client sends.
     Rounds { test: "protocol::noise", usual: 20_000, full: 2_000_000 },
     Rounds { test: "protocol::v2", usual: 20_000, full: 2_000_000 },
@@ -185,6 +185,7 @@ const ROUNDS: [Rounds; 27] = [
     Rounds { test: "schedules::kill", usual: 5, full: 50 },
     Rounds { test: "idempotency::kill", usual: 5, full: 50 },
     Rounds { test: "deliveries::kill", usual: 5, full: 50 },
+    Rounds { test: "deliveries::failure_kill", usual: 5, full: 50 },
     Rounds { test: "phoenix::recover_kill", usual: 4, full: 50 },
     Rounds { test: "storage::kill", usual: 10, full: 50 },
     // Replacements of the host, and the clients that send meanwhile.
