@@ -24,10 +24,11 @@ use super::surroundings::HostSurroundings;
 use super::tasks::spawn_tasks;
 use super::vital::{Ended, Vital};
 use super::{Config, MountTable, log_lines_lost};
-use crate::api::{self, Access, Api, ApiKey, HealthParts, health_router};
+use crate::api::{self, Access, Api, ApiKey, HealthParts, Sessions, health_router};
 use crate::channel::Node;
 use crate::contract::{CallLimits, Http, Surroundings, system_now_ms};
 use crate::counts::Limit;
+use crate::dashboard;
 use crate::entries::EntriesNode;
 use crate::health::Health;
 use crate::jobs::{Dispatcher, Jobs, NowMs};
@@ -162,8 +163,10 @@ impl Host {
         let config_reload = ConfigReload::new(config, parts)?;
         let self_test = SelfTest::new(&reactors, &library, &node.store);
         let health_routes = health_routes(&self_test.health, &node, &statuses, &failure, access.clone());
-        let api = access.map_or_else(Router::new, |access| {
-            api::router(Api {
+        // Never at the address of the clients: pages there, and whatever they load, would have the origin of the dashboard.
+        let sessions = api_listener.as_ref().map(|_| Arc::<Sessions>::default());
+        let api = access.map(|access| {
+            Arc::new(Api {
                 node: Arc::clone(&node),
                 sockets: Arc::clone(&sockets),
                 statuses: Arc::clone(&statuses),
@@ -171,6 +174,7 @@ impl Host {
                 jobs: Jobs::new(node.store.clone(), clock),
                 started: Instant::now(),
                 access,
+                sessions: sessions.clone(),
                 reload_config: config_reload.for_api(),
                 failure: Arc::clone(&failure),
                 health: Arc::clone(&self_test.health),
@@ -178,6 +182,13 @@ impl Host {
                 log_lines_lost,
             })
         });
+        let api = match (api, sessions) {
+            (Some(api), Some(sessions)) => {
+                let dashboard = dashboard::router(&api, &sessions, config_reload.connections(config))?;
+                api::router(api).merge(dashboard)
+            }
+            (api, _) => api.map_or_else(Router::new, api::router),
+        };
         library.start().await;
         log_remarks(config, &sources, &node, &statuses, listener.local_addr()?).await?;
         Ok(Self {

@@ -10,7 +10,7 @@ use crate::imports;
 use crate::tidy::sources;
 
 /// Each top-level module with the modules that it may import. All modules are listed.
-const MODULES: [(&str, &[&str]); 24] = [
+const MODULES: [(&str, &[&str]); 25] = [
     ("counts", &[]),
     ("files", &[]),
     ("health", &[]),
@@ -37,6 +37,24 @@ const MODULES: [(&str, &[&str]); 24] = [
         ],
     ),
     (
+        "dashboard",
+        &[
+            "counts",
+            "health",
+            "protocol",
+            "api",
+            "auth",
+            "contract",
+            "presence",
+            "routes",
+            "channel",
+            "socket",
+            "store",
+            "clients",
+            "transport",
+        ],
+    ),
+    (
         "server",
         &[
             "counts",
@@ -58,6 +76,7 @@ const MODULES: [(&str, &[&str]); 24] = [
             "entries",
             "clients",
             "transport",
+            "dashboard",
         ],
     ),
     ("terminal", &["contract", "server"]),
