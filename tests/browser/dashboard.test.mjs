@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import phoenix from "phoenix";
+import { Socket } from "phoenix";
 import { WebSocket } from "ws";
 
 import { until, within } from "../host.mjs";
@@ -11,7 +11,7 @@ import { answer, freePort, go, join, push, signIn, start } from "./dashboard.mjs
 import { desktop, openWindow, phone, picture } from "./window.mjs";
 
 /** A channel whose members do what a test needs. */
-const PLUGIN = (version) => `import { channel, plugin, put } from "bennu";
+const PLUGIN = (version) => `import { channel, plugin, store } from "bennu";
 
 export default plugin({
   "room:*": channel({
@@ -29,7 +29,7 @@ export default plugin({
         throw new Error(text);
       },
       save({ key, value }: { key: string; value: string }) {
-        put(key, value);
+        store.put(key, value);
         return {};
       },
       echo(payload: object, socket) {
@@ -46,7 +46,7 @@ const EVIL = "<img src=x onerror=alert(1)>";
 
 /** Connects a client that joins a topic, and waits until it has joined. */
 async function client(t, host, topic, params = {}) {
-  const socket = new phoenix.Socket(host.socketUrl, { transport: WebSocket, params });
+  const socket = new Socket(host.socketUrl, { transport: WebSocket, params });
   t.after(() => socket.disconnect());
   socket.connect();
   const channel = socket.channel(topic, params);
@@ -122,7 +122,7 @@ test("topics, members and presences are searched, and a member is kicked and dis
 });
 
 test("a plugin is reloaded, rolled back and unloaded, and its members stay", async (t) => {
-  const { host, openSignedIn } = await start(t, { config: "[reload]\nprobation_seconds = 0", scripts: { "chat.ts": PLUGIN("one") } });
+  const { host, openSignedIn } = await start(t, { config: "[reload]\nprobation_ms = 0", scripts: { "chat.ts": PLUGIN("one") } });
   const channel = await client(t, host, "room:one", { user: "ada" });
   const version = () => within("an answer", new Promise((resolve) => channel.push("which", {}).receive("ok", resolve))).then((reply) => reply.version);
   assert.equal(await version(), "one");

@@ -174,11 +174,17 @@ pub(crate) fn check_page(headers: &HeaderMap) -> Result<(), ApiError> {
 fn check_origin(headers: &HeaderMap) -> Result<(), AccessError> {
     let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let site = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_scheme, site)| site);
-    if site.is_some_and(|site| !host.is_empty() && site.eq_ignore_ascii_case(host)) {
-        return Ok(());
+    if origin.to_str().is_ok_and(|origin| is_own_origin(origin, host)) {
+        Ok(())
+    } else {
+        Err(AccessError::ForeignOrigin)
     }
-    Err(AccessError::ForeignOrigin)
+}
+
+/// Whether an origin has this host and port.
+pub(crate) fn is_own_origin(origin: &str, host: &str) -> bool {
+    let site = origin.split_once("://").map(|(_scheme, site)| site);
+    site.is_some_and(|site| !host.is_empty() && site.eq_ignore_ascii_case(host))
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ pub use idempotency::Answers;
 pub use keys::{Access, ApiKey, Scope};
 pub use sessions::Sessions;
 
-pub(crate) use access::{AccessError, check_page};
+pub(crate) use access::{AccessError, check_page, is_own_origin};
 pub(crate) use body::Body;
 pub(crate) use error::ApiError;
 pub(crate) use sessions::{Session, SignInError, set_cookie};

@@ -36,7 +36,7 @@ pub(super) async fn serve(host: Host, mut signals: Signals, manager: &ServiceMan
     let address = host.address()?;
     if let Some(address) = host.api_address()? {
         tracing::info!("the API listens on http://{address}");
-        tracing::info!("the dashboard is at http://{address}/dashboard/");
+        tracing::info!("the dashboard is at http://{address}/dashboard");
     }
     // The only line on standard output. A program that starts the host waits for it.
     say(format!("Listening on http://{address}")).await;

@@ -86,8 +86,9 @@ impl Assets {
                 let found = ASSETS.iter().find(|(known, _)| *known == path);
                 found.map_or_else(|| StatusCode::NOT_FOUND.into_response(), |(_, asset)| asset.answer(&headers))
             };
-            let place = if path == "index.html" { "" } else { path };
-            router.route(&format!("/dashboard/{place}"), get(answer))
+            // A request for `/dashboard/` is routed as one for `/dashboard`. So the page names its files by absolute paths.
+            let place = if path == "index.html" { String::new() } else { format!("/{path}") };
+            router.route(&format!("/dashboard{place}"), get(answer))
         })
     }
 }

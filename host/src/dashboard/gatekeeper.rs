@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 use serde_json::{Map, Value};
 
-use crate::api::{Scope, Session, Sessions};
+use crate::api::{Scope, Session, Sessions, is_own_origin};
 use crate::contract::{Identity, Request};
 use crate::counts::Limit;
 use crate::protocol::{NAME_BYTES_MAX, read_object};
@@ -35,17 +35,18 @@ pub(super) fn session_of(sessions: &Sessions, identity: &Identity) -> Option<Arc
     sessions.by_id(identity.socket_id.as_deref()?.strip_prefix(PREFIX)?)
 }
 
-/// Finds the session of a request. The mount compares the origin; here it must be there at all, because only a page's request
-/// has one.
+/// Finds the session of a request, which must come from a page of the same host and port. A mount's own check of the origin
+/// doesn't compare ports.
 fn session(sessions: &Sessions, request: &Request) -> Result<Arc<Session>, Refused> {
     let values = |wanted: &'static str| {
         let headers = request.headers.iter().filter(move |(name, _)| &**name == wanted);
         headers.map(|(_, value)| &**value)
     };
-    if values("origin").next().is_none() {
-        return Err((Reason::Origin, StatusCode::FORBIDDEN, "only a page may connect here\n"));
+    let (origin, host) = (values("origin").next(), values("host").next().unwrap_or_default());
+    if !origin.is_some_and(|origin| is_own_origin(origin, host)) {
+        return Err((Reason::Origin, StatusCode::FORBIDDEN, "only a page of the dashboard may connect here\n"));
     }
-    let found = sessions.of_cookies(values("cookie"), values("host").next());
+    let found = sessions.of_cookies(values("cookie"), Some(host));
     found.ok_or((Reason::ApiKeyMissing, StatusCode::UNAUTHORIZED, "sign in first\n"))
 }
 

@@ -83,10 +83,9 @@ pub fn router(api: &Arc<Api>, sessions: &Arc<Sessions>, connections: Connections
     // The gatekeeper refuses before that, and counts it.
     let gate = ConnectionLimit::new(2 * SOCKETS_MAX);
     let pages = mount("/dashboard/socket", &reactors, gate, (endpoint, limits), admits);
-    let to_start = || async { Redirect::to("/dashboard/") };
+    let to_start = || async { Redirect::to("/dashboard") };
     let router = Router::new()
         .route("/", get(to_start))
-        .route("/dashboard", get(to_start))
         .merge(Assets::router())
         .merge(SignIn::router(api, sessions))
         .merge(websocket_router(&pages))
@@ -113,7 +112,8 @@ fn mount(
         path: path.to_owned(),
         websocket: true,
         longpoll: false,
-        origins: Origins::default(),
+        // The gatekeeper compares the origin, also its port.
+        origins: Origins::Any,
         subprotocols: Vec::new(),
         dialect: Dialect::default(),
         compress: true,

@@ -28,7 +28,7 @@ use crate::api::{self, Access, Api, ApiKey, HealthParts, Sessions, health_router
 use crate::channel::Node;
 use crate::contract::{CallLimits, Http, Surroundings, system_now_ms};
 use crate::counts::Limit;
-use crate::dashboard;
+use crate::dashboard::{self, Connections};
 use crate::entries::EntriesNode;
 use crate::health::Health;
 use crate::jobs::{Dispatcher, Jobs, NowMs};
@@ -134,9 +134,8 @@ impl Host {
         vital.spawn("the thread that writes the store", store.ended());
         let entries = EntriesNode::with_cache(config.limits.entries(), config.limits.entries_cache());
         vital.spawn("the task that evicts entries", Arc::clone(&entries).keep_within_limit());
-        let (http, sockets) = (http(config)?, Arc::new(Sockets::default()));
+        let (http, sockets, tokens) = (http(config)?, Arc::new(Sockets::default()), tokens(config)?);
         let node = node(config, &routes, &store, entries, &http);
-        let tokens = tokens(config)?;
         let surroundings = HostSurroundings::new(&node).with_tokens(tokens.clone());
         let live_tokens = surroundings.tokens();
         let loader = loader(config, Arc::new(surroundings), store, Arc::clone(&http), config.limits.instances)?;
@@ -182,13 +181,7 @@ impl Host {
                 log_lines_lost,
             })
         });
-        let api = match (api, sessions) {
-            (Some(api), Some(sessions)) => {
-                let dashboard = dashboard::router(&api, &sessions, config_reload.connections(config))?;
-                api::router(api).merge(dashboard)
-            }
-            (api, _) => api.map_or_else(Router::new, api::router),
-        };
+        let api = api_routes(api, sessions.as_ref(), config_reload.connections(config))?;
         library.start().await;
         log_remarks(config, &sources, &node, &statuses, listener.local_addr()?).await?;
         Ok(Self {
@@ -399,6 +392,13 @@ fn library(
         library.expect_one_gatekeeper();
     }
     Ok(library)
+}
+
+/// Makes the routes of the API, if it is enabled, and those of the dashboard, if there are sessions.
+fn api_routes(api: Option<Arc<Api>>, sessions: Option<&Arc<Sessions>>, connections: Connections) -> Result<Router> {
+    let Some(api) = api else { return Ok(Router::new()) };
+    let dashboard = sessions.map(|sessions| dashboard::router(&api, sessions, connections)).transpose()?;
+    Ok(api::router(api).merge(dashboard.unwrap_or_default()))
 }
 
 /// Makes the endpoints that tell the results of the self-test.

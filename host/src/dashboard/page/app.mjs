@@ -56,7 +56,7 @@ class Shell {
     this.element = h("div", { class: "shell" },
       h("a", { class: "skip", href: "#main", on: { click: (event) => (event.preventDefault(), this.#main.focus()) } }, "Skip to the content"),
       h("header", { class: "side" },
-        h("a", { class: "brand", href: "#/overview" }, h("img", { src: "icon.svg", alt: "", width: 30, height: 30 }), h("span", {}, "Bennu")),
+        h("a", { class: "brand", href: "#/overview" }, h("img", { src: "/dashboard/icon.svg", alt: "", width: 30, height: 30 }), h("span", {}, "Bennu")),
         menu,
         h("div", { class: "foot" }, this.#state, this.#host, h("span", { class: "who", title: `The session ends in ${duration(session.rest_ms)}` }, `${session.key} · ${scope}`), out)),
       h("div", { class: "content" }, this.#lost, this.#main), messageArea());

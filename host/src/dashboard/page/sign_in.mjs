@@ -9,7 +9,7 @@ export function signInPage(done, why) {
   const problem = h("p", { class: "problem", role: "alert" }, why ?? "");
   const button = h("button", { class: "primary" }, "Sign in");
   const form = h("form", { class: "card sign-in", on: { submit } },
-    h("img", { src: "icon.svg", alt: "", width: 56, height: 56 }),
+    h("img", { src: "/dashboard/icon.svg", alt: "", width: 56, height: 56 }),
     h("h1", {}, "Bennu dashboard"),
     field("API key", key, "The host's own key is in the file api-key of its data directory."),
     problem, button);
