@@ -168,7 +168,7 @@ test("a fault is shown with its stack", async (t) => {
   await fault.getByText("2×").waitFor();
   await fault.locator("summary").click();
   await fault.locator("pre").getByText(/no tea/).waitFor();
-  assert.match(await fault.locator("pre").textContent(), /in crash \(chat\.ts:18:\d+\)/);
+  assert.match(await fault.locator("pre").textContent(), /\n    in crash \(chat\.ts:16:\d+\)/);
   await picture(page, "dashboard-faults");
   await page.getByRole("link", { name: /^Faults 2/ }).waitFor();
   await page.getByLabel("Search").fill("coffee");
@@ -263,6 +263,7 @@ test("no text from clients and plugins becomes a script", async (t) => {
 test("everything can be done with the keyboard", async (t) => {
   const { host, open } = await start(t, { scripts: { "chat.ts": PLUGIN("one") } });
   const page = await open();
+  await page.getByLabel("API key").waitFor();
   await page.keyboard.type(await host.apiKey());
   await page.keyboard.press("Enter");
   await page.getByText("Live", { exact: true }).waitFor();

@@ -49,4 +49,6 @@ export class Connection {
   }
 }
 
-const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
+/** Whether two looks are the same. The host sends the fields in another order. */
+const same = (one, other) => text(one) === text(other);
+const text = (look) => JSON.stringify(Object.entries(look ?? {}).sort(([a], [b]) => (a < b ? -1 : 1)));
