@@ -324,7 +324,8 @@ impl Host {
         // The library may still be loading a plugin. A stop doesn't wait for that longer than this.
         let _ = timeout(LIBRARY_ENDS, loading.ended()).await;
         drop(loading);
-        // The threads of the reactors end with the last reference.
+        // The threads of the reactors end with the last reference. The routes of the dashboard have one, too.
+        drop(operating);
         drop(reactors);
         // Acknowledged writes are already on the disk. This ends the writes that are still queued, in order.
         node.store.close().await;

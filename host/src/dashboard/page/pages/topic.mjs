@@ -11,7 +11,7 @@ export function topicPage(shell, topic) {
   const search = h("input", { type: "search", spellcheck: "false", placeholder: "User, socket, member or key" });
   const about = h("p", { class: "about" });
   const [back, next] = [h("button", { on: { click: () => turn(-1) } }, "Previous"), h("button", { on: { click: () => turn(1) } }, "Next")];
-  const members = table("Members", [["Member", "number"], ["User"], ["Socket"], ...(shell.mayOperate ? [["", "actions"]] : [])], true);
+  const members = table("Members", [["Member"], ["User"], ["Socket"], ...(shell.mayOperate ? [["", "actions"]] : [])], true);
   const present = table("Presences", [["Key"], ["Metas"]]);
   const [noMembers, noPresences] = [empty("No member."), empty("Nobody is tracked.")];
   const [memberTitle, presenceTitle] = [card("Members", {}), card("Presence", {})];
@@ -50,7 +50,7 @@ export function topicPage(shell, topic) {
     const buttons = shell.mayOperate && h("div", { class: "buttons" },
       h("button", { on: { click: ({ target }) => kick(target, topic, member, visible(who)) } }, "Kick"),
       socket_id && h("button", { on: { click: ({ target }) => disconnect(target, socket_id) } }, "Disconnect"));
-    const kinds = ["number", "name", "name", ...(buttons ? ["actions"] : [])];
+    const kinds = ["", "name", "name", ...(buttons ? ["actions"] : [])];
     return row(kinds, () => [number(member), visible(user ?? "–"), visible(socket_id ?? "–"), ...(buttons ? [buttons] : [])], ["Member", "User", "Socket"]);
   }
   function look() {
