@@ -1,9 +1,12 @@
 // Notifications for one user: sent from any program, visible only to this user, and the same in all tabs.
 
 import assert from "node:assert/strict";
+import { createPublicKey, verify } from "node:crypto";
 import { test } from "node:test";
 
 import { notify, startDemo, token } from "../demo.mjs";
+import { until } from "../host.mjs";
+import { pushConfig, startPushService } from "../push.mjs";
 import { connect, join, Joined } from "./client.mjs";
 
 /** A socket with a token for `user`. */
@@ -110,4 +113,59 @@ test("the maximum number of notifications of maximum size is stored and read", a
   assert.equal((await ada.push("older", { before: id })).response.notifications.length, 30);
   assert.deepEqual(await ada.push("read_all", { to: id }), { status: "ok", response: { unread: 0 } });
   assert.equal(ada.joins, 1, "no limit was exceeded");
+});
+
+/** Checks the identification of the sender: RFC 8292. */
+function checkSender({ headers }, audience) {
+  const [, token, key] = /^vapid t=(.+), k=(.+)$/.exec(headers.authorization);
+  const [head, claims, signature] = token.split(".");
+  const point = Buffer.from(key, "base64url");
+  const [x, y] = [point.subarray(1, 33), point.subarray(33)].map((part) => part.toString("base64url"));
+  const publicKey = createPublicKey({ key: { kty: "EC", crv: "P-256", x, y }, format: "jwk" });
+  const signed = Buffer.from(`${head}.${claims}`);
+  assert.ok(verify("sha256", signed, { key: publicKey, dsaEncoding: "ieee-p1363" }, Buffer.from(signature, "base64url")));
+  const { aud, exp, sub } = JSON.parse(Buffer.from(claims, "base64url"));
+  assert.deepEqual([aud, sub], [audience, "mailto:ops@example.com"]);
+  assert.ok(exp > Date.now() / 1000 && exp < Date.now() / 1000 + 24 * 60 * 60);
+}
+
+test("a user without a socket gets a push message, which only the browser can read", async (t) => {
+  // At first, the service is too busy.
+  const { url, subscription, messages, decrypted } = await startPushService(t, (count) => (count === 1 ? 503 : 201));
+  const host = await startDemo(t, { plugins: ["notifications"], config: pushConfig(url).config });
+  const socket = await as(t, host, "ada");
+  const ada = await open(socket, "user:ada");
+  assert.deepEqual(await ada.push("subscribe", subscription), { status: "ok", response: {} });
+  await notify(host, "ada", { title: "seen in the page" });
+  await ada.leave();
+  await notify(host, "ada", { title: "the kettle is on" });
+  await until("the push service has accepted it", () => messages.length === 2);
+  for (const message of messages) {
+    checkSender(message, url);
+    assert.equal(decrypted(message.body).title, "the kettle is on");
+    assert.equal(message.path, "/send/ada");
+    assert.equal(message.headers["content-encoding"], "aes128gcm");
+    assert.ok(Number(message.headers.ttl) > 86_000 && !message.body.includes("kettle"));
+  }
+  assert.notDeepEqual(messages[0].body, messages[1].body, "each attempt is encrypted anew");
+});
+
+test("a subscription that has ended is forgotten, although the host was killed meanwhile", async (t) => {
+  const { url, subscription, messages } = await startPushService(t, () => 410);
+  const host = await startDemo(t, { plugins: ["notifications"], config: pushConfig(url).config });
+  const ada = await open(await as(t, host, "ada"), "user:ada");
+  await ada.push("subscribe", subscription);
+  await ada.leave();
+  await notify(host, "ada", { title: "first" });
+  await until("the push service has refused it", () => messages.length === 1);
+  await host.kill();
+  await host.start();
+  await until("the topic was told", async () => {
+    const { deliveries, jobs } = await (await host.api("/api/inspect")).json();
+    return deliveries.all === 0 && jobs.all === 0;
+  });
+  const before = messages.length;
+  await notify(host, "ada", { title: "second" });
+  const { deliveries } = await (await host.api("/api/inspect")).json();
+  assert.deepEqual([deliveries.all, messages.length], [0, before], "no message is sent to it any more");
 });

@@ -12,17 +12,30 @@
 //! | --- | --- | --- |
 //! | `read {"id"}` | marks a notification as read | `ok {"unread": 2}` |
 //! | `read_all {"to": id}` | marks that one and all older ones as read | `ok {"unread": 0}` |
+//! | `subscribe {"endpoint", "keys": {"p256dh", "auth"}}` | keeps the browser's subscription to push messages for 60 days | `ok {}` |
+//! | `unsubscribe {"endpoint"}` | forgets it | `ok {}` |
 //! | `older {"before": id}` | | `ok {"notifications": [..], "more": true}`: thirty, the latest first |
 //!
 //! | the client gets | when |
 //! | --- | --- |
-//! | `{"unread": 3, "notifications": [..], "more": true}` | it has joined: the last thirty; `more` if there are older ones |
+//! | `{"unread": 3, "notifications": [..], "more": true, "push_key": "BN.."}` | it has joined: the last thirty; `more` if there are older ones; the key for subscriptions, or null |
 //! | `notified {"notification", "unread"}` | there is a new notification |
 //! | `read {"id", "unread"}` | a notification was marked as read, perhaps in another tab |
 //! | `all_read {"to", "unread"}` | that notification and all older ones were marked as read |
 //!
 //! A notification is `{"id", "title", "body", "link", "at", "read"}`. Ids sort in the order in which the notifications
 //! came. `at` is in milliseconds since 1970, and `link` may be null. The last 500 notifications of each user are kept.
+//!
+//! If the user has no socket, the notification also goes to the user's browsers as a push message: `{"id", "title", "body"}`. A
+//! subscription that has ended is forgotten as soon as its push service says so.
+//!
+//! ```toml
+//! [plugins.notifications]
+//! http = ["https://fcm.googleapis.com/*"]
+//! web_push = { key = { file = "vapid.pem" }, subject = "mailto:ops@example.com" }
+//! # The start of the URLs of push services, because a browser names the URL. And the public half of `vapid.pem`, for pages.
+//! config = { push = ["https://fcm.googleapis.com/"], push_key = "BN.." }
+//! ```
 
 use std::collections::BTreeSet;
 
@@ -37,6 +50,15 @@ const PAGE: usize = 30;
 const LONGEST_TITLE: usize = 120;
 const LONGEST_BODY: usize = 1000;
 const LONGEST_LINK: usize = 500;
+/// The most subscriptions of a user, and how long they are kept: a page subscribes again whenever it is opened.
+const SUBSCRIPTIONS: usize = 5;
+const SUBSCRIBED: Duration = Duration::from_secs(60 * 24 * 60 * 60);
+const LONGEST_ENDPOINT: usize = 1000;
+const LONGEST_KEY: usize = 100;
+/// The characters of a body in a push message. The page shows all of it, and a message has at most 3,993 bytes.
+const PUSHED_BODY: usize = 200;
+/// The topic is told that a push message wasn't delivered.
+const NOT_PUSHED: &str = "not_pushed";
 /// Longer than any id of the host.
 const LONGEST_ID: usize = 32;
 
@@ -65,6 +87,28 @@ struct Notification {
     read: bool,
 }
 
+#[derive(Default, Deserialize)]
+struct Config {
+    /// The starts of the URLs of push services.
+    #[serde(default)]
+    push: Vec<String>,
+    /// The key by which push services know the sender. A page needs it for a subscription.
+    push_key: Option<String>,
+}
+
+/// A browser's subscription to push messages, as the browser writes it.
+#[derive(PartialEq, Serialize, Deserialize)]
+struct Subscription {
+    endpoint: String,
+    keys: Keys,
+}
+
+#[derive(PartialEq, Serialize, Deserialize)]
+struct Keys {
+    p256dh: String,
+    auth: String,
+}
+
 impl Channel for Tab {
     // In a topic with a room, callbacks run one after another. So no count is wrong, and ids are stored in their order.
     type Room = Inbox;
@@ -76,6 +120,7 @@ impl Channel for Tab {
         }
         let mut response = page(socket, None)?;
         response["unread"] = json!(socket.room().unread.len());
+        response["push_key"] = json!(config::<Config>()?.push_key);
         socket.respond(response);
         Ok(Tab)
     }
@@ -84,6 +129,11 @@ impl Channel for Tab {
         match event {
             "read" => read(socket, &payload.field::<String>("id")?),
             "read_all" => read_all(socket, &payload.field::<String>("to")?),
+            "subscribe" => subscribe(socket.topic(), &payload),
+            "unsubscribe" => {
+                forget(socket.topic(), &payload.field::<String>("endpoint")?)?;
+                ok()
+            }
             "older" => reply(page(socket, Some(payload.field("before")?))?),
             _ => unknown_event(event),
         }
@@ -93,6 +143,15 @@ impl Channel for Tab {
         match event {
             "notify" => notify(topic, &payload),
             _ => unknown_event(event),
+        }
+    }
+
+    /// A push service has refused a message, or couldn't be reached for a day.
+    fn handle_topic_info(topic: &mut Topic<Inbox>, message: Message) -> Told {
+        match http::undelivered(&message) {
+            // The subscription has ended: the user has revoked it, or uses another browser.
+            Some(http::Undelivered { url, status: Some(404 | 410), .. }) => forget(topic.name(), &url),
+            _ => Ok(()),
         }
     }
 }
@@ -115,8 +174,59 @@ fn notify(topic: &mut Topic<Inbox>, payload: &Payload) -> Handled {
     inbox.unread.insert(id.clone());
     delete_the_oldest(topic);
     let unread = topic.room().unread.len();
+    if topics::count(topic.name()) == 0 {
+        push(topic.name(), &notification)?;
+    }
     topic.broadcast("notified", json!({ "notification": notification, "unread": unread }));
     reply(json!({ "id": id }))
+}
+
+/// Keeps a browser's subscription.
+fn subscribe(topic: &str, payload: &Payload) -> Handled {
+    let subscription: Subscription = payload.parse()?;
+    let Subscription { endpoint, keys } = &subscription;
+    let is_allowed = config::<Config>()?.push.iter().any(|start| endpoint.starts_with(start));
+    let is_long = endpoint.len() > LONGEST_ENDPOINT || keys.p256dh.len().max(keys.auth.len()) > LONGEST_KEY;
+    if !is_allowed || is_long {
+        return because("this push service isn't allowed");
+    }
+    let mut all = subscriptions(topic)?;
+    all.retain(|other| other.endpoint != subscription.endpoint);
+    all.push(subscription);
+    let surplus = all.len().saturating_sub(SUBSCRIPTIONS);
+    all.drain(..surplus);
+    store::put_expiring(subscriptions_key(topic), &all, SUBSCRIBED);
+    ok()
+}
+
+fn subscriptions(topic: &str) -> Result<Vec<Subscription>, Error> {
+    Ok(store::get(subscriptions_key(topic))?.unwrap_or_default())
+}
+
+/// No topic begins so.
+fn subscriptions_key(topic: &str) -> String {
+    format!("push/{topic}")
+}
+
+/// Forgets a browser's subscription.
+fn forget(topic: &str, endpoint: &str) -> Result<(), Error> {
+    let mut all = subscriptions(topic)?;
+    let before = all.len();
+    all.retain(|subscription| subscription.endpoint != endpoint);
+    if all.len() < before {
+        store::put_expiring(subscriptions_key(topic), &all, SUBSCRIBED);
+    }
+    Ok(())
+}
+
+/// Sends a notification to the browsers of a user without a socket.
+fn push(topic: &str, notification: &Notification) -> Result<(), Error> {
+    let body: String = notification.body.chars().take(PUSHED_BODY).collect();
+    let message = json!({ "id": notification.id, "title": notification.title, "body": body });
+    for Subscription { endpoint, keys: Keys { p256dh, auth } } in subscriptions(topic)? {
+        http::Delivery::new(&endpoint).json(&message).push(&p256dh, &auth).on_failure(NOT_PUSHED).send();
+    }
+    Ok(())
 }
 
 fn delete_the_oldest(topic: &mut Topic<Inbox>) {

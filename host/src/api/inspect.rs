@@ -66,6 +66,7 @@ impl Api {
             "closed": counts(self, false),
             "limited": limited(self),
             "compression": compression(),
+            "deliveries": deliveries(self),
             "store": {
                 "trouble": self.node.store.trouble(),
                 "page_reads": self.node.store.page_reads(),
@@ -118,6 +119,19 @@ fn history(api: &Api) -> Value {
 fn jobs(api: &Api) -> Value {
     let JobCounts { all, given_up, unserved } = api.jobs.counts();
     json!({ "all": all, "given_up": given_up, "unserved": unserved })
+}
+
+/// Returns how many deliveries there are, and what has happened to those of before.
+fn deliveries(api: &Api) -> Value {
+    let (counts, totals) = (api.deliveries.counts(), api.deliveries.totals());
+    json!({
+        "all": counts.all,
+        "sending": counts.sending,
+        "given_up": counts.given_up,
+        "accepted": totals.accepted,
+        "refused": totals.refused,
+        "failed": totals.failed,
+    })
 }
 
 /// Returns what has happened to the requests by HTTP of all plugins.

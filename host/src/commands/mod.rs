@@ -18,6 +18,7 @@ mod building;
 mod check;
 mod completions;
 mod config;
+mod deliveries;
 mod dev;
 mod hosting;
 mod inspect;
@@ -34,6 +35,7 @@ mod test;
 mod token;
 mod topics;
 mod types;
+mod upgrade;
 mod wit;
 mod written;
 
@@ -76,6 +78,7 @@ enum What {
     Inspect(inspect::Inspect),
     Plugins(plugins::Plugins),
     Schedules(schedules::Schedules),
+    Deliveries(deliveries::Deliveries),
     Topics(topics::Topics),
     Presence(topics::Presence),
     Broadcast(messages::Broadcast),
@@ -89,6 +92,7 @@ enum What {
     Kit(kit::Kit),
     Token(token::Token),
     Types(types::Types),
+    Upgrade(upgrade::Upgrade),
     Wit(wit::Wit),
     Completions(completions::Completions),
 }
@@ -108,6 +112,7 @@ impl Command {
             What::Inspect(inspect) => inspect.run(),
             What::Plugins(plugins) => plugins.run(),
             What::Schedules(schedules) => schedules.run(),
+            What::Deliveries(deliveries) => deliveries.run(),
             What::Topics(topics) => topics.run(),
             What::Presence(presence) => presence.run(),
             What::Broadcast(broadcast) => broadcast.run(),
@@ -121,6 +126,7 @@ impl Command {
             What::Kit(kit) => kit.run(),
             What::Token(token) => token.run(),
             What::Types(types) => types.run(),
+            What::Upgrade(upgrade) => block_on(upgrade.run()),
             What::Wit(wit) => wit.run(),
             What::Completions(completions) => completions.run(),
         }

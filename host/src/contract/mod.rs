@@ -23,8 +23,8 @@ pub use bennu_semantics::{
     Answer, AnswerRef, CallLimits, Callback, Capability, DETAIL_BYTES_MAX, Decision, Departure, Effect, Ending, Fault,
     FaultKind, Fired, Follows, HttpFailure, HttpRequest, HttpResponse, HttpResult, HttpTable, MemberUsage, Message,
     Need, Part, Passing, PendingSeatChanges, Published, PublishedState, Reach, Recipient, Record, Reply, SeatChange,
-    SeatRequest, Seats, Source, Stop, Tick, TimerId, TopicCall, TopicCallback, TopicInfo, Upgrade, http_payload, jobs,
-    limit_key, limits, one_line,
+    SeatRequest, SeatView, Seats, Source, Stop, Tick, TimerId, TopicCall, TopicCallback, TopicInfo, Upgrade,
+    deliveries, http_payload, jobs, limit_key, limits, one_line,
 };
 pub use connect::{Admission, Gatekeeper, Headers, Identity, Request, Uri};
 pub use fault_counts::{FAULT_LINES, FaultCounts, count_fault, fault_counts};
@@ -33,5 +33,5 @@ pub use member::{Call, Member, SocketFacts};
 pub use outcome::Outcome;
 pub use plain::plain;
 pub use recent_faults::{RECENT_FAULTS_MAX, RecentFault, keep_fault, recent_faults};
-pub use surroundings::{NoHost, Person, Surroundings, TokenProblem, system_now_ms, system_random};
+pub use surroundings::{NoHost, NowMs, Person, Surroundings, TokenProblem, system_now_ms, system_random};
 pub use trace::{TRACEPARENT, Trace};

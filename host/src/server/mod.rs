@@ -6,9 +6,11 @@ mod config;
 mod config_reload;
 mod data;
 mod findings;
+mod handing_over;
 mod host;
 mod jwks;
 mod jwks_schedule;
+mod later;
 mod limits;
 mod listeners;
 mod logging;
@@ -18,7 +20,10 @@ mod overview;
 mod scope_limits;
 mod self_test;
 mod service_manager;
+mod start;
+mod stopping;
 mod surroundings;
+mod taking_over;
 mod tasks;
 mod vital;
 
@@ -26,10 +31,12 @@ pub use api_key::{api_key_file, made_api_key};
 pub use check::{Checked, check};
 pub use config::{
     ApiKeyTable, ApiTable, AuthName, BuildTable, Config, ConfigChange, HttpGrant, HttpGrantTable, JwksUrl, JwtTable,
-    LanguageName, LogFormat, MountTable, PluginTable, TakesEffect, TokenTable, TransportName,
+    LanguageName, LogFormat, MountTable, PluginTable, TakesEffect, TokenTable, TransportName, WebPushTable,
+    WebhookTable,
 };
 pub use config_reload::{ConfigReload, ConfigReloaded, ReadConfig};
 pub use findings::Finding;
+pub use handing_over::Relaunch;
 pub use host::{Host, loader};
 pub use limits::Limits;
 pub use listeners::Listeners;
@@ -38,7 +45,9 @@ pub use mounts::tokens;
 pub use overview::Overview;
 pub use scope_limits::{AddressLimits, UserLimits};
 pub use service_manager::ServiceManager;
+pub use start::Start;
 pub use surroundings::HostSurroundings;
+pub use taking_over::{Inherited, TakeOver, take_over};
 pub use vital::Ended;
 
 // Tests of the reactors of `transport`. They are here because they need a node, which `transport` can't use.

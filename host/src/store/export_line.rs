@@ -15,7 +15,8 @@
 //!
 //! A key with a time to live has `expires_ms`.
 //! A schedule that failed has `failures`, and `next_ms` unless it was given up. Its payload is `value`, or `value_base64` if it
-//! is binary. A time of a cron line has `cron` in place of `schedule`.
+//! is binary. A time of a cron line has `cron` in place of `schedule`, and a delivery's failure of which its topic is
+//! still to be told has `undelivered`.
 //!
 //! `sha256` is the digest of all lines before the last one, as in `head -n -1 FILE | sha256sum`. Version 1 has none, and is still
 //! read.
@@ -28,6 +29,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bennu_semantics::deliveries::DeliveryRow;
 use bennu_semantics::jobs::{JobId, JobKind, JobRow};
 use bennu_semantics::{NAME_BYTES_MAX, Payload, lifetime};
 use bytes::Bytes;
@@ -98,8 +100,14 @@ struct Fields {
     /// The key of a time of a cron line.
     #[serde(skip_serializing_if = "Option::is_none")]
     cron: Option<String>,
+    /// The id of a delivery that was refused or given up, of which its topic is still to be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    undelivered: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     due_ms: Option<u64>,
+    /// The id of a delivery. Its value is the stored row.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delivery: Option<String>,
     /// The number of failed tries of a job.
     #[serde(skip_serializing_if = "Option::is_none")]
     failures: Option<u32>,
@@ -200,6 +208,11 @@ impl Fields {
                 (self.entry_before, self.entry_before_base64) = text_or_base64(&key);
             }
             Kind::Jobs => return self.set_job(plugin, name, stored),
+            Kind::Deliveries => {
+                self.delivery = Some(topic(name)?);
+                (self.plugin, self.value_base64) = (Some(plugin), Some(STANDARD.encode(stored)));
+                return Ok(());
+            }
             Kind::EntrySums | Kind::Expiries | Kind::Requests | Kind::RequestExpiries => {
                 bail!("sums, times of expiry and answers to requests aren't exported")
             }
@@ -216,6 +229,7 @@ impl Fields {
         match id.kind {
             JobKind::Schedule => self.schedule = key,
             JobKind::Cron => self.cron = key,
+            JobKind::Undelivered => self.undelivered = key,
         }
         (self.plugin, self.topic) = (Some(plugin), Some(id.topic.to_string()));
         (self.due_ms, self.event) = (Some(row.due_ms), Some(row.event.to_string()));
@@ -230,10 +244,11 @@ impl Fields {
     }
 
     fn into_job(self) -> Result<ExportLine> {
-        let (kind, key) = match (self.schedule, self.cron) {
-            (Some(key), None) => (JobKind::Schedule, key),
-            (None, Some(key)) => (JobKind::Cron, key),
-            _ => bail!("it needs one of `schedule` and `cron`"),
+        let (kind, key) = match (self.schedule, self.cron, self.undelivered) {
+            (Some(key), None, None) => (JobKind::Schedule, key),
+            (None, Some(key), None) => (JobKind::Cron, key),
+            (None, None, Some(key)) => (JobKind::Undelivered, key),
+            _ => bail!("it needs one of `schedule`, `cron` and `undelivered`"),
         };
         let payload = match (self.value, self.value_base64) {
             (Some(text), None) => Payload::Json(text.into()),
@@ -260,8 +275,15 @@ impl Fields {
     }
 
     fn into_row(self) -> Result<ExportLine> {
-        if self.schedule.is_some() || self.cron.is_some() {
+        if self.schedule.is_some() || self.cron.is_some() || self.undelivered.is_some() {
             return self.into_job();
+        }
+        if let Some(id) = self.delivery {
+            let stored = from_base64(&self.value_base64.context("it has no `value_base64`")?);
+            let value: Bytes = stored.context("its `value_base64`")?;
+            ensure!(DeliveryRow::decode(value.clone()).is_some(), "its `value_base64` is no delivery");
+            let (plugin, kind) = (self.plugin.unwrap_or_default(), Kind::Deliveries);
+            return Ok(ExportLine::Row { plugin, kind, name: id.into(), value });
         }
         ensure!(
             self.due_ms.is_none() && self.event.is_none(),
@@ -340,6 +362,13 @@ mod tests {
         ExportLine::Row { plugin: "chat".into(), kind, name: name.into(), value: value.into() }
     }
 
+    /// A delivery to nowhere: its format, and zeros.
+    const DELIVERY: &[u8] = &{
+        let mut row = [0; 55];
+        row[0] = 1;
+        row
+    };
+
     fn entry(kind: Kind, key: &[u8], value: &'static [u8]) -> ExportLine {
         let name = entry_name("röom", key).unwrap();
         ExportLine::Row { plugin: "chat".into(), kind, name, value: value.into() }
@@ -377,6 +406,15 @@ mod tests {
             (
                 job(&JobRow { next_ms: None, failures: 5, ..JobRow::new(7, "ring".into(), Payload::EMPTY) }),
                 r#"{"plugin":"chat","topic":"röom","schedule":"k","due_ms":7,"failures":5,"event":"ring","value":"{}"}"#,
+            ),
+            (
+                ExportLine::Row {
+                    plugin: "chat".into(),
+                    kind: Kind::Deliveries,
+                    name: "0dq".into(),
+                    value: Bytes::from_static(DELIVERY),
+                },
+                r#"{"plugin":"chat","delivery":"0dq","value_base64":"AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=="}"#,
             ),
             (row(Kind::Rooms, "röom".as_bytes(), b"{}"), r#"{"plugin":"chat","room":"röom","value":"{}"}"#),
             (

@@ -162,6 +162,15 @@ const put: Handler = (payload) => {
   return ok;
 };
 
+/** Delivers a request, so many times. */
+function deliver({ url, headers = [], body = "", order, expires_ms, on_failure, times = 1 }: any): Fields {
+  let id = "";
+  const options = { headers: Object.fromEntries(headers), body, order, expiresMs: expires_ms, onFailure: on_failure };
+  for (let n = 0; n < times; n++) id = http.deliver(url, options);
+  store.put(`delivered:${body}`, true);
+  return { length: id.length };
+}
+
 /** Asks for effects that a test would notice. */
 function manyEffects(payload: any, socket: Socket): void {
   socket.push("late");
@@ -316,6 +325,11 @@ const naughty = channel<{ mood: string; timer: number | null; ballast: string }>
       return { count };
     },
     http_get: httpGet,
+    deliver,
+    deliver_then_fail(payload) {
+      deliver(payload);
+      fail("asked to fail after a delivery");
+    },
     http_count(payload) {
       const count = (store.get(field(payload, "key")) ?? 0) + 1, body = http.get(field(payload, "url")).text();
       store.put(payload.key, count);
@@ -389,12 +403,18 @@ const naughty = channel<{ mood: string; timer: number | null; ballast: string }>
     put: (payload, topic, message) => put(payload, topic, message),
     http_get: httpGet,
     http_send: httpSend,
+    deliver,
     quiet: () => {},
     "*": (_payload, _topic, { event }) => refuse(`unknown event ${JSON.stringify(event)}`),
   },
 
   topicInfo: {
     http_answer: (payload, topic) => topic.broadcast("http_answer", shown(payload)),
+    undelivered({ url, status, reason }, topic) {
+      const counter = `undelivered:${url}`, times = (store.get(counter) ?? 0) + 1;
+      store.put(counter, times);
+      topic.broadcast("undelivered", { url, status, reason, times });
+    },
     "*": told,
   },
 

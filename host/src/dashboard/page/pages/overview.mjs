@@ -71,7 +71,7 @@ function facts(parent, all) {
 
 function healthOf({ health, topic_count, memberships, state }) {
   const troubles = [...health.dead, ...health.unready.filter((reason) => !health.dead.includes(reason))];
-  const { store, limited, jobs, history, http } = state;
+  const { store, limited, jobs, deliveries, history, http } = state;
   return [
     ["Traffic", health.unready.length === 0 ? "ready" : "not ready", health.unready.length === 0 ? "good" : "bad"],
     ...troubles.map((reason) => [visible(reason), "", undefined]),
@@ -79,6 +79,7 @@ function healthOf({ health, topic_count, memberships, state }) {
     ["Clients that are refused now", number(limited.now.length), limited.now.length > 0 ? "warn" : undefined],
     ["Topics, memberships", `${number(topic_count)}, ${number(memberships)}`],
     ["Schedules", jobs.given_up > 0 ? `${number(jobs.all)}, ${number(jobs.given_up)} given up` : number(jobs.all), jobs.given_up > 0 ? "warn" : undefined],
+    ["Webhooks", deliveries.given_up > 0 ? `${number(deliveries.all)}, ${number(deliveries.given_up)} given up` : number(deliveries.all), deliveries.given_up > 0 ? "warn" : undefined],
     ["Broadcasts kept for clients", `${number(history.broadcasts)}, ${bytes(history.bytes)}`],
     ["Requests by HTTP under way", number(http.under_way)],
     ["Lines of the log that were lost", number(state.log_lines_lost), state.log_lines_lost > 0 ? "warn" : undefined],
