@@ -298,10 +298,8 @@ impl Host {
         if let Some(listener) = api_listener {
             let api = LiveRouter::fixed(std::mem::take(&mut api).merge(health_routes.clone()));
             let accepting = Accepting { intake: api_intake.clone(), ..accepting.clone() };
-            operating.spawn(
-                "the task that accepts connections to the API",
-                listen(listener, api, API_CONNECTIONS_MAX, accepting),
-            );
+            let listening = listen(listener, api, API_CONNECTIONS_MAX, accepting);
+            operating.spawn("the task that accepts connections to the API", listening);
         }
         let router =
             LiveRouter::new(mounts, api.merge(health_routes).merge(further), files, Arc::clone(&sockets.tally));
