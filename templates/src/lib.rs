@@ -14,6 +14,12 @@ mod typescript;
 pub use archive::{ARCHIVE, File};
 pub use project::{Language, Name, Template, project};
 
+/// Returns the official Phoenix client, as a module for browsers.
+#[must_use]
+pub fn phoenix_client() -> Vec<u8> {
+    archive::file("page/phoenix.mjs", "").content
+}
+
 /// Returns the contract: the files of `wit/`.
 #[must_use]
 pub fn contract() -> Vec<File> {

@@ -32,9 +32,10 @@ use super::surroundings::HostSurroundings;
 use super::tasks::spawn_tasks;
 use super::vital::{Ended, Vital};
 use super::{Config, MountTable, log_lines_lost};
-use crate::api::{self, Access, Api, ApiKey, HealthParts, health_router};
+use crate::api::{self, Access, Api, ApiKey, HealthParts, Sessions, health_router};
 use crate::channel::Node;
 use crate::contract::{CallLimits, Http, Surroundings};
+use crate::dashboard::{self, Connections};
 use crate::entries::EntriesNode;
 use crate::health::{Draining, Health};
 use crate::plugin::{Builds, Cache, Control, Engine, Kinds, Library, LibraryOptions, Loader, PluginStatuses, Source};
@@ -161,8 +162,10 @@ impl Host {
         let config_reload = ConfigReload::new(config, parts)?;
         let self_test = SelfTest::new(&reactors, &library, &node.store);
         let health_routes = health_routes(&self_test.health, &node, &statuses, &failure, access.clone());
-        let api = access.map_or_else(Router::new, |access| {
-            api::router(Api {
+        // Never at the address of the clients: pages there, and whatever they load, would have the origin of the dashboard.
+        let sessions = api_listener.as_ref().map(|_| Arc::<Sessions>::default());
+        let api = access.map(|access| {
+            Arc::new(Api {
                 node: Arc::clone(&node),
                 sockets: Arc::clone(&sockets),
                 statuses: Arc::clone(&statuses),
@@ -171,6 +174,7 @@ impl Host {
                 deliveries: later.deliveries(),
                 started: Instant::now(),
                 access,
+                sessions: sessions.clone(),
                 reload_config: config_reload.for_api(),
                 failure: Arc::clone(&failure),
                 health: Arc::clone(&self_test.health),
@@ -178,6 +182,7 @@ impl Host {
                 log_lines_lost,
             })
         });
+        let api = api_routes(api, sessions.as_ref(), config_reload.connections(config))?;
         library.start().await;
         log_remarks(config, &sources, &node, &statuses, listener.local_addr()?).await?;
         Ok(Self {
@@ -328,8 +333,8 @@ impl Host {
         end_sockets_and_rooms(&node, &sockets, &reactors, config_reload.limits().stop()).await;
         // The library may still be loading a plugin. A stop doesn't wait for that longer than this.
         let _ = timeout(LIBRARY_ENDS, loading.ended()).await;
-        // The threads of the reactors end with the last reference.
-        drop((loading, reactors));
+        // The threads of the reactors end with the last reference. The routes of the dashboard have one, too.
+        drop((loading, operating, reactors));
         // Acknowledged writes are already on the disk. This ends the writes that are still queued, in order.
         node.store.close().await;
         outcome
@@ -366,6 +371,13 @@ fn library(
         library.expect_one_gatekeeper();
     }
     Ok(library)
+}
+
+/// Makes the routes of the API, if it is enabled, and those of the dashboard, if there are sessions.
+fn api_routes(api: Option<Arc<Api>>, sessions: Option<&Arc<Sessions>>, connections: Connections) -> Result<Router> {
+    let Some(api) = api else { return Ok(Router::new()) };
+    let dashboard = sessions.map(|sessions| dashboard::router(&api, sessions, connections)).transpose()?;
+    Ok(api::router(api).merge(dashboard.unwrap_or_default()))
 }
 
 /// Makes the endpoints that tell the results of the self-test.
