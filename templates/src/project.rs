@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use super::GO_SDK_FOLDER;
 use super::archive::{self, File, file};
-use super::{rust, typescript};
+use super::{golang, rust, typescript};
 
 /// The language of a project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub enum Language {
     JavaScript,
     /// Rust, which is compiled to WebAssembly.
     Rust,
+    /// Go, which is compiled to WebAssembly.
+    Go,
 }
 
 /// What a project begins with.
@@ -81,8 +84,9 @@ impl Name {
 }
 
 /// Names that a project can't have, and why.
-const RESERVED: [(&str, &str); 4] = [
+const RESERVED: [(&str, &str); 5] = [
     ("bennu", "it is the name of the SDK"),
+    ("cmd", "Go has a module of this name"),
     ("core", "Rust has a crate of this name"),
     ("std", "Rust has a crate of this name"),
     ("test", "Rust has a crate of this name"),
@@ -118,10 +122,12 @@ pub fn project(name: &Name, language: Language, template: Template) -> Vec<File>
         Language::TypeScript => "plugins/{{name}}.ts",
         Language::JavaScript => "plugins/{{name}}.js",
         Language::Rust => "src/lib.rs",
+        Language::Go => "main.go",
     };
     match language {
         Language::TypeScript | Language::JavaScript => typescript::add(&mut files, language, folder),
         Language::Rust => rust::add(&mut files, &name.0, folder),
+        Language::Go => golang::add(&mut files, folder),
     }
     for file in &mut files {
         if file.path == "README.md" {
@@ -135,7 +141,7 @@ pub fn project(name: &Name, language: Language, template: Template) -> Vec<File>
 /// Puts the name of the project, and the path of its source, into a file and its path.
 fn named(file: File, name: &Name, source: &str) -> File {
     let File { path, content } = file;
-    let is_own = !path.starts_with("vendor/") && !path.ends_with(".mjs");
+    let is_own = !path.starts_with("vendor/") && !path.starts_with(GO_SDK_FOLDER) && !path.ends_with(".mjs");
     let content = match String::from_utf8(content) {
         Ok(text) if is_own => text.replace(SOURCE, source).replace(NAME, &name.0).into_bytes(),
         Ok(text) => text.into_bytes(),
@@ -173,7 +179,7 @@ mod tests {
     #[test]
     fn every_project_is_complete() {
         let name = Name::parse("my-app").unwrap_or_else(|why| panic!("{why}"));
-        for language in [Language::TypeScript, Language::JavaScript, Language::Rust] {
+        for language in [Language::TypeScript, Language::JavaScript, Language::Rust, Language::Go] {
             for template in Template::ALL {
                 let files = project(&name, language, template);
                 let has = |path: &str| files.iter().any(|file| file.path == path);
@@ -187,7 +193,10 @@ mod tests {
                 ] {
                     assert!(has(path), "{language:?} {template:?} has no {path}");
                 }
-                for file in files.iter().filter(|file| !file.path.starts_with("vendor/")) {
+                for file in files
+                    .iter()
+                    .filter(|file| !file.path.starts_with("vendor/") && !file.path.starts_with(GO_SDK_FOLDER))
+                {
                     let text = String::from_utf8_lossy(&file.content);
                     let is_filled = !text.contains(NAME) && !text.contains(SOURCE) && !file.path.contains("{{");
                     assert!(is_filled, "{}", file.path);

@@ -35,6 +35,8 @@ enum Lang {
     Js,
     /// Rust, compiled to WebAssembly
     Rust,
+    /// Go, compiled to WebAssembly
+    Go,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -82,6 +84,7 @@ impl Lang {
             Self::Ts => Language::TypeScript,
             Self::Js => Language::JavaScript,
             Self::Rust => Language::Rust,
+            Self::Go => Language::Go,
         }
     }
 
@@ -90,6 +93,7 @@ impl Lang {
             Self::Ts => "TypeScript",
             Self::Js => "JavaScript",
             Self::Rust => "Rust",
+            Self::Go => "Go",
         }
     }
 }
@@ -177,7 +181,7 @@ mod tests {
         {
             assert_eq!(chosen(answer), Some(title), "{answer}");
         }
-        for answer in ["0", "4", "cobol", "-1"] {
+        for answer in ["0", "9", "cobol", "-1"] {
             assert_eq!(chosen(answer), None, "{answer}");
         }
     }

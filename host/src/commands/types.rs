@@ -3,34 +3,70 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::Args;
+use bennu_templates::{GO_SDK_FOLDER, SDK_FOLDER};
+use clap::{Args, ValueEnum};
 
 use super::written::write;
 
-/// Write the SDK in TypeScript, whose types editors show, to DIR/vendor/bennu
+/// Write the SDK, which editors and native tests need, to DIR. In Go, builds need it too
 #[derive(Args)]
 pub(super) struct Types {
     /// The folder of the project
     #[arg(value_name = "DIR", default_value = ".")]
     folder: PathBuf,
+
+    /// The language of the SDK [default: that of the project, or else ts]
+    #[arg(long, value_enum)]
+    lang: Option<Lang>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Lang {
+    /// TypeScript and JavaScript, in DIR/vendor/bennu
+    Ts,
+    /// Go, in DIR/sdk/bennu
+    Go,
 }
 
 impl Types {
     pub(super) fn run(self) -> Result<()> {
-        let vendored = self.folder.join(bennu_templates::SDK_FOLDER);
+        match self.lang.unwrap_or_else(|| self.found()) {
+            Lang::Ts => self.typescript(),
+            Lang::Go => self.go(),
+        }
+    }
+
+    /// The language of the project in the folder.
+    fn found(&self) -> Lang {
+        if self.folder.join("go.mod").is_file() { Lang::Go } else { Lang::Ts }
+    }
+
+    fn typescript(&self) -> Result<()> {
+        let vendored = self.folder.join(SDK_FOLDER);
         write(&vendored, &bennu_templates::typescript_sdk())?;
         out_line!("Wrote the SDK to {}", vendored.display());
         let config = self.folder.join("tsconfig.json");
         if config.exists() {
             out_line!(
-                "{} stays as it is. Its `paths` need \"bennu\": [\"./{}/src/index.ts\"]",
-                config.display(),
-                bennu_templates::SDK_FOLDER
+                "{} stays as it is. Its `paths` need \"bennu\": [\"./{SDK_FOLDER}/src/index.ts\"]",
+                config.display()
             );
         } else {
             write(&self.folder, &[bennu_templates::editor_settings()])?;
             out_line!("Wrote {}", config.display());
         }
+        Ok(())
+    }
+
+    fn go(&self) -> Result<()> {
+        let folder = self.folder.join(GO_SDK_FOLDER);
+        write(&folder, &bennu_templates::go_sdk())?;
+        out_line!(
+            "Wrote the SDK to {}. A `go.mod` needs two lines for it:\n\n  require bennu.dev/bennu v{}\n  replace bennu.dev/bennu => \
+             ./{GO_SDK_FOLDER}",
+            folder.display(),
+            env!("CARGO_PKG_VERSION")
+        );
         Ok(())
     }
 }

@@ -5,6 +5,7 @@
 
 mod bundle;
 mod command;
+mod golang;
 mod language;
 mod node;
 mod rust;
@@ -62,6 +63,8 @@ pub struct Target {
     pub language: Box<dyn Language>,
     /// The files and folders that the build reads.
     pub watched: Vec<PathBuf>,
+    /// Whether its table names them.
+    has_own_watch: bool,
 }
 
 impl Project {
@@ -152,7 +155,10 @@ impl Project {
     /// Returns the targets that a change of this file affects.
     #[must_use]
     pub fn affected(&self, file: &Path) -> Vec<usize> {
-        let affects = |target: &Target| target.watched.iter().any(|watched| self.is_source(file, watched));
+        let affects = |target: &Target| {
+            let is_below = target.watched.iter().any(|watched| self.is_source(file, watched));
+            is_below && (target.has_own_watch || target.language.reads(file))
+        };
         (0..self.targets.len()).filter(|at| affects(&self.targets[*at])).collect()
     }
 
@@ -194,7 +200,7 @@ impl Target {
             [] => language.watched(),
             named => named.iter().map(|path| root.join(path)).collect(),
         };
-        Ok(Self { name: name.to_owned(), language, watched })
+        Ok(Self { name: name.to_owned(), language, watched, has_own_watch: !table.watch.is_empty() })
     }
 
     /// Returns the name of the built file.
@@ -215,14 +221,17 @@ fn language_of(root: &Path, name: &str, table: &BuildTable, source: &Path) -> Re
     let shown = || match source.extension().and_then(|extension| extension.to_str()) {
         Some("ts") => Some(LanguageName::Ts),
         Some("js" | "mjs") => Some(LanguageName::Js),
+        Some("go") => Some(LanguageName::Go),
         _ if source.join(rust::MANIFEST).is_file() => Some(LanguageName::Rust),
+        _ if golang::Package::is_in(source) => Some(LanguageName::Go),
         _ => None,
     };
     match table.lang.or_else(shown) {
         Some(LanguageName::Rust) => Ok(Box::new(rust::Crate::new(source)?)),
+        Some(LanguageName::Go) => Ok(Box::new(golang::Package::new(root, source)?)),
         Some(LanguageName::Ts | LanguageName::Js) => Ok(Box::new(bundle::Bundle::new(root, source)?)),
         None => bail!(
-            "nothing in {} says how the plugin is built: there is no Cargo.toml, and it is no .ts or .js file; set `lang` or \
+            "nothing in {} says how the plugin is built: there is no Cargo.toml and no go.mod, and it is no .ts or .js file; set `lang` or \
              `command`",
             source.display()
         ),
