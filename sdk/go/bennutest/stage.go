@@ -128,6 +128,44 @@ func (s *Stage) HTTP(method, url string, status int, body string) {
 	s.kit.Must("http", abi.Fields{"method": method, "url": url, "status": status, "body": body}, nil)
 }
 
+// HTTPFailure gives each request with this method and URL no answer, with a failure of this kind, such as `timeout`.
+func (s *Stage) HTTPFailure(method, url, kind string) {
+	s.kit.Must("http", abi.Fields{"method": method, "url": url, "failure": kind}, nil)
+}
+
+// Delivery is a delivery of the plugin.
+type Delivery struct {
+	ID, URL string
+	Headers [][2]string
+	// Body is the body, if it is UTF-8, and BodyBase64 any other one.
+	Body       string
+	BodyBase64 []byte `json:"body_base64"`
+	Order      string
+	// State is `waiting`, `accepted`, `refused` or `given-up`.
+	State    string
+	Failures int
+}
+
+// Deliveries are the deliveries that callbacks have asked for. Advance sends them to the servers of HTTP.
+func (s *Stage) Deliveries() (deliveries []Delivery) {
+	s.kit.Must("deliveries", abi.Fields{}, &deliveries)
+	return deliveries
+}
+
+// Scheduled is a schedule of the plugin.
+type Scheduled struct {
+	Topic, Key, Event string
+	DueMS             int64 `json:"due_ms"`
+	// GivenUp is whether it has failed five times.
+	GivenUp bool `json:"given_up"`
+}
+
+// Schedules are the schedules of the plugin.
+func (s *Stage) Schedules() (schedules []Scheduled) {
+	s.kit.Must("schedules", abi.Fields{}, &schedules)
+	return schedules
+}
+
 // Disconnect closes every socket with this id. It returns their number.
 func (s *Stage) Disconnect(socketID string) (closed int) {
 	s.kit.Must("disconnect", abi.Fields{"socket_id": socketID}, &closed)

@@ -221,6 +221,26 @@ func httpSend(fields Fields) any {
 	return ok
 }
 
+// deliver delivers a request, so many times.
+func deliver(fields Fields) any {
+	header := http.Header{}
+	given, _ := fields["headers"].([]any)
+	for _, pair := range given {
+		pair := pair.([]any)
+		header[pair[0].(string)] = pair[1].(string)
+	}
+	delivery := http.Delivery{
+		URL: text(fields, "url"), Header: header, Body: []byte(text(fields, "body")), Order: text(fields, "order"),
+		Expires: time.Duration(number(fields, "expires_ms")) * time.Millisecond,
+	}
+	id := ""
+	for range max(number(fields, "times"), 1) {
+		id = http.Deliver(delivery)
+	}
+	store.Put("delivered:"+text(fields, "body"), true)
+	return bennu.M{"length": len(id)}
+}
+
 // asked handles the events about requests by HTTP.
 func asked(_ *Socket, event string, fields Fields) (any, error, bool) {
 	switch event {
@@ -228,6 +248,11 @@ func asked(_ *Socket, event string, fields Fields) (any, error, bool) {
 		return answered(httpGet(fields))
 	case "http_send":
 		return answered(httpSend(fields))
+	case "deliver":
+		return answered(deliver(fields))
+	case "deliver_then_fail":
+		deliver(fields)
+		fail("asked to fail after a delivery")
 	case "http_count":
 		count, _ := store.Get[int](text(fields, "key"))
 		response, err := http.Get(http.Request{URL: text(fields, "url")})

@@ -386,6 +386,8 @@ func (Naughty) HandleMessage(topic *Topic, event string, payload bennu.Payload) 
 		return httpGet(fields), nil
 	case "http_send":
 		return httpSend(fields), nil
+	case "deliver":
+		return deliver(fields), nil
 	case "quiet":
 	default:
 		return bennu.UnknownEvent(event)
