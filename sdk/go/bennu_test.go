@@ -3,6 +3,7 @@ package bennu
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -143,7 +144,7 @@ func (c *counter) Defaults() { c.Other = 7 }
 
 func TestAStateIsKeptIfItHasChanged(t *testing.T) {
 	changed := func(before string, change func(*state[counter])) string {
-		is := state[counter]{bytes: []byte(before)}
+		is := state[counter]{bytes: []byte(before), isPlain: isPlain(reflect.TypeFor[counter]())}
 		change(&is)
 		after, err := is.changed()
 		if err != nil {
@@ -161,7 +162,7 @@ func TestAStateIsKeptIfItHasChanged(t *testing.T) {
 		{"", "same", func(is *state[counter]) {}},
 		{"", "same", func(is *state[counter]) { is.value() }},
 		{"", `{"Count":1,"Other":7}`, func(is *state[counter]) { is.value().Count = 1 }},
-		{`{"Count":1}`, `{"Count":1,"Other":7}`, func(is *state[counter]) { is.value() }},
+		{`{"Count":1}`, "same", func(is *state[counter]) { is.value() }},
 		{`{"Count":1,"Other":2}`, "same", func(is *state[counter]) { is.value() }},
 		{`{"Count":1,"Other":2}`, "", func(is *state[counter]) { is.clear() }},
 		{`{"Count":1,"Other":2}`, `{"Count":3,"Other":7}`, func(is *state[counter]) { is.clear(); is.value().Count = 3 }},
@@ -169,5 +170,23 @@ func TestAStateIsKeptIfItHasChanged(t *testing.T) {
 		if after := changed(test.before, test.change); after != test.want {
 			t.Errorf("%s: %s, and not %s", test.before, after, test.want)
 		}
+	}
+}
+
+func TestOnlyACopyThatSharesNothingIsCompared(t *testing.T) {
+	for _, value := range []any{counter{}, "", 1.5, [2]struct{ A bool }{}} {
+		if !isPlain(reflect.TypeOf(value)) {
+			t.Errorf("%T isn't plain", value)
+		}
+	}
+	for _, value := range []any{[]int{}, struct{ A map[string]int }{}, &counter{}, [1]struct{ A any }{}} {
+		if isPlain(reflect.TypeOf(value)) {
+			t.Errorf("%T is plain", value)
+		}
+	}
+	list := state[[]int]{bytes: []byte("[1]")}
+	(*list.value())[0] = 2
+	if after, err := list.changed(); string(after) != "[2]" || err != nil {
+		t.Error(string(after), err)
 	}
 }

@@ -24,7 +24,9 @@ func Serve[C, R any, P interface {
 	checkState(reflect.TypeFor[R]())
 	checkMethods[C, R]()
 	_, isRoomless := any(new(R)).(*None)
-	route := &route[C, R, P]{hasRoom: !isRoomless}
+	route := &route[C, R, P]{
+		hasRoom: !isRoomless, isPlain: isPlain(reflect.TypeFor[C]()), isRoomPlain: isPlain(reflect.TypeFor[R]()),
+	}
 	plugin.Routes = append(plugin.Routes, plugin.Route{
 		Pattern:        pattern,
 		Intercepts:     chosen.Intercepts,
@@ -75,6 +77,8 @@ type route[C, R any, P interface {
 	Channel[R]
 }] struct {
 	hasRoom bool
+	// isPlain and isRoomPlain are those of the states.
+	isPlain, isRoomPlain bool
 }
 
 // turn is one call with the decoded states.
@@ -88,8 +92,9 @@ type turn[C, R any, P interface {
 }
 
 func (r *route[C, R, P]) run(call *plugin.Call) (plugin.Result, error) {
-	turn := turn[C, R, P]{route: r, me: state[C]{bytes: call.Assigns}}
-	turn.socket = Socket[R]{Topic: Topic[R]{name: call.Topic, room: state[R]{bytes: call.Room}}, id: call.Member, ref: call.Ref}
+	turn := turn[C, R, P]{route: r, me: state[C]{bytes: call.Assigns, isPlain: r.isPlain}}
+	room := state[R]{bytes: call.Room, isPlain: r.isRoomPlain}
+	turn.socket = Socket[R]{Topic: Topic[R]{name: call.Topic, room: room}, id: call.Member, ref: call.Ref}
 	switch call.Name {
 	case "join", "handle_in", "handle_info", "terminate":
 		return turn.ofMember(call)
