@@ -8,6 +8,7 @@
 mod archive;
 mod golang;
 mod project;
+mod python;
 mod rust;
 mod typescript;
 
@@ -36,6 +37,12 @@ pub const GO_SDK_FOLDER: &str = "sdk/bennu";
 #[must_use]
 pub fn go_sdk() -> Vec<File> {
     archive::below("sdk/go/", "")
+}
+
+/// Returns the SDK in Python with its test kit and the contract, for the folder [`SDK_FOLDER`].
+#[must_use]
+pub fn python_sdk() -> Vec<File> {
+    python::sdk("")
 }
 
 /// Returns a `tsconfig.json` with which editors find the SDK in [`SDK_FOLDER`]. It covers all files except those of tests.

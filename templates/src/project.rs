@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::GO_SDK_FOLDER;
 use super::archive::{self, File, file};
-use super::{golang, rust, typescript};
+use super::{golang, python, rust, typescript};
 
 /// The language of a project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub enum Language {
     Rust,
     /// Go, which is compiled to WebAssembly.
     Go,
+    /// Python, which is compiled to WebAssembly with its interpreter.
+    Python,
 }
 
 /// What a project begins with.
@@ -123,11 +125,13 @@ pub fn project(name: &Name, language: Language, template: Template) -> Vec<File>
         Language::JavaScript => "plugins/{{name}}.js",
         Language::Rust => "src/lib.rs",
         Language::Go => "main.go",
+        Language::Python => "src/channels.py",
     };
     match language {
         Language::TypeScript | Language::JavaScript => typescript::add(&mut files, language, folder),
         Language::Rust => rust::add(&mut files, &name.0, folder),
         Language::Go => golang::add(&mut files, folder),
+        Language::Python => python::add(&mut files, folder),
     }
     for file in &mut files {
         if file.path == "README.md" {
@@ -179,7 +183,7 @@ mod tests {
     #[test]
     fn every_project_is_complete() {
         let name = Name::parse("my-app").unwrap_or_else(|why| panic!("{why}"));
-        for language in [Language::TypeScript, Language::JavaScript, Language::Rust, Language::Go] {
+        for language in [Language::TypeScript, Language::JavaScript, Language::Rust, Language::Go, Language::Python] {
             for template in Template::ALL {
                 let files = project(&name, language, template);
                 let has = |path: &str| files.iter().any(|file| file.path == path);

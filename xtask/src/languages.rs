@@ -1,51 +1,37 @@
-//! The compilers of the suite `languages`: for plugins in other languages than Rust, TypeScript and JavaScript.
+//! The plugin `echo` of the benchmarks in other languages.
 
-use std::env;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 
 use crate::{places, process, python};
 
-/// The generator of bindings for C. PyPI has compilers, but not this.
-const WIT_BINDGEN: &str = "wit-bindgen-cli@0.63.0";
-
-/// The tools of the suite.
-pub(crate) struct Languages {
-    /// The folders of their programs.
-    folders: Vec<PathBuf>,
+/// Builds the plugins. Returns the arguments of `bennu-bench languages` that name them.
+pub(crate) fn build() -> Result<Vec<OsString>> {
+    let folder = places::target().join("languages");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    Ok(vec!["--language".into(), python(&folder)?])
 }
 
-impl Languages {
-    /// Finds the tools, or installs them in the target directory.
-    pub(crate) fn find() -> Result<Self> {
-        let folder = places::target().join("languages");
-        let environment = folder.join("python");
-        python::environment(&environment, &places::root().join("tests").join("languages").join("requirements.txt"))?;
-        let generator = folder.join("wit-bindgen");
-        install_generator(&generator)?;
-        let programs = if cfg!(windows) { "Scripts" } else { "bin" };
-        Ok(Self { folders: vec![environment.join(programs), generator.join("bin")] })
+/// Python: once as it is, and once after an edit. componentize-py is in an environment of its own.
+fn python(folder: &Path) -> Result<OsString> {
+    let (root, environment) = (places::root(), folder.join("python"));
+    python::environment(&environment, &root.join("templates/files/python/requirements.txt"))?;
+    let source = fs::read_to_string(root.join("bench/scripts/echo.py"))?;
+    let mut language = OsString::from("Python=");
+    for (at, text) in [source.clone(), source.replace("\"build\": 1", "\"build\": 2")].iter().enumerate() {
+        let place = folder.join(format!("python-{}", at + 1));
+        fs::create_dir_all(&place)?;
+        fs::write(place.join("echo.py"), text)?;
+        let component = place.join("echo.wasm");
+        let mut build = python::command(&environment);
+        build.arg("-B").arg(root.join("sdk/python/bennu")).arg("build").arg(place.join("echo.py"));
+        build.arg("--output").arg(&component).arg("--contract").arg(root.join("wit"));
+        process::run_quietly("building the plugin in Python", &mut build)?;
+        language.push(if at == 0 { "" } else { "," });
+        language.push(component);
     }
-
-    /// The variable `PATH` with the tools first.
-    pub(crate) fn path(&self) -> Result<OsString> {
-        let usual = env::var_os("PATH").unwrap_or_default();
-        let all = self.folders.iter().cloned().chain(env::split_paths(&usual));
-        env::join_paths(all).context("a path of a tool contains the separator of the variable PATH")
-    }
-}
-
-/// Compiles the generator of bindings, unless it is there.
-fn install_generator(folder: &Path) -> Result<()> {
-    if folder.join("bin").join("wit-bindgen").with_extension(env::consts::EXE_EXTENSION).is_file() {
-        return Ok(());
-    }
-    let mut cargo = process::cargo(places::root());
-    // With the flags of this repository, cargo would compile it with other lints.
-    cargo.env_remove("RUSTC_WORKSPACE_WRAPPER").env_remove("RUSTFLAGS");
-    cargo.args(["install", WIT_BINDGEN, "--locked", "--no-default-features", "--features", "c", "--root"]).arg(folder);
-    process::run_quietly("compiling the generator of bindings for C", &mut cargo)
+    Ok(language)
 }

@@ -37,6 +37,8 @@ enum Lang {
     Rust,
     /// Go, compiled to WebAssembly
     Go,
+    /// Python, compiled to WebAssembly with its interpreter
+    Python,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -70,9 +72,10 @@ impl New {
         write(&self.folder, &files)?;
         let folder = self.folder.display();
         out_line!(
-            "Made {folder}: the template `{}` in {}. Next:\n\n  cd {folder}\n  bennu dev",
+            "Made {folder}: the template `{}` in {}. Next:\n\n  cd {folder}\n{}  bennu dev",
             template.template().name(),
-            lang.title()
+            lang.title(),
+            lang.preparation()
         );
         Ok(())
     }
@@ -85,6 +88,15 @@ impl Lang {
             Self::Js => Language::JavaScript,
             Self::Rust => Language::Rust,
             Self::Go => Language::Go,
+            Self::Python => Language::Python,
+        }
+    }
+
+    /// The command that installs what a build needs, if that is for the project alone.
+    fn preparation(self) -> &'static str {
+        match self {
+            Self::Python => "  python3 -m venv .venv && .venv/bin/pip install -r requirements.txt\n",
+            Self::Ts | Self::Js | Self::Rust | Self::Go => "",
         }
     }
 
@@ -94,6 +106,7 @@ impl Lang {
             Self::Js => "JavaScript",
             Self::Rust => "Rust",
             Self::Go => "Go",
+            Self::Python => "Python",
         }
     }
 }

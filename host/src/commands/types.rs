@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 
 use super::written::write;
 
-/// Write the SDK, which editors and native tests need, to DIR. In Go, builds need it too
+/// Write the SDK, which editors and native tests need, to DIR. In Go and Python, builds need it too
 #[derive(Args)]
 pub(super) struct Types {
     /// The folder of the project
@@ -26,6 +26,8 @@ enum Lang {
     Ts,
     /// Go, in DIR/sdk/bennu
     Go,
+    /// Python, in DIR/vendor/bennu
+    Python,
 }
 
 impl Types {
@@ -33,12 +35,30 @@ impl Types {
         match self.lang.unwrap_or_else(|| self.found()) {
             Lang::Ts => self.typescript(),
             Lang::Go => self.go(),
+            Lang::Python => self.python(),
         }
     }
 
     /// The language of the project in the folder.
     fn found(&self) -> Lang {
-        if self.folder.join("go.mod").is_file() { Lang::Go } else { Lang::Ts }
+        let has = |file: &str| self.folder.join(file).is_file();
+        if has("go.mod") {
+            Lang::Go
+        } else if has(&format!("{SDK_FOLDER}/__main__.py")) {
+            Lang::Python
+        } else {
+            Lang::Ts
+        }
+    }
+
+    fn python(&self) -> Result<()> {
+        let vendored = self.folder.join(SDK_FOLDER);
+        write(&vendored, &bennu_templates::python_sdk())?;
+        out_line!(
+            "Wrote the SDK to {}. Editors find it with `vendor` in their path: the `pyproject.toml` of a new project has that",
+            vendored.display()
+        );
+        Ok(())
     }
 
     fn typescript(&self) -> Result<()> {

@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 use anyhow::{Context, Result, anyhow};
 use bennu_test_tiers::Suite;
 
-use crate::languages::Languages;
+use crate::compilers::Compilers;
 use crate::toolchain::Toolchain;
 use crate::{chromium, node, places, proxies, python};
 
@@ -18,7 +18,7 @@ pub(super) struct Fetched {
     /// The browser.
     pub(super) chromium: Option<PathBuf>,
     /// The compilers of other languages.
-    pub(super) languages: Option<Languages>,
+    pub(super) compilers: Option<Compilers>,
 }
 
 /// The state of the thread that fetches.
@@ -64,6 +64,6 @@ fn fetch(suites: &[Suite]) -> Result<Fetched> {
         proxies::find()?;
     }
     let chromium = wants(&[Suite::Browser]).then(chromium::find).transpose()?;
-    let languages = wants(&[Suite::Languages]).then(Languages::find).transpose()?;
-    Ok(Fetched { toolchain, chromium, languages })
+    let compilers = wants(&[Suite::Languages]).then(Compilers::find).transpose()?;
+    Ok(Fetched { toolchain, chromium, compilers })
 }

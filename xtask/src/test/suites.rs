@@ -121,7 +121,7 @@ pub(super) fn run(suite: Suite, run: &mut SuiteRun) -> Result<()> {
         }
         Suite::Languages => {
             run.build()?;
-            let path = run.fetched()?.languages.as_ref().context("no compilers were fetched")?.path()?;
+            let path = run.fetched()?.compilers.as_ref().context("no compilers were fetched")?.path()?;
             let mut tests = node_tests("languages")?;
             tests.env("PATH", path);
             run.tests("the tests of other languages", tests)
