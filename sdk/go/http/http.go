@@ -92,6 +92,9 @@ type Delivery struct {
 	Order string
 	// Expires is the time after which it is given up: a day, if it is 0.
 	Expires time.Duration
+	// OnFailure is an event: if the delivery is refused or given up, the topic's HandleTopicInfo gets it. Its payload has the fields
+	// `delivery`, the id; `url`; `status`, which is null if there was no answer; and `reason`.
+	OnFailure string
 	// PushP256DH and PushAuth are the keys of a browser's subscription, whose endpoint is the URL. Then the host encrypts the body.
 	PushP256DH, PushAuth string
 }
@@ -110,6 +113,7 @@ func Deliver(delivery Delivery) string {
 	if delivery.Expires != 0 {
 		set("expires-ms", milliseconds(delivery.Expires))
 	}
+	set("on-failure", delivery.OnFailure)
 	set("push-p256dh", delivery.PushP256DH)
 	set("push-auth", delivery.PushAuth)
 	return abi.HTTPDeliver(delivery.URL, headers, body, settings)

@@ -231,7 +231,7 @@ func deliver(fields Fields) any {
 	}
 	delivery := http.Delivery{
 		URL: text(fields, "url"), Header: header, Body: []byte(text(fields, "body")), Order: text(fields, "order"),
-		Expires: time.Duration(number(fields, "expires_ms")) * time.Millisecond,
+		Expires: time.Duration(number(fields, "expires_ms")) * time.Millisecond, OnFailure: text(fields, "on_failure"),
 	}
 	id := ""
 	for range max(number(fields, "times"), 1) {

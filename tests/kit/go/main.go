@@ -400,6 +400,16 @@ func (Naughty) HandleTopicInfo(topic *Topic, message bennu.TopicMessage) error {
 		topic.Broadcast(message.Event, shown(http.Answer(message.Payload)))
 		return nil
 	}
+	if message.Event == "undelivered" {
+		fields := read(message.Payload)
+		counter := "undelivered:" + text(fields, "url")
+		times, _ := store.Get[int](counter)
+		store.Put(counter, times+1)
+		topic.Broadcast(message.Event, bennu.M{
+			"url": fields["url"], "status": fields["status"], "reason": fields["reason"], "times": times + 1,
+		})
+		return nil
+	}
 	told(topic, message)
 	return nil
 }

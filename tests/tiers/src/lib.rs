@@ -62,7 +62,7 @@ pub enum Suite {
     Packages,
     /// The configurations of proxies, with the official Phoenix client.
     Proxies,
-    /// Plugins in Go, C and Zig, with the compilers of PyPI.
+    /// Projects and plugins in Go, Python, C and Zig, with the compilers of PyPI.
     Languages,
     /// The tests of the binary again, while other processes use all processors.
     Loaded,
@@ -137,7 +137,7 @@ impl Suite {
             Self::Browser => "The example pages and the hooks for React in Chromium",
             Self::Packages => "The packages for npm and PyPI that carry the executable, installed from their files",
             Self::Proxies => "The configurations of nginx, HAProxy and Caddy, with TLS and the official Phoenix client",
-            Self::Languages => "Projects and plugins in Go, C and Zig",
+            Self::Languages => "Projects and plugins in Go, Python, C and Zig",
             Self::Loaded => "The tests of the binary again, while other processes use all processors",
             Self::Docs => "The documentation of every crate, and the targets of its links",
             Self::Bench => "Every benchmark once, to check that it works and not how fast it is",
