@@ -60,7 +60,7 @@ pub struct Host {
     api_listener: Option<Arc<TcpListener>>,
     /// Whether connections and requests of clients are accepted.
     intake: Intake,
-    /// The same for the API, if it has its own address.
+    /// The requests to the API that wait during a hand-over.
     held: HeldRequests,
     replacing: Replacing,
     node: Arc<Node>,
@@ -130,11 +130,7 @@ impl Host {
         let (files, sources, mut vital) = (files(config)?, config.sources()?, Vital::default());
         let Bound { clients: listener, api: api_listener, are_managed } = listeners.bind(config).await?;
         let (routes, statuses) = (Arc::new(RouteTable::default()), Arc::new(PluginStatuses::default()));
-        let store = data::open(config).await?;
-        check_apart(config)?;
-        vital.spawn("the thread that writes the store", store.ended());
-        let entries = EntriesNode::with_cache(config.limits.entries(), config.limits.entries_cache());
-        vital.spawn("the task that evicts entries", Arc::clone(&entries).keep_within_limit());
+        let (store, entries) = (open_store(config, &mut vital).await?, start_entries(config, &mut vital));
         let (http, sockets, tokens) = (http(config)?, Arc::new(Sockets::default()), tokens(config)?);
         let node = node(config, &routes, &store, entries, &http);
         let surroundings = HostSurroundings::new(&node).with_tokens(tokens.clone());
@@ -142,8 +138,7 @@ impl Host {
         let loader = loader(config, Arc::new(surroundings), store, Arc::clone(&http), config.limits.instances)?;
         vital.spawn("the thread that interrupts plugins", loader.engine.ended());
         let mut library = library(config, loader, sources.clone(), (routes, Arc::clone(&statuses)))?;
-        let reactors = Reactors::start(config.wire_threads(), &node.pubsub.pressure).context("serving connections")?;
-        vital.spawn("a thread that serves WebSocket connections", reactors.ended());
+        let reactors = start_reactors(config, &node, &mut vital)?;
         let (failure, later) = (Arc::<OnceLock<String>>::default(), Later::new(config, &node, Arc::clone(&http))?);
         let mount_parts = MountParts::new(config, &node, &sockets, &reactors);
         let mounts = mount_parts.mounts_at_start(config, tokens.as_ref()).await?;
@@ -339,6 +334,28 @@ impl Host {
         node.store.close().await;
         outcome
     }
+}
+
+/// Opens the store.
+async fn open_store(config: &Config, vital: &mut Vital) -> Result<Store> {
+    let store = data::open(config).await?;
+    check_apart(config)?;
+    vital.spawn("the thread that writes the store", store.ended());
+    Ok(store)
+}
+
+/// Makes the place of the published entries, which a task keeps within their limit.
+fn start_entries(config: &Config, vital: &mut Vital) -> Arc<EntriesNode> {
+    let entries = EntriesNode::with_cache(config.limits.entries(), config.limits.entries_cache());
+    vital.spawn("the task that evicts entries", Arc::clone(&entries).keep_within_limit());
+    entries
+}
+
+/// Starts the threads that serve WebSocket connections.
+fn start_reactors(config: &Config, node: &Node, vital: &mut Vital) -> Result<Arc<Reactors>> {
+    let reactors = Reactors::start(config.wire_threads(), &node.pubsub.pressure).context("serving connections")?;
+    vital.spawn("a thread that serves WebSocket connections", reactors.ended());
+    Ok(reactors)
 }
 
 /// Makes the node, with the limits of the configuration.
