@@ -6,6 +6,7 @@
 //! the language's sources of each template in `files/TEMPLATE`.
 
 mod archive;
+mod golang;
 mod project;
 mod python;
 mod rust;
@@ -33,6 +34,15 @@ pub const SDK_FOLDER: &str = "vendor/bennu";
 #[must_use]
 pub fn typescript_sdk() -> Vec<File> {
     archive::below("sdk/typescript/", "")
+}
+
+/// The folder of the SDK in a project in Go. Go itself uses the folder `vendor`, for another purpose.
+pub const GO_SDK_FOLDER: &str = "sdk/bennu";
+
+/// Returns the SDK in Go with its test kit, for the folder [`GO_SDK_FOLDER`].
+#[must_use]
+pub fn go_sdk() -> Vec<File> {
+    archive::below("sdk/go/", "")
 }
 
 /// Returns the SDK in Python with its test kit and the contract, for the folder [`SDK_FOLDER`].

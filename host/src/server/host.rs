@@ -20,6 +20,7 @@ use super::api_key::{api_key_file, own_api_key};
 use super::config_reload::{ConfigParts, ConfigReload};
 use super::data;
 use super::findings::log_remarks;
+use super::held_requests::HeldRequests;
 use super::later::Later;
 use super::listeners::Bound;
 use super::mounts::{MountParts, tokens};
@@ -60,7 +61,7 @@ pub struct Host {
     /// Whether connections and requests of clients are accepted.
     intake: Intake,
     /// The same for the API, if it has its own address.
-    api_intake: Intake,
+    held: HeldRequests,
     replacing: Replacing,
     node: Arc<Node>,
     sockets: Arc<Sockets>,
@@ -143,8 +144,7 @@ impl Host {
         let mut library = library(config, loader, sources.clone(), (routes, Arc::clone(&statuses)))?;
         let reactors = Reactors::start(config.wire_threads(), &node.pubsub.pressure).context("serving connections")?;
         vital.spawn("a thread that serves WebSocket connections", reactors.ended());
-        let failure = Arc::<OnceLock<String>>::default();
-        let later = Later::new(config, &node, Arc::clone(&http))?;
+        let (failure, later) = (Arc::<OnceLock<String>>::default(), Later::new(config, &node, Arc::clone(&http))?);
         let mount_parts = MountParts::new(config, &node, &sockets, &reactors);
         let mounts = mount_parts.mounts_at_start(config, tokens.as_ref()).await?;
         let access = access(config)?.map(Arc::new);
@@ -192,7 +192,7 @@ impl Host {
             api,
             api_listener,
             intake: Intake::default(),
-            api_intake: Intake::default(),
+            held: HeldRequests::default(),
             replacing: Replacing { are_managed, upgrades: None, relaunch, inherited },
             node,
             sockets,
@@ -270,7 +270,7 @@ impl Host {
             mut api,
             api_listener,
             intake,
-            api_intake,
+            held,
             node,
             sockets,
             library,
@@ -296,9 +296,9 @@ impl Host {
         let (tally, proxies) = (Arc::clone(&sockets.tally), config_reload.proxies());
         let accepting = Accepting { tally, intake: intake.clone(), proxies };
         if let Some(listener) = api_listener {
-            let api = LiveRouter::fixed(std::mem::take(&mut api).merge(health_routes.clone()));
-            let accepting = Accepting { intake: api_intake.clone(), ..accepting.clone() };
-            let listening = listen(listener, api, API_CONNECTIONS_MAX, accepting);
+            let api = held.holding(std::mem::take(&mut api), &listener).merge(health_routes.clone());
+            let accepting = Accepting { intake: held.intake.clone(), ..accepting.clone() };
+            let listening = listen(listener, LiveRouter::fixed(api), API_CONNECTIONS_MAX, accepting);
             operating.spawn("the task that accepts connections to the API", listening);
         }
         let router =
@@ -315,8 +315,8 @@ impl Host {
             End::Replaced(_pause) => {
                 // The library must not write any more, and the turns have ended.
                 drop((loading, operating));
-                api_intake.set(false);
-                close_sockets(&sockets, [&intake, &api_intake], config_reload.limits().stop()).await;
+                held.intake.set(false);
+                close_sockets(&sockets, [&intake, &held.intake], config_reload.limits().stop()).await;
                 return Ok(());
             }
             End::Stop => {
@@ -333,10 +333,8 @@ impl Host {
         end_sockets_and_rooms(&node, &sockets, &reactors, config_reload.limits().stop()).await;
         // The library may still be loading a plugin. A stop doesn't wait for that longer than this.
         let _ = timeout(LIBRARY_ENDS, loading.ended()).await;
-        drop(loading);
         // The threads of the reactors end with the last reference. The routes of the dashboard have one, too.
-        drop(operating);
-        drop(reactors);
+        drop((loading, operating, reactors));
         // Acknowledged writes are already on the disk. This ends the writes that are still queued, in order.
         node.store.close().await;
         outcome

@@ -58,6 +58,7 @@ mod projects;
 mod python;
 mod refused;
 mod reload;
+mod reloaded_limits;
 mod repeated;
 mod replacements;
 mod requests;

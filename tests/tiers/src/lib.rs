@@ -62,6 +62,8 @@ pub enum Suite {
     Packages,
     /// The configurations of proxies, with the official Phoenix client.
     Proxies,
+    /// Projects and plugins in Go, Python, C and Zig, with the compilers of PyPI.
+    Languages,
     /// The tests of the binary again, while other processes use all processors.
     Loaded,
     /// The documentation of every crate.
@@ -72,7 +74,7 @@ pub enum Suite {
 
 impl Suite {
     /// All suites, in the order in which they run. The first one also compiles the tests of the others.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Lint,
         Self::Guests,
         Self::Host,
@@ -82,13 +84,14 @@ impl Suite {
         Self::Browser,
         Self::Packages,
         Self::Proxies,
+        Self::Languages,
         Self::Loaded,
         Self::Docs,
         Self::Bench,
     ];
 
     /// The suites that need the plugins as components.
-    pub const WITH_PLUGINS: [Self; 9] = [
+    pub const WITH_PLUGINS: [Self; 10] = [
         Self::Lint,
         Self::Host,
         Self::Phoenix,
@@ -96,6 +99,7 @@ impl Suite {
         Self::Browser,
         Self::Packages,
         Self::Proxies,
+        Self::Languages,
         Self::Loaded,
         Self::Bench,
     ];
@@ -113,6 +117,7 @@ impl Suite {
             Self::Browser => "browser",
             Self::Packages => "packages",
             Self::Proxies => "proxies",
+            Self::Languages => "languages",
             Self::Loaded => "loaded",
             Self::Docs => "docs",
             Self::Bench => "bench",
@@ -132,6 +137,7 @@ impl Suite {
             Self::Browser => "The example pages and the hooks for React in Chromium",
             Self::Packages => "The packages for npm and PyPI that carry the executable, installed from their files",
             Self::Proxies => "The configurations of nginx, HAProxy and Caddy, with TLS and the official Phoenix client",
+            Self::Languages => "Projects and plugins in Go, Python, C and Zig",
             Self::Loaded => "The tests of the binary again, while other processes use all processors",
             Self::Docs => "The documentation of every crate, and the targets of its links",
             Self::Bench => "Every benchmark once, to check that it works and not how fast it is",
@@ -142,7 +148,13 @@ impl Suite {
     #[must_use]
     pub const fn tier(self) -> Tier {
         match self {
-            Self::Clients | Self::Packages | Self::Proxies | Self::Loaded | Self::Docs | Self::Bench => Tier::Full,
+            Self::Clients
+            | Self::Packages
+            | Self::Proxies
+            | Self::Languages
+            | Self::Loaded
+            | Self::Docs
+            | Self::Bench => Tier::Full,
             _ => Tier::Usual,
         }
     }
