@@ -381,9 +381,9 @@ impl HandingOver {
         self.parts.node.hold_ticks(false);
         self.parts.node.open_turns();
         self.parts.reactors.pause(false);
+        self.parts.health.set_draining(None);
         self.parts.intake.set(true);
         self.parts.held.hold(false);
-        self.parts.health.set_draining(None);
         Ok(())
     }
 }
