@@ -18,6 +18,9 @@ fn limit(key: &str, value: u64) -> String {
     format!("[limits]\n{key} = {value}\n")
 }
 
+/// A header, its value, and the start of the address that the host takes for the client's.
+type Seen = (&'static str, &'static str, &'static str);
+
 #[tokio::test]
 async fn proxies_are_trusted_from_a_reload_on() -> Result<()> {
     let host = Setup::new().guests(&["echo"])?.config("").start().await?;
@@ -25,7 +28,7 @@ async fn proxies_are_trusted_from_a_reload_on() -> Result<()> {
     let forwarded = format!("{trusts}client_address = \"forwarded\"\n");
     let own = "127.0.0.1:";
     // The log shows at most five refused clients in a second.
-    let steps: [(&str, &[&str], &[(&str, &str, &str)]); 3] = [
+    let steps: [(&str, &[&str], &[Seen]); 3] = [
         (trusts, &["trusted_proxies now"], &[("x-forwarded-for", "203.0.113.7", "203.0.113.7:0")]),
         (
             &forwarded,
