@@ -22,6 +22,8 @@ pub mod contract;
 pub mod counts;
 pub mod entries;
 pub mod files;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod health;
 pub mod jobs;
 pub mod kit;

@@ -50,6 +50,10 @@ enum Command {
     Guests(guests::Options),
     /// Run every check and every test
     Test(test::Options),
+    /// Run the fuzz targets: readers of untrusted input, with mutated inputs
+    ///
+    /// `cargo xtask test` runs them too, with fewer inputs. docs/reliability.md describes them.
+    Fuzz(test::fuzz::FuzzOptions),
     /// Compare the host with a minimal server, and print tables
     ///
     /// The command builds everything in release first. The machine should do nothing else during the measurement.
@@ -82,6 +86,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Guests(options) => guests::run(&options),
         Command::Test(options) => test::run(&options),
+        Command::Fuzz(options) => test::fuzz::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Baseline(options) => baseline::run(&options),
         Command::Package(options) => package::run(&options),

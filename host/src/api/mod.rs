@@ -7,6 +7,8 @@ mod body;
 mod config;
 mod error;
 mod events;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod health;
 mod idempotency;
 mod inspect;

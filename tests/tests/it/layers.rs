@@ -10,7 +10,7 @@ use crate::imports;
 use crate::tidy::sources;
 
 /// Each top-level module with the modules that it may import. All modules are listed.
-const MODULES: [(&str, &[&str]); 24] = [
+const MODULES: [(&str, &[&str]); 25] = [
     ("counts", &[]),
     ("files", &[]),
     ("health", &[]),
@@ -69,6 +69,10 @@ const MODULES: [(&str, &[&str]); 24] = [
         ],
     ),
     ("project", &["plugin", "server"]),
+    (
+        "fuzz",
+        &["protocol", "auth", "contract", "store", "plugin", "jobs", "socket", "transport", "api", "server", "kit"],
+    ),
     // The binary. It uses the library as the crate `bennu`.
     ("commands", &[]),
 ];

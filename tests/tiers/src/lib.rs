@@ -62,6 +62,8 @@ pub enum Suite {
     Packages,
     /// The configurations of proxies, with the official Phoenix client.
     Proxies,
+    /// The hand-over between the host's threads, in all orders in which they can run.
+    Models,
     /// The tests of the binary again, while other processes use all processors.
     Loaded,
     /// The documentation of every crate.
@@ -72,7 +74,7 @@ pub enum Suite {
 
 impl Suite {
     /// All suites, in the order in which they run. The first one also compiles the tests of the others.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Lint,
         Self::Guests,
         Self::Host,
@@ -82,6 +84,7 @@ impl Suite {
         Self::Browser,
         Self::Packages,
         Self::Proxies,
+        Self::Models,
         Self::Loaded,
         Self::Docs,
         Self::Bench,
@@ -113,6 +116,7 @@ impl Suite {
             Self::Browser => "browser",
             Self::Packages => "packages",
             Self::Proxies => "proxies",
+            Self::Models => "models",
             Self::Loaded => "loaded",
             Self::Docs => "docs",
             Self::Bench => "bench",
@@ -132,6 +136,7 @@ impl Suite {
             Self::Browser => "The example pages and the hooks for React in Chromium",
             Self::Packages => "The packages for npm and PyPI that carry the executable, installed from their files",
             Self::Proxies => "The configurations of nginx, HAProxy and Caddy, with TLS and the official Phoenix client",
+            Self::Models => "The hand-over between threads, in all orders in which they can run (loom)",
             Self::Loaded => "The tests of the binary again, while other processes use all processors",
             Self::Docs => "The documentation of every crate, and the targets of its links",
             Self::Bench => "Every benchmark once, to check that it works and not how fast it is",
@@ -142,7 +147,9 @@ impl Suite {
     #[must_use]
     pub const fn tier(self) -> Tier {
         match self {
-            Self::Clients | Self::Packages | Self::Proxies | Self::Loaded | Self::Docs | Self::Bench => Tier::Full,
+            Self::Clients | Self::Packages | Self::Proxies | Self::Models | Self::Loaded | Self::Docs | Self::Bench => {
+                Tier::Full
+            }
             _ => Tier::Usual,
         }
     }
@@ -156,13 +163,13 @@ struct Rounds {
 }
 
 /// All tests whose number of rounds depends on the tier.
-const ROUNDS: [Rounds; 23] = [
-    // Damaged input for readers of bytes that a client sends.
-    Rounds { test: "protocol::noise", usual: 20_000, full: 2_000_000 },
+const ROUNDS: [Rounds; 22] = [
+    // Damaged input for readers of JSON, which another reader must read the same.
     Rounds { test: "protocol::v2", usual: 20_000, full: 2_000_000 },
     Rounds { test: "semantics::scan", usual: 20_000, full: 2_000_000 },
-    Rounds { test: "auth::term", usual: 20_000, full: 2_000_000 },
-    Rounds { test: "websocket::inflate", usual: 20_000, full: 2_000_000 },
+    // Mutations of the corpora of the fuzz targets (`host/src/fuzz`), for each target.
+    Rounds { test: "fuzz", usual: 20_000, full: 200_000 },
+    Rounds { test: "fuzz::slow", usual: 2_000, full: 50_000 },
     // Random operations next to a simple model.
     Rounds { test: "entries::table", usual: 500, full: 20_000 },
     Rounds { test: "entries::calls", usual: 500, full: 20_000 },

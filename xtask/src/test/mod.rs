@@ -2,6 +2,7 @@
 
 mod count;
 mod fetched;
+pub(crate) mod fuzz;
 mod report;
 mod suites;
 

@@ -119,6 +119,7 @@ pub(super) fn run(suite: Suite, run: &mut SuiteRun) -> Result<()> {
             run.fetched()?;
             run.tests("the tests of the proxies", node_tests("proxies")?)
         }
+        Suite::Models => run.tests("the models", models()),
         Suite::Loaded => {
             run.build()?;
             let _busy = Busy::begin()?;
@@ -145,7 +146,9 @@ fn lint(run: &mut SuiteRun) -> Result<()> {
         start(cargo(places::root()).args(FORMAT))?;
         start(&mut guest_cargo(&FORMAT))?;
         start(&mut client_cargo(&FORMAT))?;
-        start(cargo(&places::peer_sources()).args(FORMAT))
+        start(cargo(&places::peer_sources()).args(FORMAT))?;
+        // Packages outside of the workspace.
+        ["fuzz", "loom"].iter().try_for_each(|name| start(cargo(&places::root().join("host").join(name)).args(FORMAT)))
     })?;
     run.build()?;
     step("the developer's commands, and the plugins natively", || {
@@ -188,6 +191,14 @@ fn guest_cargo(arguments: &[&str]) -> Command {
     command
 }
 
+/// Cargo for the models of the hand-over. They are compiled with loom's primitives, in a target directory of their own.
+fn models() -> Command {
+    let mut command = cargo(&places::root().join("host").join("loom"));
+    command.args(["test", "--release"]);
+    command.env("RUSTFLAGS", "--cfg loom -Dwarnings").env("CARGO_TARGET_DIR", places::target().join("loom"));
+    command
+}
+
 /// Cargo for the client in Rust, in a target directory of its own, because its dependencies are different from the host's.
 fn client_cargo(arguments: &[&str]) -> Command {
     let mut command = cargo(&places::client_sources().join("rust"));
@@ -197,7 +208,7 @@ fn client_cargo(arguments: &[&str]) -> Command {
 
 /// Cargo for the workspace without the developer's commands. Their dependencies would change the features with which the
 /// host's are compiled.
-fn host_cargo(verb: &str) -> Command {
+pub(super) fn host_cargo(verb: &str) -> Command {
     let mut command = cargo(places::root());
     command.args([verb, "--workspace", "--exclude", "xtask", "--exclude", "bennu-bindings"]);
     with_the_built(&mut command);

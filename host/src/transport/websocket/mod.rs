@@ -6,6 +6,9 @@
 
 mod connection;
 mod extensions;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
+mod hand_over;
 mod handshake;
 mod inflate;
 mod large_frames;
