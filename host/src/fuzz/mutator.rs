@@ -7,7 +7,7 @@
 use bennu_test_tiers::Noise;
 
 /// The most bytes of an input.
-const BYTES_MAX: usize = 4 << 10;
+const BYTES_MAX: usize = 8 << 10;
 
 /// Bytes that mean something in most of the formats.
 const SHARP: &[u8] = b"\"\\[]{}(),:;=.-+*/%#@!?&<>|'` \t\r\n0159aefuxnt\x00\x01\x7f\x80\xc3\xed\xff";

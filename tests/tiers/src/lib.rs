@@ -64,17 +64,21 @@ pub enum Suite {
     Proxies,
     /// The hand-over between the host's threads, in all orders in which they can run.
     Models,
+    /// The dependencies: licences, crates in two versions, known vulnerabilities.
+    Deny,
     /// The tests of the binary again, while other processes use all processors.
     Loaded,
     /// The documentation of every crate.
     Docs,
     /// Every benchmark once.
     Bench,
+    /// Two minutes of everything at once on one host.
+    Soak,
 }
 
 impl Suite {
     /// All suites, in the order in which they run. The first one also compiles the tests of the others.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Lint,
         Self::Guests,
         Self::Host,
@@ -85,13 +89,15 @@ impl Suite {
         Self::Packages,
         Self::Proxies,
         Self::Models,
+        Self::Deny,
         Self::Loaded,
         Self::Docs,
         Self::Bench,
+        Self::Soak,
     ];
 
     /// The suites that need the plugins as components.
-    pub const WITH_PLUGINS: [Self; 9] = [
+    pub const WITH_PLUGINS: [Self; 10] = [
         Self::Lint,
         Self::Host,
         Self::Phoenix,
@@ -101,6 +107,7 @@ impl Suite {
         Self::Proxies,
         Self::Loaded,
         Self::Bench,
+        Self::Soak,
     ];
 
     /// The name on the command line.
@@ -117,9 +124,11 @@ impl Suite {
             Self::Packages => "packages",
             Self::Proxies => "proxies",
             Self::Models => "models",
+            Self::Deny => "deny",
             Self::Loaded => "loaded",
             Self::Docs => "docs",
             Self::Bench => "bench",
+            Self::Soak => "soak",
         }
     }
 
@@ -137,9 +146,11 @@ impl Suite {
             Self::Packages => "The packages for npm and PyPI that carry the executable, installed from their files",
             Self::Proxies => "The configurations of nginx, HAProxy and Caddy, with TLS and the official Phoenix client",
             Self::Models => "The hand-over between threads, in all orders in which they can run (loom)",
+            Self::Deny => "The dependencies: licences, crates in two versions, known vulnerabilities",
             Self::Loaded => "The tests of the binary again, while other processes use all processors",
             Self::Docs => "The documentation of every crate, and the targets of its links",
             Self::Bench => "Every benchmark once, to check that it works and not how fast it is",
+            Self::Soak => "Two minutes of attacks, churn, reloads, a full disk and a stalled log on one host",
         }
     }
 
@@ -147,10 +158,8 @@ impl Suite {
     #[must_use]
     pub const fn tier(self) -> Tier {
         match self {
-            Self::Clients | Self::Packages | Self::Proxies | Self::Models | Self::Loaded | Self::Docs | Self::Bench => {
-                Tier::Full
-            }
-            _ => Tier::Usual,
+            Self::Lint | Self::Guests | Self::Host | Self::Commands | Self::Phoenix | Self::Browser => Tier::Usual,
+            _ => Tier::Full,
         }
     }
 }

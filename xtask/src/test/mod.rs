@@ -1,6 +1,7 @@
 //! Runs every check and every test, in two tiers. `tests/tiers` says which suite belongs to which tier.
 
 mod count;
+mod deny;
 mod fetched;
 pub(crate) mod fuzz;
 mod report;

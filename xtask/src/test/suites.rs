@@ -10,6 +10,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use bennu_test_tiers::{Suite, Tier, VARIABLE};
 
 use super::count::{self, Counts};
+use super::deny;
 use super::fetched::{Fetched, Fetching};
 use crate::lints::linted;
 use crate::process::{self, cargo, run as start};
@@ -120,6 +121,7 @@ pub(super) fn run(suite: Suite, run: &mut SuiteRun) -> Result<()> {
             run.tests("the tests of the proxies", node_tests("proxies")?)
         }
         Suite::Models => run.tests("the models", models()),
+        Suite::Deny => deny::run(),
         Suite::Loaded => {
             run.build()?;
             let _busy = Busy::begin()?;
@@ -129,6 +131,7 @@ pub(super) fn run(suite: Suite, run: &mut SuiteRun) -> Result<()> {
         }
         Suite::Docs => step("documentation", || start(&mut documentation(&["--workspace"]))),
         Suite::Bench => bench::smoke(),
+        Suite::Soak => bench::soak(SOAK_MINUTES),
     }
 }
 
@@ -217,6 +220,9 @@ pub(super) fn host_cargo(verb: &str) -> Command {
     }
     command
 }
+
+/// The minutes of the suite `soak`.
+const SOAK_MINUTES: f64 = 2.0;
 
 /// The variable that sets how many tests Rust's test runner runs at the same time.
 const TEST_THREADS: &str = "RUST_TEST_THREADS";
