@@ -20,6 +20,7 @@ pub mod channel;
 pub mod clients;
 pub mod contract;
 pub mod counts;
+pub mod deliveries;
 pub mod entries;
 pub mod files;
 #[cfg(any(test, fuzzing))]
@@ -39,3 +40,4 @@ pub mod store;
 pub mod terminal;
 pub mod timing;
 pub mod transport;
+pub mod webhooks;

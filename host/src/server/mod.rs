@@ -11,6 +11,7 @@ pub(crate) mod fuzz;
 mod host;
 mod jwks;
 mod jwks_schedule;
+mod later;
 mod limits;
 mod listeners;
 mod logging;
@@ -28,7 +29,8 @@ pub use api_key::{api_key_file, made_api_key};
 pub use check::{Checked, check};
 pub use config::{
     ApiKeyTable, ApiTable, AuthName, BuildTable, Config, ConfigChange, HttpGrant, HttpGrantTable, JwksUrl, JwtTable,
-    LanguageName, LogFormat, MountTable, PluginTable, TakesEffect, TokenTable, TransportName,
+    LanguageName, LogFormat, MountTable, PluginTable, TakesEffect, TokenTable, TransportName, WebPushTable,
+    WebhookTable,
 };
 pub use config_reload::{ConfigReload, ConfigReloaded, ReadConfig};
 pub use findings::Finding;
