@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -15,7 +16,7 @@ use crate::client::Client;
 use crate::wire::{frame, upgrade};
 
 /// How long an attacker waits before it tries again, after the host has refused it.
-const PAUSE: Duration = Duration::from_millis(20);
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The address of the attackers. The neighbours have another one, so limits of addresses tell them apart.
 const ATTACKERS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 66);
@@ -66,6 +67,19 @@ impl Drop for Held {
 pub(crate) struct Place {
     pub(crate) address: SocketAddr,
     pub(crate) tally: Arc<Tally>,
+    /// Where the attackers run.
+    pub(crate) runtime: Handle,
+}
+
+/// Starts the runtime of the attackers: one thread with the lowest priority. Real attackers have machines of their own, so they don't
+/// take the time of the neighbours' processors.
+pub(crate) fn runtime() -> Result<Runtime> {
+    let give_way = || {
+        // If this fails, the neighbours wait for the attackers, too.
+        let _ = rustix::process::nice(19);
+    };
+    let mut builder = Builder::new_multi_thread();
+    Ok(builder.worker_threads(1).enable_all().on_thread_start(give_way).build()?)
 }
 
 /// Running attackers. They stop when this is dropped.
@@ -76,17 +90,18 @@ fn again<F>(place: &Place, count: usize, attack: impl Fn(Place, usize) -> F + Se
 where
     F: Future<Output = Result<()>> + Send,
 {
-    let (attack, mut attackers) = (Arc::new(attack), JoinSet::new());
+    let (attack, mut attackers, runtime) = (Arc::new(attack), JoinSet::new(), place.runtime.clone());
     for number in 0..count {
         let (place, attack) = (place.clone(), Arc::clone(&attack));
-        attackers.spawn(async move {
+        let task = async move {
             loop {
                 // An error is what an attacker must expect: the host has refused it or closed the connection.
                 if attack(place.clone(), number).await.is_err() {
                     sleep(PAUSE).await;
                 }
             }
-        });
+        };
+        attackers.spawn_on(task, &runtime);
     }
     attackers
 }
@@ -176,8 +191,8 @@ pub(crate) fn deaf(place: &Place) -> Attackers {
         held.closed();
         Ok(())
     });
-    let (place, filling) = (place.clone(), "x".repeat(8_000));
-    attackers.spawn(async move {
+    let (place, filling, runtime) = (place.clone(), "x".repeat(8_000), place.runtime.clone());
+    let shouter = async move {
         loop {
             let shouting = async {
                 let mut client = Client::connect_from(ATTACKERS, place.address).await?;
@@ -192,12 +207,14 @@ pub(crate) fn deaf(place: &Place) -> Attackers {
             let _: Result<()> = shouting.await;
             sleep(PAUSE).await;
         }
-    });
+    };
+    attackers.spawn_on(shouter, &runtime);
     attackers
 }
 
-/// Sends messages as fast as the host takes them, for this time or until the host closes. Counts them and their answers.
-async fn flood(place: &Place, topic: &str, time: Duration) -> Result<()> {
+/// Sends messages for this time or until the host closes: 20 at once, as fast as the host takes them or with pauses. Counts them
+/// and their answers.
+async fn flood(place: &Place, topic: &str, time: Duration, pause: Duration) -> Result<()> {
     let (stream, held) = open(place, false).await?;
     let (mut reader, mut writer) = stream.into_split();
     let join = text(&format!(r#"["1","1","{topic}","phx_join",{{}}]"#));
@@ -207,6 +224,9 @@ async fn flood(place: &Place, topic: &str, time: Duration) -> Result<()> {
     let writing = async {
         while writer.write_all(&burst).await.is_ok() {
             tally.sent.fetch_add(20, Ordering::Relaxed);
+            if !pause.is_zero() {
+                sleep(pause).await;
+            }
         }
     };
     let reading = async {
@@ -219,6 +239,7 @@ async fn flood(place: &Place, topic: &str, time: Duration) -> Result<()> {
     let ended = timeout(time, async { tokio::join!(writing, reading) }).await;
     if ended.is_ok() {
         held.closed();
+        sleep(PAUSE).await;
     }
     Ok(())
 }
@@ -226,14 +247,14 @@ async fn flood(place: &Place, topic: &str, time: Duration) -> Result<()> {
 /// Sockets that send as much as they can.
 pub(crate) fn floods(place: &Place) -> Attackers {
     again(place, 8, |place, number| async move {
-        flood(&place, &format!("bench:flood{number}"), Duration::from_secs(3600)).await
+        flood(&place, &format!("bench:flood{number}"), Duration::from_secs(3600), Duration::ZERO).await
     })
 }
 
-/// Clients that send as much as they can and connect again each half second, as if that gave them new limits.
+/// Clients that send 200 messages a second, and connect again each half second, as if that gave them new limits.
 pub(crate) fn reconnecting_floods(place: &Place) -> Attackers {
     again(place, 200, |place, number| async move {
-        flood(&place, &format!("naughty:f{number}"), Duration::from_millis(500)).await
+        flood(&place, &format!("naughty:f{number}"), Duration::from_millis(500), Duration::from_millis(100)).await
     })
 }
 

@@ -96,7 +96,7 @@ fn limited(limit: Option<&str>) -> Surroundings {
 const ANY_FAULTS: &str = "[limits.user]\nfaults_per_minute = 0\n[limits.address]\nfaults_per_minute = 0\n";
 
 /// The limit of the reconnecting floods.
-const LIMITED: &str = "[limits.address]\nmessages_per_second = 500\nmessages_burst = 500\n";
+const LIMITED: &str = "[limits.address]\nmessages_per_second = 500\nmessages_burst = 500\nconnects_per_second = 100\n";
 const LIMIT: f64 = 500.0;
 
 /// Keeps silent sockets for five seconds only, so that the table is made in minutes.
@@ -145,7 +145,7 @@ pub(super) static ATTACKS: [Attack; 17] = [
     },
     Attack {
         name: "reconnecting-floods",
-        what: "200 clients send as fast as they can, and connect again each half second (`limits.address`: 500 messages a second)",
+        what: "200 clients send 200 messages a second each, and connect again each half second (`limits.address`: 500 messages, 100 connects a second)",
         config: LIMITED,
         begin: |_, place| Ok(attackers::reconnecting_floods(place)),
         count: calls,

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use tokio::runtime::Handle;
 use tokio::time::sleep;
 
 pub(crate) use self::attackers::{Attackers, Place, Tally};
@@ -76,25 +77,31 @@ impl Attacking {
             let known: Vec<_> = ATTACKS.iter().map(|attack| attack.name).collect();
             bail!("there is no attack `{unknown}`; there are {}", known.join(", "));
         }
+        let runtime = attackers::runtime()?;
         println!("| attack | what was held | memory, MB | p50, ms | p99, ms | p99, ratio | lost |");
         println!("| --- | --- | --- | --- | --- | --- | --- |");
         for attack in &ATTACKS {
             if self.attacks.is_empty() || self.attacks.iter().any(|named| named == attack.name) {
-                let row = self.measure(attack).await.with_context(|| format!("the attack `{}`", attack.name))?;
+                let row = self
+                    .measure(attack, runtime.handle())
+                    .await
+                    .with_context(|| format!("the attack `{}`", attack.name))?;
                 println!("{row}");
             }
         }
+        // It can't be dropped here, where other tasks run.
+        runtime.shutdown_background();
         Ok(())
     }
 
     /// Measures an attack, and returns its row of the table.
-    async fn measure(&self, attack: &Attack) -> Result<String> {
+    async fn measure(&self, attack: &Attack, runtime: &Handle) -> Result<String> {
         let plugins = attack.plugins.map(|name| self.plugins.join(name).with_extension("wasm"));
         let host = Host::serve_in(&self.host, &plugins, attack.config, &(attack.surroundings)())?;
         let mut neighbours = Neighbours::connect(host.address, self.neighbours).await?;
         let (time, mut figures) = (Duration::from_secs_f64(self.seconds), Figures::default());
         let tally = Arc::new(Tally::default());
-        let place = Place { address: host.address, tally: Arc::clone(&tally) };
+        let place = Place { address: host.address, tally: Arc::clone(&tally), runtime: runtime.clone() };
         neighbours.talk(SETTLE).await?;
         figures.memory[0] = megabytes(host.memory()?);
         let mut effect = Effect::default();

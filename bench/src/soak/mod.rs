@@ -14,7 +14,7 @@ use clap::Args;
 use rustix::process::{Resource, Rlimit, prlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use tempfile::TempDir;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::sleep;
 
@@ -88,7 +88,7 @@ impl Soak {
         let log = Log::read(host.take_log().context("the host has a log")?);
         let files = host.process().files()?;
         let mut neighbours = Neighbours::connect(host.address, NEIGHBOURS).await?;
-        let place = Place { address: host.address, tally: Arc::new(Tally::default()) };
+        let place = Place { address: host.address, tally: Arc::new(Tally::default()), runtime: Handle::current() };
         let ends = Instant::now() + Duration::from_secs_f64(self.minutes * 60.0);
         let (mut memory, mut lost, mut answered) = (Memory::default(), 0, 0);
         let reloads = reload(plugins.path().join("echo.wasm"), RELOAD)?;
