@@ -1,5 +1,6 @@
 //! Fuzz targets of the store: see `crate::fuzz`.
 
+use bennu_semantics::deliveries::DeliveryRow;
 use bennu_semantics::jobs::{JobId, JobRow};
 use bennu_semantics::lifetime;
 use bytes::Bytes;
@@ -23,6 +24,9 @@ pub(crate) fn rows(bytes: &[u8]) -> bool {
     let _ = (lifetime::is_expired(&value, 1), metadata::number(&value), metadata::plugin_of(&key));
     if let Ok((version, entry)) = split(&value) {
         assert_eq!(entry_row(version, entry), value);
+    }
+    if let Some(row) = DeliveryRow::decode(value.clone()) {
+        assert_eq!(DeliveryRow::decode(row.encode()), Some(row));
     }
     if let Some(row) = JobRow::decode(value) {
         assert_eq!(JobRow::decode(row.encode()), Some(row));
