@@ -25,9 +25,11 @@ pub mod entries;
 pub mod files;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+pub mod handover;
 pub mod health;
 pub mod jobs;
 pub mod kit;
+pub mod parcel;
 pub mod plugin;
 pub mod presence;
 pub mod project;

@@ -1,18 +1,18 @@
-//! Tries all orders in which the threads of the host's hand-over can run.
+//! Tries all orders in which threads can send work to a reactor.
 //!
-//! `hand_over.rs` is the file that the host compiles. Around it is a model of the rest: an outbox, which is a queue with the
+//! `shared_inbox.rs` is the file that the host compiles. Around it is a model of the rest: an outbox, which is a queue with the
 //! flag `called` under one lock (`pubsub/outbox.rs`), the poll, which a wake ends, and the pressure, which is a count.
 
 #![cfg(all(test, loom))]
 
-#[path = "../../src/transport/websocket/hand_over.rs"]
-mod hand_over;
+#[path = "../../src/transport/websocket/shared_inbox.rs"]
+mod shared_inbox;
 
-use hand_over::{HandOver, Sent, Work};
 use loom::model::Builder;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
+use shared_inbox::{Sent, SharedInbox, Work};
 
 /// The work of the model: the outboxes that were woken, and whether the reactor must end.
 #[derive(Default)]
@@ -39,7 +39,7 @@ const LONG: usize = 2;
 
 /// The shared state of the model: a reactor with one connection.
 struct Host {
-    hand_over: HandOver<Inbox>,
+    shared_inbox: SharedInbox<Inbox>,
     /// Ends the reactor's wait. A wake that comes before the wait isn't lost, as with an eventfd.
     is_woken: Mutex<bool>,
     wake: Condvar,
@@ -52,7 +52,7 @@ struct Host {
 impl Host {
     fn new() -> Arc<Self> {
         Arc::new(Self {
-            hand_over: HandOver::new(),
+            shared_inbox: SharedInbox::new(),
             is_woken: Mutex::new(false),
             wake: Condvar::new(),
             outbox: Mutex::new(Outbox::default()),
@@ -75,19 +75,19 @@ impl Host {
         outbox.frames += 1;
         if outbox.frames == LONG {
             let raise = || *self.pressure.lock().expect("no panic") += 1;
-            let sent = self.hand_over.request_flush(|inbox| inbox.woken.push(0), raise);
+            let sent = self.shared_inbox.request_flush(|inbox| inbox.woken.push(0), raise);
             self.wake_after(sent);
         }
         let is_first = !std::mem::replace(&mut outbox.is_called, true);
         drop(outbox);
         if is_first {
-            let sent = self.hand_over.send(|inbox| inbox.woken.push(0));
+            let sent = self.shared_inbox.send(|inbox| inbox.woken.push(0));
             self.wake_after(sent);
         }
     }
 
     fn end(&self) {
-        let sent = self.hand_over.send(|inbox| inbox.is_over = true);
+        let sent = self.shared_inbox.send(|inbox| inbox.is_over = true);
         self.wake_after(sent);
     }
 
@@ -122,8 +122,8 @@ impl Host {
     /// A turn: takes the work, catches up, and writes. Returns whether the reactor goes on.
     fn turn(&self) -> bool {
         let (mut woken, mut is_over) = (Vec::new(), false);
-        let is_behind = self.hand_over.catch_up();
-        self.hand_over.collect(|inbox| {
+        let is_behind = self.shared_inbox.catch_up();
+        self.shared_inbox.collect(|inbox| {
             woken = std::mem::take(&mut inbox.woken);
             is_over = inbox.is_over;
         });
@@ -147,14 +147,14 @@ impl Host {
     /// Runs until it must end. It sleeps only if it may.
     fn run(&self) {
         loop {
-            if self.hand_over.may_sleep() {
+            if self.shared_inbox.may_sleep() {
                 self.sleep();
             }
             if !self.turn() {
                 break;
             }
         }
-        drop(self.hand_over.retire(|| self.lower()));
+        drop(self.shared_inbox.retire(|| self.lower()));
     }
 }
 
@@ -214,9 +214,9 @@ fn a_reactor_that_ends_leaves_no_pressure() {
         });
         // The reactor ends at any moment, as after a panic, whether or not it has written.
         host.turn();
-        drop(host.hand_over.retire(|| host.lower()));
+        drop(host.shared_inbox.retire(|| host.lower()));
         pusher.join().expect("no panic");
         assert_eq!(host.pressure(), 0);
-        assert_eq!(host.hand_over.send(|_| ()), Sent::Nowhere);
+        assert_eq!(host.shared_inbox.send(|_| ()), Sent::Nowhere);
     });
 }

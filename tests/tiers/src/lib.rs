@@ -62,7 +62,7 @@ pub enum Suite {
     Packages,
     /// The configurations of proxies, with the official Phoenix client.
     Proxies,
-    /// The hand-over between the host's threads, in all orders in which they can run.
+    /// What threads send to a reactor, in all orders in which they can run.
     Models,
     /// The dependencies: licences, crates in two versions, known vulnerabilities.
     Deny,
@@ -145,7 +145,7 @@ impl Suite {
             Self::Browser => "The example pages and the hooks for React in Chromium",
             Self::Packages => "The packages for npm and PyPI that carry the executable, installed from their files",
             Self::Proxies => "The configurations of nginx, HAProxy and Caddy, with TLS and the official Phoenix client",
-            Self::Models => "The hand-over between threads, in all orders in which they can run (loom)",
+            Self::Models => "What threads send to a reactor, in all orders in which they can run (loom)",
             Self::Deny => "The dependencies: licences, crates in two versions, known vulnerabilities",
             Self::Loaded => "The tests of the binary again, while other processes use all processors",
             Self::Docs => "The documentation of every crate, and the targets of its links",
@@ -172,10 +172,11 @@ struct Rounds {
 }
 
 /// All tests whose number of rounds depends on the tier.
-const ROUNDS: [Rounds; 24] = [
+const ROUNDS: [Rounds; 28] = [
     // Damaged input for readers of JSON, which another reader must read the same.
     Rounds { test: "protocol::v2", usual: 20_000, full: 2_000_000 },
     Rounds { test: "semantics::scan", usual: 20_000, full: 2_000_000 },
+    Rounds { test: "parcel::noise", usual: 20_000, full: 2_000_000 },
     // Mutations of the corpora of the fuzz targets (`host/src/fuzz`), for each target.
     Rounds { test: "fuzz", usual: 20_000, full: 200_000 },
     Rounds { test: "fuzz::slow", usual: 2_000, full: 50_000 },
@@ -200,8 +201,12 @@ const ROUNDS: [Rounds; 24] = [
     Rounds { test: "schedules::kill", usual: 5, full: 50 },
     Rounds { test: "idempotency::kill", usual: 5, full: 50 },
     Rounds { test: "deliveries::kill", usual: 5, full: 50 },
+    Rounds { test: "deliveries::failure_kill", usual: 5, full: 50 },
     Rounds { test: "phoenix::recover_kill", usual: 4, full: 50 },
     Rounds { test: "storage::kill", usual: 10, full: 50 },
+    // Replacements of the host, and the clients that send meanwhile.
+    Rounds { test: "replacements", usual: 2, full: 20 },
+    Rounds { test: "replacements::clients", usual: 50, full: 2_000 },
 ];
 
 /// How many rounds the test called `test` runs in the current tier.

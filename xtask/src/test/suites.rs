@@ -194,7 +194,7 @@ fn guest_cargo(arguments: &[&str]) -> Command {
     command
 }
 
-/// Cargo for the models of the hand-over. They are compiled with loom's primitives, in a target directory of their own.
+/// Cargo for the models of what threads send to a reactor. They are compiled with loom's primitives, in a target directory of their own.
 fn models() -> Command {
     let mut command = cargo(&places::root().join("host").join("loom"));
     command.args(["test", "--release"]);

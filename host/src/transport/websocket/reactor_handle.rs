@@ -12,7 +12,7 @@ use mio::Waker;
 use tokio::sync::oneshot;
 
 use super::connection::Arrival;
-use super::hand_over::{HandOver, Sent, Work};
+use super::shared_inbox::{Sent, SharedInbox, Work};
 use crate::pubsub::{OutboxWaker, Pressure};
 
 /// The handle of one reactor of a group.
@@ -20,7 +20,7 @@ pub(super) struct ReactorHandle {
     group: u64,
     index: usize,
     waker: Waker,
-    inbox: HandOver<Inbox>,
+    inbox: SharedInbox<Inbox>,
     pressure: Arc<Pressure>,
 }
 
@@ -134,7 +134,7 @@ impl Inbox {
 
 impl ReactorHandle {
     pub(super) fn new(group: u64, place: usize, waker: Waker, pressure: Arc<Pressure>) -> Arc<Self> {
-        Arc::new(Self { group, index: place, waker, inbox: HandOver::new(), pressure })
+        Arc::new(Self { group, index: place, waker, inbox: SharedInbox::new(), pressure })
     }
 
     /// Returns the pressure to lower, if the reactor is behind. The reactor calls this before it writes to all connections.

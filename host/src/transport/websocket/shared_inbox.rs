@@ -35,7 +35,7 @@ pub(super) enum Sent {
 }
 
 /// See the module's documentation.
-pub(super) struct HandOver<W> {
+pub(super) struct SharedInbox<W> {
     /// Behind a lock, because any thread may add to it. The lock is held briefly: the reactor exchanges the work for an empty
     /// one.
     shared: Mutex<Shared<W>>,
@@ -54,7 +54,7 @@ struct Shared<W> {
     is_gone: bool,
 }
 
-impl<W: Work> HandOver<W> {
+impl<W: Work> SharedInbox<W> {
     pub(super) fn new() -> Self {
         Self { shared: Mutex::new(Shared::default()), is_behind: AtomicBool::new(false) }
     }
