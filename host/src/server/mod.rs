@@ -9,6 +9,7 @@ mod findings;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod handing_over;
+mod held_requests;
 mod host;
 mod jwks;
 mod jwks_schedule;

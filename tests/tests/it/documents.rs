@@ -186,7 +186,9 @@ fn links_have_existing_targets() -> Result<()> {
     let mut findings = Vec::new();
     for (name, text) in documents()? {
         let folder = root.join(&name).parent().context("the file has no folder")?.to_owned();
-        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+        // Code isn't Markdown: a call of a generic function in Go looks like a link.
+        let prose: String = text.split("```").step_by(2).collect();
+        for link in prose.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             if link.contains("://") {
                 continue;
             }

@@ -62,6 +62,8 @@ pub enum Suite {
     Packages,
     /// The configurations of proxies, with the official Phoenix client.
     Proxies,
+    /// Projects and plugins in Go, Python, C and Zig, with the compilers of PyPI.
+    Languages,
     /// What threads send to a reactor, in all orders in which they can run.
     Models,
     /// The dependencies: licences, crates in two versions, known vulnerabilities.
@@ -78,7 +80,7 @@ pub enum Suite {
 
 impl Suite {
     /// All suites, in the order in which they run. The first one also compiles the tests of the others.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Lint,
         Self::Guests,
         Self::Host,
@@ -88,6 +90,7 @@ impl Suite {
         Self::Browser,
         Self::Packages,
         Self::Proxies,
+        Self::Languages,
         Self::Models,
         Self::Deny,
         Self::Loaded,
@@ -97,7 +100,7 @@ impl Suite {
     ];
 
     /// The suites that need the plugins as components.
-    pub const WITH_PLUGINS: [Self; 10] = [
+    pub const WITH_PLUGINS: [Self; 11] = [
         Self::Lint,
         Self::Host,
         Self::Phoenix,
@@ -105,6 +108,7 @@ impl Suite {
         Self::Browser,
         Self::Packages,
         Self::Proxies,
+        Self::Languages,
         Self::Loaded,
         Self::Bench,
         Self::Soak,
@@ -123,6 +127,7 @@ impl Suite {
             Self::Browser => "browser",
             Self::Packages => "packages",
             Self::Proxies => "proxies",
+            Self::Languages => "languages",
             Self::Models => "models",
             Self::Deny => "deny",
             Self::Loaded => "loaded",
@@ -145,6 +150,7 @@ impl Suite {
             Self::Browser => "The example pages and the hooks for React in Chromium",
             Self::Packages => "The packages for npm and PyPI that carry the executable, installed from their files",
             Self::Proxies => "The configurations of nginx, HAProxy and Caddy, with TLS and the official Phoenix client",
+            Self::Languages => "Projects and plugins in Go, Python, C and Zig",
             Self::Models => "What threads send to a reactor, in all orders in which they can run (loom)",
             Self::Deny => "The dependencies: licences, crates in two versions, known vulnerabilities",
             Self::Loaded => "The tests of the binary again, while other processes use all processors",

@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 use anyhow::{Context, Result, anyhow};
 use bennu_test_tiers::Suite;
 
+use crate::compilers::Compilers;
 use crate::toolchain::Toolchain;
 use crate::{chromium, node, places, proxies, python};
 
@@ -16,6 +17,8 @@ pub(super) struct Fetched {
     pub(super) toolchain: Option<Toolchain>,
     /// The browser.
     pub(super) chromium: Option<PathBuf>,
+    /// The compilers of other languages.
+    pub(super) compilers: Option<Compilers>,
 }
 
 /// The state of the thread that fetches.
@@ -50,7 +53,7 @@ impl Fetching {
 fn fetch(suites: &[Suite]) -> Result<Fetched> {
     let wants = |some: &[Suite]| suites.iter().any(|suite| some.contains(suite));
     let toolchain = wants(&Suite::WITH_PLUGINS).then(Toolchain::find).transpose()?;
-    if wants(&[Suite::Phoenix, Suite::Clients, Suite::Browser, Suite::Packages, Suite::Proxies]) {
+    if wants(&[Suite::Phoenix, Suite::Clients, Suite::Browser, Suite::Packages, Suite::Proxies, Suite::Languages]) {
         node::install(&places::root().join("tests"))?;
     }
     if wants(&[Suite::Clients]) {
@@ -61,5 +64,6 @@ fn fetch(suites: &[Suite]) -> Result<Fetched> {
         proxies::find()?;
     }
     let chromium = wants(&[Suite::Browser]).then(chromium::find).transpose()?;
-    Ok(Fetched { toolchain, chromium })
+    let compilers = wants(&[Suite::Languages]).then(Compilers::find).transpose()?;
+    Ok(Fetched { toolchain, chromium, compilers })
 }
