@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::backing::PageReads;
-use super::batch::{Batch, CommitError, has_conflict};
+use super::batch::{self, Batch, CommitError, has_conflict};
 use super::counts::StoreCounts;
 use super::draft::{Draft, Revision, Seen};
 use super::engine::{Engine, EngineError, Writes};
@@ -16,6 +16,7 @@ use super::ids::{Ids, LEASE_MS};
 use super::job_board::JobBoard;
 use super::log::LogCounts;
 use super::metadata;
+use super::postgres::PostgresCounts;
 use super::recent::Recent;
 use bennu_semantics::limits::StoreLimits;
 
@@ -30,6 +31,7 @@ pub(super) struct Shared {
     pub(super) ids: Ids,
     pub(super) page_reads: Arc<PageReads>,
     pub(super) log_counts: Arc<LogCounts>,
+    pub(super) postgres_counts: Option<Arc<PostgresCounts>>,
     /// One permit, for one export at a time of a running host.
     pub(super) exporting: Arc<Semaphore>,
     pub(super) counts: StoreCounts,
@@ -120,10 +122,22 @@ impl Committer {
         // `Store::keep_ids` returns how far the clock is behind at the start, so that isn't logged a second time here.
         let is_clock_behind = ids.last_ms() > now_ms().saturating_add(LEASE_MS);
         let (page_reads, log_counts) = (engine.page_reads(), engine.log_counts());
+        let postgres_counts = engine.postgres_counts();
         let exporting = Arc::new(Semaphore::new(1));
         let counts = StoreCounts::default();
-        let shared =
-            Arc::new(Shared { seen, recent, limits, health, ids, page_reads, log_counts, counts, exporting, jobs });
+        let shared = Arc::new(Shared {
+            seen,
+            recent,
+            limits,
+            health,
+            ids,
+            page_reads,
+            log_counts,
+            postgres_counts,
+            counts,
+            exporting,
+            jobs,
+        });
         let attempts = Attempts::default();
         Ok(Self { engine, shared, latest: revision, opening: 0, format, attempts, is_released: false, is_clock_behind })
     }
@@ -220,6 +234,14 @@ impl Committer {
         }
         let seen = self.shared.seen.load_full();
         let revision = seen.revision.next();
+        if seen.snapshot.is_remote()
+            && let Err(error) = seen.snapshot.fetch(batch::places(drafts)).await
+        {
+            self.fail(&error);
+            // Nothing was written, whatever is wrong with the engine.
+            let failed = CommitError::Failed(EngineError::new(error));
+            return drafts.iter().map(|_| Err(failed.clone())).collect();
+        }
         let mut batch = Batch::new(&seen);
         let mut outcomes = Vec::with_capacity(drafts.len());
         for draft in drafts {

@@ -60,6 +60,8 @@ pub enum Suite {
     Browser,
     /// The packages that carry the executable.
     Packages,
+    /// The store on PostgreSQL.
+    Postgres,
     /// The configurations of proxies, with the official Phoenix client.
     Proxies,
     /// The tests of the binary again, while other processes use all processors.
@@ -72,7 +74,7 @@ pub enum Suite {
 
 impl Suite {
     /// All suites, in the order in which they run. The first one also compiles the tests of the others.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Lint,
         Self::Guests,
         Self::Host,
@@ -81,6 +83,7 @@ impl Suite {
         Self::Clients,
         Self::Browser,
         Self::Packages,
+        Self::Postgres,
         Self::Proxies,
         Self::Loaded,
         Self::Docs,
@@ -88,13 +91,14 @@ impl Suite {
     ];
 
     /// The suites that need the plugins as components.
-    pub const WITH_PLUGINS: [Self; 9] = [
+    pub const WITH_PLUGINS: [Self; 10] = [
         Self::Lint,
         Self::Host,
         Self::Phoenix,
         Self::Clients,
         Self::Browser,
         Self::Packages,
+        Self::Postgres,
         Self::Proxies,
         Self::Loaded,
         Self::Bench,
@@ -112,6 +116,7 @@ impl Suite {
             Self::Clients => "clients",
             Self::Browser => "browser",
             Self::Packages => "packages",
+            Self::Postgres => "postgres",
             Self::Proxies => "proxies",
             Self::Loaded => "loaded",
             Self::Docs => "docs",
@@ -131,6 +136,9 @@ impl Suite {
             Self::Clients => "Clients by other authors, from npm, PyPI and crates.io",
             Self::Browser => "The example pages and the hooks for React in Chromium",
             Self::Packages => "The packages for npm and PyPI that carry the executable, installed from their files",
+            Self::Postgres => {
+                "The store on a PostgreSQL server: killed, stopped, full, refused; and the host's tests of storage on it"
+            }
             Self::Proxies => "The configurations of nginx, HAProxy and Caddy, with TLS and the official Phoenix client",
             Self::Loaded => "The tests of the binary again, while other processes use all processors",
             Self::Docs => "The documentation of every crate, and the targets of its links",
@@ -156,7 +164,7 @@ struct Rounds {
 }
 
 /// All tests whose number of rounds depends on the tier.
-const ROUNDS: [Rounds; 23] = [
+const ROUNDS: [Rounds; 25] = [
     // Damaged input for readers of bytes that a client sends.
     Rounds { test: "protocol::noise", usual: 20_000, full: 2_000_000 },
     Rounds { test: "protocol::v2", usual: 20_000, full: 2_000_000 },
@@ -184,6 +192,9 @@ const ROUNDS: [Rounds; 23] = [
     Rounds { test: "idempotency::kill", usual: 5, full: 50 },
     Rounds { test: "phoenix::recover_kill", usual: 4, full: 50 },
     Rounds { test: "storage::kill", usual: 10, full: 50 },
+    // The same on a database server, which is killed itself.
+    Rounds { test: "postgres::model", usual: 9, full: 300 },
+    Rounds { test: "postgres::kill", usual: 8, full: 100 },
 ];
 
 /// How many rounds the test called `test` runs in the current tier.

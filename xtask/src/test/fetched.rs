@@ -8,7 +8,7 @@ use anyhow::{Context, Result, anyhow};
 use bennu_test_tiers::Suite;
 
 use crate::toolchain::Toolchain;
-use crate::{chromium, node, places, proxies, python};
+use crate::{chromium, node, places, postgres, proxies, python};
 
 /// The fetched dependencies of the selected suites.
 pub(super) struct Fetched {
@@ -16,6 +16,8 @@ pub(super) struct Fetched {
     pub(super) toolchain: Option<Toolchain>,
     /// The browser.
     pub(super) chromium: Option<PathBuf>,
+    /// The programs of the database server. None if there is no server here, and none can be installed.
+    pub(super) postgres: Option<PathBuf>,
 }
 
 /// The state of the thread that fetches.
@@ -60,6 +62,7 @@ fn fetch(suites: &[Suite]) -> Result<Fetched> {
     if wants(&[Suite::Proxies]) {
         proxies::find()?;
     }
+    let postgres = if wants(&[Suite::Postgres]) { postgres::find() } else { None };
     let chromium = wants(&[Suite::Browser]).then(chromium::find).transpose()?;
-    Ok(Fetched { toolchain, chromium })
+    Ok(Fetched { toolchain, chromium, postgres })
 }
