@@ -82,6 +82,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+pub use crate::delivery::Delivery;
+
 use crate::bindings::bennu::channel::http::Header;
 use crate::bindings::bennu::channel::types::Setting;
 use crate::error::words;

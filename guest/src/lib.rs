@@ -84,6 +84,7 @@ pub mod bindings;
 mod addressed;
 mod callbacks;
 mod channel;
+mod delivery;
 mod discard;
 mod droppable;
 mod entries;

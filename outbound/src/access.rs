@@ -10,7 +10,9 @@ use crate::grant::Grant;
 use crate::limits::{HEADER_BYTES_MAX, HEADERS_MAX, OutboundLimits};
 use crate::request::{Checked, Request, is_reserved};
 use crate::secrets::SecretHeaders;
+use crate::signature::SigningKeys;
 use crate::target::{Target, TargetError};
+use crate::web_push::{PushKeys, VapidKey};
 
 /// What one plugin may ask for.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +20,8 @@ pub struct Access {
     name: Arc<str>,
     grants: Vec<Grant>,
     secrets: Vec<SecretHeaders>,
+    signing: Vec<SigningKeys>,
+    web_push: Option<Arc<VapidKey>>,
 }
 
 /// The reason why a request isn't sent: a mistake of the code that asks, or a missing grant.
@@ -45,7 +49,25 @@ impl Access {
     /// The access of the plugin `name`.
     #[must_use]
     pub fn new(name: &str, grants: Vec<Grant>, secrets: Vec<SecretHeaders>) -> Self {
-        Self { name: name.into(), grants, secrets }
+        Self { name: name.into(), grants, secrets, signing: Vec::new(), web_push: None }
+    }
+
+    /// The same access, with keys by which deliveries are signed.
+    #[must_use]
+    pub fn with_signing(self, signing: Vec<SigningKeys>) -> Self {
+        Self { signing, ..self }
+    }
+
+    /// The same access, with a key by which the sender of push messages identifies itself.
+    #[must_use]
+    pub fn with_web_push(self, key: VapidKey) -> Self {
+        Self { web_push: Some(Arc::new(key)), ..self }
+    }
+
+    /// Whether push messages can be sent.
+    #[must_use]
+    pub fn has_web_push(&self) -> bool {
+        self.web_push.is_some()
     }
 
     /// The plugin's name.
@@ -87,6 +109,35 @@ impl Access {
     /// The headers with secrets for a URL.
     pub(crate) fn secrets(&self, target: &Target) -> impl Iterator<Item = &(HeaderName, HeaderValue)> {
         self.secrets.iter().flat_map(|secret| secret.of(target))
+    }
+
+    /// Adds the headers of a delivery: its id, the time of this attempt in seconds since 1970, and the signatures, if there are keys for
+    /// the origin of the URL. They are those of Standard Webhooks.
+    pub fn identify(&self, request: &mut Checked, id: &str, seconds: u64) {
+        request.set("webhook-id", id);
+        request.set("webhook-timestamp", &seconds.to_string());
+        let keys = self.signing.iter().find(|keys| keys.is_for(&request.target));
+        if let Some(keys) = keys {
+            let signatures = keys.sign(id, seconds, &request.body);
+            request.set("webhook-signature", &signatures);
+        }
+    }
+
+    /// Encrypts the body for a browser, and identifies the sender to its push service. `ttl` is the time in seconds for which the
+    /// push service keeps the message, unless the caller has set it.
+    ///
+    /// # Errors
+    /// If the body is too long, the keys of the browser are invalid, or there is no key of the sender.
+    pub fn encrypt(&self, request: &mut Checked, keys: &PushKeys, seconds: u64, ttl: u64) -> Result<(), String> {
+        let sender = self.web_push.as_ref().ok_or("there is no key of the sender")?;
+        request.body = keys.encrypt(&request.body)?.into();
+        let authorization = sender.authorization(&request.target, seconds).ok_or("the sender's key can't sign")?;
+        request.set("authorization", &authorization);
+        request.set("content-encoding", "aes128gcm");
+        if request.header("ttl").is_none() {
+            request.set("ttl", &ttl.to_string());
+        }
+        Ok(())
     }
 
     fn headers(&self, request: &Request, target: &Target) -> Result<HeaderMap, Refused> {

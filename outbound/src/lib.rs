@@ -23,8 +23,10 @@ mod network;
 mod pool;
 mod request;
 mod secrets;
+mod signature;
 mod target;
 mod tls;
+mod web_push;
 
 pub use access::{Access, Refused};
 pub use address::{AddressRule, Reachability, reachability};
@@ -39,5 +41,7 @@ pub use limits::{
 pub use network::{Network, SystemNetwork};
 pub use request::{Answer, Checked, Request};
 pub use secrets::SecretHeaders;
+pub use signature::SigningKeys;
 pub use target::{Target, TargetError};
 pub use tls::Roots;
+pub use web_push::{PUSH_BYTES_MAX, PushKeys, VapidKey};

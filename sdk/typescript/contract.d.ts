@@ -84,6 +84,7 @@ declare module "bennu:channel/entries@0.1.0" {
 declare module "bennu:channel/http@0.1.0" {
   type Pair = { name: string; value: string };
   export function get(method: string, url: string, headers: Pair[], settings: Pair[]): { status: number; headers: Pair[]; body: Uint8Array };
+  export function deliver(url: string, headers: Pair[], body: Uint8Array, settings: Pair[]): string;
   export function request(key: string, method: string, url: string, headers: Pair[], body: Uint8Array, settings: Pair[]): void;
 }
 

@@ -7,7 +7,7 @@
 //! - A callback asks for an [`Effect`]. [`Reach`] checks the grants of the plugin, and the [`Record`] checks the
 //!   [`limits`].
 //! - The [`entries`] of a topic are an ordered map. A call reads its own writes.
-//! - [`jobs`] are what is done later, and [`lifetime`] is the time to live of stored values.
+//! - [`jobs`] are what is done later, [`deliveries`] are requests that are sent until a server accepts them, and [`lifetime`] is the time to live of stored values.
 //! - [`Seats`] and [`Published`] states compute the result of their effects, and a [`PresenceWindow`] decides when a
 //!   presence diff is sent.
 
@@ -16,6 +16,7 @@
 mod answer;
 mod answer_ref;
 mod call;
+pub mod deliveries;
 mod effect;
 mod effect_values;
 pub mod entries;

@@ -276,6 +276,17 @@ class Naughty(Timed, WithEntries):
         call.put(call.payload["key"], count)
         return Reply({"count": count, "body": answer["body"]})
 
+    def on_deliver(self, call):
+        wanted = dict(call.payload)
+        for _ in range(wanted.pop("times", 1)):
+            length = len(call.ask("http_deliver", **wanted))
+        call.put(f"delivered:{wanted.get('body', '')}", True)
+        return Reply({"length": length})
+
+    def on_deliver_then_fail(self, call):
+        self.on_deliver(call)
+        raise Fail("asked to fail after a delivery")
+
     def on_http_send(self, call):
         call.ask("http_request", key="http_answer", **call.payload)
         return OK
@@ -366,7 +377,7 @@ class Naughty(Timed, WithEntries):
             raise Fail("asked to fail in handle_message")
         if call.event == "put":
             return self.on_store_put(call)
-        if call.event in ("http_get", "http_send"):
+        if call.event in ("http_get", "http_send", "deliver"):
             return getattr(self, f"on_{call.event}")(call)
         return None if call.event == "quiet" else super().handle_message(call)
 

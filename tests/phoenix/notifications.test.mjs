@@ -1,9 +1,13 @@
 // Notifications for one user: sent from any program, visible only to this user, and the same in all tabs.
 
 import assert from "node:assert/strict";
+import { createDecipheriv, createECDH, createPublicKey, generateKeyPairSync, hkdfSync, randomBytes, verify } from "node:crypto";
+import { once } from "node:events";
+import { createServer } from "node:http";
 import { test } from "node:test";
 
 import { notify, startDemo, token } from "../demo.mjs";
+import { until } from "../host.mjs";
 import { connect, join, Joined } from "./client.mjs";
 
 /** A socket with a token for `user`. */
@@ -110,4 +114,79 @@ test("the maximum number of notifications of maximum size is stored and read", a
   assert.equal((await ada.push("older", { before: id })).response.notifications.length, 30);
   assert.deepEqual(await ada.push("read_all", { to: id }), { status: "ok", response: { unread: 0 } });
   assert.equal(ada.joins, 1, "no limit was exceeded");
+});
+
+/** A browser with a subscription, and the push service that it names. */
+async function browser(t) {
+  const [keys, auth, messages] = [createECDH("prime256v1"), randomBytes(16), []];
+  keys.generateKeys();
+  const server = createServer(async (request, response) => {
+    const parts = [];
+    for await (const part of request) parts.push(part);
+    messages.push({ headers: request.headers, path: request.url, body: Buffer.concat(parts) });
+    // At first, the service is too busy.
+    response.writeHead(messages.length === 1 ? 503 : 201).end();
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.after(() => server.close());
+  const url = `http://localhost:${server.address().port}`;
+  const subscription = {
+    endpoint: `${url}/send/ada`,
+    keys: { p256dh: keys.getPublicKey("base64url"), auth: auth.toString("base64url") },
+  };
+  /** What the browser shows of a message: RFC 8291, RFC 8188. */
+  const decrypted = (body) => {
+    const [salt, sender, sealed] = [body.subarray(0, 16), body.subarray(21, 86), body.subarray(86)];
+    assert.deepEqual([body.readUInt32BE(16), body[20]], [4096, 65]);
+    const info = Buffer.concat([Buffer.from("WebPush: info\0"), keys.getPublicKey(), sender]);
+    const input = Buffer.from(hkdfSync("sha256", keys.computeSecret(sender), auth, info, 32));
+    const key = Buffer.from(hkdfSync("sha256", input, salt, "Content-Encoding: aes128gcm\0", 16));
+    const nonce = Buffer.from(hkdfSync("sha256", input, salt, "Content-Encoding: nonce\0", 12));
+    const cipher = createDecipheriv("aes-128-gcm", key, nonce).setAuthTag(sealed.subarray(-16));
+    const plain = Buffer.concat([cipher.update(sealed.subarray(0, -16)), cipher.final()]);
+    assert.equal(plain.at(-1), 2, "the only record is the last one");
+    return JSON.parse(plain.subarray(0, -1));
+  };
+  return { url, subscription, messages, decrypted };
+}
+
+/** Checks the identification of the sender: RFC 8292. */
+function checkSender({ headers }, audience) {
+  const [, token, key] = /^vapid t=(.+), k=(.+)$/.exec(headers.authorization);
+  const [head, claims, signature] = token.split(".");
+  const point = Buffer.from(key, "base64url");
+  const [x, y] = [point.subarray(1, 33), point.subarray(33)].map((part) => part.toString("base64url"));
+  const publicKey = createPublicKey({ key: { kty: "EC", crv: "P-256", x, y }, format: "jwk" });
+  const signed = Buffer.from(`${head}.${claims}`);
+  assert.ok(verify("sha256", signed, { key: publicKey, dsaEncoding: "ieee-p1363" }, Buffer.from(signature, "base64url")));
+  const { aud, exp, sub } = JSON.parse(Buffer.from(claims, "base64url"));
+  assert.deepEqual([aud, sub], [audience, "mailto:ops@example.com"]);
+  assert.ok(exp > Date.now() / 1000 && exp < Date.now() / 1000 + 24 * 60 * 60);
+}
+
+test("a user without a socket gets a push message, which only the browser can read", async (t) => {
+  const { url, subscription, messages, decrypted } = await browser(t);
+  process.env.VAPID_KEY = generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey.export({ type: "pkcs8", format: "pem" });
+  const config = `
+[plugins.notifications]
+config = { push = ["${url}/"] }
+http = ["${url}/*"]
+web_push = { key = { env = "VAPID_KEY" }, subject = "mailto:ops@example.com" }
+`;
+  const host = await startDemo(t, { plugins: ["notifications"], config });
+  const socket = await as(t, host, "ada");
+  const ada = await open(socket, "user:ada");
+  assert.deepEqual(await ada.push("subscribe", subscription), { status: "ok", response: {} });
+  await notify(host, "ada", { title: "seen in the page" });
+  await ada.leave();
+  await notify(host, "ada", { title: "the kettle is on" });
+  await until("the push service has accepted it", () => messages.length === 2);
+  for (const message of messages) {
+    checkSender(message, url);
+    assert.equal(decrypted(message.body).title, "the kettle is on");
+    assert.equal(message.path, "/send/ada");
+    assert.equal(message.headers["content-encoding"], "aes128gcm");
+    assert.ok(Number(message.headers.ttl) > 86_000 && !message.body.includes("kettle"));
+  }
+  assert.notDeepEqual(messages[0].body, messages[1].body, "each attempt is encrypted anew");
 });

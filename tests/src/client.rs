@@ -85,6 +85,14 @@ impl ConnectRequest {
         }
     }
 
+    /// Connects, and returns the HTTP status: 101 if the host admits the client, which then closes.
+    ///
+    /// # Errors
+    /// If the host can't be reached.
+    pub async fn status(self) -> Result<u16> {
+        Ok(self.open().await?.err().unwrap_or(101))
+    }
+
     async fn open(self) -> Result<Result<TestClient, u16>> {
         let url = format!("ws://{}{}/websocket?{}", self.address, self.mount, self.query);
         let mut request = url.into_client_request()?;

@@ -1,5 +1,6 @@
 //! The host's side of one call: the values that the callback can read, and the record of its effects.
 
+use bennu_semantics::deliveries::{Delivery, DeliveryRow};
 use bennu_semantics::jobs::{JobRow, Schedule};
 use bennu_semantics::limits::{LISTED_MAX, keys};
 use bennu_semantics::{
@@ -307,8 +308,19 @@ impl CallContext {
     }
 }
 
-/// `interface http`, except its effect.
+/// `interface http`, except `request`.
 impl CallContext {
+    /// Stores a request that is sent until the server accepts it. Returns its id.
+    ///
+    /// # Errors
+    /// See [`log`](Self::log).
+    pub fn deliver(&mut self, delivery: Delivery) -> Result<String, Fault> {
+        self.record.check_delivery(&delivery)?;
+        let (id, now_ms) = (self.host.draw_id(), self.host.now);
+        self.writable()?.deliver(id.clone(), DeliveryRow::new(delivery, "plugin", None, now_ms))?;
+        Ok(id)
+    }
+
     /// Waits for the answer to a request.
     ///
     /// # Errors

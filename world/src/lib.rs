@@ -9,6 +9,7 @@
 
 mod callbacks;
 mod context;
+mod deliveries;
 mod entries;
 mod facts;
 mod online;
@@ -23,6 +24,7 @@ mod world;
 
 pub use callbacks::{CallOutcome, Callbacks, MemberCall};
 pub use context::{CallContext, Level};
+pub use deliveries::{Delivered, DeliveryState};
 pub use entries::{Entries, PendingEntries};
 pub use facts::{Grants, HostFacts, Person, SocketFacts};
 pub use online::{Diff, Online};

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use bennu_semantics::deliveries::DeliveryRow;
 use bennu_semantics::jobs::JobRow;
 use bennu_semantics::limits::{Oversize, StoreLimits};
 use bennu_semantics::{Fault, Topic, lifetime};
 
+use crate::deliveries::{Delivered, Deliveries, check_count};
 use crate::schedules::{ScheduleWrites, Schedules};
 
 /// The order of a scan.
@@ -28,6 +30,8 @@ pub struct Stored {
     rows: Arc<BTreeMap<Vec<u8>, Vec<u8>>>,
     /// The schedules, which a host stores next to the rows.
     pub(crate) schedules: Schedules,
+    /// The deliveries, which a host stores next to them.
+    pub(crate) deliveries: Deliveries,
 }
 
 /// One callback's view: the content with the callback's own writes. The writes are stored when the callback succeeds.
@@ -38,11 +42,18 @@ pub struct Draft {
     /// `None` for a key that it removes.
     writes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     pub(crate) schedules: ScheduleWrites,
+    deliveries: Vec<Delivered>,
     /// The time by which it judges whether a key has expired.
     now_ms: u64,
 }
 
 impl Stored {
+    /// The deliveries that callbacks have asked for, in their order.
+    #[must_use]
+    pub fn deliveries(&self) -> &[Delivered] {
+        self.deliveries.all()
+    }
+
     /// A key's value at a time, in milliseconds since 1970.
     #[must_use]
     pub fn get(&self, key: &[u8], now_ms: u64) -> Option<Vec<u8>> {
@@ -71,6 +82,7 @@ impl Draft {
             stored: stored.clone(),
             writes: BTreeMap::new(),
             schedules: ScheduleWrites::default(),
+            deliveries: Vec::new(),
         }
     }
 
@@ -78,13 +90,15 @@ impl Draft {
     pub fn discard_writes(&mut self) {
         self.writes.clear();
         self.schedules = ScheduleWrites::default();
+        self.deliveries.clear();
     }
 
     /// The content after the callback succeeded.
     #[must_use]
     pub fn commit(self) -> Stored {
-        let Self { mut stored, writes, schedules, .. } = self;
+        let Self { mut stored, writes, schedules, deliveries, .. } = self;
         stored.schedules.apply(schedules);
+        stored.deliveries.add(deliveries);
         if writes.is_empty() {
             return stored;
         }
@@ -105,6 +119,12 @@ impl Draft {
             None => self.stored.schedules.get(topic, key),
         };
         row.map(|row| row.due_ms)
+    }
+
+    /// Adds a delivery.
+    pub(crate) fn deliver(&mut self, id: String, row: DeliveryRow) -> Result<(), Fault> {
+        self.deliveries.push(Delivered::new(id, row));
+        check_count(&self.stored.deliveries, self.deliveries.len(), self.limits.deliveries.per_plugin)
     }
 
     /// Schedules a message, or cancels one.

@@ -90,6 +90,7 @@ pub(crate) fn on_message(topic: &mut Topic, event: &str, payload: Payload) -> Ha
         "crash" => fail("asked to fail in handle_message"),
         "put" => storage::put(&payload),
         "count" => storage::count(&payload),
+        "deliver" => super::http::deliver(&payload),
         "quiet" => no_reply(),
         "bounce" => {
             let to: String = payload.field("to")?;

@@ -6,6 +6,8 @@
 //! | `http_count {"url", "key"}` | adds one to a value of the store, with a request between the read and the write; replies `{"count", "body"}` |
 //! | `http_send {"method", "url", "body"}` | sends a request as an effect, and pushes `http_answer` with the answer; with `times`, as often |
 //! | `http_send_then_fail` | the same, and is then fault: failed |
+//! | `deliver {"url", "body", "order", "expires_ms"}` | delivers a request, and stores `true` under `delivered:BODY`; replies `{"length"}`, the length of its id; with `times`, as often; the topic message `deliver` is the same |
+//! | `deliver_then_fail` | the same, and is then fault: failed |
 //!
 //! The topic message `http_send` sends a request of the topic, and `handle_topic_info` broadcasts `http_answer` with the answer.
 
@@ -48,9 +50,45 @@ impl Naughty {
             "http_send" => send(payload, |request| request.send(socket, "http_answer")),
             "http_send_then_fail" => send(payload, |request| request.send(socket, "http_answer"))
                 .and_then(|_| fail("asked to fail after a request")),
+            "deliver" => deliver(payload),
+            "deliver_then_fail" => deliver(payload).and_then(|_| fail("asked to fail after a delivery")),
             _ => return None,
         })
     }
+}
+
+/// A delivery that a client asks for.
+#[derive(Deserialize)]
+struct WantedDelivery {
+    url: String,
+    #[serde(default)]
+    headers: Vec<(String, String)>,
+    #[serde(default)]
+    body: String,
+    order: Option<String>,
+    expires_ms: Option<u64>,
+    times: Option<u32>,
+}
+
+/// Delivers a request.
+pub(crate) fn deliver(payload: &Payload) -> Handled {
+    let wanted: WantedDelivery = payload.parse()?;
+    let mut id = String::new();
+    for _ in 0..wanted.times.unwrap_or(1) {
+        let mut delivery = http::Delivery::new(&wanted.url).body(wanted.body.clone());
+        for (name, value) in &wanted.headers {
+            delivery = delivery.header(name, value);
+        }
+        if let Some(order) = &wanted.order {
+            delivery = delivery.order(order);
+        }
+        if let Some(expires) = wanted.expires_ms {
+            delivery = delivery.expires(Duration::from_millis(expires));
+        }
+        id = delivery.send();
+    }
+    store::put(format!("delivered:{}", wanted.body), true);
+    reply(json!({ "length": id.len() }))
 }
 
 /// Asks, and returns the last answer.

@@ -12,6 +12,7 @@
 //! | --- | --- | --- |
 //! | `read {"id"}` | marks a notification as read | `ok {"unread": 2}` |
 //! | `read_all {"to": id}` | marks that one and all older ones as read | `ok {"unread": 0}` |
+//! | `subscribe {"endpoint", "keys": {"p256dh", "auth"}}` | keeps the browser's subscription to push messages for 60 days | `ok {}` |
 //! | `older {"before": id}` | | `ok {"notifications": [..], "more": true}`: thirty, the latest first |
 //!
 //! | the client gets | when |
@@ -23,6 +24,10 @@
 //!
 //! A notification is `{"id", "title", "body", "link", "at", "read"}`. Ids sort in the order in which the notifications
 //! came. `at` is in milliseconds since 1970, and `link` may be null. The last 500 notifications of each user are kept.
+//!
+//! If the user has no socket, the notification also goes to the user's browsers as a push message. The configuration lists the
+//! push services, because a browser names the URL: `plugins.notifications.config.push = ["https://fcm.googleapis.com/"]`, next to
+//! the same URLs in `plugins.notifications.http`, and `plugins.notifications.web_push`.
 
 use std::collections::BTreeSet;
 
@@ -37,6 +42,11 @@ const PAGE: usize = 30;
 const LONGEST_TITLE: usize = 120;
 const LONGEST_BODY: usize = 1000;
 const LONGEST_LINK: usize = 500;
+/// The most subscriptions of a user, and how long they are kept: a page subscribes again whenever it is opened.
+const SUBSCRIPTIONS: usize = 5;
+const SUBSCRIBED: Duration = Duration::from_secs(60 * 24 * 60 * 60);
+const LONGEST_ENDPOINT: usize = 1000;
+const LONGEST_KEY: usize = 100;
 /// Longer than any id of the host.
 const LONGEST_ID: usize = 32;
 
@@ -65,6 +75,26 @@ struct Notification {
     read: bool,
 }
 
+#[derive(Default, Deserialize)]
+struct Config {
+    /// The starts of the URLs of push services.
+    #[serde(default)]
+    push: Vec<String>,
+}
+
+/// A browser's subscription to push messages, as the browser writes it.
+#[derive(PartialEq, Serialize, Deserialize)]
+struct Subscription {
+    endpoint: String,
+    keys: Keys,
+}
+
+#[derive(PartialEq, Serialize, Deserialize)]
+struct Keys {
+    p256dh: String,
+    auth: String,
+}
+
 impl Channel for Tab {
     // In a topic with a room, callbacks run one after another. So no count is wrong, and ids are stored in their order.
     type Room = Inbox;
@@ -84,6 +114,7 @@ impl Channel for Tab {
         match event {
             "read" => read(socket, &payload.field::<String>("id")?),
             "read_all" => read_all(socket, &payload.field::<String>("to")?),
+            "subscribe" => subscribe(socket.topic(), &payload),
             "older" => reply(page(socket, Some(payload.field("before")?))?),
             _ => unknown_event(event),
         }
@@ -115,8 +146,46 @@ fn notify(topic: &mut Topic<Inbox>, payload: &Payload) -> Handled {
     inbox.unread.insert(id.clone());
     delete_the_oldest(topic);
     let unread = topic.room().unread.len();
+    if topics::count(topic.name()) == 0 {
+        push(topic.name(), &notification)?;
+    }
     topic.broadcast("notified", json!({ "notification": notification, "unread": unread }));
     reply(json!({ "id": id }))
+}
+
+/// Keeps a browser's subscription.
+fn subscribe(topic: &str, payload: &Payload) -> Handled {
+    let subscription: Subscription = payload.parse()?;
+    let Subscription { endpoint, keys } = &subscription;
+    let is_allowed = config::<Config>()?.push.iter().any(|start| endpoint.starts_with(start));
+    let is_long = endpoint.len() > LONGEST_ENDPOINT || keys.p256dh.len().max(keys.auth.len()) > LONGEST_KEY;
+    if !is_allowed || is_long {
+        return because("this push service isn't allowed");
+    }
+    let mut all = subscriptions(topic)?;
+    all.retain(|other| other.endpoint != subscription.endpoint);
+    all.push(subscription);
+    let surplus = all.len().saturating_sub(SUBSCRIPTIONS);
+    all.drain(..surplus);
+    store::put_expiring(subscriptions_key(topic), &all, SUBSCRIBED);
+    ok()
+}
+
+fn subscriptions(topic: &str) -> Result<Vec<Subscription>, Error> {
+    Ok(store::get(subscriptions_key(topic))?.unwrap_or_default())
+}
+
+/// No topic begins so.
+fn subscriptions_key(topic: &str) -> String {
+    format!("push/{topic}")
+}
+
+/// Sends a notification to the browsers of a user without a socket.
+fn push(topic: &str, notification: &Notification) -> Result<(), Error> {
+    for Subscription { endpoint, keys } in subscriptions(topic)? {
+        http::Delivery::new(&endpoint).json(notification).push(&keys.p256dh, &keys.auth).send();
+    }
+    Ok(())
 }
 
 fn delete_the_oldest(topic: &mut Topic<Inbox>) {

@@ -146,3 +146,28 @@ fn an_invalid_message_gets_a_reason_and_is_not_stored() {
     }
     assert!(stage.faults().is_empty());
 }
+
+#[test]
+fn a_user_without_a_socket_gets_a_push_message() {
+    let config = json!({ "push": ["https://push.example/"] });
+    let stage = stage().config(config);
+    let mut ada = tab(&stage);
+    let subscription = |endpoint: &str| json!({ "endpoint": endpoint, "keys": { "p256dh": "p", "auth": "a" } });
+    for refused in ["https://elsewhere.example/1", "https://push.example.evil/1"] {
+        let pushed = ada.push("subscribe", subscription(refused));
+        ada.assert_reply(&pushed, "error", json!({ "reason": "this push service isn't allowed" }));
+    }
+    // The fifth of six replaces the first; the same one again is one.
+    for number in [0, 1, 2, 3, 4, 5, 5] {
+        let pushed = ada.push("subscribe", subscription(&format!("https://push.example/{number}")));
+        ada.assert_reply(&pushed, "ok", json!({}));
+    }
+    notify(&stage, "seen");
+    assert_eq!(stage.deliveries(), []);
+    ada.leave();
+    notify(&stage, "pushed");
+    let deliveries = stage.deliveries();
+    let urls: Vec<_> = deliveries.iter().map(|delivery| delivery.url.as_str()).collect();
+    assert_eq!(urls, [1, 2, 3, 4, 5].map(|number| format!("https://push.example/{number}")));
+    assert_eq!(deliveries[0].json::<Value>()["title"], "pushed");
+}

@@ -4428,6 +4428,166 @@ pub mod bennu {
                     );
                 }
             }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Effect: sends a `POST` after the callback has succeeded, until the server accepts it. The request is stored together with the
+            /// other writes of the callback, and survives a restart of the host. It may be received more than once. Returns its id.
+            ///
+            /// A status from 200 to 299 accepts it, and 410 refuses it: then it is dropped. After any other answer, and without one, it is
+            /// sent again after a delay: about 1 s, 2 s, 4 s and so on up to 10 minutes, or what a header `retry-after` says, up to an hour.
+            /// After a day, it is given up: it is kept until an operator retries or drops it. Each attempt has the headers `webhook-id` (the
+            /// id), `webhook-timestamp`, and `webhook-signature` if the operator has set a secret for the server, as Standard Webhooks
+            /// defines them. A plugin can't set these headers. Redirects aren't followed. The URL must be granted when the plugin asks,
+            /// and at each attempt.
+            ///
+            /// `settings` can have `order`, a key of at most 255 bytes: deliveries of the plugin with the same key are sent one after
+            /// the other, in the order in which they were asked for, each after the former one was accepted, refused or given up;
+            /// `expires-ms`, the time after which it is given up, at most a week; and `push-p256dh` with `push-auth`, the keys of a browser's
+            /// subscription: then the URL is the subscription's endpoint, and the host encrypts the body, of at most 3,993 bytes, as Web Push
+            /// defines it. The operator must have set `plugins.NAME.web_push`. The body has at most 1 MiB (`http_sent_bytes`). A plugin
+            /// has at most 100,000 deliveries (`deliveries_per_plugin`) and 64 MiB of them (`delivery_bytes_per_plugin`). More is a fault of
+            /// the kind `oversize`.
+            #[allow(async_fn_in_trait)]
+            pub fn deliver(
+                url: &str,
+                headers: &[Header],
+                body: &[u8],
+                settings: &[Setting],
+            ) -> _rt::String {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 2
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = url;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let vec4 = headers;
+                    let len4 = vec4.len();
+                    let layout4 = _rt::alloc::Layout::from_size_align(
+                            vec4.len() * (4 * ::core::mem::size_of::<*const u8>()),
+                            ::core::mem::size_of::<*const u8>(),
+                        )
+                        .unwrap();
+                    let (result4, _cleanup4) = wit_bindgen::rt::Cleanup::new(layout4);
+                    for (i, e) in vec4.into_iter().enumerate() {
+                        let base = result4
+                            .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                        {
+                            let Header { name: name1, value: value1 } = e;
+                            let vec2 = name1;
+                            let ptr2 = vec2.as_ptr().cast::<u8>();
+                            let len2 = vec2.len();
+                            *base
+                                .add(::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len2;
+                            *base.add(0).cast::<*mut u8>() = ptr2.cast_mut();
+                            let vec3 = value1;
+                            let ptr3 = vec3.as_ptr().cast::<u8>();
+                            let len3 = vec3.len();
+                            *base
+                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len3;
+                            *base
+                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                .cast::<*mut u8>() = ptr3.cast_mut();
+                        }
+                    }
+                    let vec5 = body;
+                    let ptr5 = vec5.as_ptr().cast::<u8>();
+                    let len5 = vec5.len();
+                    let vec9 = settings;
+                    let len9 = vec9.len();
+                    let layout9 = _rt::alloc::Layout::from_size_align(
+                            vec9.len() * (4 * ::core::mem::size_of::<*const u8>()),
+                            ::core::mem::size_of::<*const u8>(),
+                        )
+                        .unwrap();
+                    let (result9, _cleanup9) = wit_bindgen::rt::Cleanup::new(layout9);
+                    for (i, e) in vec9.into_iter().enumerate() {
+                        let base = result9
+                            .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                        {
+                            let super::super::super::bennu::channel::types::Setting {
+                                name: name6,
+                                value: value6,
+                            } = e;
+                            let vec7 = name6;
+                            let ptr7 = vec7.as_ptr().cast::<u8>();
+                            let len7 = vec7.len();
+                            *base
+                                .add(::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len7;
+                            *base.add(0).cast::<*mut u8>() = ptr7.cast_mut();
+                            let vec8 = value6;
+                            let ptr8 = vec8.as_ptr().cast::<u8>();
+                            let len8 = vec8.len();
+                            *base
+                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len8;
+                            *base
+                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                .cast::<*mut u8>() = ptr8.cast_mut();
+                        }
+                    }
+                    let ptr10 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "bennu:channel/http@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "deliver"]
+                        fn wit_import11(
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import11(
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import11(
+                        ptr0.cast_mut(),
+                        len0,
+                        result4,
+                        len4,
+                        ptr5.cast_mut(),
+                        len5,
+                        result9,
+                        len9,
+                        ptr10,
+                    );
+                    let l12 = *ptr10.add(0).cast::<*mut u8>();
+                    let l13 = *ptr10
+                        .add(::core::mem::size_of::<*const u8>())
+                        .cast::<usize>();
+                    let len14 = l13;
+                    let bytes14 = _rt::Vec::from_raw_parts(l12.cast(), len14, len14);
+                    let result15 = _rt::string_lift(bytes14);
+                    result15
+                }
+            }
         }
     }
 }
@@ -8074,9 +8234,9 @@ macro_rules! __export_plugin_full_impl {
         =
         "component-type:wit-bindgen:0.61.1:bennu:channel@0.1.0:plugin-full:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 4998] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 5045] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x84&\x01A\x02\x01A1\x01\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xb3&\x01A\x02\x01A1\x01\
 B\x11\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\
 \x01m\x02\x06output\x05error\x04\0\x0fstandard-stream\x03\0\x02\x01@\0\0w\x04\0\x03\
 now\x01\x04\x01@\0\0s\x04\0\x09unique-id\x01\x05\x04\0\x06random\x01\x04\x04\0\x0d\
@@ -8150,50 +8310,51 @@ ys\x05events\x07payload\x01\x01\0\x04\0\x08schedule\x01\x02\x01@\x02\x05topics\x
 keys\x01\0\x04\0\x0fcancel-schedule\x01\x03\x01kw\x01@\x02\x05topics\x03keys\0\x04\
 \x04\0\x03get\x01\x05\x01@\0\0\x04\x04\0\x03due\x01\x06\x01ks\x01@\0\0\x07\x04\0\
 \x03key\x01\x08\x03\0\x1cbennu:channel/schedule@0.1.0\x05\x0c\x02\x03\0\x02\x07s\
-etting\x01B\x10\x02\x03\x02\x01\x0d\x04\0\x07setting\x03\0\0\x01r\x02\x04names\x05\
+etting\x01B\x12\x02\x03\x02\x01\x0d\x04\0\x07setting\x03\0\0\x01r\x02\x04names\x05\
 values\x04\0\x06header\x03\0\x02\x01p\x03\x01p}\x01r\x03\x06status{\x07headers\x04\
 \x04body\x05\x04\0\x08response\x03\0\x06\x01r\x02\x04kinds\x06details\x04\0\x07f\
 ailure\x03\0\x08\x01p\x01\x01j\x01\x07\x01\x09\x01@\x04\x06methods\x03urls\x07he\
 aders\x04\x08settings\x0a\0\x0b\x04\0\x03get\x01\x0c\x01@\x06\x03keys\x06methods\
 \x03urls\x07headers\x04\x04body\x05\x08settings\x0a\x01\0\x04\0\x07request\x01\x0d\
-\x03\0\x18bennu:channel/http@0.1.0\x05\x0e\x01B\x0c\x02\x03\x02\x01\x03\x04\0\x07\
-payload\x03\0\0\x01p}\x01r\x02\x06memberw\x07assigns\x02\x04\0\x09recipient\x03\0\
-\x03\x01q\x04\x04pass\0\0\x04drop\0\0\x07replace\x01\x01\0\x09hand-over\0\0\x04\0\
-\x08decision\x03\0\x05\x01p\x04\x01p\x06\x01j\x01\x08\x01s\x01@\x04\x05topics\x05\
-events\x07payload\x01\x0arecipients\x07\0\x09\x04\0\x0ahandle-out\x01\x0a\x04\0\x1e\
-bennu:channel/handle-out@0.1.0\x05\x0f\x01B\x0c\x02\x03\x02\x01\x03\x04\0\x07pay\
-load\x03\0\0\x02\x03\x02\x01\x04\x04\0\x05reply\x03\0\x02\x01p}\x01k\x04\x01k\x03\
-\x01r\x02\x04room\x05\x05reply\x06\x04\0\x07outcome\x03\0\x07\x01j\x01\x08\x01s\x01\
-@\x04\x05topics\x05events\x07payload\x01\x04room\x05\0\x09\x04\0\x0ehandle-messa\
-ge\x01\x0a\x04\0\"bennu:channel/handle-message@0.1.0\x05\x10\x02\x03\0\x02\x07me\
-ssage\x01B\x07\x02\x03\x02\x01\x11\x04\0\x07message\x03\0\0\x01p}\x01k\x02\x01j\x01\
-\x03\x01s\x01@\x03\x05topics\x07message\x01\x04room\x03\0\x04\x04\0\x11handle-to\
-pic-info\x01\x05\x04\0%bennu:channel/handle-topic-info@0.1.0\x05\x12\x01B\x07\x01\
-r\x03\x06numberw\x06missedy\x09period-msy\x04\0\x04tick\x03\0\0\x01p}\x01k\x02\x01\
-j\x01\x03\x01s\x01@\x03\x05topics\x04tick\x01\x04room\x03\0\x04\x04\0\x0bhandle-\
-tick\x01\x05\x04\0\x1fbennu:channel/handle-tick@0.1.0\x05\x13\x01B\x07\x01m\x04\x05\
-taken\x07dropped\x08returned\x04gone\x04\0\x06change\x03\0\0\x01p}\x01k\x02\x01j\
-\x01\x03\x01s\x01@\x04\x05topics\x04seats\x06change\x01\x04room\x03\0\x04\x04\0\x0b\
-handle-seat\x01\x05\x04\0\x1fbennu:channel/handle-seat@0.1.0\x05\x14\x01B\x06\x01\
-m\x02\x07assigns\x04room\x04\0\x04part\x03\0\0\x01p}\x01j\x01\x02\x01s\x01@\x04\x05\
-topics\x04part\x01\x07versiony\x05state\x02\0\x03\x04\0\x07upgrade\x01\x04\x04\0\
-\x1bbennu:channel/upgrade@0.1.0\x05\x15\x01B\x04\x01p}\x01j\x01\0\x01s\x01@\x04\x05\
-topics\x03key\0\x07versiony\x05value\0\0\x01\x04\0\x0dupgrade-entry\x01\x02\x04\0\
-!bennu:channel/upgrade-entry@0.1.0\x05\x16\x02\x03\0\x02\x09admission\x02\x03\0\x02\
-\x06ending\x02\x03\0\x02\x0amembership\x02\x03\0\x02\x07outcome\x02\x03\0\x02\x05\
-route\x01B\x1f\x02\x03\x02\x01\x17\x04\0\x09admission\x03\0\0\x02\x03\x02\x01\x18\
-\x04\0\x06ending\x03\0\x02\x02\x03\x02\x01\x19\x04\0\x0amembership\x03\0\x04\x02\
-\x03\x02\x01\x11\x04\0\x07message\x03\0\x06\x02\x03\x02\x01\x1a\x04\0\x07outcome\
-\x03\0\x08\x02\x03\x02\x01\x03\x04\0\x07payload\x03\0\x0a\x02\x03\x02\x01\x1b\x04\
-\0\x05route\x03\0\x0c\x01p\x0d\x01@\0\0\x0e\x04\0\x08describe\x01\x0f\x01p}\x01k\
-\x10\x01j\x01\x01\x01s\x01@\x04\x06memberw\x05topics\x06params\x0b\x04room\x11\0\
-\x12\x04\0\x04join\x01\x13\x01ks\x01j\x01\x09\x01s\x01@\x04\x06member\x05\x05eve\
-nts\x07payload\x0b\x09reply-ref\x14\0\x15\x04\0\x09handle-in\x01\x16\x01@\x02\x06\
-member\x05\x07message\x07\0\x15\x04\0\x0bhandle-info\x01\x17\x01j\x01\x11\x01s\x01\
-@\x02\x06member\x05\x06ending\x03\0\x18\x04\0\x09terminate\x01\x19\x04\0\x1bbenn\
-u:channel/channel@0.1.0\x05\x1c\x04\0\x1fbennu:channel/plugin-full@0.1.0\x04\0\x0b\
-\x11\x01\0\x0bplugin-full\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit\
--component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
+\x01@\x04\x03urls\x07headers\x04\x04body\x05\x08settings\x0a\0s\x04\0\x07deliver\
+\x01\x0e\x03\0\x18bennu:channel/http@0.1.0\x05\x0e\x01B\x0c\x02\x03\x02\x01\x03\x04\
+\0\x07payload\x03\0\0\x01p}\x01r\x02\x06memberw\x07assigns\x02\x04\0\x09recipien\
+t\x03\0\x03\x01q\x04\x04pass\0\0\x04drop\0\0\x07replace\x01\x01\0\x09hand-over\0\
+\0\x04\0\x08decision\x03\0\x05\x01p\x04\x01p\x06\x01j\x01\x08\x01s\x01@\x04\x05t\
+opics\x05events\x07payload\x01\x0arecipients\x07\0\x09\x04\0\x0ahandle-out\x01\x0a\
+\x04\0\x1ebennu:channel/handle-out@0.1.0\x05\x0f\x01B\x0c\x02\x03\x02\x01\x03\x04\
+\0\x07payload\x03\0\0\x02\x03\x02\x01\x04\x04\0\x05reply\x03\0\x02\x01p}\x01k\x04\
+\x01k\x03\x01r\x02\x04room\x05\x05reply\x06\x04\0\x07outcome\x03\0\x07\x01j\x01\x08\
+\x01s\x01@\x04\x05topics\x05events\x07payload\x01\x04room\x05\0\x09\x04\0\x0ehan\
+dle-message\x01\x0a\x04\0\"bennu:channel/handle-message@0.1.0\x05\x10\x02\x03\0\x02\
+\x07message\x01B\x07\x02\x03\x02\x01\x11\x04\0\x07message\x03\0\0\x01p}\x01k\x02\
+\x01j\x01\x03\x01s\x01@\x03\x05topics\x07message\x01\x04room\x03\0\x04\x04\0\x11\
+handle-topic-info\x01\x05\x04\0%bennu:channel/handle-topic-info@0.1.0\x05\x12\x01\
+B\x07\x01r\x03\x06numberw\x06missedy\x09period-msy\x04\0\x04tick\x03\0\0\x01p}\x01\
+k\x02\x01j\x01\x03\x01s\x01@\x03\x05topics\x04tick\x01\x04room\x03\0\x04\x04\0\x0b\
+handle-tick\x01\x05\x04\0\x1fbennu:channel/handle-tick@0.1.0\x05\x13\x01B\x07\x01\
+m\x04\x05taken\x07dropped\x08returned\x04gone\x04\0\x06change\x03\0\0\x01p}\x01k\
+\x02\x01j\x01\x03\x01s\x01@\x04\x05topics\x04seats\x06change\x01\x04room\x03\0\x04\
+\x04\0\x0bhandle-seat\x01\x05\x04\0\x1fbennu:channel/handle-seat@0.1.0\x05\x14\x01\
+B\x06\x01m\x02\x07assigns\x04room\x04\0\x04part\x03\0\0\x01p}\x01j\x01\x02\x01s\x01\
+@\x04\x05topics\x04part\x01\x07versiony\x05state\x02\0\x03\x04\0\x07upgrade\x01\x04\
+\x04\0\x1bbennu:channel/upgrade@0.1.0\x05\x15\x01B\x04\x01p}\x01j\x01\0\x01s\x01\
+@\x04\x05topics\x03key\0\x07versiony\x05value\0\0\x01\x04\0\x0dupgrade-entry\x01\
+\x02\x04\0!bennu:channel/upgrade-entry@0.1.0\x05\x16\x02\x03\0\x02\x09admission\x02\
+\x03\0\x02\x06ending\x02\x03\0\x02\x0amembership\x02\x03\0\x02\x07outcome\x02\x03\
+\0\x02\x05route\x01B\x1f\x02\x03\x02\x01\x17\x04\0\x09admission\x03\0\0\x02\x03\x02\
+\x01\x18\x04\0\x06ending\x03\0\x02\x02\x03\x02\x01\x19\x04\0\x0amembership\x03\0\
+\x04\x02\x03\x02\x01\x11\x04\0\x07message\x03\0\x06\x02\x03\x02\x01\x1a\x04\0\x07\
+outcome\x03\0\x08\x02\x03\x02\x01\x03\x04\0\x07payload\x03\0\x0a\x02\x03\x02\x01\
+\x1b\x04\0\x05route\x03\0\x0c\x01p\x0d\x01@\0\0\x0e\x04\0\x08describe\x01\x0f\x01\
+p}\x01k\x10\x01j\x01\x01\x01s\x01@\x04\x06memberw\x05topics\x06params\x0b\x04roo\
+m\x11\0\x12\x04\0\x04join\x01\x13\x01ks\x01j\x01\x09\x01s\x01@\x04\x06member\x05\
+\x05events\x07payload\x0b\x09reply-ref\x14\0\x15\x04\0\x09handle-in\x01\x16\x01@\
+\x02\x06member\x05\x07message\x07\0\x15\x04\0\x0bhandle-info\x01\x17\x01j\x01\x11\
+\x01s\x01@\x02\x06member\x05\x06ending\x03\0\x18\x04\0\x09terminate\x01\x19\x04\0\
+\x1bbennu:channel/channel@0.1.0\x05\x1c\x04\0\x1fbennu:channel/plugin-full@0.1.0\
+\x04\0\x0b\x11\x01\0\x0bplugin-full\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\
+\x0dwit-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
         };
     };
 }
@@ -8206,8 +8367,8 @@ pub use __export_plugin_full_impl as export_plugin;
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3605] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xf3\x1a\x01A\x02\x01\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3652] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xa2\x1b\x01A\x02\x01\
 A\x1b\x01B\x11\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05leve\
 l\x03\0\0\x01m\x02\x06output\x05error\x04\0\x0fstandard-stream\x03\0\x02\x01@\0\0\
 w\x04\0\x03now\x01\x04\x01@\0\0s\x04\0\x09unique-id\x01\x05\x04\0\x06random\x01\x04\
@@ -8281,16 +8442,17 @@ ies@0.1.0\x05\x0b\x01B\x0e\x02\x03\x02\x01\x03\x04\0\x07payload\x03\0\0\x01@\x05
 \x02\x01@\x02\x05topics\x03keys\x01\0\x04\0\x0fcancel-schedule\x01\x03\x01kw\x01\
 @\x02\x05topics\x03keys\0\x04\x04\0\x03get\x01\x05\x01@\0\0\x04\x04\0\x03due\x01\
 \x06\x01ks\x01@\0\0\x07\x04\0\x03key\x01\x08\x03\0\x1cbennu:channel/schedule@0.1\
-.0\x05\x0c\x02\x03\0\x02\x07setting\x01B\x10\x02\x03\x02\x01\x0d\x04\0\x07settin\
+.0\x05\x0c\x02\x03\0\x02\x07setting\x01B\x12\x02\x03\x02\x01\x0d\x04\0\x07settin\
 g\x03\0\0\x01r\x02\x04names\x05values\x04\0\x06header\x03\0\x02\x01p\x03\x01p}\x01\
 r\x03\x06status{\x07headers\x04\x04body\x05\x04\0\x08response\x03\0\x06\x01r\x02\
 \x04kinds\x06details\x04\0\x07failure\x03\0\x08\x01p\x01\x01j\x01\x07\x01\x09\x01\
 @\x04\x06methods\x03urls\x07headers\x04\x08settings\x0a\0\x0b\x04\0\x03get\x01\x0c\
 \x01@\x06\x03keys\x06methods\x03urls\x07headers\x04\x04body\x05\x08settings\x0a\x01\
-\0\x04\0\x07request\x01\x0d\x03\0\x18bennu:channel/http@0.1.0\x05\x0e\x04\0?benn\
-u:channel/plugin-full-with-all-of-its-exports-removed@0.1.0\x04\0\x0b1\x01\0+plu\
-gin-full-with-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0cprocesse\
-d-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
+\0\x04\0\x07request\x01\x0d\x01@\x04\x03urls\x07headers\x04\x04body\x05\x08setti\
+ngs\x0a\0s\x04\0\x07deliver\x01\x0e\x03\0\x18bennu:channel/http@0.1.0\x05\x0e\x04\
+\0?bennu:channel/plugin-full-with-all-of-its-exports-removed@0.1.0\x04\0\x0b1\x01\
+\0+plugin-full-with-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0cpr\
+ocessed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

@@ -10,7 +10,7 @@ use bennu_world::{HostFacts, Resources, SocketFacts, StateSnapshot, decide};
 use serde::de::DeserializeOwned;
 
 use super::native::NativeRoutes;
-use super::{Outcome, Timer, convert, setup};
+use super::{Delivery, Outcome, Timer, convert, setup};
 use crate::plugin::Route;
 use crate::{Channel, Decision, IntoPayload, RoomMap, SeatChange, Tick, state};
 
@@ -195,6 +195,12 @@ impl<C: Channel> Member<C> {
     #[track_caller]
     pub fn stored<T: DeserializeOwned>(&self, key: impl AsRef<[u8]>) -> Option<T> {
         setup::stored(&self.host, key.as_ref())
+    }
+
+    /// The deliveries that its callbacks have asked for, in their order. Only a [`Stage`](super::Stage) sends them.
+    #[must_use]
+    pub fn deliveries(&self) -> Vec<Delivery> {
+        self.host.stored.deliveries().iter().map(Delivery::from).collect()
     }
 
     /// Its pending timers.

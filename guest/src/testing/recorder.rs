@@ -204,6 +204,7 @@ pub(crate) mod store {
 
 /// `interface http`.
 pub(crate) mod http {
+    use bennu_semantics::deliveries::Delivery;
     use bennu_semantics::{Effect, Fault, HttpRequest};
 
     use super::{ask, ask_for};
@@ -240,6 +241,17 @@ pub(crate) mod http {
     pub(crate) fn request(key: &str, method: &str, url: &str, headers: &[Header], body: &[u8], settings: &[Setting]) {
         let request = ask(|_| asked(method, url, headers, body, settings));
         ask_for(Effect::HttpRequest { key: key.into(), request: Box::new(request) });
+    }
+
+    #[track_caller]
+    pub(crate) fn deliver(url: &str, headers: &[Header], body: &[u8], settings: &[Setting]) -> String {
+        ask(|context| {
+            let headers = headers.iter().map(|header| (header.name.clone(), header.value.clone())).collect();
+            let body = bytes::Bytes::copy_from_slice(body);
+            let delivery = Delivery { url: url.into(), headers, body, order: None, expires_ms: None, push: None };
+            let settings = settings.iter().map(|setting| (&*setting.name, &*setting.value));
+            context.deliver(delivery.set(settings)?)
+        })
     }
 }
 

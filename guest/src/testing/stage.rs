@@ -13,7 +13,7 @@ use super::actor::{Actor, act};
 use super::client::Client;
 use super::native::NativeRoutes;
 use super::setup::{self, text};
-use super::{Fault, NotJoined, Sent, Setup};
+use super::{Delivery, Fault, NotJoined, Sent, Setup};
 use crate::plugin::Route;
 use crate::{Channel, IntoPayload, Reply, RoomMap, Tick, Value};
 
@@ -283,7 +283,14 @@ impl Stage {
         of_topic.map(|(_, key, due_ms, ..)| (key.to_owned(), due_ms)).collect()
     }
 
-    /// Advances the clock: timers and schedules fire, topics tick, grace periods and empty rooms end, in their order.
+    /// The deliveries that callbacks have asked for, in their order. [`advance`](Self::advance) sends them to the servers of
+    /// [`http`](Self::http).
+    #[must_use]
+    pub fn deliveries(&self) -> Vec<Delivery> {
+        self.world.borrow().host().stored.deliveries().iter().map(Delivery::from).collect()
+    }
+
+    /// Advances the clock: timers and schedules fire, deliveries are sent, topics tick, grace periods and empty rooms end, in their order.
     pub fn advance(&self, time: Duration) {
         act(&self.world, |world| world.advance(time));
     }

@@ -57,6 +57,7 @@ pub(super) async fn inspect(State(api): State<Arc<Api>>) -> Json<Value> {
         "topic_count": topic_count,
         "topics": shown,
         "plugins": api.statuses.all(),
+        "deliveries": deliveries(&api),
         "store": {
             "trouble": api.node.store.trouble(),
             "unclaimed": unclaimed,
@@ -92,6 +93,19 @@ fn store_log(api: &Api) -> Value {
 fn jobs(api: &Api) -> Value {
     let JobCounts { all, given_up, unserved } = api.jobs.counts();
     json!({ "all": all, "given_up": given_up, "unserved": unserved })
+}
+
+/// Returns how many deliveries there are, and what has happened to those of before.
+fn deliveries(api: &Api) -> Value {
+    let (counts, totals) = (api.deliveries.counts(), api.deliveries.totals());
+    json!({
+        "all": counts.all,
+        "sending": counts.sending,
+        "given_up": counts.given_up,
+        "accepted": totals.accepted,
+        "refused": totals.refused,
+        "failed": totals.failed,
+    })
 }
 
 /// Returns what has happened to the requests by HTTP of all plugins.

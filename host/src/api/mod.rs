@@ -5,6 +5,7 @@
 mod access;
 mod body;
 mod config;
+mod deliveries;
 mod error;
 mod events;
 mod health;
@@ -33,6 +34,7 @@ use axum::routing::{any, get, post};
 use self::access::{Reach, admit, needs};
 use self::error::ApiError;
 use crate::channel::Node;
+use crate::deliveries::Deliveries;
 use crate::health::Health;
 use crate::jobs::Jobs;
 use crate::plugin::{Control, PluginStatuses};
@@ -53,6 +55,8 @@ pub struct Api {
     pub statuses: Arc<PluginStatuses>,
     /// What is done later.
     pub jobs: Jobs,
+    /// Requests that are sent until a server accepts them.
+    pub deliveries: Deliveries,
     /// Sends commands to the plugin library.
     pub control: Control,
     /// When the host started.
@@ -95,6 +99,8 @@ pub fn router(api: Api) -> Router {
         .route("/api/store/export", needs(Scope::Operate, Reach::All, get(store::export)))
         .route("/api/schedules", needs(Scope::Read, Reach::All, get(schedules::list)))
         .route("/api/schedules/{command}", needs(Scope::Operate, Reach::All, post(schedules::change)))
+        .route("/api/deliveries", needs(Scope::Read, Reach::All, get(deliveries::list)))
+        .route("/api/deliveries/{command}", needs(Scope::Operate, Reach::All, post(deliveries::change)))
         .route("/api/config/reload", needs(Scope::Operate, Reach::All, post(config::reload)))
         .route("/api/inspect", needs(Scope::Read, Reach::All, get(inspect::inspect)))
         .route("/api/openapi.json", get(describe))

@@ -18,6 +18,7 @@ mod building;
 mod check;
 mod completions;
 mod config;
+mod deliveries;
 mod dev;
 mod hosting;
 mod inspect;
@@ -76,6 +77,7 @@ enum What {
     Inspect(inspect::Inspect),
     Plugins(plugins::Plugins),
     Schedules(schedules::Schedules),
+    Deliveries(deliveries::Deliveries),
     Topics(topics::Topics),
     Presence(topics::Presence),
     Broadcast(messages::Broadcast),
@@ -108,6 +110,7 @@ impl Command {
             What::Inspect(inspect) => inspect.run(),
             What::Plugins(plugins) => plugins.run(),
             What::Schedules(schedules) => schedules.run(),
+            What::Deliveries(deliveries) => deliveries.run(),
             What::Topics(topics) => topics.run(),
             What::Presence(presence) => presence.run(),
             What::Broadcast(broadcast) => broadcast.run(),

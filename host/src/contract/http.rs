@@ -5,11 +5,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use bennu_outbound::{Access, Answer, Checked, Client, Failure, OutboundCounts, OutboundLimits, Refused, Request};
+use bennu_outbound::{
+    Access, Answer, Checked, Client, Failure, FailureKind, OutboundCounts, OutboundLimits, PUSH_BYTES_MAX, PushKeys,
+    Refused, Request,
+};
 use futures_util::future::BoxFuture;
 
+use super::deliveries::{Attempt, Delivery, DeliveryRow, PushSubscription, read_retry_after};
 use super::limits::keys;
 use super::{Fault, HttpFailure, HttpRequest, HttpResponse, HttpResult, TRACEPARENT, Trace, limit_key, system_random};
+use crate::counts::Limit;
 use crate::protocol::Topic;
 
 /// The limits of requests that the client doesn't know.
@@ -21,11 +26,18 @@ pub struct HttpLimits {
     pub requests_per_member: usize,
     /// The maximum number of requests of a topic's own callbacks that are under way.
     pub requests_per_topic: usize,
+    /// The maximum time of one attempt of a delivery.
+    pub delivery: Duration,
 }
 
 impl Default for HttpLimits {
     fn default() -> Self {
-        Self { get: Duration::from_secs(3), requests_per_member: 16, requests_per_topic: 64 }
+        Self {
+            get: Duration::from_secs(3),
+            requests_per_member: 16,
+            requests_per_topic: 64,
+            delivery: Duration::from_secs(15),
+        }
     }
 }
 
@@ -141,6 +153,28 @@ impl Http {
         })
     }
 
+    /// Checks that a plugin may deliver a request, and send it as a push message if it is one.
+    ///
+    /// # Errors
+    /// Fault: failed, or oversize.
+    pub fn check_delivery(&self, access: &Access, delivery: &Delivery) -> Result<(), Fault> {
+        self.check(access, &delivery.request())?;
+        if delivery.push.is_none() {
+            return Ok(());
+        }
+        if !access.has_web_push() {
+            let name = access.name();
+            return Err(Fault::failed(format!(
+                "a push message needs a key of the sender; set `plugins.{name}.web_push`"
+            )));
+        }
+        if delivery.body.len() > PUSH_BYTES_MAX {
+            return Err(Fault::oversize(format!("a push message has at most {PUSH_BYTES_MAX} bytes")));
+        }
+        // The keys are a browser's. If they are invalid, the attempts fail, and not the callback.
+        Ok(())
+    }
+
     /// Sends a request for which a call waits.
     /// `trace` is that of the client.
     pub async fn get(&self, access: &Access, mut request: Checked, trace: Option<Trace>) -> HttpResult {
@@ -165,6 +199,37 @@ impl Http {
         Some(UnderWay { http: Arc::clone(self), asker })
     }
 
+    /// Sends a delivery once. The grants and secrets are those of now, because the configuration may have changed since the plugin
+    /// asked for it. Returns none if the limits of the host have prevented the attempt: it says nothing about the receiver.
+    pub async fn deliver(&self, row: &DeliveryRow, id: &str, now_ms: u64) -> Option<Attempt> {
+        let access = self.access(&row.plugin);
+        let mut checked = match self.check(&access, &row.request()) {
+            Ok(checked) => checked,
+            Err(fault) => return Some(Attempt::Failed(fault.detail)),
+        };
+        if let Some(push) = &row.push
+            && let Err(why) = encrypt(&access, &mut checked, push, now_ms, row.expires_ms)
+        {
+            return Some(Attempt::Failed(why));
+        }
+        access.identify(&mut checked, id, now_ms / 1000);
+        checked.shorten(self.limits.delivery);
+        match self.client.send(&access, &checked).await {
+            Ok(answer) => {
+                let header = answer.headers.iter().find(|(name, _)| name == RETRY_AFTER);
+                let retry_after_ms = header.and_then(|(_, value)| read_retry_after(value));
+                Some(Attempt::Answered { status: answer.status, retry_after_ms })
+            }
+            Err(Failure { kind: FailureKind::Busy, .. }) => None,
+            Err(failure) => {
+                if failure.kind == FailureKind::Timeout {
+                    Limit::HttpDeliveryMs.hit();
+                }
+                Some(Attempt::Failed(failure.to_string()))
+            }
+        }
+    }
+
     /// Sends a request that was asked for as an effect. Its idempotency key is `id`, unless the plugin has set one.
     /// `trace` is that of the client.
     pub async fn request(&self, plugin: &str, request: &HttpRequest, id: &str, trace: Option<Trace>) -> HttpResult {
@@ -186,6 +251,21 @@ fn add_trace(request: &mut Checked, trace: Option<Trace>) {
         request.set(TRACEPARENT, &trace.parent_of(span));
     }
 }
+
+/// Encrypts a push message for its browser.
+fn encrypt(
+    access: &Access,
+    request: &mut Checked,
+    push: &PushSubscription,
+    now_ms: u64,
+    expires_ms: u64,
+) -> Result<(), String> {
+    let keys = PushKeys::parse(&push.p256dh, &push.auth)?;
+    access.encrypt(request, &keys, now_ms / 1000, expires_ms.saturating_sub(now_ms) / 1000)
+}
+
+/// The header in which a server asks for a delay before the next attempt.
+const RETRY_AFTER: &str = "retry-after";
 
 /// The header by which a server finds out that it has already received a request.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";

@@ -1,5 +1,6 @@
 //! The host's data that a call may read, apart from the state that the call is given.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -7,6 +8,9 @@ use bytestring::ByteString;
 
 use super::Fault;
 use crate::protocol::Topic;
+
+/// The time in milliseconds since 1970.
+pub type NowMs = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// A member of a topic, as others see it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -60,6 +60,8 @@ limits! {
     SchedulesPerTopic = "schedules_per_topic",
     SchedulesPerPlugin = "schedules_per_plugin",
     ScheduleBytesPerPlugin = "schedule_bytes_per_plugin",
+    DeliveriesPerPlugin = "deliveries_per_plugin",
+    DeliveryBytesPerPlugin = "delivery_bytes_per_plugin",
     EntryBytes = "entry_bytes",
     EntryWritesPerCall = "entry_writes_per_call",
     EntryWriteBytesPerCall = "entry_write_bytes_per_call",
@@ -90,6 +92,7 @@ limits! {
     HttpReceivedBytes = "http_received_bytes",
     HttpRequestsPerMember = "http_requests_per_member",
     HttpRequestsPerTopic = "http_requests_per_topic",
+    HttpDeliveryMs = "http_delivery_ms",
     HttpAtOncePerPlugin = "http_at_once_per_plugin",
     HttpAtOnce = "http_at_once",
     // Of users and addresses.

@@ -10,6 +10,7 @@ use futures_util::stream::FuturesUnordered;
 
 use super::cron::{CronLine, next_row};
 use crate::channel::{DueJob, InfoOutcome, Node};
+use crate::contract::NowMs;
 use crate::contract::jobs::{JobId, JobKind, JobRow};
 use crate::store::JobBoard;
 
@@ -27,9 +28,6 @@ const HELD_PAUSE: Duration = Duration::from_secs(5);
 
 /// The shortest time from a try that didn't succeed to the next one, in milliseconds. It only matters if the store fails.
 const PAUSE_MS: u64 = 1000;
-
-/// The time in milliseconds since 1970.
-pub type NowMs = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// A try that has ended.
 type Tried = (Arc<JobId>, InfoOutcome);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
-use super::dispatcher::NowMs;
+use crate::contract::NowMs;
 use crate::contract::jobs::{JobId, JobKind, JobRow, Phase};
 use crate::protocol::Topic;
 use crate::store::Store;

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::channel::{Delivered, Node};
-use crate::contract::{Http, HttpResult, Identity, system_now_ms};
+use crate::contract::{Http, HttpResult, Identity, NowMs, system_now_ms};
+use crate::deliveries::Courier;
 use crate::entries::EntriesNode;
-use crate::jobs::{Dispatcher, NowMs, tell_starts};
+use crate::jobs::{Dispatcher, tell_starts};
 use crate::plugin::{Digest, Loaded, Loader, build_of};
 use crate::protocol::{Payload, Topic};
 use crate::pubsub::{Broadcast, Except};
@@ -111,6 +112,7 @@ impl StageSetup {
         // Schedules, cron lines and starts, by the clock of the stage.
         runtime.spawn(Dispatcher::new(Arc::clone(&node), Arc::clone(&clock), config.cron_lines()?).run());
         runtime.spawn(tell_starts(Arc::clone(&node)));
+        runtime.spawn(Courier::new(store.clone(), Arc::clone(&http), Arc::clone(&clock), Arc::default()).run());
         let surroundings = HostSurroundings::new(&node).with_tokens(tokens(&config)?).with_clock({
             let clock = Arc::clone(&clock);
             move || clock()

@@ -157,8 +157,24 @@ impl EventLog {
             Limit::EventStreams.hit();
             return Err(TooManyReaders);
         }
-        inner.end_unread(Instant::now());
         inner.readers += 1;
+        Ok(self.read_in(inner, patterns, since, true))
+    }
+
+    /// Starts a reader of the host itself, which isn't counted. It begins with the next event.
+    #[must_use]
+    pub fn read_for_host(self: &Arc<Self>, patterns: Vec<Pattern>) -> EventReader {
+        self.read_in(self.lock(), patterns, None, false).0
+    }
+
+    fn read_in(
+        self: &Arc<Self>,
+        mut inner: MutexGuard<'_, Inner>,
+        patterns: Vec<Pattern>,
+        since: Option<Position>,
+        is_counted: bool,
+    ) -> (EventReader, bool) {
+        inner.end_unread(Instant::now());
         let watched_since = patterns.iter().map(|pattern| inner.watch(pattern)).max().unwrap_or(inner.last);
         self.is_watching.store(true, Ordering::Relaxed);
         let first = inner.first();
@@ -168,8 +184,8 @@ impl EventLog {
         });
         let at = known.map_or(inner.last, |known| known.number);
         let (log, last) = (Arc::clone(self), self.last.subscribe());
-        let reader = EventReader { log, patterns: patterns.into(), epoch: inner.epoch, at, last };
-        Ok((reader, since.is_none() || known.is_some()))
+        let reader = EventReader { log, patterns: patterns.into(), epoch: inner.epoch, at, last, is_counted };
+        (reader, since.is_none() || known.is_some())
     }
 
     /// Keeps a broadcast, if its topic is watched.
@@ -297,6 +313,8 @@ pub struct EventReader {
     /// The number of the last event that it has passed.
     at: u64,
     last: watch::Receiver<u64>,
+    /// Whether it counts among the readers.
+    is_counted: bool,
 }
 
 /// What a reader gets.
@@ -360,7 +378,7 @@ enum Polled {
 impl Drop for EventReader {
     fn drop(&mut self) {
         let mut inner = self.log.lock();
-        inner.readers -= 1;
+        inner.readers -= usize::from(self.is_counted);
         let now = Instant::now();
         for watched in &mut inner.watched {
             let mine = self.patterns.iter().filter(|pattern| **pattern == watched.pattern).count();

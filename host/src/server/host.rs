@@ -16,6 +16,7 @@ use super::api_key::{api_key_file, own_api_key};
 use super::config_reload::{ConfigParts, ConfigReload};
 use super::data;
 use super::findings::log_remarks;
+use super::later::Later;
 use super::listeners::{Bound, Listeners};
 use super::mounts::{MountParts, tokens};
 use super::overview::Overview;
@@ -26,11 +27,10 @@ use super::vital::{Ended, Vital};
 use super::{Config, MountTable, log_lines_lost};
 use crate::api::{self, Access, Api, ApiKey, HealthParts, health_router};
 use crate::channel::Node;
-use crate::contract::{CallLimits, Http, Surroundings, system_now_ms};
+use crate::contract::{CallLimits, Http, Surroundings};
 use crate::counts::Limit;
 use crate::entries::EntriesNode;
 use crate::health::Health;
-use crate::jobs::{Dispatcher, Jobs, NowMs};
 use crate::plugin::{Builds, Cache, Control, Engine, Kinds, Library, LibraryOptions, Loader, PluginStatuses, Source};
 use crate::protocol::CloseCode;
 use crate::routes::RouteTable;
@@ -75,7 +75,7 @@ pub struct Host {
     config_reload: Arc<ConfigReload>,
     /// The limit of sockets.
     most_sockets: usize,
-    dispatcher: Dispatcher,
+    later: Later,
     /// Watches the threads, which have already started. [`Host::serve`] adds the tasks.
     vital: Vital,
     /// Names the vital task or thread that has ended, for the API. It is set at most once.
@@ -143,8 +143,8 @@ impl Host {
         let mut library = library(config, loader, sources.clone(), (routes, Arc::clone(&statuses)))?;
         let reactors = Reactors::start(config.wire_threads(), &node.pubsub.pressure).context("serving connections")?;
         vital.spawn("a thread that serves WebSocket connections", reactors.ended());
-        let (failure, clock): (Arc<OnceLock<String>>, NowMs) = (Arc::default(), Arc::new(system_now_ms));
-        let dispatcher = Dispatcher::new(Arc::clone(&node), Arc::clone(&clock), config.cron_lines()?);
+        let failure = Arc::<OnceLock<String>>::default();
+        let later = Later::new(config, &node, Arc::clone(&http))?;
         let mount_parts = MountParts::new(config, &node, &sockets, &reactors);
         let mounts = mount_parts.mounts_at_start(config, tokens.as_ref()).await?;
         let access = access(config)?.map(Arc::new);
@@ -168,7 +168,8 @@ impl Host {
                 sockets: Arc::clone(&sockets),
                 statuses: Arc::clone(&statuses),
                 control: library.control(),
-                jobs: Jobs::new(node.store.clone(), clock),
+                jobs: later.jobs(),
+                deliveries: later.deliveries(),
                 started: Instant::now(),
                 access,
                 reload_config: config_reload.for_api(),
@@ -196,7 +197,7 @@ impl Host {
             statuses,
             config_reload,
             most_sockets: config.limits.sockets(),
-            dispatcher,
+            later,
             vital,
             failure,
         })
@@ -271,7 +272,7 @@ impl Host {
             statuses: _statuses,
             config_reload,
             most_sockets,
-            dispatcher,
+            later,
             mut vital,
             failure,
         } = self;
@@ -279,7 +280,8 @@ impl Host {
         // Separate from the other vital tasks, because at a stop it saves the results of probations after those have ended.
         let mut loading = Vital::default();
         loading.spawn("the task that loads plugins", library.watch());
-        spawn_tasks(&mut vital, &node, dispatcher);
+        spawn_tasks(&mut vital, &node);
+        later.spawn(&mut vital);
         // Until the end of a stop, so that an operator sees its state at an address of the API's own.
         let (mut operating, health) = (Vital::default(), Arc::clone(&self_test.health));
         operating.spawn("the task that tests the host", self_test.run());

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::scope_limits::{AddressLimits, UserLimits};
 use crate::channel::NodeLimits;
 use crate::clients::ClientLimits;
-use crate::contract::limits::{EntryLimits, JobLimits};
+use crate::contract::limits::{DeliveryLimits, EntryLimits, JobLimits};
 use crate::contract::{CallLimits, HttpLimits};
 use crate::entries::CacheLimits;
 use crate::plugin::{INSTANCES, PoolLimits};
@@ -90,6 +90,10 @@ pub struct Limits {
     pub schedules_per_plugin: u64,
     /// Bytes of the schedules of one plugin. Past it: fault, oversize. Default 64 MiB.
     pub schedule_bytes_per_plugin: u64,
+    /// Deliveries of one plugin (`http.deliver`), with those that are given up. Past it: fault, oversize. Default 100,000.
+    pub deliveries_per_plugin: u64,
+    /// Bytes of the deliveries of one plugin. Past it: fault, oversize. Default 64 MiB.
+    pub delivery_bytes_per_plugin: u64,
     /// Bytes of the store that are cached in memory. Past it: the rest is read from the disk. Default 64 MiB.
     pub store_cache_bytes: usize,
     /// Bytes of the value of an entry. Past it: fault, oversize. Default 1 MiB.
@@ -160,6 +164,8 @@ pub struct Limits {
     pub http_requests_per_member: usize,
     /// The same for the callbacks of one topic without a member. Past it: the failure `busy`. Default 64.
     pub http_requests_per_topic: usize,
+    /// Milliseconds of one attempt of a delivery (`http.deliver`). Past it: the attempt has failed. Default 15,000.
+    pub http_delivery_ms: u64,
     /// Requests by HTTP of one plugin at once. Past it: the failure `busy`. Default 32.
     pub http_at_once_per_plugin: usize,
     /// Requests by HTTP of all plugins at once. Past it: the failure `busy`. Default 256.
@@ -208,6 +214,8 @@ impl Default for Limits {
             schedules_per_topic: store.jobs.per_topic,
             schedules_per_plugin: store.jobs.per_plugin,
             schedule_bytes_per_plugin: store.jobs.bytes_per_plugin,
+            deliveries_per_plugin: store.deliveries.per_plugin,
+            delivery_bytes_per_plugin: store.deliveries.bytes_per_plugin,
             store_cache_bytes: store.cache_bytes,
             entry_bytes: call.entries.value_bytes,
             entry_writes_per_call: call.entries.writes_per_call,
@@ -239,6 +247,7 @@ impl Default for Limits {
             http_received_bytes: outbound.received_bytes,
             http_requests_per_member: http.requests_per_member,
             http_requests_per_topic: http.requests_per_topic,
+            http_delivery_ms: millis(http.delivery),
             http_at_once_per_plugin: outbound.at_once_per_plugin,
             http_at_once: outbound.at_once,
             user: UserLimits::default(),
@@ -289,6 +298,7 @@ impl Limits {
             ("call_wall_ms", self.call_wall_ms),
             ("http_get_ms", self.http_get_ms),
             ("http_ms", self.http_ms),
+            ("http_delivery_ms", self.http_delivery_ms),
         ];
         for (key, value) in times {
             if value == 0 {
@@ -345,28 +355,6 @@ impl Limits {
         CacheLimits { cache_bytes: self.entries_cache_bytes, dirty_bytes: self.entries_dirty_bytes }
     }
 
-    /// Returns the limits of requests by HTTP.
-    #[must_use]
-    pub fn http(&self) -> HttpLimits {
-        HttpLimits {
-            get: Duration::from_millis(self.http_get_ms),
-            requests_per_member: self.http_requests_per_member,
-            requests_per_topic: self.http_requests_per_topic,
-        }
-    }
-
-    /// Returns the limits of the client for requests by HTTP.
-    #[must_use]
-    pub fn outbound(&self) -> OutboundLimits {
-        OutboundLimits {
-            sent_bytes: self.http_sent_bytes,
-            received_bytes: self.http_received_bytes,
-            whole: Duration::from_millis(self.http_ms),
-            at_once_per_plugin: self.http_at_once_per_plugin,
-            at_once: self.http_at_once,
-        }
-    }
-
     /// Returns the limits of the store.
     #[must_use]
     pub fn store(&self) -> StoreLimits {
@@ -383,6 +371,10 @@ impl Limits {
                 per_topic: self.schedules_per_topic,
                 per_plugin: self.schedules_per_plugin,
                 bytes_per_plugin: self.schedule_bytes_per_plugin,
+            },
+            deliveries: DeliveryLimits {
+                per_plugin: self.deliveries_per_plugin,
+                bytes_per_plugin: self.delivery_bytes_per_plugin,
             },
             ..StoreLimits::default()
         }

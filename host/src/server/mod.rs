@@ -9,6 +9,7 @@ mod findings;
 mod host;
 mod jwks;
 mod jwks_schedule;
+mod later;
 mod limits;
 mod listeners;
 mod logging;
@@ -27,6 +28,7 @@ pub use check::{Checked, check};
 pub use config::{
     ApiKeyTable, ApiTable, AuthName, BuildTable, Config, ConfigChange, HttpGrant, HttpGrantTable, JwksUrl, JwtTable,
     LanguageName, LogFormat, MountTable, PluginTable, StoreTable, StoreUrl, TakesEffect, TokenTable, TransportName,
+    WebPushTable, WebhookTable,
 };
 pub use config_reload::{ConfigReload, ConfigReloaded, ReadConfig};
 pub use findings::Finding;

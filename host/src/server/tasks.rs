@@ -7,10 +7,10 @@ use super::vital::Vital;
 use crate::channel::Node;
 use crate::contract::system_now_ms;
 use crate::counts::HighWater;
-use crate::jobs::{Dispatcher, tell_starts};
+use crate::jobs::tell_starts;
 
-/// Starts the tasks that run until the host stops, except those that load plugins and accept connections.
-pub(super) fn spawn_tasks(vital: &mut Vital, node: &Arc<Node>, dispatcher: Dispatcher) {
+/// Starts the tasks that run until the host stops, except those of [`super::later::Later`] and those that load plugins and accept connections.
+pub(super) fn spawn_tasks(vital: &mut Vital, node: &Arc<Node>) {
     vital.spawn("the task that ends members without a plugin", sweep(Arc::clone(node)));
     vital.spawn("the task that drops old broadcasts", Arc::clone(&node.pubsub).keep_sweeping_histories());
     vital.spawn("the task that forgets clients", Arc::clone(&node.clients).keep_sweeping());
@@ -18,7 +18,6 @@ pub(super) fn spawn_tasks(vital: &mut Vital, node: &Arc<Node>, dispatcher: Dispa
     // A separate task, so that `sweep` doesn't have to wait for any number of stored rooms.
     let rooms = Arc::clone(node);
     vital.spawn("the task that settles stored rooms", async move { rooms.keep_stored_rooms_settled().await });
-    vital.spawn("the task that gives jobs to their topics", dispatcher.run());
     let store = node.store.clone();
     vital.spawn("the task that removes expired keys", async move { store.keep_swept(system_now_ms).await });
     vital.spawn("the task that tells topics of starts", tell_starts(Arc::clone(node)));

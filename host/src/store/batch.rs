@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use bennu_semantics::deliveries::{DeliveriesFull, DeliveryTally};
 use bennu_semantics::jobs::{JobTally, JobsFull};
 use bytes::Bytes;
 
+use super::delivery_board::DeliveryBoard;
 use super::draft::{Draft, Seen};
 use super::engine::{EngineError, Writes};
 use super::job_board::JobBoard;
@@ -27,6 +29,8 @@ pub enum CommitError {
     },
     /// The plugin would have too many jobs.
     Jobs(JobsFull),
+    /// The plugin would have too many deliveries.
+    Deliveries(DeliveriesFull),
     /// The engine failed.
     Failed(EngineError),
     /// The store is closing.
@@ -39,6 +43,7 @@ pub(super) struct Batch<'a> {
     writes: Writes,
     usage: BTreeMap<String, Usage>,
     jobs: JobTally,
+    deliveries: DeliveryTally,
 }
 
 /// The bytes of a plugin.
@@ -52,7 +57,8 @@ struct Usage {
 
 impl<'a> Batch<'a> {
     pub(super) fn new(seen: &'a Seen) -> Self {
-        Self { seen, writes: Writes::new(), usage: BTreeMap::new(), jobs: JobTally::default() }
+        let (jobs, deliveries) = (JobTally::default(), DeliveryTally::default());
+        Self { seen, writes: Writes::new(), usage: BTreeMap::new(), jobs, deliveries }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -62,9 +68,14 @@ impl<'a> Batch<'a> {
     /// Adds all of a call's writes, or none.
     ///
     /// # Errors
-    /// If an admitted draft writes a key that this call has read, if the plugin would exceed its quota or have too many jobs,
+    /// If an admitted draft writes a key that this call has read, if the plugin would exceed its quota or have too many jobs or
+    /// deliveries,
     /// or if the engine fails. Conflicts with committed writes are found by [`has_conflict`].
-    pub(super) async fn admit(&mut self, draft: &Draft, jobs: &JobBoard) -> Result<(), CommitError> {
+    pub(super) async fn admit(
+        &mut self,
+        draft: &Draft,
+        (jobs, deliveries): (&JobBoard, &DeliveryBoard),
+    ) -> Result<(), CommitError> {
         if self.conflicts_with(draft) {
             return Err(CommitError::Conflict);
         }
@@ -94,6 +105,11 @@ impl<'a> Batch<'a> {
         if space::has_jobs(&draft.writes) {
             let limits = draft.owner.is_limited().then_some(&draft.limits().jobs);
             self.jobs.admit(&jobs.agenda(), limits, draft.job_changes()).map_err(CommitError::Jobs)?;
+        }
+        if space::has_deliveries(&draft.writes) && draft.owner.is_limited() {
+            let (limits, added) = (&draft.limits().deliveries, draft.delivery_usage());
+            let admitted = self.deliveries.admit(&deliveries.queue(), limits, name, added);
+            admitted.map_err(CommitError::Deliveries)?;
         }
         self.usage.insert(name.to_owned(), Usage { after, ..usage });
         self.writes.extend(draft.writes.iter().map(|(place, value)| (place.clone(), value.clone())));
@@ -153,6 +169,7 @@ impl fmt::Display for CommitError {
                 )
             }
             Self::Jobs(full) => full.fmt(f),
+            Self::Deliveries(full) => full.fmt(f),
             Self::Failed(error) => write!(f, "the store can't be written: {error}"),
             Self::Stopping => f.write_str("the store is closing"),
         }

@@ -1,10 +1,9 @@
 //! An engine elsewhere, with the lock of a host's data directory.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::directory::claim;
+use super::directory::{Lock, claim};
 use super::engine::{Engine, EngineError, EngineFuture, Snapshot, Writes};
 use super::postgres::{Postgres, PostgresCounts};
 
@@ -14,11 +13,11 @@ pub(super) struct Beside {
     directory: PathBuf,
     // Fields are dropped in their order, so the lock is released after the engine is closed.
     /// None while another process may have the directory.
-    lock: Option<File>,
+    lock: Option<Lock>,
 }
 
 impl Beside {
-    pub(super) fn new(engine: Postgres, directory: &Path, lock: File) -> Self {
+    pub(super) fn new(engine: Postgres, directory: &Path, lock: Lock) -> Self {
         Self { engine, directory: directory.to_owned(), lock: Some(lock) }
     }
 }

@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use super::backing::PageReads;
 use super::batch::{self, Batch, CommitError, has_conflict};
 use super::counts::StoreCounts;
+use super::delivery_board::DeliveryBoard;
 use super::draft::{Draft, Revision, Seen};
 use super::engine::{Engine, EngineError, Writes};
 use super::health::{Attempts, Health, Trouble, now_ms};
@@ -37,6 +38,8 @@ pub(super) struct Shared {
     pub(super) counts: StoreCounts,
     /// The committer notes each batch before the next one.
     pub(super) jobs: Arc<JobBoard>,
+    /// The same.
+    pub(super) deliveries: Arc<DeliveryBoard>,
 }
 
 /// Owns the engine, and writes to it.
@@ -115,6 +118,8 @@ impl Committer {
         };
         let jobs = Arc::<JobBoard>::default();
         jobs.load(&*snapshot).await?;
+        let deliveries = Arc::<DeliveryBoard>::default();
+        deliveries.load(&*snapshot).await?;
         let ids = Ids::after(metadata::read(&*snapshot, &metadata::mark()).await?);
         let (revision, health) = (Revision::default(), Arc::<Health>::default());
         let seen = ArcSwap::from_pointee(Seen { revision, snapshot, opening: 0, health: Arc::clone(&health), limits });
@@ -137,6 +142,7 @@ impl Committer {
             counts,
             exporting,
             jobs,
+            deliveries,
         });
         let attempts = Attempts::default();
         Ok(Self { engine, shared, latest: revision, opening: 0, format, attempts, is_released: false, is_clock_behind })
@@ -246,8 +252,8 @@ impl Committer {
         let mut outcomes = Vec::with_capacity(drafts.len());
         for draft in drafts {
             let is_late = has_conflict(draft, &self.shared.recent());
-            let outcome =
-                if is_late { Err(CommitError::Conflict) } else { batch.admit(draft, &self.shared.jobs).await };
+            let boards = (&*self.shared.jobs, &*self.shared.deliveries);
+            let outcome = if is_late { Err(CommitError::Conflict) } else { batch.admit(draft, boards).await };
             outcomes.push(outcome.map(|()| revision));
         }
         if let Some(Err(CommitError::Failed(error))) = outcomes.iter().find(|outcome| is_broken(outcome)) {
@@ -265,7 +271,7 @@ impl Committer {
         }
         (self.latest, self.format) = (revision, metadata::FORMAT);
         self.shared.recent().note(revision, keys.iter());
-        self.shared.jobs.note(&writes);
+        self.note(&writes);
         self.written(mark).await;
         outcomes
     }
@@ -280,7 +286,7 @@ impl Committer {
         self.write(&writes).await?;
         (self.latest, self.format) = (self.latest.next(), metadata::FORMAT);
         self.shared.recent().clear_up_to(self.latest);
-        self.shared.jobs.note(&writes);
+        self.note(&writes);
         self.written(None).await;
         Ok(self.latest)
     }
@@ -477,7 +483,14 @@ impl Committer {
         self.show().await?;
         // Nobody knows whether the failed batch is stored, or what another process has written.
         let seen = self.shared.seen.load_full();
-        self.shared.jobs.load(&*seen.snapshot).await
+        self.shared.jobs.load(&*seen.snapshot).await?;
+        self.shared.deliveries.load(&*seen.snapshot).await
+    }
+
+    /// Notes the jobs and deliveries of a batch that was written.
+    fn note(&self, writes: &Writes) {
+        self.shared.jobs.note(writes);
+        self.shared.deliveries.note(writes);
     }
 
     fn recovered(&self) {

@@ -75,7 +75,7 @@ impl StoreCounts {
             let count = match outcome {
                 Ok(_) => &self.commits,
                 Err(CommitError::Conflict) => &self.conflicts,
-                Err(CommitError::Quota { .. } | CommitError::Jobs(_)) => &self.over_quota,
+                Err(CommitError::Quota { .. } | CommitError::Jobs(_) | CommitError::Deliveries(_)) => &self.over_quota,
                 Err(CommitError::Failed(_) | CommitError::Stopping) => &self.failures,
             };
             count.fetch_add(1, Ordering::Relaxed);

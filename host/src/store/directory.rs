@@ -35,7 +35,7 @@ pub(super) struct Held {
     logs: [PathBuf; 2],
     // Fields are dropped in their order, so the lock is released after the engine is closed.
     /// None while another process may have the files.
-    lock: Option<File>,
+    lock: Option<Lock>,
 }
 
 /// Another process uses a store. The text says which one, and what to do.
@@ -46,7 +46,7 @@ pub struct InUse(pub(super) String);
 pub(super) struct EmptyDirectory {
     directory: PathBuf,
     workplace: PathBuf,
-    _lock: File,
+    _lock: Lock,
 }
 
 /// The directory in which a restore works.
@@ -134,12 +134,12 @@ impl Engine for Held {
     }
 }
 
-/// Creates a data directory if it is missing, accessible to this user only, and locks it until the file is dropped. For a store that
+/// Creates a data directory if it is missing, accessible to this user only, and locks it until the lock is dropped. For a store that
 /// is elsewhere: the host keeps builds and its key in the directory.
 ///
 /// # Errors
 /// If it can't be created, or another process has it.
-pub(super) fn claim(directory: &Path) -> Result<File> {
+pub(super) fn claim(directory: &Path) -> Result<Lock> {
     let creating = || format!("creating the data directory {}", directory.display());
     DirBuilder::new().recursive(true).mode(0o700).create(directory).with_context(creating)?;
     locked(directory)
@@ -180,12 +180,23 @@ fn quoted(path: &Path) -> String {
     if text.bytes().all(is_plain) { text.into_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
-/// Locks a data directory, until the file is dropped.
-fn locked(directory: &Path) -> Result<File> {
+/// The lock of a data directory. It ends when this is dropped.
+pub(super) struct Lock(File);
+
+impl Drop for Lock {
+    /// Closing the file isn't enough: a child process has the same file between `fork` and `exec`.
+    fn drop(&mut self) {
+        // It fails only if the file is closed or isn't lockable. Then there is no lock.
+        let _ = self.0.unlock();
+    }
+}
+
+/// Locks a data directory.
+fn locked(directory: &Path) -> Result<Lock> {
     let shown = directory.display();
     let lock = File::open(directory).with_context(|| format!("opening the data directory {shown}"))?;
     match lock.try_lock() {
-        Ok(()) => Ok(lock),
+        Ok(()) => Ok(Lock(lock)),
         Err(TryLockError::WouldBlock) => Err(InUse::file(&directory.join(FILE)).into()),
         Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("locking the data directory {shown}")),
     }
@@ -322,22 +333,21 @@ fn sync(directory: &Path) -> Result<()> {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use std::time::{Duration, Instant};
-
     use super::*;
 
-    /// Opens the store as soon as no process has it open. Other tests of this process start programs, and a child holds the
-    /// lock of a file that was open at its fork until it executes its program.
     fn open(directory: &Path, cache_bytes: usize) -> Result<Held> {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        loop {
-            let opened = super::open(directory, cache_bytes, LogLimits::default());
-            let is_in_use = opened.as_ref().err().is_some_and(|error| error.to_string().contains("is in use by"));
-            if !is_in_use || Instant::now() > deadline {
-                return opened;
-            }
-            std::thread::yield_now();
-        }
+        super::open(directory, cache_bytes, LogLimits::default())
+    }
+
+    #[test]
+    fn a_lock_ends_although_a_child_process_has_the_file() {
+        let place = tempfile::tempdir().unwrap();
+        let lock = locked(place.path()).unwrap();
+        // What a child has between `fork` and `exec`.
+        let _inherited = lock.0.try_clone().unwrap();
+        assert!(locked(place.path()).is_err());
+        drop(lock);
+        locked(place.path()).unwrap();
     }
 
     fn mode(path: &Path) -> u32 {

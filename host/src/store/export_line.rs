@@ -28,6 +28,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bennu_semantics::deliveries::DeliveryRow;
 use bennu_semantics::jobs::{JobId, JobKind, JobRow};
 use bennu_semantics::{NAME_BYTES_MAX, Payload, lifetime};
 use bytes::Bytes;
@@ -100,6 +101,9 @@ struct Fields {
     cron: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     due_ms: Option<u64>,
+    /// The id of a delivery. Its value is the stored row.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delivery: Option<String>,
     /// The number of failed tries of a job.
     #[serde(skip_serializing_if = "Option::is_none")]
     failures: Option<u32>,
@@ -200,6 +204,11 @@ impl Fields {
                 (self.entry_before, self.entry_before_base64) = text_or_base64(&key);
             }
             Kind::Jobs => return self.set_job(plugin, name, stored),
+            Kind::Deliveries => {
+                self.delivery = Some(topic(name)?);
+                (self.plugin, self.value_base64) = (Some(plugin), Some(STANDARD.encode(stored)));
+                return Ok(());
+            }
             Kind::EntrySums | Kind::Expiries | Kind::Requests | Kind::RequestExpiries => {
                 bail!("sums, times of expiry and answers to requests aren't exported")
             }
@@ -262,6 +271,13 @@ impl Fields {
     fn into_row(self) -> Result<ExportLine> {
         if self.schedule.is_some() || self.cron.is_some() {
             return self.into_job();
+        }
+        if let Some(id) = self.delivery {
+            let stored = from_base64(&self.value_base64.context("it has no `value_base64`")?);
+            let value: Bytes = stored.context("its `value_base64`")?;
+            ensure!(DeliveryRow::decode(value.clone()).is_some(), "its `value_base64` is no delivery");
+            let (plugin, kind) = (self.plugin.unwrap_or_default(), Kind::Deliveries);
+            return Ok(ExportLine::Row { plugin, kind, name: id.into(), value });
         }
         ensure!(
             self.due_ms.is_none() && self.event.is_none(),
@@ -340,6 +356,13 @@ mod tests {
         ExportLine::Row { plugin: "chat".into(), kind, name: name.into(), value: value.into() }
     }
 
+    /// A delivery to nowhere: its format, and zeros.
+    const DELIVERY: &[u8] = &{
+        let mut row = [0; 55];
+        row[0] = 1;
+        row
+    };
+
     fn entry(kind: Kind, key: &[u8], value: &'static [u8]) -> ExportLine {
         let name = entry_name("röom", key).unwrap();
         ExportLine::Row { plugin: "chat".into(), kind, name, value: value.into() }
@@ -377,6 +400,15 @@ mod tests {
             (
                 job(&JobRow { next_ms: None, failures: 5, ..JobRow::new(7, "ring".into(), Payload::EMPTY) }),
                 r#"{"plugin":"chat","topic":"röom","schedule":"k","due_ms":7,"failures":5,"event":"ring","value":"{}"}"#,
+            ),
+            (
+                ExportLine::Row {
+                    plugin: "chat".into(),
+                    kind: Kind::Deliveries,
+                    name: "0dq".into(),
+                    value: Bytes::from_static(DELIVERY),
+                },
+                r#"{"plugin":"chat","delivery":"0dq","value_base64":"AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=="}"#,
             ),
             (row(Kind::Rooms, "röom".as_bytes(), b"{}"), r#"{"plugin":"chat","room":"röom","value":"{}"}"#),
             (

@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use super::batch::CommitError;
 use super::committer::{Committer, Order, PendingCommit, Shared};
 use super::counts::StoreCounts;
+use super::delivery_board::DeliveryBoard;
 use super::directory;
 use super::draft::{Draft, PausedDraft, Revision, Seen};
 use super::engine::{Direction, Engine, EngineError, ScanLimit, Writes};
@@ -242,12 +243,14 @@ impl Store {
         Ok(self.seen().number(&metadata::usage(plugin)).await?.unwrap_or(0))
     }
 
-    /// Returns the bytes of a plugin's data and of its jobs.
+    /// Returns the bytes of a plugin's data, of its jobs and of its deliveries.
     ///
     /// # Errors
     /// Those of the engine.
     pub(super) async fn usage_with_jobs(&self, plugin: &str) -> Result<u64, EngineError> {
-        Ok(self.usage(plugin).await?.saturating_add(self.jobs().agenda().usage(plugin).bytes))
+        let jobs = self.jobs().agenda().usage(plugin).bytes;
+        let deliveries = self.deliveries().queue().usage(plugin).bytes;
+        Ok(self.usage(plugin).await?.saturating_add(jobs).saturating_add(deliveries))
     }
 
     /// Returns all plugins that have data, each with its bytes.
@@ -274,6 +277,12 @@ impl Store {
     #[must_use]
     pub fn jobs(&self) -> &Arc<JobBoard> {
         &self.shared.jobs
+    }
+
+    /// Returns the deliveries of all plugins.
+    #[must_use]
+    pub fn deliveries(&self) -> &Arc<DeliveryBoard> {
+        &self.shared.deliveries
     }
 
     /// Closes the store. Drafts in the queue are committed, and later ones are refused. When the future is ready, the file

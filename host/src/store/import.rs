@@ -218,7 +218,8 @@ impl Importing<'_> {
                 | Kind::Jobs
                 | Kind::Expiries
                 | Kind::Requests
-                | Kind::RequestExpiries,
+                | Kind::RequestExpiries
+                | Kind::Deliveries,
                 row,
             ) => {
                 draft.set_entry_row(kind, name, row);

@@ -10,9 +10,9 @@ use super::space;
 /// with the first batch.
 pub(super) const FIRST_FORMAT: u64 = 1;
 
-/// The format of stores with entries, a log, jobs, and keys with a time to live. Hosts that know none of them refuse it. They
+/// The format of stores with entries, a log, jobs, deliveries, and keys with a time to live. Hosts that know none of them refuse it. They
 /// could roll a room back without its entries, they would lose commits that are only in the log, and they would return expired
-/// values. Format 2 had no jobs and no times to live.
+/// values. Format 2 had neither jobs nor deliveries and no times to live.
 pub(super) const FORMAT: u64 = 3;
 
 const USAGE: &[u8] = b"usage:";

@@ -13,7 +13,7 @@ const READ: ScanLimit = ScanLimit { rows: 1000, bytes: 1 << 20 };
 /// The result of a rename.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Renamed {
-    /// The number of keys, rooms, entries, jobs, and states from before.
+    /// The number of keys, rooms, entries, jobs, deliveries, and states from before.
     pub rows: u64,
 }
 

@@ -12,6 +12,7 @@
 //! 8 length plugin time key     when its keys with a time to live expire (see `sweep`)
 //! 9 length plugin request      its answers to requests with an idempotency key (see `request_rows`)
 //! 10 length plugin time request  when these answers expire (see `sweep`)
+//! 11 length plugin id          its deliveries (see `deliveries`)
 //! ```
 //!
 //! The length (one byte) is before the plugin's name. So no plugin's span is inside another's, and the keys of one plugin
@@ -38,6 +39,7 @@ const JOBS: u8 = 7;
 const EXPIRIES: u8 = 8;
 const REQUESTS: u8 = 9;
 const REQUEST_EXPIRIES: u8 = 10;
+const DELIVERIES: u8 = 11;
 
 /// The bytes of the length before an entry's topic.
 const TOPIC_LENGTH: usize = size_of::<u16>();
@@ -52,7 +54,7 @@ struct Inner {
     name: Box<str>,
     quota_bytes: u64,
     /// The prefixes of its engine keys, by [`Kind`].
-    prefixes: [Bytes; 10],
+    prefixes: [Bytes; 11],
 }
 
 /// The kinds of a plugin's data.
@@ -76,18 +78,20 @@ pub(super) enum Kind {
     Requests,
     /// The times at which these answers expire.
     RequestExpiries,
+    /// Deliveries.
+    Deliveries,
 }
 
 /// A key of the engine, split into its parts.
 pub(super) struct Place {
     pub(super) plugin: String,
     pub(super) kind: Kind,
-    /// The plugin's key, the topic, the place of an entry (see [`entry_name`]), or the name of a job.
+    /// The plugin's key, the topic, the place of an entry (see [`entry_name`]), the name of a job, or the id of a delivery.
     pub(super) name: Bytes,
 }
 
 /// All kinds, in the order of their keys.
-pub(super) const KINDS: [Kind; 10] = [
+pub(super) const KINDS: [Kind; 11] = [
     Kind::Keys,
     Kind::Rooms,
     Kind::Formers,
@@ -98,12 +102,13 @@ pub(super) const KINDS: [Kind; 10] = [
     Kind::Expiries,
     Kind::Requests,
     Kind::RequestExpiries,
+    Kind::Deliveries,
 ];
 
 /// The kinds of an export. An import counts the sums again, and makes the times at which keys expire from the keys. Answers to
 /// requests are kept for a day, so an export would hardly ever be imported in time.
-pub(super) const EXPORTED: [Kind; 6] =
-    [Kind::Keys, Kind::Rooms, Kind::Formers, Kind::Entries, Kind::EntryFormers, Kind::Jobs];
+pub(super) const EXPORTED: [Kind; 7] =
+    [Kind::Keys, Kind::Rooms, Kind::Formers, Kind::Entries, Kind::EntryFormers, Kind::Jobs, Kind::Deliveries];
 
 impl Owner {
     const NAME_BYTES_MAX: usize = u8::MAX as usize;
@@ -117,8 +122,19 @@ impl Owner {
         let length = u8::try_from(bytes).ok().filter(|length| *length > 0);
         let length = length.ok_or(Oversize::Name { bytes, limit: Self::NAME_BYTES_MAX })?;
         let prefix = |kind: u8| Bytes::from([&[kind, length], name.as_bytes()].concat());
-        let kinds =
-            [KEYS, ROOMS, FORMERS, ENTRIES, ENTRY_FORMERS, ENTRY_SUMS, JOBS, EXPIRIES, REQUESTS, REQUEST_EXPIRIES];
+        let kinds = [
+            KEYS,
+            ROOMS,
+            FORMERS,
+            ENTRIES,
+            ENTRY_FORMERS,
+            ENTRY_SUMS,
+            JOBS,
+            EXPIRIES,
+            REQUESTS,
+            REQUEST_EXPIRIES,
+            DELIVERIES,
+        ];
         let prefixes = kinds.map(prefix);
         let inner = Inner { name: name.into(), quota_bytes, prefixes };
         Ok(Self { inner: Arc::new(inner) })
@@ -174,12 +190,12 @@ impl Owner {
 
     /// Returns the bytes of a row that count for the quota. An entry counts with its key and its value, without its topic.
     /// Former states of rooms, before-images of entries and sums count nothing. Otherwise, a new build could upgrade rooms
-    /// only while the plugin uses less than half of its quota. Jobs have limits of their own. The size of former states is bounded by the size of the rooms
+    /// only while the plugin uses less than half of its quota. Jobs and deliveries have limits of their own. The size of former states is bounded by the size of the rooms
     /// when the probation began.
     pub(super) fn weight(&self, place: &Bytes, value: &Bytes) -> u64 {
         let bytes = place.len() - self.prefix_len() + value.len();
         let uncounted = match place.first() {
-            Some(&(FORMERS | ENTRY_FORMERS | ENTRY_SUMS | JOBS | EXPIRIES | REQUEST_EXPIRIES)) => bytes,
+            Some(&(FORMERS | ENTRY_FORMERS | ENTRY_SUMS | JOBS | EXPIRIES | REQUEST_EXPIRIES | DELIVERIES)) => bytes,
             Some(&ENTRIES) => entry_overhead(&place[self.prefix_len()..]),
             _ => 0,
         };
@@ -245,6 +261,17 @@ pub(super) fn all_jobs() -> Span {
     Span { from: vec![JOBS].into(), until: vec![JOBS + 1].into() }
 }
 
+/// Whether a batch writes deliveries.
+pub(super) fn has_deliveries(writes: &Writes) -> bool {
+    let from_deliveries = (Bound::Included(&[DELIVERIES][..]), Bound::Unbounded);
+    writes.range::<[u8], _>(from_deliveries).next().is_some_and(|(place, _)| place.first() == Some(&DELIVERIES))
+}
+
+/// Returns the span of the deliveries of all plugins.
+pub(super) fn all_deliveries() -> Span {
+    Span { from: vec![DELIVERIES].into(), until: vec![DELIVERIES + 1].into() }
+}
+
 /// Returns the spans of the times at which rows of all plugins expire: keys, and answers to requests.
 pub(super) fn all_expiries() -> [(Kind, Span); 2] {
     let span = |kind: u8| Span { from: vec![kind].into(), until: vec![kind + 1].into() };
@@ -263,8 +290,8 @@ pub(super) fn metadata_span(prefix: &[u8]) -> Span {
 }
 
 /// Returns the spans of all data of plugins that an export contains.
-pub(super) fn everything() -> [Span; 2] {
-    [Span { from: vec![KEYS].into(), until: vec![ENTRY_SUMS].into() }, all_jobs()]
+pub(super) fn everything() -> [Span; 3] {
+    [Span { from: vec![KEYS].into(), until: vec![ENTRY_SUMS].into() }, all_jobs(), all_deliveries()]
 }
 
 /// Returns the name of an entry in the store: its place and its key.
@@ -326,6 +353,7 @@ impl Place {
             EXPIRIES => Kind::Expiries,
             REQUESTS => Kind::Requests,
             REQUEST_EXPIRIES => Kind::RequestExpiries,
+            DELIVERIES => Kind::Deliveries,
             _ => return None,
         };
         let end = 2 + usize::from(*place.get(1)?);

@@ -8,8 +8,8 @@ use std::time::Duration;
 use bennu::channel::NodeLimits;
 use bennu::contract::jobs::{JobId, JobKind, JobRow};
 use bennu::contract::limits::JobLimits;
-use bennu::contract::{Fault, Outcome, TopicCall, TopicCallback};
-use bennu::jobs::{CronLine, Dispatcher, JobState, Jobs, NowMs, schedule_id};
+use bennu::contract::{Fault, NowMs, Outcome, TopicCall, TopicCallback};
+use bennu::jobs::{CronLine, Dispatcher, JobState, Jobs, schedule_id};
 use bennu::protocol::{Payload, Topic};
 use bennu::store::{CommitError, Owner, QUOTA_BYTES, Store, StoreLimits};
 

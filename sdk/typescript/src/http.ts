@@ -24,6 +24,22 @@ export interface HttpRequest {
   timeoutMs?: number;
 }
 
+/** The options of `http.deliver`. */
+export interface HttpDelivery {
+  /** Headers. Those whose names begin with `webhook-` are the host's. */
+  headers?: Record<string, string>;
+  /** The body as text or bytes. */
+  body?: string | Uint8Array;
+  /** The body as a JSON value, with the header `content-type`. */
+  json?: unknown;
+  /** Deliveries of the plugin with the same key are sent one after the other, in the order in which they were asked for. */
+  order?: string;
+  /** The time after which it is given up, in milliseconds. Default: a day; at most a week. */
+  expiresMs?: number;
+  /** The keys of a browser's subscription, whose `endpoint` is the URL: the host encrypts the body, and sends a push message. */
+  push?: { p256dh: string; auth: string };
+}
+
 /** An answer, with any status. */
 export class HttpResponse {
   readonly status: number;
@@ -71,6 +87,12 @@ function pairs(headers: Record<string, string>): { name: string; value: string }
   return Object.entries(headers).map(([name, value]) => ({ name, value: String(value) }));
 }
 
+/** The headers and the body of a request. */
+function content(headers: Record<string, string>, body: string | Uint8Array, json: unknown): [Record<string, string>, Uint8Array] {
+  if (json !== undefined) [body, headers] = [JSON.stringify(json), { "content-type": "application/json", ...headers }];
+  return [headers, typeof body === "string" ? encode(body) : body];
+}
+
 function settings(timeoutMs: number | undefined): { name: string; value: string }[] {
   return timeoutMs === undefined ? [] : [{ name: "timeout-ms", value: String(timeoutMs) }];
 }
@@ -96,8 +118,18 @@ export const http = {
    */
   request(key: string, url: string, { method = "POST", headers = {}, body = "", json, timeoutMs }: HttpRequest = {}): void {
     onlyInCallbacks("http.request");
-    if (json !== undefined) [body, headers] = [JSON.stringify(json), { "content-type": "application/json", ...headers }];
-    const bytes = typeof body === "string" ? encode(body) : body;
-    hostHttp.request(key, method, url, pairs(headers), bytes, settings(timeoutMs));
+    const [all, bytes] = content(headers, body, json);
+    hostHttp.request(key, method, url, pairs(all), bytes, settings(timeoutMs));
+  },
+  /**
+   * Sends a `POST` after the callback has succeeded, until the server accepts it with a status from 200 to 299. It is stored with the
+   * other writes of the callback, and survives a restart of the host. The server may receive it more than once, with the same
+   * header `webhook-id`. Returns this id.
+   */
+  deliver(url: string, { headers = {}, body = "", json, order, expiresMs, push }: HttpDelivery = {}): string {
+    onlyInCallbacks("http.deliver");
+    const [all, bytes] = content(headers, body, json);
+    const given = [["order", order], ["expires-ms", expiresMs], ["push-p256dh", push?.p256dh], ["push-auth", push?.auth]].filter(([, value]) => value !== undefined);
+    return hostHttp.deliver(url, pairs(all), bytes, given.map(([name, value]) => ({ name: String(name), value: String(value) })));
   },
 };

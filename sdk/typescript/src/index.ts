@@ -12,7 +12,7 @@ export type { Answer, Channel, Recipient, Source, Tick, TopicMessage } from "./c
 export { forbid, gatekeeper } from "./gatekeeper.ts";
 export type { ConnectRequest, Gatekeeper, Identity } from "./gatekeeper.ts";
 export { http, HttpFailure, HttpResponse } from "./http.ts";
-export type { HttpOptions, HttpRequest } from "./http.ts";
+export type { HttpDelivery, HttpOptions, HttpRequest } from "./http.ts";
 export { schedule } from "./schedule.ts";
 export { entries, store } from "./stored.ts";
 export type { Range } from "./stored.ts";

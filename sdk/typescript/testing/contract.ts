@@ -119,6 +119,12 @@ export const contract: Record<string, Record<string, (...given: any[]) => any>> 
       const pairs = got.map(([name, value]: [string, string]) => ({ name, value }));
       return { status, headers: pairs, body: body === undefined ? bytes(body_base64) : new Uint8Array(Buffer.from(body)) };
     },
+    deliver(url, headers, body, settings) {
+      const { order, "expires-ms": expires, "push-p256dh": p256dh, "push-auth": auth } = Object.fromEntries(settings.map(({ name, value }: any) => [name, value]));
+      const pairs = headers.map(({ name, value }: any) => [name, value]);
+      const given = { order, expires_ms: expires && Number(expires), push_p256dh: p256dh, push_auth: auth };
+      return ask("http_deliver", { url, headers: pairs, body_base64: text(body), ...given });
+    },
     request: (key, method, url, headers, body, settings) =>
       ask("http_request", { key, ...asked(method, url, headers, settings), body: new TextDecoder("utf-8", { fatal: true }).decode(body) }),
   },

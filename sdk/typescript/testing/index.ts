@@ -39,6 +39,19 @@ export interface Scheduled {
   givenUp: boolean;
 }
 
+/** A delivery of the plugin. */
+export interface Delivery {
+  id: string;
+  url: string;
+  headers: Record<string, string>;
+  /** The body as text, or as bytes if it isn't UTF-8. */
+  body: string | Uint8Array;
+  order?: string;
+  /** `refused` is the answer 410. */
+  state: "waiting" | "accepted" | "refused" | "given-up";
+  failures: number;
+}
+
 /** The answer to requests by HTTP: a response, whose status is 200 if nothing else is given, or the kind of a failure, such as `timeout`. */
 export type HttpAnswer = { status?: number; headers?: Record<string, string>; json?: unknown; body?: string } | { failure: string };
 
@@ -77,7 +90,7 @@ export class Stage {
     return new Actor(this, this.#kit, this.#kit.do("connect", { ...same, socket_id, x_headers }), topic, params);
   }
 
-  /** Time passes: timers and schedules fire, topics tick, grace periods of seats end. */
+  /** Time passes: timers and schedules fire, deliveries are sent, topics tick, grace periods of seats end. */
   advance(milliseconds: number): void {
     this.#kit.do("advance", { ms: milliseconds });
   }
@@ -106,6 +119,15 @@ export class Stage {
   get schedules(): Scheduled[] {
     const all = this.#kit.do("schedules");
     return all.map(({ topic, key, due_ms, event, given_up }: any) => ({ topic, key, due: due_ms, event, givenUp: given_up }));
+  }
+
+  /** The deliveries that callbacks have asked for. `advance` sends them to the servers of `http`. */
+  get deliveries(): Delivery[] {
+    return this.#kit.do("deliveries").map(({ body_base64, body, headers, ...same }: any) => ({
+      ...same,
+      headers: Object.fromEntries(headers),
+      body: body_base64 === undefined ? body : new Uint8Array(Buffer.from(body_base64, "base64")),
+    }));
   }
 
   /** Each request by HTTP with this method and URL gets this answer, and any other one is `unreachable`. Nothing is sent. */

@@ -1,7 +1,7 @@
 //! The keys of the configuration's table `limits` that faults name.
 
 #[cfg(doc)]
-use super::{CallLimits, EntryLimits, JobLimits, NodeLimits, StoreLimits};
+use super::{CallLimits, DeliveryLimits, EntryLimits, JobLimits, NodeLimits, StoreLimits};
 
 /// Sets [`CallLimits::cpu`].
 pub const CALL_CPU_MS: &str = "call_cpu_ms";
@@ -72,8 +72,13 @@ pub const SCHEDULES_PER_PLUGIN: &str = "schedules_per_plugin";
 /// Sets [`JobLimits::bytes_per_plugin`].
 pub const SCHEDULE_BYTES_PER_PLUGIN: &str = "schedule_bytes_per_plugin";
 
+/// Sets [`DeliveryLimits::per_plugin`].
+pub const DELIVERIES_PER_PLUGIN: &str = "deliveries_per_plugin";
+/// Sets [`DeliveryLimits::bytes_per_plugin`].
+pub const DELIVERY_BYTES_PER_PLUGIN: &str = "delivery_bytes_per_plugin";
+
 /// The keys that the host's configuration has, for a test of the host.
-pub const ALL: [&str; 33] = [
+pub const ALL: [&str; 35] = [
     CALL_CPU_MS,
     INIT_CPU_MS,
     CALL_WALL_MS,
@@ -107,4 +112,6 @@ pub const ALL: [&str; 33] = [
     SCHEDULES_PER_TOPIC,
     SCHEDULES_PER_PLUGIN,
     SCHEDULE_BYTES_PER_PLUGIN,
+    DELIVERIES_PER_PLUGIN,
+    DELIVERY_BYTES_PER_PLUGIN,
 ];

@@ -2,6 +2,7 @@
 //! keys.
 
 mod call;
+mod deliveries;
 mod entries;
 mod jobs;
 pub mod keys;
@@ -11,6 +12,7 @@ mod size;
 mod store;
 
 pub use call::{CallLimits, limit_key};
+pub use deliveries::DeliveryLimits;
 pub use entries::{ENTRIES_AT_ONCE_MAX, ENTRY_BYTES_AT_ONCE_MAX, ENTRY_KEY_BYTES_MAX, ENTRY_WEIGHT, EntryLimits};
 pub use jobs::JobLimits;
 pub use node::{IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, NodeLimits};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{JobLimits, keys, limit_key};
+use super::{DeliveryLimits, JobLimits, keys, limit_key};
 
 /// The default quota of a plugin in bytes: 1 GiB.
 pub const QUOTA_BYTES: u64 = 1 << 30;
@@ -40,6 +40,8 @@ pub struct StoreLimits {
     pub cache_bytes: usize,
     /// The limits of a plugin's jobs.
     pub jobs: JobLimits,
+    /// The limits of a plugin's deliveries.
+    pub deliveries: DeliveryLimits,
 }
 
 impl Default for StoreLimits {
@@ -59,6 +61,7 @@ impl Default for StoreLimits {
             recent_bytes: 16 << 20,
             cache_bytes: 64 << 20,
             jobs: JobLimits::default(),
+            deliveries: DeliveryLimits::default(),
         }
     }
 }

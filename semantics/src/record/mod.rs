@@ -8,6 +8,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use serde_json::Value;
 
+use crate::deliveries::Delivery;
 use crate::limits::{check_size, keys};
 use crate::{
     CallLimits, Decision, Effect, Fault, MemberUsage, NAME_BYTES_MAX, Payload, Reply, TimerId, limit_key, read_object,
@@ -125,6 +126,17 @@ impl Record {
         self.admit(effect.rule().capability)?;
         effect.check(self)?;
         self.count_bytes(effect.rule().bytes)
+    }
+
+    /// Checks a delivery, and counts its bytes. The caller writes it to the store with the other writes of the call.
+    ///
+    /// # Errors
+    /// See [`ask`](Self::ask).
+    pub fn check_delivery(&mut self, delivery: &Delivery) -> Result<(), Fault> {
+        self.check_undiscarded()?;
+        self.admit(Capability::Topic)?;
+        delivery.check()?;
+        self.count_bytes(delivery.bytes())
     }
 
     /// Checks a reply. Its bytes count together with those of the effects.

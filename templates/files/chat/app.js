@@ -10,8 +10,6 @@ function open(user) {
   title.textContent = user;
 
   const socket = new Socket("/socket");
-  socket.onOpen(() => pane.classList.add("online"));
-  socket.onClose(() => pane.classList.remove("online"));
   socket.connect();
 
   const room = socket.channel("room:lobby", { user });
@@ -20,7 +18,8 @@ function open(user) {
   room.on("left", (other) => add("event", `${other.user} left`));
   const presence = new Presence(room);
   presence.onSync(() => (note.textContent = `here: ${presence.list((name) => name).join(", ")}`));
-  room.join().receive("error", ({ reason }) => add("event", reason));
+  room.onError(() => pane.classList.remove("online"));
+  room.join().receive("ok", () => pane.classList.add("online")).receive("error", ({ reason }) => add("event", reason));
 
   form.addEventListener("submit", (event) => {
     event.preventDefault();

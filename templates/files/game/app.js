@@ -13,8 +13,6 @@ function open(user) {
   title.textContent = user;
 
   const socket = new Socket("/socket");
-  socket.onOpen(() => pane.classList.add("online"));
-  socket.onClose(() => pane.classList.remove("online"));
   socket.connect();
 
   const game = socket.channel("game:1", { user });
@@ -35,5 +33,6 @@ function open(user) {
       note.textContent = Object.entries(scores).map(([name, score]) => `${name} ${score}`).join(" · ");
     },
   });
-  game.join().receive("error", ({ reason }) => (note.textContent = reason));
+  game.onError(() => pane.classList.remove("online"));
+  game.join().receive("ok", () => pane.classList.add("online")).receive("error", ({ reason }) => (note.textContent = reason));
 }

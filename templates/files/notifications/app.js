@@ -13,8 +13,6 @@ function open(user, other) {
   form.text.setAttribute("aria-label", form.text.placeholder);
 
   const socket = new Socket("/socket");
-  socket.onOpen(() => pane.classList.add("online"));
-  socket.onClose(() => pane.classList.remove("online"));
   socket.connect();
 
   const inbox = socket.channel(`inbox:${user}`);
@@ -26,9 +24,11 @@ function open(user, other) {
     count();
   });
   const refused = ({ reason }) => (note.textContent = reason);
+  inbox.onError(() => pane.classList.remove("online"));
   inbox.join().receive("ok", ({ unread }) => {
     unread.forEach(add);
     count();
+    pane.classList.add("online");
   }).receive("error", refused);
 
   form.addEventListener("submit", (event) => {

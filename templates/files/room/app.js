@@ -11,14 +11,13 @@ function open(user) {
   title.textContent = user;
 
   const socket = new Socket("/socket");
-  socket.onOpen(() => pane.classList.add("online"));
-  socket.onClose(() => pane.classList.remove("online"));
   socket.connect();
 
   const poll = socket.channel("poll:drinks", { user });
   new RoomState(poll, { onChange: draw });
   const refused = ({ reason }) => (note.textContent = reason);
-  poll.join().receive("error", refused);
+  poll.onError(() => pane.classList.remove("online"));
+  poll.join().receive("ok", () => pane.classList.add("online")).receive("error", refused);
 
   function draw({ counts, winner }) {
     const all = Object.values(counts).reduce((sum, count) => sum + count, 0);

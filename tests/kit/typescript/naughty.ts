@@ -162,6 +162,14 @@ const put: Handler = (payload) => {
   return ok;
 };
 
+/** Delivers a request, so many times. */
+function deliver({ url, headers = [], body = "", order, expires_ms, times = 1 }: any): Fields {
+  let id = "";
+  for (let n = 0; n < times; n++) id = http.deliver(url, { headers: Object.fromEntries(headers), body, order, expiresMs: expires_ms });
+  store.put(`delivered:${body}`, true);
+  return { length: id.length };
+}
+
 /** Asks for effects that a test would notice. */
 function manyEffects(payload: any, socket: Socket): void {
   socket.push("late");
@@ -316,6 +324,11 @@ const naughty = channel<{ mood: string; timer: number | null; ballast: string }>
       return { count };
     },
     http_get: httpGet,
+    deliver,
+    deliver_then_fail(payload) {
+      deliver(payload);
+      fail("asked to fail after a delivery");
+    },
     http_count(payload) {
       const count = (store.get(field(payload, "key")) ?? 0) + 1, body = http.get(field(payload, "url")).text();
       store.put(payload.key, count);
@@ -389,6 +402,7 @@ const naughty = channel<{ mood: string; timer: number | null; ballast: string }>
     put: (payload, topic, message) => put(payload, topic, message),
     http_get: httpGet,
     http_send: httpSend,
+    deliver,
     quiet: () => {},
     "*": (_payload, _topic, { event }) => refuse(`unknown event ${JSON.stringify(event)}`),
   },

@@ -297,11 +297,16 @@ async fn the_api_can_have_its_own_address_or_be_disabled() -> Result<()> {
 /// Makes every call of the description, and compares each answer with its schema.
 #[tokio::test]
 async fn the_description_matches_the_answers() -> Result<()> {
-    let host = TestHost::start(&["naughty"]).await?;
+    // Nobody listens on this port.
+    let config = "[plugins.naughty]\nhttp = [\"http://127.0.0.1:9/*\"]\n";
+    let host = Setup::new().guests(&["naughty"])?.config(config).start().await?;
     let mut cast = Cast::new(&host);
     cast.play("alice > join naughty:1\nalice < ok …\nalice > track {\"key\": \"a\", \"meta\": {}}").await?;
     let schedule = json!({ "topic": "naughty:1", "event": "schedule", "payload": { "key": "k", "ms": 3_600_000 } });
     request_with(host.address(), "POST", "/api/send", JSON, schedule.to_string().as_bytes()).await?;
+    let delivery = json!({ "topic": "naughty:1", "event": "deliver", "payload": { "url": "http://127.0.0.1:9/" } });
+    request_with(host.address(), "POST", "/api/send", JSON, delivery.to_string().as_bytes()).await?;
+    let listed = get(&host, "/api/deliveries").await?.json()?;
     let document = get(&host, "/api/openapi.json").await?.json()?;
     let mut seen = 0;
     for (path, methods) in document["paths"].as_object().context("paths")? {
@@ -314,6 +319,9 @@ async fn the_description_matches_the_answers() -> Result<()> {
                 "/api/kick" => json!({ "topic": "naughty:1", "member": 99 }),
                 "/api/schedules/retry" | "/api/schedules/drop" => {
                     json!({ "plugin": "naughty", "topic": "naughty:1", "key": "k" })
+                }
+                "/api/deliveries/retry" | "/api/deliveries/drop" => {
+                    json!({ "plugin": "naughty", "id": listed["deliveries"][0]["id"] })
                 }
                 _ => json!({ "topic": "naughty:1", "event": "echo", "payload": {} }),
             };
@@ -331,7 +339,7 @@ async fn the_description_matches_the_answers() -> Result<()> {
             fits(&document, schema, &answer.json()?, &format!("{method} {path}"))?;
         }
     }
-    ensure!(seen == 27, "{seen} calls are described");
+    ensure!(seen == 30, "{seen} calls are described");
     Ok(())
 }
 

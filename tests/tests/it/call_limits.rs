@@ -29,7 +29,7 @@ pub(crate) async fn divides(key: &str, well: u64, fault: u64, event: &str, kind:
 
 #[tokio::test]
 async fn call_cpu_ms() -> Result<()> {
-    divides("call_cpu_ms", 2000, 20, r#"slow {"ms": 200}"#, "deadline").await
+    divides("call_cpu_ms", 60_000, 20, r#"slow {"ms": 1000}"#, "deadline").await
 }
 
 #[tokio::test]

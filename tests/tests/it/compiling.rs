@@ -138,18 +138,25 @@ async fn the_compiled_functions_of_an_earlier_build_are_reused() -> Result<()> {
     ensure!(host.put("slow", &build(77)?).await? == Loading::Done(1));
     let first = packs(&compiled)?;
     ensure!(first.len() == 1, "{first:?}");
-    ensure!(host.put("slow", &build(78)?).await? == Loading::Done(2));
-    let second = packs(&compiled)?;
-    // The large function isn't in the second file.
-    ensure!(second.len() == 2 && second[0].0 * 4 < second[1].0, "{second:?}");
-    for (_, path) in second {
+    // A function has one of two keys (`host/src/plugin/functions.rs`). So the large function is missing in one of the next packs, at
+    // the latest when both keys are stored.
+    let mut generation = 1;
+    while packs(&compiled)?[0].0 * 4 > first[0].0 {
+        generation += 1;
+        ensure!(generation < 12, "the large function is compiled again and again: {:?}", packs(&compiled)?);
+        let number = 76 + u8::try_from(generation)?;
+        ensure!(host.put("slow", &build(number)?).await? == Loading::Done(generation));
+    }
+    let all = packs(&compiled)?;
+    ensure!(all.len() as u64 == generation, "{all:?}");
+    for (_, path) in all {
         let mut bytes = fs::read(&path)?;
         let last = bytes.len() - 1;
         bytes[last] ^= 1;
         bytes[20] ^= 1;
         fs::write(&path, bytes)?;
     }
-    ensure!(host.put("slow", &build(79)?).await? == Loading::Done(3));
+    ensure!(host.put("slow", &build(99)?).await? == Loading::Done(generation + 1));
     check(&host, "alice > join slow:1\nalice < ok {}").await?;
     host.stop().await?;
     Ok(())

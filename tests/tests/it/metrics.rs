@@ -248,7 +248,7 @@ fn unmoved(first: &Scrape, last: &Scrape) -> Result<()> {
 }
 
 /// The metrics whose counts other tests check by `inspect`, which reads the same counts.
-const MOVED_ELSEWHERE: [&str; 18] = [
+const MOVED_ELSEWHERE: [&str; 21] = [
     "bennu_deflate_input_bytes_total",
     "bennu_deflate_output_bytes_total",
     "bennu_deflated_messages_total",
@@ -260,6 +260,9 @@ const MOVED_ELSEWHERE: [&str; 18] = [
     "bennu_history_bytes",
     "bennu_history_rejoins_total",
     "bennu_history_topics",
+    "bennu_http_deliveries_stored",
+    "bennu_http_deliveries_total",
+    "bennu_http_delivery_failures_total",
     "bennu_http_requests_total",
     "bennu_inflate_input_bytes_total",
     "bennu_inflate_output_bytes_total",
@@ -271,7 +274,7 @@ const MOVED_ELSEWHERE: [&str; 18] = [
 
 /// The rows of docs/limits.md whose limits have no count, by their beginnings. They are times and sizes after which something
 /// ordinary happens, pages of an answer, or bounds of a cache.
-const UNCOUNTED: [&str; 43] = [
+const UNCOUNTED: [&str; 47] = [
     "the content of a long-poll response",
     "topics, members or people in one answer",
     "a static file whose",
@@ -311,6 +314,10 @@ const UNCOUNTED: [&str; 43] = [
     "addresses of proxies",
     "a header of the PROXY protocol",
     "schedules and cron lines that run",
+    "deliveries that are sent at the same time",
+    "the delay before a delivery is sent again",
+    "the time for which a delivery is tried",
+    "`webhooks` of a configuration",
     "the time that a member waits",
     "`wait_ms` of",
     "faults of a schedule",

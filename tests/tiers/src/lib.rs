@@ -164,7 +164,7 @@ struct Rounds {
 }
 
 /// All tests whose number of rounds depends on the tier.
-const ROUNDS: [Rounds; 25] = [
+const ROUNDS: [Rounds; 27] = [
     // Damaged input for readers of bytes that a client sends.
     Rounds { test: "protocol::noise", usual: 20_000, full: 2_000_000 },
     Rounds { test: "protocol::v2", usual: 20_000, full: 2_000_000 },
@@ -175,6 +175,7 @@ const ROUNDS: [Rounds; 25] = [
     Rounds { test: "entries::table", usual: 500, full: 20_000 },
     Rounds { test: "entries::calls", usual: 500, full: 20_000 },
     Rounds { test: "jobs::agenda", usual: 500, full: 20_000 },
+    Rounds { test: "deliveries::queue", usual: 100, full: 5_000 },
     Rounds { test: "pubsub::droppables", usual: 2_000, full: 100_000 },
     Rounds { test: "history::model", usual: 60, full: 3_000 },
     Rounds { test: "entries::journal", usual: 100, full: 5_000 },
@@ -190,6 +191,7 @@ const ROUNDS: [Rounds; 25] = [
     Rounds { test: "store::log_faults", usual: 10, full: 5_000 },
     Rounds { test: "schedules::kill", usual: 5, full: 50 },
     Rounds { test: "idempotency::kill", usual: 5, full: 50 },
+    Rounds { test: "deliveries::kill", usual: 5, full: 50 },
     Rounds { test: "phoenix::recover_kill", usual: 4, full: 50 },
     Rounds { test: "storage::kill", usual: 10, full: 50 },
     // The same on a database server, which is killed itself.

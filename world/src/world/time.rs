@@ -15,6 +15,8 @@ enum Next {
     Timer(u64),
     /// A schedule of a topic.
     Schedule(Topic, Box<str>),
+    /// A delivery, by its place among all.
+    Delivery(usize),
     /// A topic's tick.
     Tick(Topic),
     /// The end of a seat's grace period.
@@ -26,7 +28,7 @@ enum Next {
 }
 
 impl<C: Callbacks> World<C> {
-    /// Advances the clock: timers and schedules fire, topics tick, seats and rooms end, in their order.
+    /// Advances the clock: timers and schedules fire, deliveries are sent, topics tick, seats and rooms end, in their order.
     pub fn advance(&mut self, time: Duration) {
         let until = self.host.now.saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
         while let Some((due, next)) = self.next().filter(|(due, _)| *due <= until) {
@@ -34,6 +36,7 @@ impl<C: Callbacks> World<C> {
             match next {
                 Next::Timer(id) => self.fire(id, due),
                 Next::Schedule(topic, key) => self.fire_schedule(&topic, &key),
+                Next::Delivery(at) => self.host.stored.deliveries.send(at, &self.host.http, due),
                 Next::Tick(topic) => self.tick_due(&topic),
                 Next::Seat(topic, name) => self.expire_seat(&topic, &name),
                 Next::Presences(topic) => self.flush_presences(&topic),
@@ -59,7 +62,8 @@ impl<C: Callbacks> World<C> {
         let schedules = self.host.stored.schedules.iter().filter(|(topic, ..)| self.spec(topic).is_some());
         let schedules =
             schedules.filter_map(|(topic, key, row)| Some((row.next_ms?, Next::Schedule(topic.clone(), key.into()))));
-        timers.chain(schedules).chain(ticks).chain(seats).chain(presences).chain(ends).min()
+        let deliveries = self.host.stored.deliveries.next().map(|(due, at)| (due, Next::Delivery(at)));
+        timers.chain(schedules).chain(deliveries).chain(ticks).chain(seats).chain(presences).chain(ends).min()
     }
 
     fn fire(&mut self, id: u64, until: u64) {

@@ -18,7 +18,8 @@ pub(super) fn write(api: &Api, page: &mut Page<'_>) -> fmt::Result {
     let (ticks, missed) = api.node.tick_counts();
     page.counter("bennu_ticks", "Ticks of topics, including those that were skipped.", ticks)?;
     page.counter("bennu_ticks_skipped", "Ticks that were skipped because the topic or the host was busy.", missed)?;
-    http(api, page)
+    http(api, page)?;
+    deliveries(api, page)
 }
 
 fn messages(page: &mut Page<'_>) -> fmt::Result {
@@ -80,6 +81,20 @@ fn compression(page: &mut Page<'_>) -> fmt::Result {
         ("bennu_inflate_output_bytes", "Bytes of those messages after.", DeflateCount::InflatedBytesAfter),
     ];
     deflated.into_iter().try_for_each(|(name, help, count)| page.counter(name, help, count.get()))
+}
+
+/// Requests that are sent until a server accepts them.
+fn deliveries(api: &Api, page: &mut Page<'_>) -> fmt::Result {
+    let (counts, totals) = (api.deliveries.counts(), api.deliveries.totals());
+    let help = "Deliveries of plugins and webhooks that are stored.";
+    let mut stored = page.gauges("bennu_http_deliveries_stored", help)?;
+    stored.gauge(&[("state", "waiting")], counts.all.saturating_sub(counts.given_up))?;
+    stored.gauge(&[("state", "given-up")], counts.given_up)?;
+    let mut ended = page.counters("bennu_http_deliveries", "Deliveries that have ended.")?;
+    for (result, count) in [("accepted", totals.accepted), ("refused", totals.refused), ("given-up", totals.given_up)] {
+        ended.counter(&[("result", result)], count)?;
+    }
+    page.counter("bennu_http_delivery_failures", "Attempts of deliveries that have failed.", totals.failed)
 }
 
 /// Requests by HTTP that plugins ask for.

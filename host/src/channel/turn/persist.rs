@@ -58,6 +58,7 @@ pub(in crate::channel) async fn commit_draft(store: &Store, draft: Box<Draft>) -
 pub(in crate::channel) fn refused(error: &CommitError) -> Result<Persisted, Fault> {
     match error {
         CommitError::Conflict => Ok(Persisted::Conflict),
+        CommitError::Deliveries(full) => Err(Fault::oversize(full.to_string())),
         CommitError::Jobs(full) => Err(Fault::oversize(full.to_string())),
         error => Err(Fault::new(FaultKind::Store, error.to_string())),
     }

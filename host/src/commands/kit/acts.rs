@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bennu_semantics::{Fault, HttpFailure, HttpResponse, Pattern, Payload, RouteSpec, Source, Tick, Topic};
-use bennu_world::{Frame, Incoming, Sent, SocketFacts, World};
+use bennu_world::{Delivered, Frame, Incoming, Sent, SocketFacts, World};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -46,6 +46,10 @@ pub(super) fn act(world: &mut World<Peer>, name: &str, fields: &mut Fields<'_>) 
         "schedules" => {
             fields.end()?;
             Ok(Ok(schedules(world)))
+        }
+        "deliveries" => {
+            fields.end()?;
+            Ok(Ok(deliveries(world)))
         }
         "presences" => {
             let topic: String = fields.need("topic")?;
@@ -271,6 +275,23 @@ fn source(fields: &mut Fields<'_>) -> Misread<Source> {
 fn schedules(world: &World<Peer>) -> String {
     let schedule = |(topic, key, due_ms, sent, is_given_up): (&Topic, &str, u64, Sent, bool)| json!({ "topic": topic.as_str(), "key": key, "due_ms": due_ms, "event": &*sent.event, "given_up": is_given_up });
     world.schedules().map(schedule).collect::<Value>().to_string()
+}
+
+/// All deliveries, in the order in which they were asked for.
+fn deliveries(world: &World<Peer>) -> String {
+    let delivery = |delivered: &Delivered| {
+        let Delivered { id, row, state } = delivered;
+        let mut shown = json!({ "id": id, "url": row.url, "headers": row.headers, "state": state.as_str(), "failures": row.failures });
+        match std::str::from_utf8(&row.body) {
+            Ok(text) => shown["body"] = json!(text),
+            Err(_) => shown["body_base64"] = json!(STANDARD.encode(&row.body)),
+        }
+        if let Some(order) = &row.order {
+            shown["order"] = json!(&**order);
+        }
+        shown
+    };
+    world.host().stored.deliveries().iter().map(delivery).collect::<Value>().to_string()
 }
 
 fn store(world: &mut World<Peer>, name: &str, fields: &mut Fields<'_>) -> Misread<Done> {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use bennu_semantics::deliveries::{Delivery, PushSubscription};
 use bennu_semantics::{Fault, HttpRequest, Payload, entries, http_payload, limits};
 use bennu_world::{CallContext, Level, Order, Row, SocketFacts, TokenProblem};
 use bytes::Bytes;
@@ -36,6 +37,7 @@ pub(super) fn answer(context: &mut CallContext, name: &str, fields: &mut Fields<
         "presences" | "presence" | "count" | "members" | "topics" => look(context, name, fields),
         "get" | "scan" | "put" | "put_expiring" | "delete" => store(context, name, fields),
         "http_get" => http_get(context, fields),
+        "http_deliver" => http_deliver(context, fields),
         "discard" => {
             fields.end()?;
             context.discard();
@@ -67,6 +69,19 @@ fn http_get(context: &mut CallContext, fields: &mut Fields<'_>) -> Misread<Asked
         Payload::Json(text) => text.to_string(),
         Payload::Binary(_) => "null".to_owned(),
     }))
+}
+
+/// Stores a request that is sent until the server accepts it.
+fn http_deliver(context: &mut CallContext, fields: &mut Fields<'_>) -> Misread<Asked> {
+    let (url, headers): (String, Option<_>) = (fields.need("url")?, fields.get("headers")?);
+    let (text, bytes): (Option<String>, _) = (fields.get("body")?, fields.bytes("body_base64")?);
+    let (order, expires_ms): (Option<Box<str>>, _) = (fields.get("order")?, fields.get("expires_ms")?);
+    let (p256dh, auth): (Option<Box<str>>, Option<Box<str>>) = (fields.get("push_p256dh")?, fields.get("push_auth")?);
+    fields.end()?;
+    let body = bytes.map(Bytes::from).unwrap_or_else(|| text.unwrap_or_default().into());
+    let push = p256dh.zip(auth).map(|(p256dh, auth)| PushSubscription { p256dh, auth });
+    let delivery = Delivery { url, headers: headers.unwrap_or_default(), body, order, expires_ms, push };
+    Ok(context.deliver(delivery).map(|id| json!(id).to_string()))
 }
 
 /// The result of a function without a value.

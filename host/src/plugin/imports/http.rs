@@ -9,6 +9,7 @@ use super::super::bindings::bennu::channel::types::Setting;
 use super::super::guest::{Guest, Storage};
 use super::super::http_phase::HttpPhase;
 use super::waited;
+use crate::contract::deliveries::{Delivery, DeliveryRow};
 use crate::contract::limits::keys;
 use crate::contract::{Effect, Fault, HttpFailure, HttpRequest, HttpResponse, HttpResult, limit_key};
 use crate::counts::Limit;
@@ -90,6 +91,32 @@ impl http::Host for Guest {
         self.context.http.check(&self.context.access, &request)?;
         self.ask(Effect::HttpRequest { key: key.into(), request: Box::new(request) })
     }
+
+    async fn deliver(
+        &mut self,
+        url: String,
+        headers: Vec<Header>,
+        body: Vec<u8>,
+        settings: Vec<Setting>,
+    ) -> Result<String> {
+        self.check_evaluated()?;
+        let delivery = delivery(url, headers, body, &settings)?;
+        self.record.check_delivery(&delivery)?;
+        let context = Arc::clone(&self.context);
+        context.http.check_delivery(&context.access, &delivery)?;
+        let (id, now_ms) = (context.surroundings.unique_id(), context.surroundings.now_ms());
+        let row = DeliveryRow::new(delivery, context.access.name(), self.topic.as_ref(), now_ms);
+        let added = self.draft(true)?.add_delivery(&id, &row);
+        added.map_err(|oversize| Fault::oversize(oversize.to_string()))?;
+        Ok(id)
+    }
+}
+
+/// The parameters of `deliver`.
+fn delivery(url: String, headers: Vec<Header>, body: Vec<u8>, settings: &[Setting]) -> Result<Delivery, Fault> {
+    let headers = headers.into_iter().map(|header| (header.name, header.value)).collect();
+    let delivery = Delivery { url, headers, body: body.into(), order: None, expires_ms: None, push: None };
+    delivery.set(settings.iter().map(|setting| (&*setting.name, &*setting.value)))
 }
 
 fn request(

@@ -107,6 +107,7 @@ pub(in crate::server) fn changes(running: &Config, new: &Config) -> (Vec<ConfigC
         log: Now,
         log_format: Restart,
         secret_key_base: Now,
+        webhooks: Restart,
         // Compared above. A host ignores `build`; the last two aren't keys of the file.
         ; api ; reload ; limits ; mounts ; plugins ; build ; repeats_calls ; beside
     });
@@ -160,6 +161,8 @@ fn of_limits(found: &mut Vec<ConfigChange>, running: &mut Limits, new: &Limits) 
         schedules_per_topic: Restart,
         schedules_per_plugin: Restart,
         schedule_bytes_per_plugin: Restart,
+        deliveries_per_plugin: Restart,
+        delivery_bytes_per_plugin: Restart,
         entry_bytes: Restart,
         entry_writes_per_call: Restart,
         entry_write_bytes_per_call: Restart,
@@ -190,6 +193,7 @@ fn of_limits(found: &mut Vec<ConfigChange>, running: &mut Limits, new: &Limits) 
         http_received_bytes: Restart,
         http_requests_per_member: Restart,
         http_requests_per_topic: Restart,
+        http_delivery_ms: Restart,
         http_at_once_per_plugin: Restart,
         http_at_once: Restart,
         user: Now,
@@ -252,6 +256,8 @@ fn of_plugin(found: &mut Vec<ConfigChange>, name: &str, running: &mut PluginTabl
         read: reload(),
         http: reload(),
         http_headers: reload(),
+        http_signing: reload(),
+        web_push: reload(),
         store: Restart,
         cron: Restart,
         store_bytes: reload(),

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::changes::{ConfigChange, TakesEffect};
 use super::{Config, JwtTable, StoreUrl};
-use crate::auth::{ApiKeyHash, Secret};
+use crate::auth::{ApiKeyHash, Secret, SecretSource};
 use crate::server::made_api_key;
 
 /// The digest of the contents that each key names, and when a change of them takes effect.
@@ -73,8 +73,21 @@ pub(in crate::server) fn contents(config: &Config) -> Result<Contents> {
             digests.push(digest(&source.read(beside).with_context(|| format!("`{key}` can't be used"))?));
         }
         found.add(key, TakesEffect::PluginReload(Some(name.clone())), digests);
+        // The next attempt of a delivery reads them.
+        let key = format!("plugins.{name}.http_signing");
+        let secrets = of_secrets(table.http_signing.values().flatten(), beside);
+        found.add(key.clone(), TakesEffect::Now, secrets.with_context(|| format!("`{key}` can't be used"))?);
+        let key = format!("plugins.{name}.web_push");
+        let secrets = of_secrets(table.web_push.iter().map(|table| &table.key), beside);
+        found.add(key.clone(), TakesEffect::Now, secrets.with_context(|| format!("`{key}` can't be used"))?);
     }
+    let secrets = of_secrets(config.webhooks.iter().flat_map(|table| &table.secrets), beside);
+    found.add("webhooks".into(), TakesEffect::Now, secrets.context("`webhooks` can't be used")?);
     Ok(found)
+}
+
+fn of_secrets<'a>(sources: impl Iterator<Item = &'a SecretSource>, beside: &Path) -> Result<Vec<[u8; 32]>> {
+    sources.map(|source| Ok(digest(&source.read(beside)?))).collect()
 }
 
 fn of_jwt(jwt: &JwtTable, beside: &Path) -> Result<Vec<[u8; 32]>> {
@@ -97,7 +110,6 @@ fn digest(secret: &Secret) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::SecretSource;
 
     #[test]
     fn a_file_that_changes_is_a_difference() -> Result<()> {

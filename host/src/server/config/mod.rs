@@ -9,6 +9,7 @@ mod json;
 mod mount;
 mod plugin;
 mod store;
+mod webhook;
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZero;
@@ -38,8 +39,9 @@ pub use changes::{ConfigChange, TakesEffect};
 pub(super) use contents::{Contents, contents};
 pub use http::{HttpGrant, HttpGrantTable};
 pub use mount::{AuthName, JwksUrl, JwtTable, MountTable, TokenTable, TransportName};
-pub use plugin::PluginTable;
+pub use plugin::{PluginTable, WebPushTable};
 pub use store::{StoreTable, StoreUrl};
+pub use webhook::WebhookTable;
 
 /// The format of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -124,6 +126,8 @@ pub struct Config {
     pub mounts: BTreeMap<String, MountTable>,
     /// Configuration and permissions of single plugins, by name.
     pub plugins: HashMap<String, PluginTable>,
+    /// What happens in topics is delivered to these URLs.
+    pub webhooks: Vec<WebhookTable>,
     /// The plugins that `bennu build` makes, by name.
     pub build: BTreeMap<String, BuildTable>,
     /// Whether each call is [run twice](crate::plugin::Loader::repeats_calls), to find plugins that keep state in their
@@ -155,6 +159,7 @@ impl Default for Config {
             limits: Limits::default(),
             mounts: BTreeMap::new(),
             plugins: HashMap::new(),
+            webhooks: Vec::new(),
             build: BTreeMap::new(),
             repeats_calls: false,
             beside: PathBuf::new(),
@@ -223,6 +228,7 @@ impl Config {
             table.check(name, &self.limits)?;
         }
         self.build.iter().try_for_each(|(name, table)| table.check(name))?;
+        self.webhooks()?;
         self.check_stores()
     }
 

@@ -28,6 +28,10 @@ pub struct PluginTable {
     pub http: Vec<HttpGrant>,
     /// Headers with secrets that the host adds to the plugin's requests, by the origin of the server.
     pub http_headers: BTreeMap<String, BTreeMap<String, SecretSource>>,
+    /// Secrets that sign the plugin's deliveries, by the origin of the server: one, or two while it is changed.
+    pub http_signing: BTreeMap<String, Vec<SecretSource>>,
+    /// The key by which the host identifies itself to push services.
+    pub web_push: Option<WebPushTable>,
     /// The name under which the plugin's data is stored. Default: the plugin's name. With this key, the name of the plugin's
     /// file may change, for example with its version.
     pub store: Option<String>,
@@ -43,6 +47,16 @@ pub struct PluginTable {
     pub memory_bytes: Option<usize>,
     /// The maximum number of instances. Default: `limits.instances_per_plugin`.
     pub instances: Option<usize>,
+}
+
+/// The table `plugins.NAME.web_push`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebPushTable {
+    /// A private key of the curve P-256 in PEM.
+    pub key: SecretSource,
+    /// An address of the operator, for push services: `mailto:ops@example.com`, or `https://..`.
+    pub subject: String,
 }
 
 /// A table of `plugins.NAME.cron`.

@@ -23,7 +23,7 @@ const HOST: &str = "bennu";
 pub(super) const GUEST: &str = "guest";
 
 /// The modules of the host that are targets.
-const MODULES: [&str; 24] = [
+const MODULES: [&str; 26] = [
     "api",
     "auth",
     "channel",
@@ -31,6 +31,7 @@ const MODULES: [&str; 24] = [
     "commands",
     "contract",
     "counts",
+    "deliveries",
     "entries",
     "files",
     "health",
@@ -48,6 +49,7 @@ const MODULES: [&str; 24] = [
     "terminal",
     "timing",
     "transport",
+    "webhooks",
 ];
 
 /// The host's libraries that log. Each of their modules is a target, too.

@@ -158,7 +158,7 @@ fn the_kit_of_typescript_plays_every_script() -> Result<()> {
     let testing = workspace.join("sdk/typescript/testing");
     let lines = |file: &str| anyhow::Ok(std::fs::read_to_string(testing.join(file))?.lines().count());
     let client = lines("kit.ts")? + lines("contract.ts")? + lines("wire.mjs")?;
-    ensure!(client <= 360, "the client of `bennu kit` has at most 360 lines");
+    ensure!(client <= 370, "the client of `bennu kit` has at most 370 lines");
     let config = Config::read(&folder()?.join("bennu.toml"))?;
     let granted = config.plugins.get(PLUGIN).context("the plugin is configured")?;
     let granted = json!({ "config": granted.config, "publish": granted.publish, "read": granted.read });

@@ -410,24 +410,26 @@ async fn the_trace_of_a_client_is_in_its_requests_and_in_the_log() -> Result<()>
     let by_header = host.connect_request().header("traceparent", &parent).connect().await?;
     let by_parameter = host.connect_request().query(&format!("vsn=2.0.0&traceparent={parent}")).connect().await?;
     let mut spans = Vec::new();
-    for mut client in [by_header, by_parameter] {
-        client.join(TOPIC, &json!({})).await?;
-        client.call(TOPIC, "http_get", &json!({ "url": backend.url("/v1/a") })).await?;
+    // Each has a topic of its own, so that none is told of the end of another.
+    for (topic, mut client) in [("naughty:header", by_header), ("naughty:parameter", by_parameter)] {
+        client.join(topic, &json!({})).await?;
+        client.call(topic, "http_get", &json!({ "url": backend.url("/v1/a") })).await?;
         let head = backend.requests().pop().context("a request")?;
         let sent = header(&head, "traceparent").context("a traceparent")?.to_owned();
         let span = sent.strip_prefix(&format!("00-{TRACE}-")).and_then(|rest| rest.strip_suffix("-01"));
         spans.push(span.with_context(|| sent.clone())?.to_owned());
         let mark = host.log().len();
-        client.push(TOPIC, "panic", &json!({})).await?;
+        client.push(topic, "panic", &json!({})).await?;
         let fault = host.log().find(mark, "the fault", |line| line.field("kind") == "trap").await?;
         ensure!(fault.field("trace_id") == TRACE, "{}", fault.text);
     }
     ensure!(spans[0] != spans[1] && !spans.contains(&"b7ad6b7169203331".to_owned()), "a span of its own: {spans:?}");
     // Without a trace, and with one that isn't valid, nothing is added.
-    for request in [host.connect_request(), host.connect_request().header("traceparent", "00-1-2-3")] {
+    let (without, invalid) = (host.connect_request(), host.connect_request().header("traceparent", "00-1-2-3"));
+    for (topic, request) in [("naughty:without", without), ("naughty:invalid", invalid)] {
         let mut client = request.connect().await?;
-        client.join(TOPIC, &json!({})).await?;
-        client.call(TOPIC, "http_get", &json!({ "url": backend.url("/v1/a") })).await?;
+        client.join(topic, &json!({})).await?;
+        client.call(topic, "http_get", &json!({ "url": backend.url("/v1/a") })).await?;
         let head = backend.requests().pop().context("a request")?;
         ensure!(header(&head, "traceparent").is_none(), "{head}");
     }

@@ -21,7 +21,7 @@ INSERT INTO {schema}.writer VALUES (0, 0, 0, '', now());
 -- The rows with their parts, for people. Nothing else uses it.
 CREATE VIEW {schema}.content AS
 SELECT
-    (ARRAY['key', 'room', 'room before', 'entry', 'entry before', 'sums', 'job', 'expiry', 'answer', 'answer expiry'])[get_byte(place, 0)]
+    (ARRAY['key', 'room', 'room before', 'entry', 'entry before', 'sums', 'job', 'expiry', 'answer', 'answer expiry', 'delivery'])[get_byte(place, 0)]
         AS kind,
     convert_from(substring(place FROM 3 FOR get_byte(place, 1)), 'UTF8') AS plugin,
     substring(place FROM 3 + get_byte(place, 1)) AS key,
