@@ -11,7 +11,7 @@ const root = resolve(import.meta.dirname, "..");
 export const binary = process.env.BENNU_BIN ?? join(root, "target/debug/bennu");
 const guests = process.env.BENNU_GUESTS ?? join(root, "target/guests/quick");
 /** The cache of compiled plugins, which the tests in Rust use too. */
-const cache = resolve(guests, "../tests/cache");
+export const cache = resolve(guests, "../tests/cache");
 /** The folder of the assembled pages. */
 export const pages = process.env.BENNU_PAGES ?? join(root, "target/pages");
 
@@ -103,6 +103,8 @@ class Host {
   /** The command that starts it. */
   #command;
   #process;
+  /** The number of the process that has replaced the first one. */
+  #successor;
   /** The port. A restart keeps it, because clients reconnect to the same address. */
   #port = 0;
   /** The host's log. */
@@ -141,7 +143,22 @@ class Host {
     await within("the host to end", ended);
   }
 
+  /** Replaces the process by a new one, with `bennu upgrade`. */
+  async upgrade() {
+    const { stdout } = await promisify(execFile)(binary, ["upgrade", "--data", "data"], { cwd: this.#folder });
+    this.#successor = Number(stdout.match(/the process (\d+) serves now/)[1]);
+  }
+
   async stop() {
+    if (this.#successor) {
+      const pid = this.#successor;
+      this.#successor = undefined;
+      process.kill(pid);
+      // It isn't a child of this process, and it may remain as a zombie.
+      const state = async () => (await readFile(`/proc/${pid}/stat`, "utf8").catch(() => ") Z")).split(") ").at(-1);
+      await until("the host ends", async () => (await state()).startsWith("Z"));
+      return;
+    }
     const host = this.#process;
     if (!host || host.exitCode !== null || host.signalCode !== null) return;
     const ended = new Promise((resolve) => host.once("exit", resolve));

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
 
-import { binary, serve } from "./host.mjs";
+import { binary, cache, serve } from "./host.mjs";
 
 const run = promisify(execFile);
 
@@ -19,6 +19,9 @@ export async function newProject(test, { lang = "ts", template = "chat" } = {}) 
   return new Project(join(parent, "app"), lang, stdout);
 }
 
+/** The sources of projects that are built. */
+const SOURCES = { python: "src/channels.py", rust: "src/lib.rs" };
+
 class Project {
   constructor(folder, lang, printed) {
     /** The folder of the project. */
@@ -26,7 +29,7 @@ class Project {
     /** What `bennu new` printed. */
     this.printed = printed;
     /** The path of the channel's source in the project. */
-    this.source = lang === "rust" ? "src/lib.rs" : `plugins/app.${lang}`;
+    this.source = SOURCES[lang] ?? `plugins/app.${lang}`;
   }
 
   read(file) {
@@ -48,7 +51,13 @@ class Project {
 
   /** Runs `bennu` in the folder. Returns what it printed. */
   async bennu(...command) {
-    return (await run(binary, command, { cwd: this.folder })).stdout;
+    // A host finds there what a build has compiled.
+    return (await run(binary, command, { cwd: this.folder, env: { ...process.env, XDG_CACHE_HOME: cache } })).stdout;
+  }
+
+  /** Runs a line of a shell in the folder. Returns what it printed. */
+  async shell(line) {
+    return (await run("sh", ["-c", line], { cwd: this.folder, maxBuffer: 1 << 26 })).stdout;
   }
 
   /** Runs cargo in the folder. Returns what it printed. */

@@ -9,9 +9,11 @@ mod compression;
 mod difference;
 mod floor;
 mod host;
+mod languages;
 mod load;
 mod plot;
 mod process;
+mod requests;
 mod rooms;
 mod rounds;
 mod scenario;
@@ -49,11 +51,13 @@ enum Scenario {
     Floor(floor::Floor),
     /// Sockets connect and join, and then send nothing
     Idle(Single<idle::Idle>),
+    Languages(languages::Languages),
     /// Most sockets are idle, some echo, some are in topics with shouts, some connect and close
     Mixed(Single<mixed::Mixed>),
     Plot(plot::Plot),
     Presence(storm::Storm),
     Reload(reload::Reload),
+    Requests(requests::Requests),
     Rooms(rooms::Rooms),
     Scrapes(scrapes::Scrapes),
     Scripts(scripts::Scripts),
@@ -71,10 +75,12 @@ fn main() -> Result<()> {
         Scenario::Fanout(fanout) => fanout.run(),
         Scenario::Floor(floor) => floor.run(),
         Scenario::Idle(idle) => idle.run(),
+        Scenario::Languages(languages) => Runtime::new()?.block_on(languages.run()),
         Scenario::Mixed(mixed) => mixed.run(),
         Scenario::Plot(plot) => plot.run(),
         Scenario::Presence(storm) => Runtime::new()?.block_on(storm.run()),
         Scenario::Reload(reload) => reload.run(),
+        Scenario::Requests(requests) => Runtime::new()?.block_on(requests.run()),
         Scenario::Rooms(rooms) => Runtime::new()?.block_on(rooms.run()),
         Scenario::Scrapes(scrapes) => Runtime::new()?.block_on(scrapes.run()),
         Scenario::Scripts(scripts) => Runtime::new()?.block_on(scripts.run()),

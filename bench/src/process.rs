@@ -38,6 +38,13 @@ impl Process {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0))?;
         kilobytes(&status, "VmRSS:")
     }
+
+    /// The resident memory without pages of files and shared pages, in bytes. Instances share the pages of their first memory that they
+    /// don't write to, and the resident memory counts such a page once for each of them.
+    pub(crate) fn own_memory(self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0))?;
+        kilobytes(&status, "RssAnon:")
+    }
 }
 
 /// The kernel's memory for the whole machine. It includes both ends of each connection, and all other programs.

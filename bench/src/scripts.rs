@@ -92,23 +92,7 @@ impl Scripts {
     /// The memory of one more instance.
     async fn memory(&self) -> Result<()> {
         let host = Host::start(&self.host, &script(), "[limits]\ncall_cpu_ms = 5000")?;
-        let mut clients = Vec::new();
-        for topic in 0..BUSY {
-            clients.push(joined(&host, topic).await?);
-        }
-        let before = (host.memory()?, usage(&host)?);
-        for (topic, client) in clients.iter_mut().enumerate() {
-            client.send(message(topic, "work", "{\"rounds\":2000000}")).await?;
-        }
-        for client in &mut clients {
-            client.next().await?;
-        }
-        let after = (host.memory()?, usage(&host)?);
-        let number = |usage: &Value, key: &str| usage[key].as_f64().unwrap_or_default();
-        let instances = number(&after.1, "instances") - number(&before.1, "instances");
-        ensure!(instances >= 1.0, "there are no more instances than before");
-        let resident = (after.0.saturating_sub(before.0)) as f64 / instances / 1024.0;
-        let linear = (number(&after.1, "memory_bytes") - number(&before.1, "memory_bytes")) / instances / 1024.0;
+        let InstanceMemory { instances, resident, linear, .. } = memory_of_instance(&host).await?;
         println!(
             "| memory of an instance, of {}: resident, linear memory, KiB | {}, {} |",
             shown(instances),
@@ -177,6 +161,40 @@ impl Scripts {
     }
 }
 
+/// The memory of one more instance, in KiB.
+pub(crate) struct InstanceMemory {
+    /// The number of instances that were measured.
+    instances: f64,
+    /// Without the pages that they share.
+    pub(crate) own: f64,
+    resident: f64,
+    linear: f64,
+}
+
+/// Measures how much the memory of a host grows for each further instance of its only plugin.
+pub(crate) async fn memory_of_instance(host: &Host) -> Result<InstanceMemory> {
+    let mut clients = Vec::new();
+    for topic in 0..BUSY {
+        clients.push(joined(host, topic).await?);
+    }
+    let resident = || anyhow::Ok((host.memory()? as f64, host.process().own_memory()? as f64));
+    let before = (resident()?, usage(host)?);
+    for (topic, client) in clients.iter_mut().enumerate() {
+        client.send(message(topic, "work", "{\"rounds\":2000000}")).await?;
+    }
+    for client in &mut clients {
+        client.next().await?;
+    }
+    let after = (resident()?, usage(host)?);
+    let number = |usage: &Value, key: &str| usage[key].as_f64().unwrap_or_default();
+    let instances = number(&after.1, "instances") - number(&before.1, "instances");
+    ensure!(instances >= 1.0, "there are no more instances than before");
+    let each = |bytes: f64| bytes / instances / 1024.0;
+    let linear = number(&after.1, "memory_bytes") - number(&before.1, "memory_bytes");
+    let (resident, own) = (after.0.0 - before.0.0, after.0.1 - before.0.1);
+    Ok(InstanceMemory { instances, own: each(own), resident: each(resident), linear: each(linear) })
+}
+
 /// The plugin `echo` with other topics, so that many of them can be served. Each is another build.
 fn renamed(echo: &[u8], number: usize) -> Result<Vec<u8>> {
     let mut plugin = echo.to_vec();
@@ -208,5 +226,7 @@ async fn ask(client: &mut Client, topic: usize, event: &str, payload: &str) -> R
 }
 
 fn usage(host: &Host) -> Result<Value> {
-    Ok(host.inspect()?["plugins"]["echo"]["usage"].clone())
+    let inspected = host.inspect()?;
+    let plugins = inspected["plugins"].as_object().context("the answer has no plugins")?;
+    Ok(plugins.values().next().context("there is no plugin")?["usage"].clone())
 }

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::bindings::bennu::channel::http::Header;
 use crate::bindings::bennu::channel::types::Setting;
 use crate::host::http;
 use crate::output::as_json;
+use crate::{Message, Payload};
 
 /// A `POST` that the host stores and sends until the server accepts it: a webhook to your application, for example.
 ///
@@ -94,8 +95,14 @@ impl Delivery {
         self.set("expires-ms", time.as_millis().max(1).to_string())
     }
 
+    /// If the delivery is refused or given up, the topic's `handle_topic_info` gets this event, and [`undelivered`] reads the message.
+    /// It is stored together with the end of the delivery, so it isn't lost. If the callback fails, the host tries again, five times.
+    pub fn on_failure(self, event: &str) -> Self {
+        self.set("on-failure", event.into())
+    }
+
     /// Makes it a push message for a browser, with the keys of its subscription (`PushSubscription.toJSON().keys`). The URL is the
-    /// `endpoint` of the subscription. The host encrypts the body at each attempt, and identifies itself to the push service. The
+    /// `endpoint` of the subscription. The statuses 404 and 410 refuse it: the subscription has ended. The host encrypts the body at each attempt, and identifies itself to the push service. The
     /// body has at most 3,993 bytes.
     pub fn push(self, p256dh: &str, auth: &str) -> Self {
         self.set("push-p256dh", p256dh.into()).set("push-auth", auth.into())
@@ -110,5 +117,27 @@ impl Delivery {
     fn set(mut self, name: &str, value: String) -> Self {
         self.settings.push(Setting { name: name.into(), value });
         self
+    }
+}
+
+/// A delivery that was refused or given up, as `handle_topic_info` is told of it: see [`Delivery::on_failure`].
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Undelivered {
+    /// Its id, which [`Delivery::send`] has returned.
+    pub delivery: String,
+    /// Its URL.
+    pub url: String,
+    /// The status of the last answer. `None` if there was no answer.
+    pub status: Option<u16>,
+    /// What happened at the last attempt, such as `status 503`.
+    pub reason: String,
+}
+
+/// Returns the delivery that a message of `handle_topic_info` is about. `None` if the message is another one.
+#[must_use]
+pub fn undelivered(message: &Message) -> Option<Undelivered> {
+    match &message.payload {
+        Payload::Json(text) if message.source == "http" => serde_json::from_str(text).ok(),
+        _ => None,
     }
 }

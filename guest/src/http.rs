@@ -82,7 +82,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-pub use crate::delivery::Delivery;
+pub use crate::delivery::{Delivery, Undelivered, undelivered};
 
 use crate::bindings::bennu::channel::http::Header;
 use crate::bindings::bennu::channel::types::Setting;
@@ -281,6 +281,9 @@ pub fn answer(message: &Message) -> Option<Result<Response, Failure>> {
     }
     let unreadable = || Failure { kind: "broken".into(), detail: "the message can't be read".into() };
     let Payload::Json(text) = &message.payload else { return Some(Err(unreadable())) };
+    if undelivered(message).is_some() {
+        return None;
+    }
     Some(match serde_json::from_str(text) {
         Ok(Told::Answer { status, headers, body, body_base64 }) => {
             let body = body.map(String::into_bytes).or_else(|| decoded(&body_base64?)).unwrap_or_default();
@@ -348,6 +351,8 @@ mod tests {
         assert_eq!(read(r#"{"status":200,"headers":[["a","b"]],"body_base64":"/wA="}"#), expected(b"\xff\0"));
         let failure = Failure { kind: "timeout".into(), detail: "d".into() };
         assert_eq!(read(r#"{"failure":"timeout","detail":"d"}"#), Some(Err(failure)));
+        let ended = message(r#"{"delivery":"d","url":"u","status":null,"reason":"timeout"}"#);
+        assert_eq!((answer(&ended), undelivered(&ended).map(|ended| ended.url)), (None, Some("u".into())));
         assert_eq!(answer(&Message { source: "self".into(), ..message("{}") }), None);
     }
 }

@@ -67,6 +67,6 @@ pub use record::{Capability, Record};
 pub use rule::Need;
 pub use seat_changes::PendingSeatChanges;
 pub use seat_request::SeatRequest;
-pub use seats::{Departure, Seats};
+pub use seats::{Departure, SeatView, Seats};
 pub use state_update::StateUpdate;
 pub use usage::MemberUsage;

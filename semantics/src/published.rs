@@ -35,6 +35,25 @@ impl Published {
         (Self { number, state, text }, Some(update))
     }
 
+    /// A state that another host has published.
+    #[must_use]
+    pub fn taken_over(number: u64, state: PublishedState) -> Self {
+        let (text, state) = state.into_parts();
+        Self { number, state, text }
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Its text.
+    #[must_use]
+    pub fn text(&self) -> &ByteString {
+        &self.text
+    }
+
     /// Roughly, its memory in bytes.
     pub fn weight(&self) -> usize {
         self.text.len().saturating_mul(WEIGHT)

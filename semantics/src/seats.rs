@@ -30,6 +30,17 @@ impl<T> Default for Seats<T> {
     }
 }
 
+/// A seat, as another host takes it over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeatView<'a, T> {
+    /// The numbers of the members that have it.
+    pub members: &'a [u64],
+    /// The length of its grace period.
+    pub grace: Duration,
+    /// The end of its grace period, while no member has it.
+    pub until: Option<T>,
+}
+
 /// The way in which a member loses its seat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Departure {
@@ -58,6 +69,20 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Seats<T> {
     /// The seats in their grace periods, each with its end.
     pub fn kept(&self) -> impl Iterator<Item = (T, &ByteString)> {
         self.seats.iter().filter_map(|(name, seat)| Some((seat.until?, name)))
+    }
+
+    /// All seats.
+    pub fn all(&self) -> impl Iterator<Item = (&ByteString, SeatView<'_, T>)> {
+        self.seats.iter().map(|(name, seat)| {
+            let Seat { members, grace, until } = seat;
+            (name, SeatView { members, grace: *grace, until: *until })
+        })
+    }
+
+    /// Sets a seat of another host.
+    pub fn adopt(&mut self, name: &ByteString, seat: SeatView<'_, T>) {
+        let SeatView { members, grace, until } = seat;
+        self.seats.insert(name.clone(), Seat { members: members.to_vec(), grace, until });
     }
 
     /// A member takes a seat. Returns the change of the seat, if it changed.

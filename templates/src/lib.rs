@@ -7,6 +7,7 @@
 
 mod archive;
 mod project;
+mod python;
 mod rust;
 mod typescript;
 
@@ -26,6 +27,12 @@ pub const SDK_FOLDER: &str = "vendor/bennu";
 #[must_use]
 pub fn typescript_sdk() -> Vec<File> {
     archive::below("sdk/typescript/", "")
+}
+
+/// Returns the SDK in Python with its test kit and the contract, for the folder [`SDK_FOLDER`].
+#[must_use]
+pub fn python_sdk() -> Vec<File> {
+    python::sdk("")
 }
 
 /// Returns a `tsconfig.json` with which editors find the SDK in [`SDK_FOLDER`]. It covers all files except those of tests.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::archive::{self, File, file};
-use super::{rust, typescript};
+use super::{python, rust, typescript};
 
 /// The language of a project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub enum Language {
     JavaScript,
     /// Rust, which is compiled to WebAssembly.
     Rust,
+    /// Python, which is compiled to WebAssembly with its interpreter.
+    Python,
 }
 
 /// What a project begins with.
@@ -118,10 +120,12 @@ pub fn project(name: &Name, language: Language, template: Template) -> Vec<File>
         Language::TypeScript => "plugins/{{name}}.ts",
         Language::JavaScript => "plugins/{{name}}.js",
         Language::Rust => "src/lib.rs",
+        Language::Python => "src/channels.py",
     };
     match language {
         Language::TypeScript | Language::JavaScript => typescript::add(&mut files, language, folder),
         Language::Rust => rust::add(&mut files, &name.0, folder),
+        Language::Python => python::add(&mut files, folder),
     }
     for file in &mut files {
         if file.path == "README.md" {
@@ -173,7 +177,7 @@ mod tests {
     #[test]
     fn every_project_is_complete() {
         let name = Name::parse("my-app").unwrap_or_else(|why| panic!("{why}"));
-        for language in [Language::TypeScript, Language::JavaScript, Language::Rust] {
+        for language in [Language::TypeScript, Language::JavaScript, Language::Rust, Language::Python] {
             for template in Template::ALL {
                 let files = project(&name, language, template);
                 let has = |path: &str| files.iter().any(|file| file.path == path);

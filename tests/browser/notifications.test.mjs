@@ -5,10 +5,11 @@ import { test } from "node:test";
 
 import { notify, startDemo, token } from "../demo.mjs";
 import { until } from "../host.mjs";
+import { pushConfig, startPushService } from "../push.mjs";
 import { desktop, openWindow, phone, picture, startBrowser } from "./window.mjs";
 
-async function start(t) {
-  const host = await startDemo(t);
+async function start(t, config = "") {
+  const host = await startDemo(t, { config });
   const browser = await startBrowser(t);
   const link = async (user, as = user) => {
     const who = new URLSearchParams({ user, token: await token(host, as) });
@@ -187,4 +188,133 @@ test("the start page links to all examples, and its command works", async (t) =>
   }
   await counts(ada, 2);
   assert.equal(await list(ada), "Hello Hello, Ada");
+});
+
+/**
+ * The stand-ins of a window. Chromium would ask the push service of its vendor for a subscription, over the network; and without a user
+ * interface it has no notifications, so it always denies the permission. Everything else is the browser's own.
+ */
+const standIns = ({ endpoint, keys, permission }) => {
+  const subscription = (options) => ({
+    endpoint,
+    options,
+    toJSON: () => ({ endpoint, expirationTime: null, keys }),
+    unsubscribe: async () => localStorage.removeItem("subscription") ?? true,
+  });
+  PushManager.prototype.subscribe = async (options) => {
+    localStorage.setItem("subscription", JSON.stringify(options));
+    return subscription(options);
+  };
+  PushManager.prototype.getSubscription = async () => {
+    const options = JSON.parse(localStorage.getItem("subscription"));
+    return options && subscription(options);
+  };
+  Object.defineProperty(Notification, "permission", { get: () => permission });
+  Notification.requestPermission = async () => permission;
+};
+
+/** Opens the page of a user in a browser that the host can push messages to, if the user permits it. */
+async function openPushable({ browser, link, service }, user, permission = "granted", options = { ...desktop, colorScheme: "light" }) {
+  const context = await browser.newContext({ reducedMotion: "reduce", ...options });
+  await context.addInitScript(standIns, { ...service.subscription, permission });
+  const page = await context.newPage();
+  await page.goto(await link(user));
+  return page;
+}
+
+/** The service worker of a window, which notes what it shows and opens, because only a desktop can show and open it. */
+async function openWorker(page) {
+  const devtools = await page.context().newCDPSession(page);
+  const registered = new Promise((resolve) =>
+    devtools.on("ServiceWorker.workerRegistrationUpdated", ({ registrations: [first] }) => first && resolve(first.registrationId)),
+  );
+  await devtools.send("ServiceWorker.enable");
+  const [registrationId, { origin }] = [await registered, new URL(page.url())];
+  const [worker] = page.context().serviceWorkers();
+  await worker.evaluate(() => {
+    self.noted = [];
+    registration.showNotification = async (title, { body, tag }) => noted.push(["show", title, body, tag]);
+    clients.openWindow = async (url) => noted.push(["open", url]);
+    WindowClient.prototype.focus = async function () { noted.push(["focus", this.url]); };
+  });
+  return {
+    noted: () => worker.evaluate(() => noted.splice(0)),
+    /** A message comes from the push service. */
+    deliver: (data) => devtools.send("ServiceWorker.deliverPushMessage", { origin, registrationId, data: JSON.stringify(data) }),
+    /** The user clicks on a notification. */
+    click: () =>
+      worker.evaluate(async () => {
+        const event = new ExtendableEvent("notificationclick");
+        let done;
+        event.notification = { close: () => noted.push(["close"]) };
+        event.waitUntil = (promise) => { done = promise; };
+        dispatchEvent(event);
+        await done;
+      }),
+  };
+}
+
+const hasLeft = async (host) => (await (await host.api("/api/topics?prefix=user:")).json()).topics.length === 0;
+
+test("a browser shows a notification although the page is closed, and opens the page on a click", async (t) => {
+  const service = await startPushService(t);
+  const { config, pushKey } = pushConfig(service.url);
+  const started = { ...(await start(t, config)), service };
+  const { host } = started;
+  const ada = await openPushable(started, "ada");
+  await ada.getByRole("button", { name: "Notify this browser" }).click();
+  await ada.getByRole("button", { name: "Stop notifying" }).waitFor();
+  await picture(ada, "notifications-push");
+  const options = await ada.evaluate(() => JSON.parse(localStorage.getItem("subscription")));
+  assert.deepEqual(options, { userVisibleOnly: true, applicationServerKey: pushKey });
+
+  // The start page is another one, and has no socket.
+  const worker = await openWorker(ada);
+  await ada.goto(host.url);
+  await until("the page has left", () => hasLeft(host));
+  const id = await notify(host, "ada", { title: "Tea", body: "The kettle is on.", link: "/chat/" });
+  await until("the push service has the message", () => service.messages.length === 1);
+  const message = service.decrypted(service.messages[0].body);
+  assert.deepEqual(message, { id, title: "Tea", body: "The kettle is on." });
+  await worker.deliver(message);
+  let noted;
+  await until("the worker shows it", async () => (noted = await worker.noted()).length > 0);
+  assert.deepEqual(noted, [["show", "Tea", "The kettle is on.", id]]);
+  await worker.click();
+  assert.deepEqual(await worker.noted(), [["close"], ["open", `${host.url}/notifications/`]]);
+
+  // The window that it opens has no link, and yet knows its user.
+  const opened = await ada.context().newPage();
+  await opened.goto(`${host.url}/notifications/`);
+  await counts(opened, 1);
+  assert.equal(await list(opened), "Tea");
+  await worker.click();
+  assert.deepEqual(await worker.noted(), [["close"], ["focus", `${host.url}/notifications/`]]);
+
+  await opened.getByRole("button", { name: "Stop notifying" }).click();
+  await opened.getByRole("button", { name: "Notify this browser" }).waitFor();
+  assert.equal(await opened.evaluate(() => localStorage.length), 0, "the browser keeps nothing");
+  await opened.goto(host.url);
+  await until("the page has left", () => hasLeft(host));
+  await notify(host, "ada", { title: "unseen" });
+  const { deliveries } = await (await host.api("/api/inspect")).json();
+  assert.deepEqual([deliveries.all, service.messages.length], [0, 1], "nothing is pushed any more");
+});
+
+test("the page doesn't offer messages that can't come", async (t) => {
+  const service = await startPushService(t);
+  const plain = { ...(await start(t)), service };
+  const ada = await openPushable(plain, "ada");
+  await ada.getByText("Connected", { exact: true }).waitFor();
+  assert.equal(await ada.locator("#pushing").isVisible(), false, "the host has no key");
+
+  const pushing = { ...(await start(t, pushConfig(service.url).config)), service };
+  const bo = await openPushable(pushing, "bo", "default");
+  await bo.getByRole("button", { name: "Notify this browser" }).click();
+  await until("the user has closed the question", () => bo.getByRole("button", { name: "Notify this browser" }).isEnabled());
+  assert.equal(await bo.evaluate(() => localStorage.length), 0);
+  const cleo = await openPushable(pushing, "cleo", "denied", { ...phone, colorScheme: "dark" });
+  await cleo.getByText("You have blocked messages of this page").waitFor();
+  assert.equal(await cleo.getByRole("button", { name: "Notify this browser" }).isDisabled(), true);
+  await picture(cleo, "notifications-push-denied");
 });

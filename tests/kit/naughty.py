@@ -382,6 +382,11 @@ class Naughty(Timed, WithEntries):
         return None if call.event == "quiet" else super().handle_message(call)
 
     def handle_topic_info(self, call):
+        if call["source"] == "http" and "delivery" in call.payload:
+            told = {name: call.payload[name] for name in ("url", "status", "reason")}
+            times = (call.get(f"undelivered:{told['url']}") or 0) + 1
+            call.put(f"undelivered:{told['url']}", times)
+            return call.broadcast(call.event, {**told, "times": times})
         if call["source"] == "http":
             return call.broadcast(call.event, shown(call.payload))
         return super().handle_topic_info(call)

@@ -9,8 +9,6 @@ import sys
 import tomllib
 from pathlib import Path
 
-import naughty
-from bennu_kit import Fault
 
 ANYTHING = "…"
 TIME = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
@@ -99,8 +97,10 @@ class Actor:
 
 
 class Cast:
-    def __init__(self, kit):
-        self.kit, self.actors, self.answer = kit, {}, None
+    """The clients of a script. `reload` serves another build of the plugin."""
+
+    def __init__(self, kit, reload):
+        self.kit, self.actors, self.answer, self.reload = kit, {}, None, reload
 
     def actor(self, who):
         if who not in self.actors:
@@ -158,7 +158,7 @@ class Cast:
         if act == "reload":
             plugin, _, build = rest.partition(" ")
             assert (plugin, build) in ((plugin, plugin), ("naughty", "variants/naughty-entries")), build
-            naughty.reload(self.kit, 0 if build == plugin else 1)
+            self.reload(self.kit, 0 if build == plugin else 1)
             return
         if act == "disconnect":
             assert self.kit.do("disconnect", socket_id=rest) > 0, "no socket has this id"
@@ -168,31 +168,46 @@ class Cast:
         try:
             reply = self.kit.do(act, **fields)
             self.answer = "none" if reply is None else [reply["status"], reply["payload"]]
-        except Fault as fault:
+        except Exception as fault:
+            # Each kit has a class of its own for faults.
+            assert type(fault).__name__ == "Fault", fault
             self.answer = ["error", str(fault)]
 
 
-def play(command, host, script):
-    with naughty.kit(command, **host) as kit:
-        cast = Cast(kit)
-        for number, text in enumerate(script.read_text(encoding="utf-8").splitlines(), 1):
-            if not text.strip() or text.startswith("--"):
-                continue
-            try:
-                cast.line(text)
-            except Exception as error:
-                faults = kit.do("faults")
-                raise AssertionError(f"{script.name}:{number}: {text}\n{error!r}\nfaults: {faults}") from error
+def play(kit, reload, script):
+    cast = Cast(kit, reload)
+    for number, text in enumerate(script.read_text(encoding="utf-8").splitlines(), 1):
+        if not text.strip() or text.startswith("--"):
+            continue
+        try:
+            cast.line(text)
+        except Exception as error:
+            faults = kit.do("faults")
+            raise AssertionError(f"{script.name}:{number}: {text}\n{error!r}\nfaults: {faults}") from error
+
+
+def play_all(scripts, start, reload):
+    """Plays each script on a kit of its own. `start` starts one."""
+    for script in scripts:
+        with start() as kit:
+            play(kit, reload, Path(script))
+        print(f"ok      {script}", flush=True)
+
+
+def granted(config):
+    """The options of the plugin in a configuration."""
+    options = tomllib.loads(Path(config).read_text(encoding="utf-8"))["plugins"]["naughty"]
+    # The answers of a script are all that its plugin may ask for.
+    options.pop("http")
+    return options
 
 
 def main():
+    import naughty
+
     binary, config, *scripts = sys.argv[1:]
-    granted = tomllib.loads(Path(config).read_text(encoding="utf-8"))["plugins"]["naughty"]
-    # The answers of a script are all that its plugin may ask for.
-    granted.pop("http")
-    for script in scripts:
-        play([binary, "kit"], granted, Path(script))
-        print(f"ok      {script}", flush=True)
+    options = granted(config)
+    play_all(scripts, lambda: naughty.kit([binary, "kit"], **options), naughty.reload)
 
 
 if __name__ == "__main__":

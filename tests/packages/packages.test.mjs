@@ -73,7 +73,7 @@ test("npm: without the package of the platform, the starter says what is missing
 
 test("PyPI: the wheel has the executable and the tag of a platform", async (t) => {
   const folder = await folderFor(t);
-  const [wheel, ...more] = packed(".whl");
+  const [wheel, ...more] = packed(".whl").filter((file) => file.includes("bennu_server-"));
   assert.deepEqual(more, []);
   assert.doesNotMatch(wheel, /-any\.whl$|-linux_/);
   await run("python3", ["-m", "venv", join(folder, "env")]);
@@ -81,6 +81,22 @@ test("PyPI: the wheel has the executable and the tag of a platform", async (t) =
   const bennu = join(folder, "env/bin/bennu");
   assert.match((await run(bennu, ["--version"])).stdout, /^bennu \d/);
   await chats(t, await serve(t, folder, bennu, []));
+});
+
+test("PyPI: the SDK is installed from its wheel, finds mistakes in a plugin, and has the contract", async (t) => {
+  const folder = await folderFor(t);
+  const [wheel, ...more] = packed(".whl").filter((file) => file.includes("bennu_sdk-"));
+  assert.deepEqual(more, []);
+  await run("python3", ["-m", "venv", join(folder, "env")]);
+  const python = join(folder, "env/bin/python");
+  await run(python, ["-m", "pip", "install", "--no-index", "--no-deps", "--disable-pip-version-check", wheel]);
+  const contract = "import bennu, pathlib; print((pathlib.Path(bennu.__file__).parent / 'wit/world.wit').read_text())";
+  assert.match((await run(python, ["-c", contract])).stdout, /world plugin \{/);
+  await writeFile(join(folder, "bennu.toml"), 'load = ["build"]\n[build.chat]\nsource = "chat.py"\n');
+  await writeFile(join(folder, "chat.py"), "import bennu\n");
+  const env = { ...process.env, VIRTUAL_ENV: join(folder, "env") };
+  const failed = await run(process.env.BENNU_BIN, ["build"], { cwd: folder, env }).catch((error) => error);
+  assert.match(`${failed.stdout}${failed.stderr}`, /componentize-py isn't installed/);
 });
 
 test("the archive of a release has the executable, its licences, completions and units, and its checksum is right", async (t) => {

@@ -1,13 +1,12 @@
 // Notifications for one user: sent from any program, visible only to this user, and the same in all tabs.
 
 import assert from "node:assert/strict";
-import { createDecipheriv, createECDH, createPublicKey, generateKeyPairSync, hkdfSync, randomBytes, verify } from "node:crypto";
-import { once } from "node:events";
-import { createServer } from "node:http";
+import { createPublicKey, verify } from "node:crypto";
 import { test } from "node:test";
 
 import { notify, startDemo, token } from "../demo.mjs";
 import { until } from "../host.mjs";
+import { pushConfig, startPushService } from "../push.mjs";
 import { connect, join, Joined } from "./client.mjs";
 
 /** A socket with a token for `user`. */
@@ -116,40 +115,6 @@ test("the maximum number of notifications of maximum size is stored and read", a
   assert.equal(ada.joins, 1, "no limit was exceeded");
 });
 
-/** A browser with a subscription, and the push service that it names. */
-async function browser(t) {
-  const [keys, auth, messages] = [createECDH("prime256v1"), randomBytes(16), []];
-  keys.generateKeys();
-  const server = createServer(async (request, response) => {
-    const parts = [];
-    for await (const part of request) parts.push(part);
-    messages.push({ headers: request.headers, path: request.url, body: Buffer.concat(parts) });
-    // At first, the service is too busy.
-    response.writeHead(messages.length === 1 ? 503 : 201).end();
-  }).listen(0, "127.0.0.1");
-  await once(server, "listening");
-  t.after(() => server.close());
-  const url = `http://localhost:${server.address().port}`;
-  const subscription = {
-    endpoint: `${url}/send/ada`,
-    keys: { p256dh: keys.getPublicKey("base64url"), auth: auth.toString("base64url") },
-  };
-  /** What the browser shows of a message: RFC 8291, RFC 8188. */
-  const decrypted = (body) => {
-    const [salt, sender, sealed] = [body.subarray(0, 16), body.subarray(21, 86), body.subarray(86)];
-    assert.deepEqual([body.readUInt32BE(16), body[20]], [4096, 65]);
-    const info = Buffer.concat([Buffer.from("WebPush: info\0"), keys.getPublicKey(), sender]);
-    const input = Buffer.from(hkdfSync("sha256", keys.computeSecret(sender), auth, info, 32));
-    const key = Buffer.from(hkdfSync("sha256", input, salt, "Content-Encoding: aes128gcm\0", 16));
-    const nonce = Buffer.from(hkdfSync("sha256", input, salt, "Content-Encoding: nonce\0", 12));
-    const cipher = createDecipheriv("aes-128-gcm", key, nonce).setAuthTag(sealed.subarray(-16));
-    const plain = Buffer.concat([cipher.update(sealed.subarray(0, -16)), cipher.final()]);
-    assert.equal(plain.at(-1), 2, "the only record is the last one");
-    return JSON.parse(plain.subarray(0, -1));
-  };
-  return { url, subscription, messages, decrypted };
-}
-
 /** Checks the identification of the sender: RFC 8292. */
 function checkSender({ headers }, audience) {
   const [, token, key] = /^vapid t=(.+), k=(.+)$/.exec(headers.authorization);
@@ -165,15 +130,9 @@ function checkSender({ headers }, audience) {
 }
 
 test("a user without a socket gets a push message, which only the browser can read", async (t) => {
-  const { url, subscription, messages, decrypted } = await browser(t);
-  process.env.VAPID_KEY = generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey.export({ type: "pkcs8", format: "pem" });
-  const config = `
-[plugins.notifications]
-config = { push = ["${url}/"] }
-http = ["${url}/*"]
-web_push = { key = { env = "VAPID_KEY" }, subject = "mailto:ops@example.com" }
-`;
-  const host = await startDemo(t, { plugins: ["notifications"], config });
+  // At first, the service is too busy.
+  const { url, subscription, messages, decrypted } = await startPushService(t, (count) => (count === 1 ? 503 : 201));
+  const host = await startDemo(t, { plugins: ["notifications"], config: pushConfig(url).config });
   const socket = await as(t, host, "ada");
   const ada = await open(socket, "user:ada");
   assert.deepEqual(await ada.push("subscribe", subscription), { status: "ok", response: {} });
@@ -189,4 +148,24 @@ web_push = { key = { env = "VAPID_KEY" }, subject = "mailto:ops@example.com" }
     assert.ok(Number(message.headers.ttl) > 86_000 && !message.body.includes("kettle"));
   }
   assert.notDeepEqual(messages[0].body, messages[1].body, "each attempt is encrypted anew");
+});
+
+test("a subscription that has ended is forgotten, although the host was killed meanwhile", async (t) => {
+  const { url, subscription, messages } = await startPushService(t, () => 410);
+  const host = await startDemo(t, { plugins: ["notifications"], config: pushConfig(url).config });
+  const ada = await open(await as(t, host, "ada"), "user:ada");
+  await ada.push("subscribe", subscription);
+  await ada.leave();
+  await notify(host, "ada", { title: "first" });
+  await until("the push service has refused it", () => messages.length === 1);
+  await host.kill();
+  await host.start();
+  await until("the topic was told", async () => {
+    const { deliveries, jobs } = await (await host.api("/api/inspect")).json();
+    return deliveries.all === 0 && jobs.all === 0;
+  });
+  const before = messages.length;
+  await notify(host, "ada", { title: "second" });
+  const { deliveries } = await (await host.api("/api/inspect")).json();
+  assert.deepEqual([deliveries.all, messages.length], [0, before], "no message is sent to it any more");
 });

@@ -56,3 +56,14 @@ test("clients join again after a restart of the host", async (t) => {
   assert.equal(again.status, "ok");
   await until("the newest message arrives", async () => (await alice.next("new_msg")).body === "back");
 });
+
+test("clients join again by themselves after the host was replaced, and the room is as it was", async (t) => {
+  const host = await startHost(t, { plugins: ["counter"] });
+  const alice = await join(connect(t, host), "count:1");
+  const bob = await join(connect(t, host), "count:1");
+  assert.deepEqual((await alice.push("add", { n: 5 })).response, { sum: 5 });
+
+  await host.upgrade();
+  await until("both have joined again", () => alice.joins === 2 && bob.joins === 2);
+  assert.deepEqual((await bob.push("add", { n: 2 })).response, { sum: 7 });
+});

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::compiled::compile_engine_for;
-use crate::{ConnectRequest, Log, Setup, TestClient, eventually, http, places};
+use crate::{ConnectRequest, Ended, Log, Setup, TestClient, bennu, eventually, http, places};
 
 /// The host's decision about a plugin's file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub struct TestHost {
     home: Arc<TempDir>,
     log: Log,
     readers: Vec<JoinHandle<()>>,
+    /// The process that has replaced the first one.
+    successor: Option<Pid>,
 }
 
 impl TestHost {
@@ -52,7 +54,7 @@ impl TestHost {
         readers.extend(process.stdout.take().map(|from| printed.read(from)));
         readers.extend(process.stderr.take().map(|from| log.read(from)));
         let unknown = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut host = Self { process, command, address: unknown, home, log, readers };
+        let mut host = Self { process, command, address: unknown, home, log, readers, successor: None };
         let address = eventually("the host listens", async || {
             if let Some(status) = host.process.try_wait()? {
                 host.read_to_the_end();
@@ -246,8 +248,53 @@ impl TestHost {
     /// # Errors
     /// If the process has ended.
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        let pid = Pid::from_child(&self.process);
-        kill_process(pid, signal).context("sending a signal to the host")
+        kill_process(self.pid(), signal).context("sending a signal to the host")
+    }
+
+    /// The process that serves.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        self.successor.unwrap_or_else(|| Pid::from_child(&self.process))
+    }
+
+    /// Replaces the process by a new one with `bennu upgrade`, which gets further arguments. If it succeeds, the new process is
+    /// the one that serves, and this returns after the old one has ended.
+    ///
+    /// # Errors
+    /// If the command can't be started, or the old process doesn't end in order.
+    pub async fn upgrade(&mut self, arguments: &[&str]) -> Result<Ended> {
+        let home = self.home.path().to_owned();
+        let arguments: Vec<String> =
+            ["upgrade", "--data", "data"].iter().chain(arguments).map(|&argument| argument.to_owned()).collect();
+        let run = move || bennu(&home, &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        let ended = tokio::task::spawn_blocking(run).await??;
+        if ended.code == Some(0) {
+            let new = ended.output.lines().find_map(|line| line.strip_prefix("the process ")?.split(' ').next());
+            let new = new.and_then(|pid| Pid::from_raw(pid.parse().ok()?));
+            let old = self.pid();
+            self.successor = Some(new.with_context(|| format!("no process in {:?}", ended.output))?);
+            self.gone(old).await?;
+        }
+        Ok(ended)
+    }
+
+    /// Waits until a process has ended. The first one must end successfully.
+    async fn gone(&mut self, pid: Pid) -> Result<()> {
+        eventually("the old process has ended", async || {
+            if pid == Pid::from_child(&self.process) {
+                return match self.process.try_wait()? {
+                    Some(status) if status.success() => Ok(Some(())),
+                    Some(status) => bail!("the old process ended with {status}"),
+                    None => Ok(None),
+                };
+            }
+            // Nobody in this process waits for it, so it may remain as a zombie.
+            let state = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
+            let is_zombie = |stat: &str| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'));
+            Ok(state.map_or(Some(()), |stat| is_zombie(&stat).then_some(())))
+        })
+        .await
+        .with_context(|| format!("its log has\n{}", self.log.tail(20)))
     }
 
     /// Limits the size of the files that the host writes, as if the disk were full. `None` removes the limit.
@@ -324,6 +371,10 @@ impl TestHost {
     /// If the host doesn't end, ends with an error, or has written lines that aren't log lines.
     pub async fn stop(mut self) -> Result<Log> {
         self.signal(Signal::TERM)?;
+        if let Some(successor) = self.successor {
+            self.gone(successor).await?;
+            return Ok(self.log.clone());
+        }
         let status = self.ended().await?;
         ensure!(status.success(), "the host ended with {status}, and its log has\n{}", self.log.tail(20));
         self.log.check()?;
@@ -334,6 +385,9 @@ impl TestHost {
 impl Drop for TestHost {
     fn drop(&mut self) {
         // An error means that the process has already ended, as after a successful test.
+        if let Some(successor) = self.successor {
+            let _ = kill_process(successor, Signal::KILL);
+        }
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

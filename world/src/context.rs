@@ -34,6 +34,8 @@ pub struct CallContext {
     host: HostFacts,
     /// `None` in a callback without a member.
     socket: Option<SocketFacts>,
+    /// The topic of the callback. `None` if it is about none, as a gatekeeper's.
+    topic: Option<Topic>,
     limits: CallLimits,
     record: Record,
     /// Its view of the store. `None` if it may not use the store.
@@ -75,8 +77,15 @@ impl Default for CallContext {
 /// Start and end of a call.
 impl CallContext {
     /// For a callback of a member that has `usage` at the host. `given` is the payload of its input.
-    pub(crate) fn of_member(host: HostFacts, socket: SocketFacts, usage: MemberUsage, given: Option<&Payload>) -> Self {
-        let mut context = Self { socket: Some(socket), may_write: true, gets: Some(0), ..Self::reading(host) };
+    pub(crate) fn of_member(
+        host: HostFacts,
+        topic: &Topic,
+        socket: SocketFacts,
+        usage: MemberUsage,
+        given: Option<&Payload>,
+    ) -> Self {
+        let topic = Some(topic.clone());
+        let mut context = Self { socket: Some(socket), topic, may_write: true, gets: Some(0), ..Self::reading(host) };
         context.record.open(usage, given);
         context
     }
@@ -85,7 +94,8 @@ impl CallContext {
     pub(crate) fn of_topic(host: HostFacts, topic: &Topic, callback: &TopicCallback) -> Self {
         let fired = callback.fired().map(|fired| (topic.clone(), fired.clone()));
         let answer_ref = callback.answer_ref();
-        let mut context = Self { may_write: true, answer_ref, fired, gets: Some(0), ..Self::reading(host) };
+        let topic = Some(topic.clone());
+        let mut context = Self { topic, may_write: true, answer_ref, fired, gets: Some(0), ..Self::reading(host) };
         context.record.open_with(Capability::Topic, callback.given());
         context
     }
@@ -100,6 +110,7 @@ impl CallContext {
         Self {
             host,
             socket: None,
+            topic: None,
             limits,
             record,
             draft,
@@ -317,7 +328,8 @@ impl CallContext {
     pub fn deliver(&mut self, delivery: Delivery) -> Result<String, Fault> {
         self.record.check_delivery(&delivery)?;
         let (id, now_ms) = (self.host.draw_id(), self.host.now);
-        self.writable()?.deliver(id.clone(), DeliveryRow::new(delivery, "plugin", None, now_ms))?;
+        let row = DeliveryRow::new(delivery, "plugin", self.topic.as_ref(), now_ms);
+        self.writable()?.deliver(id.clone(), row)?;
         Ok(id)
     }
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use bennu_semantics::deliveries::{Attempt, DeliveryRow, NextStep, read_retry_after};
-use bennu_semantics::{Fault, HttpResult, HttpTable};
+use bennu_semantics::jobs::JobRow;
+use bennu_semantics::{Fault, HttpResult, HttpTable, Topic};
 
 /// What became of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,7 +13,7 @@ pub enum DeliveryState {
     Waiting,
     /// The server has accepted it.
     Accepted,
-    /// The server wants it no more (410).
+    /// The server wants it no more.
     Refused,
     /// Its time is over.
     GivenUp,
@@ -76,16 +77,20 @@ impl Deliveries {
         free.filter_map(|(at, delivered)| Some((delivered.row.next_ms?, at))).min()
     }
 
-    /// Sends a delivery to the servers of a test.
-    pub(crate) fn send(&mut self, at: usize, servers: &HttpTable, now_ms: u64) {
-        let Some(delivered) = Arc::make_mut(&mut self.0).get_mut(at) else { return };
+    /// Sends a delivery to the servers of a test. Returns what its topic is told, if it has failed.
+    pub(crate) fn send(&mut self, at: usize, servers: &HttpTable, now_ms: u64) -> Option<(Topic, JobRow)> {
+        let delivered = Arc::make_mut(&mut self.0).get_mut(at)?;
         let attempt = attempt(&servers.answer("POST", &delivered.row.url));
-        match delivered.row.after(&attempt, now_ms, None) {
+        let step = delivered.row.after(&attempt, now_ms, None);
+        let told = delivered.row.failure_job(&delivered.id, &attempt, &step, now_ms);
+        let told = told.map(|job| (delivered.row.topic.clone(), job));
+        match step {
             NextStep::Accepted => delivered.state = DeliveryState::Accepted,
             NextStep::Refused => delivered.state = DeliveryState::Refused,
             NextStep::Retry(row) => delivered.row = *row,
             NextStep::GivenUp(row) => (delivered.row, delivered.state) = (*row, DeliveryState::GivenUp),
         }
+        told
     }
 }
 

@@ -102,7 +102,8 @@ fn run(
     let (assigns, room) = states.bytes();
     let (called, mut context) = match request {
         CallRequest::Member { id, socket, usage, callback } => {
-            let mut context = CallContext::of_member(host, socket, usage, callback.given()).with_entries(entries);
+            let mut context =
+                CallContext::of_member(host, topic, socket, usage, callback.given()).with_entries(entries);
             if matches!(callback, Callback::Terminate(_)) {
                 context = context.without_http();
             }

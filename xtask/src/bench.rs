@@ -11,13 +11,13 @@ use clap::Args;
 use crate::process::{cargo, run as start};
 use crate::step::{note, step};
 use crate::toolchain::Toolchain;
-use crate::{chromium, guests, node, page, places};
+use crate::{chromium, guests, languages, node, page, places};
 
 /// The arguments of `cargo xtask bench`.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// The scenarios: fanout, echo, native, idle, churn, mixed, stalled, intercepted, reload, start, rooms, compression, scripts;
-    /// all if none is named. Also board, which runs only if it is named, because it needs a browser
+    /// The scenarios: fanout, echo, native, idle, churn, mixed, stalled, intercepted, reload, start, rooms, compression, scripts,
+    /// languages, requests; all if none is named. Also board, which runs only if it is named, because it needs a browser
     scenarios: Vec<String>,
     /// The number of rounds. Each round measures all servers, one after another [default: 7, and 11 with --against]
     #[arg(long)]
@@ -44,7 +44,10 @@ pub(crate) fn smoke() -> Result<()> {
 }
 
 /// The scenarios that don't compare servers. `bennu-bench` has a command for each.
-const OWN: [&str; 3] = ["rooms", "compression", "scripts"];
+const OWN: [&str; 5] = ["rooms", "compression", "scripts", LANGUAGES, "requests"];
+
+/// The scenario that compares languages. Without `--quick`, it needs compilers from registries.
+const LANGUAGES: &str = "languages";
 
 /// The scenario that measures the page of the plugin `board` in a browser. It is a script of the tests.
 const BOARD: &str = "board";
@@ -69,7 +72,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         step("measurements", || start(&mut options.comparison()))?;
     }
     for own in options.measured_alone() {
-        step(own, || start(&mut options.bench(own)))?;
+        let mut bench = options.bench(own);
+        if own == LANGUAGES && !options.quick {
+            bench.args(step("plugins in other languages", languages::build)?);
+        }
+        step(own, || start(&mut bench))?;
     }
     if options.names(BOARD) {
         measure_board(options.quick)?;

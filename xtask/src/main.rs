@@ -11,6 +11,7 @@ mod debian;
 mod demo;
 mod dist;
 mod guests;
+mod languages;
 mod lints;
 mod node;
 mod package;

@@ -37,6 +37,11 @@ pub(crate) fn pip(folder: &Path) -> Result<Command> {
     Ok(pip_of(folder))
 }
 
+/// A command for the interpreter of a virtual environment.
+pub(crate) fn command(environment: &Path) -> Command {
+    Command::new(interpreter(environment))
+}
+
 fn pip_of(folder: &Path) -> Command {
     let mut pip = Command::new(interpreter(folder));
     pip.args(["-m", "pip", "--disable-pip-version-check"]);

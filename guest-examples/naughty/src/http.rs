@@ -6,10 +6,12 @@
 //! | `http_count {"url", "key"}` | adds one to a value of the store, with a request between the read and the write; replies `{"count", "body"}` |
 //! | `http_send {"method", "url", "body"}` | sends a request as an effect, and pushes `http_answer` with the answer; with `times`, as often |
 //! | `http_send_then_fail` | the same, and is then fault: failed |
-//! | `deliver {"url", "body", "order", "expires_ms"}` | delivers a request, and stores `true` under `delivered:BODY`; replies `{"length"}`, the length of its id; with `times`, as often; the topic message `deliver` is the same |
+//! | `deliver {"url", "body", "order", "expires_ms", "on_failure"}` | delivers a request, and stores `true` under `delivered:BODY`; replies `{"length"}`, the length of its id; with `times`, as often; the topic message `deliver` is the same |
 //! | `deliver_then_fail` | the same, and is then fault: failed |
 //!
 //! The topic message `http_send` sends a request of the topic, and `handle_topic_info` broadcasts `http_answer` with the answer.
+//! If a delivery with `on_failure` has failed, `handle_topic_info` counts it under `undelivered:URL`, and broadcasts that event;
+//! with the event `fail` it is fault: failed.
 
 use bennu_guest::prelude::*;
 
@@ -67,6 +69,7 @@ struct WantedDelivery {
     body: String,
     order: Option<String>,
     expires_ms: Option<u64>,
+    on_failure: Option<String>,
     times: Option<u32>,
 }
 
@@ -84,6 +87,9 @@ pub(crate) fn deliver(payload: &Payload) -> Handled {
         }
         if let Some(expires) = wanted.expires_ms {
             delivery = delivery.expires(Duration::from_millis(expires));
+        }
+        if let Some(event) = &wanted.on_failure {
+            delivery = delivery.on_failure(event);
         }
         id = delivery.send();
     }
@@ -133,8 +139,18 @@ pub(crate) fn message(topic: &mut Topic, event: &str, payload: &Payload) -> Opti
     })
 }
 
-/// Handles an answer to the topic.
+/// Handles an answer to the topic, or the end of a delivery.
 pub(crate) fn told(topic: &mut Topic, message: &Message) -> Told {
+    if let Some(http::Undelivered { url, status, reason, .. }) = http::undelivered(message) {
+        if message.event == "fail" {
+            return fail("asked to fail in handle_topic_info");
+        }
+        let key = format!("undelivered:{url}");
+        let times = store::get::<u64>(&key)?.unwrap_or(0) + 1;
+        store::put(key, times);
+        topic.broadcast(&message.event, json!({ "url": url, "status": status, "reason": reason, "times": times }));
+        return Ok(());
+    }
     if let Some(answer) = http::answer(message) {
         topic.broadcast(&message.event, shown(answer));
     }

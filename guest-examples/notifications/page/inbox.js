@@ -1,7 +1,7 @@
 // A user's notifications in this tab: a channel of the official client, and the list that it has received.
 //
 // The list changes only when the host sends a change, so that it is the same in every tab. The inbox doesn't draw anything: after
-// every change it calls `changed()`, and for new notifications `arrived(notifications)`.
+// every change it calls `changed()`, for new notifications `arrived(notifications)`, and after each join `joined(channel, pushKey)`.
 
 import { Socket } from "./phoenix.mjs";
 
@@ -11,7 +11,7 @@ const MOUNT = "/user";
 export class Inbox {
   /**
    * @param {{user: string, token: string}} who
-   * @param {{changed: () => void, arrived: (notifications: object[]) => void}} watcher
+   * @param {{changed: () => void, arrived: (notifications: object[]) => void, joined: (channel: object, pushKey: string | null) => void}} watcher
    */
   constructor({ user, token }, watcher) {
     this.watcher = watcher;
@@ -72,13 +72,14 @@ export class Inbox {
     return channel;
   }
 
-  async #told({ notifications, unread, more }) {
+  async #told({ notifications, unread, more, push_key: pushKey }) {
     const before = this.list;
     const wasHere = this.more !== undefined;
     this.list = notifications;
     this.unread = unread;
     this.more = more;
     this.#become("connected");
+    this.watcher.joined(this.channel, pushKey);
     const newest = before[0]?.id ?? "";
     const missed = notifications.filter((each) => each.id > newest && !each.read);
     if (wasHere && missed.length > 0) this.watcher.arrived(missed);

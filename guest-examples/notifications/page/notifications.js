@@ -4,6 +4,7 @@
 
 import { Inbox } from "./inbox.js";
 import { card, face, mark, tell } from "./item.js";
+import { Push } from "./push.js";
 
 const $ = (id) => document.getElementById(id);
 /** The duration of a toast, and the interval at which times such as “5 minutes ago” are updated. */
@@ -11,11 +12,20 @@ const TOAST = 6_000;
 const TIMES = 15_000;
 const STALE = "It has expired, or another host made it. The start page has a new link.";
 
-let inbox;
+/** The texts of the button for push messages, and of the line below it, in each state. */
+const PUSH = {
+  off: ["Notify this browser", "It then shows a message, although this page is closed."],
+  on: ["Stop notifying", "This browser shows a message if you have no page open."],
+  busy: ["One moment", ""],
+  denied: ["Notify this browser", "You have blocked messages of this page in your browser's settings."],
+  failed: ["Notify this browser", "This browser couldn't be reached by a push service."],
+};
+
+let inbox, push;
 
 // --- the user ---
 
-/** The user and its token: from the link, or else from this tab's storage. */
+/** The user and its token: from the link, or else from this tab's storage, or of the browser's subscription to push messages. */
 function who() {
   const link = new URLSearchParams(location.hash.slice(1));
   if (link.has("token")) {
@@ -23,7 +33,7 @@ function who() {
     // Removes the token from the address and from the history.
     history.replaceState(null, "", location.pathname);
   }
-  return JSON.parse(sessionStorage.getItem("who") ?? "null");
+  return JSON.parse(sessionStorage.getItem("who") ?? "null") ?? Push.owner();
 }
 
 function enter({ user, token }) {
@@ -33,7 +43,8 @@ function enter({ user, token }) {
   face(name, $("face"));
   $("tab").href = `#${new URLSearchParams({ user, token })}`;
   showCommand(user);
-  inbox = new Inbox({ user, token }, { changed: draw, arrived });
+  push = new Push({ user, token }, drawPush);
+  inbox = new Inbox({ user, token }, { changed: draw, arrived, joined: (channel, key) => push.joined(channel, key) });
   draw();
 }
 
@@ -92,6 +103,8 @@ $("older").addEventListener("click", async () => {
   if ($("older").hidden) (last?.nextElementSibling ?? last)?.focus();
 });
 
+$("push").addEventListener("click", () => (push.state === "on" ? push.turnOff() : push.turnOn()));
+
 /** The element that gets the focus after an item was read: the button of the nearest unread item, or else the item. */
 function neighbour(item) {
   const unread = [...$("list").querySelectorAll(".unread")];
@@ -125,6 +138,15 @@ function draw() {
   $("empty").hidden = !isLive || list.length > 0;
   $("older").hidden = !more;
   drawList(list);
+}
+
+function drawPush() {
+  const { state } = push;
+  const [name, what] = PUSH[state] ?? ["", ""];
+  $("pushing").hidden = state === "none";
+  $("push").disabled = ["busy", "denied"].includes(state);
+  $("push").lastElementChild.textContent = name;
+  put("push-state", what);
 }
 
 /** A notification's element stays the same, so that it keeps the keyboard's focus. */

@@ -13,11 +13,12 @@
 //! | `read {"id"}` | marks a notification as read | `ok {"unread": 2}` |
 //! | `read_all {"to": id}` | marks that one and all older ones as read | `ok {"unread": 0}` |
 //! | `subscribe {"endpoint", "keys": {"p256dh", "auth"}}` | keeps the browser's subscription to push messages for 60 days | `ok {}` |
+//! | `unsubscribe {"endpoint"}` | forgets it | `ok {}` |
 //! | `older {"before": id}` | | `ok {"notifications": [..], "more": true}`: thirty, the latest first |
 //!
 //! | the client gets | when |
 //! | --- | --- |
-//! | `{"unread": 3, "notifications": [..], "more": true}` | it has joined: the last thirty; `more` if there are older ones |
+//! | `{"unread": 3, "notifications": [..], "more": true, "push_key": "BN.."}` | it has joined: the last thirty; `more` if there are older ones; the key for subscriptions, or null |
 //! | `notified {"notification", "unread"}` | there is a new notification |
 //! | `read {"id", "unread"}` | a notification was marked as read, perhaps in another tab |
 //! | `all_read {"to", "unread"}` | that notification and all older ones were marked as read |
@@ -25,9 +26,16 @@
 //! A notification is `{"id", "title", "body", "link", "at", "read"}`. Ids sort in the order in which the notifications
 //! came. `at` is in milliseconds since 1970, and `link` may be null. The last 500 notifications of each user are kept.
 //!
-//! If the user has no socket, the notification also goes to the user's browsers as a push message. The configuration lists the
-//! push services, because a browser names the URL: `plugins.notifications.config.push = ["https://fcm.googleapis.com/"]`, next to
-//! the same URLs in `plugins.notifications.http`, and `plugins.notifications.web_push`.
+//! If the user has no socket, the notification also goes to the user's browsers as a push message: `{"id", "title", "body"}`. A
+//! subscription that has ended is forgotten as soon as its push service says so.
+//!
+//! ```toml
+//! [plugins.notifications]
+//! http = ["https://fcm.googleapis.com/*"]
+//! web_push = { key = { file = "vapid.pem" }, subject = "mailto:ops@example.com" }
+//! # The start of the URLs of push services, because a browser names the URL. And the public half of `vapid.pem`, for pages.
+//! config = { push = ["https://fcm.googleapis.com/"], push_key = "BN.." }
+//! ```
 
 use std::collections::BTreeSet;
 
@@ -47,6 +55,10 @@ const SUBSCRIPTIONS: usize = 5;
 const SUBSCRIBED: Duration = Duration::from_secs(60 * 24 * 60 * 60);
 const LONGEST_ENDPOINT: usize = 1000;
 const LONGEST_KEY: usize = 100;
+/// The characters of a body in a push message. The page shows all of it, and a message has at most 3,993 bytes.
+const PUSHED_BODY: usize = 200;
+/// The topic is told that a push message wasn't delivered.
+const NOT_PUSHED: &str = "not_pushed";
 /// Longer than any id of the host.
 const LONGEST_ID: usize = 32;
 
@@ -80,6 +92,8 @@ struct Config {
     /// The starts of the URLs of push services.
     #[serde(default)]
     push: Vec<String>,
+    /// The key by which push services know the sender. A page needs it for a subscription.
+    push_key: Option<String>,
 }
 
 /// A browser's subscription to push messages, as the browser writes it.
@@ -106,6 +120,7 @@ impl Channel for Tab {
         }
         let mut response = page(socket, None)?;
         response["unread"] = json!(socket.room().unread.len());
+        response["push_key"] = json!(config::<Config>()?.push_key);
         socket.respond(response);
         Ok(Tab)
     }
@@ -115,6 +130,10 @@ impl Channel for Tab {
             "read" => read(socket, &payload.field::<String>("id")?),
             "read_all" => read_all(socket, &payload.field::<String>("to")?),
             "subscribe" => subscribe(socket.topic(), &payload),
+            "unsubscribe" => {
+                forget(socket.topic(), &payload.field::<String>("endpoint")?)?;
+                ok()
+            }
             "older" => reply(page(socket, Some(payload.field("before")?))?),
             _ => unknown_event(event),
         }
@@ -124,6 +143,15 @@ impl Channel for Tab {
         match event {
             "notify" => notify(topic, &payload),
             _ => unknown_event(event),
+        }
+    }
+
+    /// A push service has refused a message, or couldn't be reached for a day.
+    fn handle_topic_info(topic: &mut Topic<Inbox>, message: Message) -> Told {
+        match http::undelivered(&message) {
+            // The subscription has ended: the user has revoked it, or uses another browser.
+            Some(http::Undelivered { url, status: Some(404 | 410), .. }) => forget(topic.name(), &url),
+            _ => Ok(()),
         }
     }
 }
@@ -180,10 +208,23 @@ fn subscriptions_key(topic: &str) -> String {
     format!("push/{topic}")
 }
 
+/// Forgets a browser's subscription.
+fn forget(topic: &str, endpoint: &str) -> Result<(), Error> {
+    let mut all = subscriptions(topic)?;
+    let before = all.len();
+    all.retain(|subscription| subscription.endpoint != endpoint);
+    if all.len() < before {
+        store::put_expiring(subscriptions_key(topic), &all, SUBSCRIBED);
+    }
+    Ok(())
+}
+
 /// Sends a notification to the browsers of a user without a socket.
 fn push(topic: &str, notification: &Notification) -> Result<(), Error> {
-    for Subscription { endpoint, keys } in subscriptions(topic)? {
-        http::Delivery::new(&endpoint).json(notification).push(&keys.p256dh, &keys.auth).send();
+    let body: String = notification.body.chars().take(PUSHED_BODY).collect();
+    let message = json!({ "id": notification.id, "title": notification.title, "body": body });
+    for Subscription { endpoint, keys: Keys { p256dh, auth } } in subscriptions(topic)? {
+        http::Delivery::new(&endpoint).json(&message).push(&p256dh, &auth).on_failure(NOT_PUSHED).send();
     }
     Ok(())
 }

@@ -171,3 +171,44 @@ fn a_user_without_a_socket_gets_a_push_message() {
     assert_eq!(urls, [1, 2, 3, 4, 5].map(|number| format!("https://push.example/{number}")));
     assert_eq!(deliveries[0].json::<Value>()["title"], "pushed");
 }
+
+#[test]
+fn a_subscription_that_has_ended_is_forgotten() {
+    let mut stage = stage().config(json!({ "push": ["https://push.example/"], "push_key": "BN" }));
+    for (name, status) in [("gone", 410), ("unknown", 404), ("busy", 503)] {
+        stage = stage.http("POST", &format!("https://push.example/{name}"), status, json!({}));
+    }
+    let mut ada = tab(&stage);
+    assert_eq!(ada.response().field::<String>("push_key").as_deref(), Ok("BN"));
+    for name in ["gone", "unknown", "busy", "left"] {
+        let endpoint = format!("https://push.example/{name}");
+        let pushed = ada.push("subscribe", json!({ "endpoint": endpoint, "keys": { "p256dh": "p", "auth": "a" } }));
+        ada.assert_reply(&pushed, "ok", json!({}));
+    }
+    let pushed = ada.push("unsubscribe", json!({ "endpoint": "https://push.example/left" }));
+    ada.assert_reply(&pushed, "ok", json!({}));
+    ada.leave();
+    notify(&stage, "first");
+    // A service that is busy for more than a day says nothing about the subscription.
+    stage.advance(Duration::from_secs(2 * 24 * 60 * 60));
+    let before = stage.deliveries();
+    assert_eq!(before.iter().map(|delivery| delivery.state).collect::<Vec<_>>(), ["refused", "refused", "given-up"]);
+    notify(&stage, "second");
+    let urls: Vec<_> = stage.deliveries()[before.len()..].iter().map(|delivery| delivery.url.clone()).collect();
+    assert_eq!(urls, ["https://push.example/busy"]);
+}
+
+#[test]
+fn the_largest_notification_fits_into_a_push_message() {
+    let stage = stage().config(json!({ "push": ["https://push.example/"] }));
+    let mut ada = tab(&stage);
+    let keys = json!({ "p256dh": "p", "auth": "a" });
+    ada.push("subscribe", json!({ "endpoint": "https://push.example/1", "keys": keys }));
+    ada.leave();
+    // Written as JSON, this character has six bytes.
+    let wide = |length| "\u{1}".repeat(length);
+    let largest = json!({ "title": wide(120), "body": wide(1000), "link": format!("/{}", wide(499)) });
+    stage.send("user:ada", "notify", largest).unwrap();
+    assert!(stage.faults().is_empty());
+    assert!(stage.deliveries()[0].body.len() <= 3_993, "{}", stage.deliveries()[0].body.len());
+}

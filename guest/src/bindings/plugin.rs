@@ -4432,8 +4432,9 @@ pub mod bennu {
             /// Effect: sends a `POST` after the callback has succeeded, until the server accepts it. The request is stored together with the
             /// other writes of the callback, and survives a restart of the host. It may be received more than once. Returns its id.
             ///
-            /// A status from 200 to 299 accepts it, and 410 refuses it: then it is dropped. After any other answer, and without one, it is
-            /// sent again after a delay: about 1 s, 2 s, 4 s and so on up to 10 minutes, or what a header `retry-after` says, up to an hour.
+            /// A status from 200 to 299 accepts it, and 410 refuses it: then it is dropped. For a push message, 404 is the same as 410. After
+            /// any other answer, and without one, it is sent again after a delay: about 1 s, 2 s, 4 s and so on up to 10 minutes, or what a
+            /// header `retry-after` says, up to an hour.
             /// After a day, it is given up: it is kept until an operator retries or drops it. Each attempt has the headers `webhook-id` (the
             /// id), `webhook-timestamp`, and `webhook-signature` if the operator has set a secret for the server, as Standard Webhooks
             /// defines them. A plugin can't set these headers. Redirects aren't followed. The URL must be granted when the plugin asks,
@@ -4441,7 +4442,9 @@ pub mod bennu {
             ///
             /// `settings` can have `order`, a key of at most 255 bytes: deliveries of the plugin with the same key are sent one after
             /// the other, in the order in which they were asked for, each after the former one was accepted, refused or given up;
-            /// `expires-ms`, the time after which it is given up, at most a week; and `push-p256dh` with `push-auth`, the keys of a browser's
+            /// `expires-ms`, the time after which it is given up, at most a week; `on-failure`, an event: if the delivery is refused or given
+            /// up, the topic's `handle-topic-info` gets it with the source `http` and the payload `{"delivery", "url", "status", "reason"}`,
+            /// with the id, and null as the status if there was no answer; and `push-p256dh` with `push-auth`, the keys of a browser's
             /// subscription: then the URL is the subscription's endpoint, and the host encrypts the body, of at most 3,993 bytes, as Web Push
             /// defines it. The operator must have set `plugins.NAME.web_push`. The body has at most 1 MiB (`http_sent_bytes`). A plugin
             /// has at most 100,000 deliveries (`deliveries_per_plugin`) and 64 MiB of them (`delivery_bytes_per_plugin`). More is a fault of

@@ -16,7 +16,7 @@ pub struct Delivery {
     pub body: Vec<u8>,
     /// The key of its order, if it has one.
     pub order: Option<String>,
-    /// `waiting`, `accepted`, `refused` (410), or `given-up`.
+    /// `waiting`, `accepted`, `refused` (by the status 410, or 404 for a push message), or `given-up`.
     pub state: &'static str,
     /// The number of failed attempts.
     pub failures: u32,

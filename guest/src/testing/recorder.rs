@@ -248,9 +248,8 @@ pub(crate) mod http {
         ask(|context| {
             let headers = headers.iter().map(|header| (header.name.clone(), header.value.clone())).collect();
             let body = bytes::Bytes::copy_from_slice(body);
-            let delivery = Delivery { url: url.into(), headers, body, order: None, expires_ms: None, push: None };
             let settings = settings.iter().map(|setting| (&*setting.name, &*setting.value));
-            context.deliver(delivery.set(settings)?)
+            context.deliver(Delivery::new(url.into(), headers, body).set(settings)?)
         })
     }
 }

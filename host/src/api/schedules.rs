@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use super::body::Body;
 use super::{Api, ApiError};
 use crate::contract::jobs::{JobId, JobKind};
-use crate::jobs::{JobView, LISTED_MAX, NotChanged, schedule_id};
+use crate::jobs::{JobView, LISTED_MAX, NotChanged, job_id};
 use crate::protocol::Payload;
 
 /// The query parameters of `GET /api/schedules`.
@@ -30,7 +30,7 @@ pub(super) struct Wanted {
 
 impl Default for Wanted {
     fn default() -> Self {
-        Self { kind: JobKind::Schedule, plugin: None, after: None, limit: LISTED_MAX }
+        Self { kind: schedule(), plugin: None, after: None, limit: LISTED_MAX }
     }
 }
 
@@ -63,6 +63,8 @@ struct Shown {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Named {
+    #[serde(default = "schedule")]
+    kind: JobKind,
     plugin: String,
     topic: String,
     key: String,
@@ -78,7 +80,7 @@ pub(super) async fn list(
         let parts: Result<(String, String, String), _> = serde_json::from_str(&after);
         parts.map_err(|_| ApiError::bad("`after` is not the `next` of an earlier answer"))
     });
-    let after = after.transpose()?.map(|(plugin, topic, key)| JobId { kind, ..schedule_id(&plugin, &topic, &key) });
+    let after: Option<JobId> = after.transpose()?.map(|(plugin, topic, key)| job_id(kind, &plugin, &topic, &key));
     let listed = api.jobs.list(kind, plugin.as_deref(), after.as_ref(), limit.clamp(1, LISTED_MAX)).await;
     let (jobs, has_more) = listed.map_err(|error| unavailable(&error))?;
     let last = jobs.last().filter(|_| has_more).map(|job| &job.id);
@@ -93,8 +95,11 @@ pub(super) async fn change(
     body: Body,
 ) -> Result<Json<serde_json::Value>, ApiError> {
     let Path(command) = command?;
-    let Named { plugin, topic, key } = body.read()?;
-    let id = schedule_id(&plugin, &topic, &key);
+    let Named { kind, plugin, topic, key } = body.read()?;
+    if kind == JobKind::Cron {
+        return Err(ApiError::bad("a time of a cron line can't be changed; change the line in the configuration"));
+    }
+    let id = job_id(kind, &plugin, &topic, &key);
     let changed = match command.as_str() {
         "retry" => api.jobs.retry(&id).await,
         "drop" => api.jobs.drop_job(&id).await,
@@ -105,6 +110,10 @@ pub(super) async fn change(
         Err(NotChanged::Unknown) => Err(ApiError::unknown("there is no such schedule")),
         Err(NotChanged::Failed(error)) => Err(unavailable(&error)),
     }
+}
+
+fn schedule() -> JobKind {
+    JobKind::Schedule
 }
 
 fn unavailable(error: &anyhow::Error) -> ApiError {

@@ -11,6 +11,7 @@
 //! 3. `member`: a member, its turns, and the effects of all turns.
 //! 4. `topic_call`, `topic_info`, `topic_turn` and `node`: the turns of a topic itself, and the interface for the rest of the host.
 
+mod handover;
 mod member;
 mod node;
 mod room;
@@ -21,6 +22,8 @@ mod turn;
 
 pub use crate::contract::limits::NodeLimits;
 pub use crate::entries::RollbackState;
+pub use handover::{Adopted, AdoptedTopic, Unread};
 pub use member::{Channel, Connection, Drain, Full, Inbound, MemberEvent, MemberSelector};
 pub use node::Node;
+pub use room::Takeover;
 pub use room::{Delivered, DueJob, IdempotentRequest, InfoOutcome, RoomSize, Undelivered};

@@ -15,7 +15,7 @@ use super::room::{
     Topics, Undelivered, largest_rooms, post_and_spawn, post_message, settle_stored_rooms,
 };
 use super::topic_info::route_of;
-use super::turn::Services;
+use super::turn::{Services, TurnGate};
 use crate::clients::Clients;
 use crate::contract::jobs::JobId;
 use crate::contract::limits::NodeLimits;
@@ -160,8 +160,16 @@ impl Node {
     pub async fn send(&self, topic: &str, event: ByteString, payload: Payload) -> Delivered {
         let (sender, delivered) = oneshot::channel();
         post_message(&self.topics, TopicMessage { topic: Topic::new(topic), event, payload, sender: AtOnce(sender) });
-        // The answer is lost only if the turn panics. The turn logs the panic.
-        delivered.await.unwrap_or_else(|_| Err(Undelivered::Fault(Fault::failed("a fault of the host"))))
+        delivered.await.unwrap_or_else(|_| Err(self.unanswered()))
+    }
+
+    /// Why the turn of a message was lost: another process has taken over, or the turn has panicked. The turn logs the panic.
+    fn unanswered(&self) -> Undelivered {
+        if self.gate().has_ended() {
+            Undelivered::Busy
+        } else {
+            Undelivered::Fault(Fault::failed("a fault of the host"))
+        }
     }
 
     /// The same for a request that takes effect once: if it is sent again, it gets the same answer. Only an answer that is given
@@ -257,8 +265,8 @@ impl Node {
     ) -> Option<Delivered> {
         let (sender, delivered) = oneshot::channel();
         post_message(&self.topics, TopicMessage { topic: Topic::new(topic), event, payload, sender });
-        let panicked = |_| Err(Undelivered::Fault(Fault::failed("a fault of the host")));
-        tokio::time::timeout(wait, delivered).await.ok().map(|delivered| delivered.unwrap_or_else(panicked))
+        let delivered = tokio::time::timeout(wait, delivered).await.ok()?;
+        Some(delivered.unwrap_or_else(|_| Err(self.unanswered())))
     }
 
     /// Whether the plugin of a job serves its topic, and takes such messages.
@@ -313,6 +321,14 @@ impl Node {
             // There may be many topics, and other tasks are more urgent.
             tokio::task::yield_now().await;
         }
+    }
+
+    pub(super) fn gate(&self) -> &TurnGate {
+        &self.topics.services.gate
+    }
+
+    pub(super) fn topics(&self) -> &Arc<Topics> {
+        &self.topics
     }
 
     /// Waits until no turn runs or waits, and no broadcast waits for a decision about it. Then all replies and broadcasts

@@ -94,12 +94,14 @@ async fn run_job(topic: &Arc<TopicTurns>, due: &DueJob) -> InfoOutcome {
 
 /// The message of a job.
 fn info(id: &JobId, row: &JobRow) -> TopicInfo {
-    let (source, key) = match id.kind {
-        JobKind::Schedule => (Source::Schedule, Some(id.key.clone())),
-        JobKind::Cron => (Source::Cron, None),
+    let due_ms = row.due_ms;
+    let (source, fired) = match id.kind {
+        JobKind::Schedule => (Source::Schedule, Some(Fired { due_ms, key: Some(id.key.clone()) })),
+        JobKind::Cron => (Source::Cron, Some(Fired { due_ms, key: None })),
+        JobKind::Undelivered => (Source::Http, None),
     };
     let message = Message { source, topic: id.topic.clone(), event: row.event.clone(), payload: row.payload.clone() };
-    TopicInfo { message, fired: Some(Fired { due_ms: row.due_ms, key }) }
+    TopicInfo { message, fired }
 }
 
 /// Stores when a job is tried again after a failure, or that it is given up.
@@ -114,7 +116,11 @@ async fn store_failure(services: &Services, route: &Route, job: &RunningJob<'_>)
     };
     if given_up {
         let failures = failed.failures;
-        let then = if next.is_some() { "its next time is tried as usual" } else { "`bennu schedules` shows it" };
+        let then = match (id.kind, next) {
+            (_, Some(_)) => "its next time is tried as usual",
+            (JobKind::Undelivered, None) => "`bennu schedules --undelivered` shows it",
+            (_, None) => "`bennu schedules` shows it",
+        };
         tracing::error!(topic = id.topic.as_str(), "{id} is given up after {failures} failures; {then}");
     }
     let mut draft = services.store.begin(&route.owner.without_quota());

@@ -1,10 +1,11 @@
 //! Runs a host until a signal stops it, for the commands that serve.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use bennu::server::{Config, Host, Listeners, ServiceManager};
+use bennu::server::{Config, Host, ServiceManager, Start, TakeOver, take_over as take_over_from};
 use bennu::terminal;
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
@@ -17,13 +18,29 @@ use super::signals::Signals;
 /// How long writing the address to standard output may take. After that, the host serves anyway.
 const LINE_WAIT: Duration = Duration::from_secs(1);
 
+/// Waits for the state of the host that runs on the data directory. Returns none if a signal to stop comes first.
+pub(super) async fn take_over(config: &Config, start: Start, signals: &mut Signals) -> Result<Option<Start>> {
+    let taken = tokio::select! {
+        taken = take_over_from(config) => taken?,
+        () = signals.stop(|| tracing::info!("SIGHUP: nothing is reloaded because the host is still starting")) => {
+            tracing::info!("stopping: the host has not taken over yet");
+            return Ok(None);
+        }
+    };
+    Ok(Some(match taken {
+        TakeOver::Alone(listeners) if listeners.clients.is_none() => start,
+        TakeOver::Alone(listeners) => Start { listeners, ..start },
+        TakeOver::From(listeners, inherited) => Start { listeners, inherited: Some(inherited), ..start },
+    }))
+}
+
 /// Starts a host. Returns none if a signal to stop comes first.
-pub(super) async fn start(config: &Config, listeners: Listeners, signals: &mut Signals) -> Result<Option<Host>> {
+pub(super) async fn start(config: &Config, start: Start, signals: &mut Signals) -> Result<Option<Host>> {
     // By default, the signal SIGXFSZ ends the process when a file exceeds the limit on file sizes (`ulimit -f`). With a handler,
     // the write returns an error instead, as on a full disk. Dropping the stream doesn't remove the handler.
     drop(signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).context("handling SIGXFSZ")?);
     tokio::select! {
-        host = Host::start_on(config, listeners) => Ok(Some(host?)),
+        host = Host::start_with(config, start) => Ok(Some(host?)),
         () = signals.stop(|| tracing::info!("SIGHUP: nothing is reloaded because the host is still starting")) => {
             tracing::info!("stopping: the host has not started yet");
             Ok(None)
@@ -31,15 +48,20 @@ pub(super) async fn start(config: &Config, listeners: Listeners, signals: &mut S
     }
 }
 
-/// Prints the address, and serves until a signal to stop. A second signal ends the host at once.
-pub(super) async fn serve(host: Host, mut signals: Signals, manager: &ServiceManager) -> Result<()> {
+/// Prints the address, and serves until a signal to stop, or until another process has replaced this one. A second signal ends
+/// the host at once.
+pub(super) async fn serve(mut host: Host, data: &Path, mut signals: Signals, manager: &ServiceManager) -> Result<()> {
     let address = host.address()?;
     if let Some(address) = host.api_address()? {
         tracing::info!("the API listens on http://{address}");
     }
-    // The only line on standard output. A program that starts the host waits for it.
-    say(format!("Listening on http://{address}")).await;
-    manager.ready();
+    let replaces = host.take_over(data).await?;
+    // From here on, nobody else serves, so the host must begin at once.
+    if replaces {
+        manager.ready_instead();
+    } else {
+        manager.ready();
+    }
     let (control, config_reload) = (host.control(), host.config_reload());
     let (asked, reloading) = (Arc::<Notify>::default(), Arc::clone(&config_reload));
     let notified = Arc::clone(&asked);
@@ -55,9 +77,14 @@ pub(super) async fn serve(host: Host, mut signals: Signals, manager: &ServiceMan
         }
     };
     let (stop, stopped) = oneshot::channel::<()>();
-    let serving = host.serve(async {
-        let _ = stopped.await;
-    });
+    let serving = async {
+        let serving = host.serve(async {
+            let _ = stopped.await;
+        });
+        // The only line on standard output. A program that starts the host waits for it.
+        let (served, ()) = tokio::join!(serving, say(format!("Listening on http://{address}")));
+        served
+    };
     let asked_twice = async move {
         signals
             .stop(|| {

@@ -35,6 +35,7 @@ mod test;
 mod token;
 mod topics;
 mod types;
+mod upgrade;
 mod wit;
 mod written;
 
@@ -91,6 +92,7 @@ enum What {
     Kit(kit::Kit),
     Token(token::Token),
     Types(types::Types),
+    Upgrade(upgrade::Upgrade),
     Wit(wit::Wit),
     Completions(completions::Completions),
 }
@@ -124,6 +126,7 @@ impl Command {
             What::Kit(kit) => kit.run(),
             What::Token(token) => token.run(),
             What::Types(types) => types.run(),
+            What::Upgrade(upgrade) => block_on(upgrade.run()),
             What::Wit(wit) => wit.run(),
             What::Completions(completions) => completions.run(),
         }

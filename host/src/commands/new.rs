@@ -35,6 +35,8 @@ enum Lang {
     Js,
     /// Rust, compiled to WebAssembly
     Rust,
+    /// Python, compiled to WebAssembly with its interpreter
+    Python,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -68,9 +70,10 @@ impl New {
         write(&self.folder, &files)?;
         let folder = self.folder.display();
         out_line!(
-            "Made {folder}: the template `{}` in {}. Next:\n\n  cd {folder}\n  bennu dev",
+            "Made {folder}: the template `{}` in {}. Next:\n\n  cd {folder}\n{}  bennu dev",
             template.template().name(),
-            lang.title()
+            lang.title(),
+            lang.preparation()
         );
         Ok(())
     }
@@ -82,6 +85,15 @@ impl Lang {
             Self::Ts => Language::TypeScript,
             Self::Js => Language::JavaScript,
             Self::Rust => Language::Rust,
+            Self::Python => Language::Python,
+        }
+    }
+
+    /// The command that installs what a build needs, if that is for the project alone.
+    fn preparation(self) -> &'static str {
+        match self {
+            Self::Python => "  python3 -m venv .venv && .venv/bin/pip install -r requirements.txt\n",
+            Self::Ts | Self::Js | Self::Rust => "",
         }
     }
 
@@ -90,6 +102,7 @@ impl Lang {
             Self::Ts => "TypeScript",
             Self::Js => "JavaScript",
             Self::Rust => "Rust",
+            Self::Python => "Python",
         }
     }
 }
@@ -177,7 +190,7 @@ mod tests {
         {
             assert_eq!(chosen(answer), Some(title), "{answer}");
         }
-        for answer in ["0", "4", "cobol", "-1"] {
+        for answer in ["0", "9", "cobol", "-1"] {
             assert_eq!(chosen(answer), None, "{answer}");
         }
     }

@@ -21,6 +21,10 @@ pub(super) struct Schedules {
     #[arg(long)]
     cron: bool,
 
+    /// Instead of schedules, those failures of deliveries that topics are still to be told of
+    #[arg(long, conflicts_with = "cron")]
+    undelivered: bool,
+
     /// Show only those that have failed, or are given up
     #[arg(long)]
     failed: bool,
@@ -59,14 +63,22 @@ impl Schedules {
             Some(Action::Drop(named)) => ("drop", named),
         };
         let Named { plugin, topic, key } = named;
-        let body = json!({ "plugin": plugin, "topic": topic, "key": key }).to_string();
+        let body = json!({ "kind": self.kind(), "plugin": plugin, "topic": topic, "key": key }).to_string();
         let _: Value = self.ask.post(&format!("/api/schedules/{command}"), &body)?;
         Ok(())
     }
 
+    fn kind(&self) -> &'static str {
+        match (self.cron, self.undelivered) {
+            (true, _) => "cron",
+            (_, true) => "undelivered",
+            _ => "schedule",
+        }
+    }
+
     fn list(&self) -> Result<()> {
         let plugin = self.plugin.as_ref().map(|plugin| format!("&plugin={}", in_path(plugin))).unwrap_or_default();
-        let kind = if self.cron { "cron" } else { "schedule" };
+        let kind = self.kind();
         let (mut all, mut after) = (Vec::new(), String::new());
         loop {
             let page = self.ask.get(&format!("/api/schedules?kind={kind}&limit=1000{plugin}{after}"))?;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
-use bennu::server::{Checked, Config, Listeners, LogFormat, ServiceManager, check, start_logging};
+use bennu::server::{Checked, Config, Listeners, LogFormat, Relaunch, ServiceManager, Start, check, start_logging};
 use bennu::terminal::shown;
 use clap::{Args, ValueEnum};
 
@@ -42,10 +42,18 @@ pub(super) struct Serve {
     #[arg(long, value_enum)]
     log_format: Option<Format>,
 
+    /// Replace the host that runs on the data directory: take its sockets, its rooms in memory and its store over once the
+    /// plugins are compiled. `bennu upgrade` starts such a process. If no host runs, this has no effect
+    #[arg(long, conflicts_with = "check")]
+    take_over: bool,
+
     /// Read the configuration and the plugins, print the findings, and exit. The status is 1 if something is wrong
     #[arg(long)]
     check: bool,
 }
+
+/// The flag that makes a process the successor of a running one.
+const TAKE_OVER: &str = "--take-over";
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Format {
@@ -56,18 +64,22 @@ enum Format {
 impl Serve {
     /// Serves, on the sockets that were passed to this process, if there are some.
     pub(super) async fn run(self, listeners: Listeners) -> Result<()> {
-        let is_check = self.check;
+        let (is_check, takes_over) = (self.check, self.take_over);
         let config = self.config()?;
         if is_check {
             return show(&check(&config).await?);
         }
         start_logging(&config.log, config.log_format)?;
         let mut signals = Signals::listen()?;
-        let manager = ServiceManager::of_environment(false)?;
-        match hosting::start(&config, listeners, &mut signals).await? {
+        let manager = ServiceManager::of_environment(takes_over)?;
+        let relaunch = Some(Relaunch::of_this_process(TAKE_OVER)?);
+        let start = Start { listeners, relaunch, ..Start::default() };
+        let start = if takes_over { hosting::take_over(&config, start, &mut signals).await? } else { Some(start) };
+        let Some(start) = start else { return Ok(()) };
+        match hosting::start(&config, start, &mut signals).await? {
             Some(host) => {
                 host.config_reload().read_by(Box::new(move || self.config()));
-                hosting::serve(host, signals, &manager).await
+                hosting::serve(host, &config.data, signals, &manager).await
             }
             None => Ok(()),
         }

@@ -22,8 +22,8 @@ pub use bennu_semantics::{
     Answer, AnswerRef, CallLimits, Callback, Capability, DETAIL_BYTES_MAX, Decision, Departure, Effect, Ending, Fault,
     FaultKind, Fired, Follows, HttpFailure, HttpRequest, HttpResponse, HttpResult, HttpTable, MemberUsage, Message,
     Need, Part, Passing, PendingSeatChanges, Published, PublishedState, Reach, Recipient, Record, Reply, SeatChange,
-    SeatRequest, Seats, Source, Stop, Tick, TimerId, TopicCall, TopicCallback, TopicInfo, Upgrade, deliveries,
-    http_payload, jobs, limit_key, limits, one_line,
+    SeatRequest, SeatView, Seats, Source, Stop, Tick, TimerId, TopicCall, TopicCallback, TopicInfo, Upgrade,
+    deliveries, http_payload, jobs, limit_key, limits, one_line,
 };
 pub use connect::{Admission, Gatekeeper, Headers, Identity, Request, Uri};
 pub use fault_counts::{FAULT_LINES, FaultCounts, count_fault, fault_counts};

@@ -10,7 +10,7 @@ use futures_util::stream::FuturesUnordered;
 
 use crate::contract::deliveries::{Attempt, DeliveryId, DeliveryRow, Destination, NextStep};
 use crate::contract::{Http, NowMs, system_random};
-use crate::store::Store;
+use crate::store::{DeliveryChange, Store};
 
 /// The longest sleep of the courier. The machine's clock may be set meanwhile.
 const SLEEP_MAX: Duration = Duration::from_secs(10);
@@ -48,7 +48,7 @@ pub struct DeliveryTotals {
 pub struct Totals {
     /// Deliveries that a server has accepted.
     pub accepted: u64,
-    /// Deliveries that a server wants no more (410).
+    /// Deliveries that a server wants no more.
     pub refused: u64,
     /// Attempts that failed.
     pub failed: u64,
@@ -134,29 +134,32 @@ impl Sender {
     /// Stores what follows from an attempt. Returns whether it has failed.
     async fn store_result(&self, id: &DeliveryId, attempt: &Attempt) -> anyhow::Result<bool> {
         let (now_ms, random) = ((self.clock)(), system_random()?);
-        let next = |row: &DeliveryRow| row.after(attempt, now_ms, Some(random));
         let mut step = None;
         let changed = self.store.change_delivery(id, |row| {
-            let next = next(&row);
+            let next = row.after(attempt, now_ms, Some(random));
+            let failure = row.failure_job(&id.id, attempt, &next, now_ms);
             let row = match &next {
                 NextStep::Accepted | NextStep::Refused => None,
                 NextStep::Retry(row) | NextStep::GivenUp(row) => Some(DeliveryRow::clone(row)),
             };
             step = Some(next);
-            row
+            DeliveryChange { row, failure }
         });
         let is_there = changed.await?;
         let Some(step) = step.filter(|_| is_there) else { return Ok(false) };
         self.totals.note(&step);
-        log(id, &step);
+        log(id, attempt, &step);
         Ok(matches!(step, NextStep::Retry(_) | NextStep::GivenUp(_)))
     }
 }
 
-fn log(id: &DeliveryId, step: &NextStep) {
+fn log(id: &DeliveryId, attempt: &Attempt, step: &NextStep) {
     match step {
         NextStep::Accepted => {}
-        NextStep::Refused => tracing::warn!("{id} was refused by its receiver (410), and is dropped"),
+        NextStep::Refused => {
+            let status = if let Attempt::Answered { status, .. } = attempt { *status } else { 0 };
+            tracing::warn!("{id} was refused by its receiver ({status}), and is dropped");
+        }
         NextStep::Retry(row) => tracing::debug!("{id} has failed ({}), and is sent again later", row.failure),
         NextStep::GivenUp(row) => tracing::error!(
             topic = row.topic.as_str(),

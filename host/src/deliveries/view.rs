@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::courier::{DeliveryTotals, Totals};
 use crate::contract::NowMs;
 use crate::contract::deliveries::{DeliveryCounts, DeliveryId, DeliveryPhase, DeliveryRow};
-use crate::store::Store;
+use crate::store::{DeliveryChange, Store};
 
 /// The most deliveries of one answer.
 pub const LISTED_MAX: usize = 1000;
@@ -128,6 +128,7 @@ impl Deliveries {
         id: &DeliveryId,
         change: impl Fn(DeliveryRow) -> Option<DeliveryRow>,
     ) -> Result<(), DeliveryNotChanged> {
+        let change = |row| DeliveryChange { row: change(row), failure: None };
         let found = self.store.change_delivery(id, change).await.map_err(DeliveryNotChanged::Failed)?;
         if found { Ok(()) } else { Err(DeliveryNotChanged::Unknown) }
     }

@@ -14,6 +14,7 @@ mod near_limit;
 mod node;
 mod published;
 mod rollback;
+mod takeover;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;

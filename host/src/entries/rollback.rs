@@ -210,6 +210,13 @@ impl TopicEntries {
         self.state().rollback.is_given_up(probation)
     }
 
+    /// The probation on which the rollback point was given up, if one was.
+    #[must_use]
+    pub fn given_up(&self) -> Option<u64> {
+        let probation = self.state().rollback.given_up();
+        (probation != 0).then_some(probation)
+    }
+
     /// Whether the rollback point was given up on the last probation.
     #[must_use]
     pub fn has_given_up(&self) -> bool {

@@ -6,7 +6,6 @@
 
 mod check;
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -31,14 +30,23 @@ const NO_TEST: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub struct Health {
     state: Mutex<State>,
-    is_draining: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct State {
     /// When the last test began. None before the first one.
     tested: Option<Instant>,
+    draining: Option<Draining>,
     checks: [CheckState; Check::ALL.len()],
+}
+
+/// Why a host handles nothing any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Draining {
+    /// Another process is about to serve. If that fails, this one serves on.
+    HandingOver,
+    /// The host stops.
+    Stopping,
 }
 
 /// What the host knows beside the results of the self-test, at the time of a question.
@@ -57,10 +65,14 @@ pub type Reasons = Vec<String>;
 
 impl Health {
     /// A test begins: each check is asked for another answer. Returns the checks that have answered the test before. The others
-    /// still have to answer, and aren't asked again.
+    /// still have to answer, and aren't asked again. While the host hands over, no check is asked: another process may have the
+    /// store, and the library holds still.
     pub fn begin_test(&self, now: Instant) -> Vec<Check> {
         let mut state = self.lock();
         state.tested = Some(now);
+        if state.draining == Some(Draining::HandingOver) {
+            return Vec::new();
+        }
         let begins = |check: &Check| state.checks[*check as usize].begin();
         Check::ALL.into_iter().filter(begins).collect()
     }
@@ -70,9 +82,9 @@ impl Health {
         self.lock().checks[check as usize].answer(now, result);
     }
 
-    /// The host is stopping.
-    pub fn drain(&self) {
-        self.is_draining.store(true, Ordering::Release);
+    /// Sets whether the host handles nothing, and why.
+    pub fn set_draining(&self, draining: Option<Draining>) {
+        self.lock().draining = draining;
     }
 
     /// Returns why a restart would help; nothing if it wouldn't.
@@ -97,9 +109,6 @@ impl Health {
     #[must_use]
     pub fn unready(&self, now: Instant, present: Present<'_>) -> Reasons {
         let mut reasons = self.dead(now, present);
-        if self.is_draining.load(Ordering::Acquire) {
-            reasons.push("the host is stopping".to_owned());
-        }
         if !present.is_served {
             reasons.push("no plugin serves".to_owned());
         }
@@ -107,6 +116,11 @@ impl Health {
             reasons.push(format!("the store refuses writes: {trouble}"));
         }
         let state = self.lock();
+        match state.draining {
+            Some(Draining::HandingOver) => reasons.push("the host hands its work over to another process".to_owned()),
+            Some(Draining::Stopping) => reasons.push("the host is stopping".to_owned()),
+            None => {}
+        }
         for check in Check::ALL {
             let result = &state.checks[check as usize];
             if let Some(failure) = result.failure() {

@@ -101,6 +101,21 @@ fn what_the_host_knows_itself_counts_at_once() {
     assert_eq!(ask(trouble), (String::new(), "the store refuses writes: full".to_owned()));
     let failed = Present { failure: Some("a task has ended"), ..WELL };
     assert_eq!(ask(failed), ("a task has ended".to_owned(), "a task has ended".to_owned()));
-    test.health.drain();
+    test.health.set_draining(Some(Draining::Stopping));
     assert_eq!((test.dead(), test.unready()), (String::new(), "the host is stopping".to_owned()));
+}
+
+/// The library holds still meanwhile, and the store may be another process's. So neither is asked, and neither counts.
+#[test]
+fn a_host_that_hands_over_is_unready_and_is_not_tested() {
+    let mut test = Test::passed();
+    test.health.set_draining(Some(Draining::HandingOver));
+    for _ in 0..2 * UNANSWERED_BY_STORE_MAX {
+        test.now += TEST_INTERVAL;
+        assert_eq!(test.health.begin_test(test.now), []);
+        let unready = "the host hands its work over to another process".to_owned();
+        assert_eq!((test.dead(), test.unready()), (String::new(), unready));
+    }
+    test.health.set_draining(None);
+    assert_eq!((test.dead(), test.unready()), (String::new(), String::new()));
 }

@@ -11,4 +11,4 @@ mod view;
 pub use cron::{CronError, CronLine};
 pub use dispatcher::{Dispatcher, RUNNING_MAX, RUNNING_MAX_OF_PLUGIN};
 pub use starts::tell_starts;
-pub use view::{JobCounts, JobState, JobView, Jobs, LISTED_MAX, NotChanged, schedule_id};
+pub use view::{JobCounts, JobState, JobView, Jobs, LISTED_MAX, NotChanged, job_id};

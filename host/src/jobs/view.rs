@@ -150,8 +150,8 @@ impl JobState {
     }
 }
 
-/// The identity of a schedule.
+/// The identity of a job.
 #[must_use]
-pub fn schedule_id(store: &str, topic: &str, key: &str) -> JobId {
-    JobId { plugin: store.into(), kind: JobKind::Schedule, topic: Topic::new(topic), key: key.into() }
+pub fn job_id(kind: JobKind, store: &str, topic: &str, key: &str) -> JobId {
+    JobId { plugin: store.into(), kind, topic: Topic::new(topic), key: key.into() }
 }

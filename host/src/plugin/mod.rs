@@ -60,7 +60,9 @@ pub use digest::Digest;
 pub use engine::{Engine, INSTANCES};
 pub use guest::{Grants, Origin};
 pub use kinds::Kinds;
-pub use library::{Command, CommandError, Control, Library, LibraryConfig, LibraryOptions, PluginSettings, Settings};
+pub use library::{
+    Command, CommandError, Control, Library, LibraryConfig, LibraryOptions, LibraryPause, PluginSettings, Settings,
+};
 pub use loader::{Loaded, Loader};
 pub use plugin_limits::PluginLimits;
 pub use pool::PoolLimits;

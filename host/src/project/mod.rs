@@ -7,6 +7,7 @@ mod bundle;
 mod command;
 mod language;
 mod node;
+mod python;
 mod rust;
 mod scripts;
 
@@ -35,7 +36,7 @@ const PAGES: &str = "public";
 const TESTS: &str = "tests";
 
 /// Folders whose content is never a source: results, data, and other people's packages.
-const IGNORED: [&str; 5] = [OUTPUT, "data", "dist", "node_modules", "target"];
+const IGNORED: [&str; 6] = [OUTPUT, "__pycache__", "data", "dist", "node_modules", "target"];
 
 /// Files that a build itself writes beside the sources.
 const LOCKS: [&str; 2] = ["Cargo.lock", "package-lock.json"];
@@ -215,14 +216,16 @@ fn language_of(root: &Path, name: &str, table: &BuildTable, source: &Path) -> Re
     let shown = || match source.extension().and_then(|extension| extension.to_str()) {
         Some("ts") => Some(LanguageName::Ts),
         Some("js" | "mjs") => Some(LanguageName::Js),
+        Some("py") => Some(LanguageName::Python),
         _ if source.join(rust::MANIFEST).is_file() => Some(LanguageName::Rust),
         _ => None,
     };
     match table.lang.or_else(shown) {
         Some(LanguageName::Rust) => Ok(Box::new(rust::Crate::new(source)?)),
         Some(LanguageName::Ts | LanguageName::Js) => Ok(Box::new(bundle::Bundle::new(root, source)?)),
+        Some(LanguageName::Python) => Ok(Box::new(python::Module::new(root, source)?)),
         None => bail!(
-            "nothing in {} says how the plugin is built: there is no Cargo.toml, and it is no .ts or .js file; set `lang` or \
+            "nothing in {} says how the plugin is built: there is no Cargo.toml, and it is no .py, .ts or .js file; set `lang` or \
              `command`",
             source.display()
         ),

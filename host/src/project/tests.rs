@@ -24,16 +24,21 @@ const CARGO: (&str, &str) = ("Cargo.toml", "[package]\nname = \"chat\"");
 
 #[test]
 fn the_language_is_the_one_that_the_source_shows() -> Result<()> {
-    let config = "load = [\"build\"]\n[build.chat]\n[build.page]\nsource = \"src/page.ts\"\n[build.other]\ncommand = \"make\"\noutput = \"out/other.wasm\"";
-    let home = folder(&[("bennu.toml", config), CARGO, ("src/page.ts", ""), ("package.json", "{}")])?;
+    let config = "load = [\"build\"]\n[build.chat]\n[build.page]\nsource = \"src/page.ts\"\n[build.other]\ncommand = \"make\"\noutput = \"out/other.wasm\"\n[build.shop]\nsource = \"src/shop.py\"";
+    let home =
+        folder(&[("bennu.toml", config), CARGO, ("src/page.ts", ""), ("src/shop.py", ""), ("package.json", "{}")])?;
     let project = Project::read(home.path(), None)?;
     let found: Vec<(&str, &str, String)> = project
         .targets
         .iter()
         .map(|target| (target.name.as_str(), target.language.name(), target.file_name()))
         .collect();
-    let expected =
-        [("chat", "Rust", "chat.wasm"), ("other", "command", "other.wasm"), ("page", "TypeScript", "page.js")];
+    let expected = [
+        ("chat", "Rust", "chat.wasm"),
+        ("other", "command", "other.wasm"),
+        ("page", "TypeScript", "page.js"),
+        ("shop", "Python", "shop.wasm"),
+    ];
     assert_eq!(found, expected.map(|(name, language, file)| (name, language, file.to_owned())));
     assert!(project.sources()?.is_empty(), "nothing is built yet");
     Ok(())
@@ -47,6 +52,7 @@ fn an_error_says_what_is_missing() -> Result<()> {
         (with(""), "set `lang` or `command`"),
         (with("source = \"src\""), "src doesn't exist"),
         (with("lang = \"rust\""), "Cargo.toml"),
+        (with("lang = \"python\""), "src/channels.py"),
         (with("lang = \"ts\"\nsource = \"a.ts\""), "no `package.json`"),
         (with("command = \"make\"\noutput = \"build/chat.wasm\""), "let the command write it elsewhere"),
         ("load = [\"plugins\"]\n[build.chat]\nsource = \"src/a.ts\"".to_owned(), "set `load = [\"build\"]`"),

@@ -67,7 +67,7 @@ pub(super) struct Inner {
     has_dropped: bool,
     /// Whether the last subscriber or observer has left. Nobody can be added then, and the registry removes this
     /// audience.
-    closed: bool,
+    pub(super) closed: bool,
     /// The views of published entries, if the topic has published some.
     pub(super) views: Option<Box<Views>>,
 }

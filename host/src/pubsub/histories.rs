@@ -8,7 +8,9 @@ use std::time::Duration;
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
+use super::history::History;
 use super::{Audience, PubSub};
+use crate::parcel::{BroadcastRecord, HistoryRecord};
 use crate::protocol::Topic;
 
 /// How often the histories are swept.
@@ -139,7 +141,7 @@ impl Histories {
         }
     }
 
-    fn all(&self) -> Vec<(Topic, Arc<Audience>)> {
+    pub(super) fn all(&self) -> Vec<(Topic, Arc<Audience>)> {
         let mut audiences = self.lock();
         audiences.retain(|_, audience| audience.strong_count() > 0);
         audiences.iter().filter_map(|(topic, audience)| Some((topic.clone(), audience.upgrade()?))).collect()
@@ -152,6 +154,33 @@ impl Histories {
 }
 
 impl PubSub {
+    /// The topics that have a history.
+    #[must_use]
+    pub fn topics_with_history(&self) -> Vec<Topic> {
+        self.histories.all().into_iter().map(|(topic, _)| topic).collect()
+    }
+
+    /// The history of a topic, and its broadcasts, to be handed over.
+    #[must_use]
+    pub fn pack_history(&self, topic: &str) -> Option<(HistoryRecord, Vec<BroadcastRecord>)> {
+        self.audience(topic)?.lock().history.as_ref().map(|history| history.pack())
+    }
+
+    /// Takes the history of another host over.
+    pub fn adopt_history(&self, topic: &Topic, record: HistoryRecord, broadcasts: Vec<BroadcastRecord>) {
+        let history = Box::new(History::adopted(topic, record, broadcasts, &self.histories));
+        loop {
+            let audience = self.enter(topic);
+            let mut inner = audience.lock();
+            if !inner.closed {
+                inner.history = Some(history);
+                return self.histories.enter(topic, &audience);
+            }
+            drop(inner);
+            self.forget(topic, &audience);
+        }
+    }
+
     /// Sweeps the histories and the log of events at regular times.
     pub async fn keep_sweeping_histories(self: Arc<Self>) {
         loop {

@@ -9,15 +9,17 @@ use std::fmt;
 use std::hash::BuildHasher;
 use std::hash::RandomState;
 use std::num::NonZeroU64;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bennu_semantics::HistorySpec;
+use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use super::{Broadcast, Encoded, Except, Histories};
 use crate::counts::Limit;
-use crate::protocol::{Topic, event};
+use crate::parcel::{BroadcastRecord, HistoryRecord, PayloadRecord};
+use crate::protocol::{Payload, Topic, event};
 
 /// The bytes that each kept broadcast counts in addition to its event, payload and frames.
 const MESSAGE_BYTES: usize = 384;
@@ -75,13 +77,34 @@ pub struct Position {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientKey(u64);
 
+/// The secret of this process, or of the one that it has replaced.
+static SECRET: OnceLock<[u8; 32]> = OnceLock::new();
+
 impl ClientKey {
-    /// Returns the key of a client that has chosen this text. It depends on a secret of this process, so nobody can search
-    /// for texts with the same key.
+    /// Returns the key of a client that has chosen this text. It depends on a secret, so nobody can search for texts with the
+    /// same key.
     #[must_use]
     pub fn of(client: &str) -> Self {
-        static SECRET: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-        Self(SECRET.hash_one(client))
+        let hash = Sha256::new().chain_update(Self::secret()).chain_update(client).finalize();
+        Self(u64::from_be_bytes(hash.first_chunk().copied().unwrap_or_default()))
+    }
+
+    /// Returns the secret, for a successor. Its keys must be the same.
+    #[must_use]
+    pub fn secret() -> [u8; 32] {
+        *SECRET.get_or_init(|| {
+            let mut secret = [0; 32];
+            if getrandom::fill(&mut secret).is_err() {
+                // Without the system's randomness, the keys of a hasher are the next best.
+                secret[..8].copy_from_slice(&RandomState::new().hash_one(()).to_be_bytes());
+            }
+            secret
+        })
+    }
+
+    /// Sets the secret of the process that this one replaces. It has no effect once a key was made.
+    pub fn set_secret(secret: [u8; 32]) {
+        let _ = SECRET.set(secret);
     }
 }
 
@@ -142,6 +165,66 @@ impl History {
         }
     }
 
+    /// The history as a record, and its broadcasts.
+    pub(super) fn pack(&self) -> (HistoryRecord, Vec<BroadcastRecord>) {
+        let now = Instant::now();
+        let clients = self.clients.iter().map(|(member, client)| (*member, client.0)).collect();
+        let record = HistoryRecord {
+            epoch: self.epoch.0,
+            last: self.last,
+            count: self.spec.count,
+            age_ms: milliseconds(self.spec.age),
+            clients,
+        };
+        let broadcasts = self.stored.iter().map(|stored| {
+            let Broadcast { event, payload, .. } = stored.encoded.broadcast();
+            BroadcastRecord {
+                ago_ms: milliseconds(now.duration_since(stored.at)),
+                event: event.clone(),
+                payload: match payload {
+                    Payload::Json(text) => PayloadRecord::Json(text.clone()),
+                    Payload::Binary(bytes) => PayloadRecord::Binary(bytes.clone()),
+                },
+                except: stored.except.iter().map(|client| client.0).collect(),
+            }
+        });
+        (record, broadcasts.collect())
+    }
+
+    /// The history of another host. Its members have ended.
+    pub(super) fn adopted(
+        topic: &Topic,
+        record: HistoryRecord,
+        broadcasts: Vec<BroadcastRecord>,
+        all: &Arc<Histories>,
+    ) -> Self {
+        let HistoryRecord { epoch, last, count, age_ms, clients } = record;
+        let now = Instant::now();
+        let mut history = Self::new(topic, HistorySpec { count, age: Duration::from_millis(age_ms) }, all);
+        (history.epoch, history.last) = (Epoch(epoch), last);
+        history.ended = clients.iter().map(|(member, _)| (now, *member)).collect();
+        history.clients = clients.into_iter().map(|(member, client)| (member, ClientKey(client))).collect();
+        let first = last.saturating_sub(broadcasts.len() as u64);
+        for (number, BroadcastRecord { ago_ms, event, payload, except }) in (first + 1..).zip(broadcasts) {
+            let payload = match payload {
+                PayloadRecord::Json(text) => Payload::Json(text),
+                PayloadRecord::Binary(bytes) => Payload::Binary(bytes),
+            };
+            let broadcast = Broadcast {
+                topic: topic.clone(),
+                event: event.to_string().into(),
+                payload: payload.detached(),
+                except: Except::Nobody,
+                droppable: None,
+                number: NonZeroU64::new(number),
+            };
+            let at = now.checked_sub(Duration::from_millis(ago_ms)).unwrap_or(now);
+            history.keep(broadcast, at, except.into_iter().map(ClientKey).collect());
+        }
+        history.trim(now);
+        history
+    }
+
     pub(super) fn topic(&self) -> &Topic {
         &self.topic
     }
@@ -188,11 +271,15 @@ impl History {
         // The members that it leaves out will have other numbers when they join again.
         stored.except = Except::Nobody;
         stored.payload = broadcast.payload.detached();
-        let bytes = MESSAGE_BYTES + stored.event.len() + stored.payload.len() + size_of_val(&*except);
-        self.stored.push_back(StoredBroadcast { encoded: Encoded::of(stored), at: now, bytes, except });
+        self.keep(stored, now, except);
+        self.trim(now);
+    }
+
+    fn keep(&mut self, broadcast: Broadcast, at: Instant, except: Box<[ClientKey]>) {
+        let bytes = MESSAGE_BYTES + broadcast.event.len() + broadcast.payload.len() + size_of_val(&*except);
+        self.stored.push_back(StoredBroadcast { encoded: Encoded::of(broadcast), at, bytes, except });
         self.add_bytes(bytes);
         self.all.count_stored(1, 0);
-        self.trim(now);
     }
 
     fn left_out(&self, except: &Except) -> Box<[ClientKey]> {
@@ -330,6 +417,10 @@ impl History {
     pub(super) fn is_in_the_way(&self) -> bool {
         self.all.is_tight()
     }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The broadcasts that a client has missed.

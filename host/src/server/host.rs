@@ -1,5 +1,7 @@
 //! A host: wires all parts together, starts them, and stops them in order.
 
+mod replacing;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -12,15 +14,19 @@ use bennu_outbound::{Client, Roots, SystemNetwork};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
+use replacing::Replacing;
+
 use super::api_key::{api_key_file, own_api_key};
 use super::config_reload::{ConfigParts, ConfigReload};
 use super::data;
 use super::findings::log_remarks;
 use super::later::Later;
-use super::listeners::{Bound, Listeners};
+use super::listeners::Bound;
 use super::mounts::{MountParts, tokens};
 use super::overview::Overview;
 use super::self_test::SelfTest;
+use super::start::Start;
+use super::stopping::{End, close_sockets, end_sockets_and_rooms, until_end};
 use super::surroundings::HostSurroundings;
 use super::tasks::spawn_tasks;
 use super::vital::{Ended, Vital};
@@ -28,27 +34,16 @@ use super::{Config, MountTable, log_lines_lost};
 use crate::api::{self, Access, Api, ApiKey, HealthParts, health_router};
 use crate::channel::Node;
 use crate::contract::{CallLimits, Http, Surroundings};
-use crate::counts::Limit;
 use crate::entries::EntriesNode;
-use crate::health::Health;
+use crate::health::{Draining, Health};
 use crate::plugin::{Builds, Cache, Control, Engine, Kinds, Library, LibraryOptions, Loader, PluginStatuses, Source};
-use crate::protocol::CloseCode;
 use crate::routes::RouteTable;
 use crate::socket::Sockets;
 use crate::store::Store;
-use crate::timing::within;
 use crate::transport::{Accepting, Intake, LiveRouter, Mount, Reactors, StaticFiles, listen};
 
 /// The maximum number of connections to an API with its own address.
 const API_CONNECTIONS_MAX: usize = 256;
-
-/// The part of `stop_ms` in which turns that have begun may end before the sockets are closed, so that their replies are
-/// written.
-const STOP_FOR_TURNS: f64 = 0.25;
-
-/// The part of `stop_ms` in which sockets and channels may end. The rest of the time is for storing durable rooms, so that a
-/// channel that doesn't end can't prevent that.
-const STOP_FOR_CHANNELS: f64 = 0.75;
 
 /// How long the plugin library may take at a stop to save the results of probations.
 const LIBRARY_ENDS: Duration = Duration::from_secs(1);
@@ -61,8 +56,11 @@ pub struct Host {
     api: Router,
     /// The listener of the API, if it has its own address.
     api_listener: Option<Arc<TcpListener>>,
-    /// Whether connections and requests are accepted.
+    /// Whether connections and requests of clients are accepted.
     intake: Intake,
+    /// The same for the API, if it has its own address.
+    api_intake: Intake,
+    replacing: Replacing,
     node: Arc<Node>,
     sockets: Arc<Sockets>,
     library: Library,
@@ -117,16 +115,18 @@ impl Host {
     /// Returns an error if something that the configuration names doesn't exist or can't be used, or if an address can't be
     /// bound.
     pub async fn start(config: &Config) -> Result<Self> {
-        Self::start_on(config, Listeners::default()).await
+        Self::start_with(config, Start::default()).await
     }
 
-    /// Does the same with sockets that were passed to this process.
+    /// Does the same with sockets that were passed to this process, or as the successor of another host. A successor must
+    /// [take over](Self::take_over) before it serves.
     ///
     /// # Errors
     /// See [`Host::start`].
-    pub async fn start_on(config: &Config, listeners: Listeners) -> Result<Self> {
+    pub async fn start_with(config: &Config, start: Start) -> Result<Self> {
+        let Start { listeners, inherited, relaunch } = start;
         let (files, sources, mut vital) = (files(config)?, config.sources()?, Vital::default());
-        let Bound { clients: listener, api: api_listener } = listeners.bind(config).await?;
+        let Bound { clients: listener, api: api_listener, are_managed } = listeners.bind(config).await?;
         let (routes, statuses) = (Arc::new(RouteTable::default()), Arc::new(PluginStatuses::default()));
         let store = data::open(config).await?;
         check_apart(config)?;
@@ -188,6 +188,8 @@ impl Host {
             api,
             api_listener,
             intake: Intake::default(),
+            api_intake: Intake::default(),
+            replacing: Replacing { are_managed, upgrades: None, relaunch, inherited },
             node,
             sockets,
             library,
@@ -255,7 +257,8 @@ impl Host {
     ///
     /// # Errors
     /// Returns the vital task or thread that has ended. The host has then stopped in the same order.
-    pub async fn serve(self, stop: impl Future<Output = ()> + Send) -> Result<(), Ended> {
+    pub async fn serve(mut self, stop: impl Future<Output = ()> + Send) -> Result<(), Ended> {
+        let handing_over = self.handing_over();
         let Self {
             listener,
             mounts,
@@ -263,18 +266,19 @@ impl Host {
             mut api,
             api_listener,
             intake,
+            api_intake,
             node,
             sockets,
             library,
             files,
             further,
             health: (health_routes, self_test),
-            statuses: _statuses,
             config_reload,
             most_sockets,
             later,
             mut vital,
             failure,
+            ..
         } = self;
         let ending = library.ending();
         // Separate from the other vital tasks, because at a stop it saves the results of probations after those have ended.
@@ -289,7 +293,7 @@ impl Host {
         let accepting = Accepting { tally, intake: intake.clone(), proxies };
         if let Some(listener) = api_listener {
             let api = LiveRouter::fixed(std::mem::take(&mut api).merge(health_routes.clone()));
-            let accepting = Accepting { intake: Intake::default(), ..accepting.clone() };
+            let accepting = Accepting { intake: api_intake.clone(), ..accepting.clone() };
             operating.spawn(
                 "the task that accepts connections to the API",
                 listen(listener, api, API_CONNECTIONS_MAX, accepting),
@@ -299,24 +303,30 @@ impl Host {
             LiveRouter::new(mounts, api.merge(health_routes).merge(further), files, Arc::clone(&sockets.tally));
         config_reload.serves(Arc::clone(&router));
         vital.spawn("the task that accepts connections", listen(listener, router, most_sockets, accepting));
-        let outcome = tokio::select! {
-            () = stop => Ok(()),
-            ended = vital.ended() => Err(ended),
-            ended = loading.ended() => Err(ended),
-            ended = operating.ended() => Err(ended),
-        };
-        health.drain();
-        match &outcome {
-            Ok(()) => tracing::info!("stopping"),
-            Err(ended) => {
-                tracing::error!("stopping: {ended}");
-                let _ = failure.set(ended.to_string());
-            }
-        }
+        let end = until_end(stop, [&mut vital, &mut loading, &mut operating], handing_over.as_ref()).await;
+        health.set_draining(Some(Draining::Stopping));
         // Ends the tasks that accept connections and sweep topics.
         drop(vital);
         intake.set(false);
         node.pubsub.events.close();
+        let outcome = match end {
+            End::Replaced(_pause) => {
+                // The library must not write any more, and the turns have ended.
+                drop((loading, operating));
+                api_intake.set(false);
+                close_sockets(&sockets, [&intake, &api_intake], config_reload.limits().stop()).await;
+                return Ok(());
+            }
+            End::Stop => {
+                tracing::info!("stopping");
+                Ok(())
+            }
+            End::Failed(ended) => {
+                tracing::error!("stopping: {ended}");
+                let _ = failure.set(ended.to_string());
+                Err(ended)
+            }
+        };
         ending.notify_one();
         end_sockets_and_rooms(&node, &sockets, &reactors, config_reload.limits().stop()).await;
         // The library may still be loading a plugin. A stop doesn't wait for that longer than this.
@@ -327,36 +337,6 @@ impl Host {
         // Acknowledged writes are already on the disk. This ends the writes that are still queued, in order.
         node.store.close().await;
         outcome
-    }
-}
-
-/// Ends the turns, the sockets and their channels, and stores the durable rooms, within `stop`.
-async fn end_sockets_and_rooms(node: &Node, sockets: &Sockets, reactors: &Reactors, stop: Duration) {
-    let began = Instant::now();
-    // A client whose message is being handled gets the reply before its socket is closed. Further messages stay in their
-    // streams.
-    reactors.pause(true);
-    if within(stop.mul_f64(STOP_FOR_TURNS), node.idle()).await.is_none() {
-        tracing::warn!("sockets are closed while turns still run, so their clients may not get the replies");
-    }
-    let for_channels = stop.mul_f64(STOP_FOR_CHANNELS).saturating_sub(began.elapsed());
-    let ended = within(for_channels, async {
-        sockets.close_all(CloseCode::ServiceRestart).await;
-        node.emptied().await;
-    });
-    if ended.await.is_none() {
-        Limit::StopMs.hit();
-        let (sockets, channels) = (sockets.count(), node.channel_count());
-        tracing::warn!(
-            sockets,
-            channels,
-            "stopped before all sockets and channels had ended; `limits.stop_ms` says how long a stop may take"
-        );
-    }
-    // Also if some channels haven't ended, because the rooms of other topics can be stored.
-    let rest = stop.saturating_sub(began.elapsed()).max(stop.mul_f64(1.0 - STOP_FOR_CHANNELS));
-    if within(rest, node.store_rooms()).await.is_none() {
-        tracing::error!("stopped before the last commits of all durable rooms were stored");
     }
 }
 

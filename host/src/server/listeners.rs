@@ -15,8 +15,10 @@ use super::Config;
 /// restart. The operating system may have a lower limit.
 const BACKLOG: u32 = 4096;
 
-/// The name of the API's socket, if a service manager passes one (`FileDescriptorName=` of systemd).
-const API: &str = "api";
+/// The names of the sockets. A service manager names that of the API so (`FileDescriptorName=` of systemd), and any other
+/// name is that of the socket for clients.
+pub(super) const API: &str = "api";
+pub(super) const CLIENTS: &str = "clients";
 
 /// Sockets that the process has got from elsewhere. Those that are missing are bound by the host.
 #[derive(Debug, Default)]
@@ -25,12 +27,15 @@ pub struct Listeners {
     pub clients: Option<net::TcpListener>,
     /// For the API, if it has its own address.
     pub api: Option<net::TcpListener>,
+    /// Whether they come from a service manager. Then their addresses have nothing to do with the configuration.
+    pub are_managed: bool,
 }
 
 /// The sockets of a host.
 pub(super) struct Bound {
     pub(super) clients: Arc<TcpListener>,
     pub(super) api: Option<Arc<TcpListener>>,
+    pub(super) are_managed: bool,
 }
 
 impl Listeners {
@@ -57,6 +62,7 @@ impl Listeners {
                  `api.listen` is configured"
             );
             *place = Some(socket);
+            listeners.are_managed = true;
         }
         Ok(listeners)
     }
@@ -72,7 +78,7 @@ impl Listeners {
                  or don't pass the socket"
             ),
         };
-        Ok(Bound { clients, api })
+        Ok(Bound { clients, api, are_managed: self.are_managed })
     }
 }
 

@@ -6,6 +6,7 @@ mod config;
 mod config_reload;
 mod data;
 mod findings;
+mod handing_over;
 mod host;
 mod jwks;
 mod jwks_schedule;
@@ -19,7 +20,10 @@ mod overview;
 mod scope_limits;
 mod self_test;
 mod service_manager;
+mod start;
+mod stopping;
 mod surroundings;
+mod taking_over;
 mod tasks;
 mod vital;
 
@@ -32,6 +36,7 @@ pub use config::{
 };
 pub use config_reload::{ConfigReload, ConfigReloaded, ReadConfig};
 pub use findings::Finding;
+pub use handing_over::Relaunch;
 pub use host::{Host, loader};
 pub use limits::Limits;
 pub use listeners::Listeners;
@@ -40,7 +45,9 @@ pub use mounts::tokens;
 pub use overview::Overview;
 pub use scope_limits::{AddressLimits, UserLimits};
 pub use service_manager::ServiceManager;
+pub use start::Start;
 pub use surroundings::HostSurroundings;
+pub use taking_over::{Inherited, TakeOver, take_over};
 pub use vital::Ended;
 
 // Tests of the reactors of `transport`. They are here because they need a node, which `transport` can't use.

@@ -8,7 +8,11 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use rustix::net::SendFlags;
 use rustix::time::{ClockId, clock_gettime};
+
+/// How long a message may wait for a service manager that doesn't read.
+const SEND_MAX: Duration = Duration::from_secs(1);
 
 /// The service manager, if there is one that wants messages. Without one, every message is ignored.
 #[derive(Debug, Default)]
@@ -43,6 +47,7 @@ impl ServiceManager {
             };
             let socket = UnixDatagram::unbound()?;
             socket.connect_addr(&address)?;
+            socket.set_write_timeout(Some(SEND_MAX))?;
             Ok::<_, std::io::Error>(socket)
         };
         let socket = connected().with_context(|| format!("reaching the service manager at {}", path.display()))?;
@@ -80,7 +85,10 @@ impl ServiceManager {
         // Half of the interval, as sd_watchdog_enabled(3) recommends.
         let Some(every) = self.watchdog.map(|interval| interval / 2) else { return std::future::pending().await };
         loop {
-            self.send("WATCHDOG=1");
+            // The queue of a service manager that doesn't read is full of such messages already.
+            if let Some(socket) = &self.socket {
+                let _ = rustix::net::send(socket, b"WATCHDOG=1", SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+            }
             tokio::time::sleep(every).await;
         }
     }

@@ -24,6 +24,13 @@ pub struct Ended {
     panic: Option<String>,
 }
 
+impl Ended {
+    /// Something else that a host can't serve without.
+    pub(super) fn of(name: &'static str) -> Self {
+        Self { name, panic: None }
+    }
+}
+
 impl Vital {
     /// Starts a task that must not end. To watch a thread, pass a future that completes when the thread ends.
     pub(super) fn spawn(&mut self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {

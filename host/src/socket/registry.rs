@@ -42,6 +42,13 @@ impl Sockets {
         self.open.len()
     }
 
+    /// Returns how long it takes to close all open sockets in batches, without the time that clients take to answer.
+    #[must_use]
+    pub fn closing_time(&self) -> Duration {
+        let pauses = u32::try_from(self.count() / BATCH).unwrap_or(u32::MAX);
+        BATCH_SPACING.saturating_mul(pauses)
+    }
+
     /// Registers a socket.
     pub(super) fn register(self: &Arc<Self>, outbox: &Arc<Outbox>) -> Registered {
         let id = self.next.fetch_add(1, Ordering::Relaxed);

@@ -358,6 +358,9 @@ impl Committer {
 
     /// Opens the files again, with all that another process has written to them meanwhile.
     async fn reclaim(&mut self) -> Result<(), CommitError> {
+        if !self.is_released {
+            return Ok(());
+        }
         self.engine.reclaim().await?;
         let snapshot = self.engine.snapshot().await?;
         if let Some(mark) = metadata::read(&*snapshot, &metadata::mark()).await? {

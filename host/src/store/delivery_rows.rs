@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use bennu_semantics::deliveries::{DeliveryId, DeliveryRow, DeliveryUsage};
+use bennu_semantics::jobs::{JobId, JobKind, JobRow};
 use bennu_semantics::limits::Oversize;
 use bytes::Bytes;
 
@@ -12,6 +13,16 @@ use super::batch::CommitError;
 use super::draft::Draft;
 use super::handle::Store;
 use super::space::{Kind, Owner, Place};
+use crate::counts::Limit;
+
+/// What a change makes of a delivery.
+#[derive(Clone, Debug, Default)]
+pub struct DeliveryChange {
+    /// The delivery from now on. `None` removes it.
+    pub row: Option<DeliveryRow>,
+    /// The job that tells the topic of the delivery's failure. It is stored in the same commit.
+    pub failure: Option<JobRow>,
+}
 
 /// How often a change of a delivery is tried again after a conflict.
 const CHANGES_MAX: usize = 16;
@@ -70,7 +81,7 @@ impl Store {
     pub async fn change_delivery(
         &self,
         id: &DeliveryId,
-        mut change: impl FnMut(DeliveryRow) -> Option<DeliveryRow>,
+        mut change: impl FnMut(DeliveryRow) -> DeliveryChange,
     ) -> Result<bool> {
         let owner = host_owner(id)?;
         let place = owner.place(Kind::Deliveries, id.id.as_bytes());
@@ -78,7 +89,13 @@ impl Store {
             let mut draft = self.begin(&owner);
             let Some(stored) = draft.value(&place).await? else { return Ok(false) };
             let row = DeliveryRow::decode(stored).context("a delivery in the store is damaged")?;
-            draft.writes.insert(place.clone(), change(row).map(|row| row.encode()));
+            let topic = row.topic.clone();
+            let DeliveryChange { row, failure } = change(row);
+            draft.writes.insert(place.clone(), row.map(|row| row.encode()));
+            if let Some(job) = failure.filter(|_| self.has_room_for_a_job(id)) {
+                let name = JobId::name_of(JobKind::Undelivered, topic.as_str(), &id.id);
+                draft.writes.insert(owner.place(Kind::Jobs, &name), Some(job.encode()));
+            }
             match self.commit(draft).await {
                 Ok(_) => return Ok(true),
                 Err(CommitError::Conflict) => {}
@@ -86,6 +103,20 @@ impl Store {
             }
         }
         bail!("the delivery changed at each of {CHANGES_MAX} attempts; try again")
+    }
+
+    /// Whether the plugin of a delivery may have another job. The host's own commits have no limits, and a plugin that never takes what
+    /// it is told must not fill the store.
+    fn has_room_for_a_job(&self, id: &DeliveryId) -> bool {
+        let (usage, limits) = (self.jobs().with(|agenda| agenda.usage(&id.plugin)), &self.limits().jobs);
+        let has_room = usage.count < limits.per_plugin && usage.bytes < limits.bytes_per_plugin;
+        if !has_room {
+            let limit =
+                if usage.count < limits.per_plugin { Limit::ScheduleBytesPerPlugin } else { Limit::SchedulesPerPlugin };
+            limit.hit();
+            tracing::warn!("the topic isn't told of the failure of {id}, because its plugin has too many schedules");
+        }
+        has_room
     }
 }
 

@@ -85,6 +85,18 @@ pub(super) fn open(directory: &Path, cache_bytes: usize, limits: LogLimits) -> R
     Ok(Held { engine, directory: directory.to_owned(), logs, lock: Some(lock) })
 }
 
+/// Whether no host has a data directory. It may change at any time.
+///
+/// # Errors
+/// If the directory can't be opened or locked.
+pub fn is_free(directory: &Path) -> io::Result<bool> {
+    match File::open(directory)?.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
 impl Engine for Held {
     fn snapshot(&mut self) -> EngineFuture<'_, Arc<dyn Snapshot>> {
         self.engine.snapshot()

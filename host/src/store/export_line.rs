@@ -15,7 +15,8 @@
 //!
 //! A key with a time to live has `expires_ms`.
 //! A schedule that failed has `failures`, and `next_ms` unless it was given up. Its payload is `value`, or `value_base64` if it
-//! is binary. A time of a cron line has `cron` in place of `schedule`.
+//! is binary. A time of a cron line has `cron` in place of `schedule`, and a delivery's failure of which its topic is
+//! still to be told has `undelivered`.
 //!
 //! `sha256` is the digest of all lines before the last one, as in `head -n -1 FILE | sha256sum`. Version 1 has none, and is still
 //! read.
@@ -99,6 +100,9 @@ struct Fields {
     /// The key of a time of a cron line.
     #[serde(skip_serializing_if = "Option::is_none")]
     cron: Option<String>,
+    /// The id of a delivery that was refused or given up, of which its topic is still to be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    undelivered: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     due_ms: Option<u64>,
     /// The id of a delivery. Its value is the stored row.
@@ -225,6 +229,7 @@ impl Fields {
         match id.kind {
             JobKind::Schedule => self.schedule = key,
             JobKind::Cron => self.cron = key,
+            JobKind::Undelivered => self.undelivered = key,
         }
         (self.plugin, self.topic) = (Some(plugin), Some(id.topic.to_string()));
         (self.due_ms, self.event) = (Some(row.due_ms), Some(row.event.to_string()));
@@ -239,10 +244,11 @@ impl Fields {
     }
 
     fn into_job(self) -> Result<ExportLine> {
-        let (kind, key) = match (self.schedule, self.cron) {
-            (Some(key), None) => (JobKind::Schedule, key),
-            (None, Some(key)) => (JobKind::Cron, key),
-            _ => bail!("it needs one of `schedule` and `cron`"),
+        let (kind, key) = match (self.schedule, self.cron, self.undelivered) {
+            (Some(key), None, None) => (JobKind::Schedule, key),
+            (None, Some(key), None) => (JobKind::Cron, key),
+            (None, None, Some(key)) => (JobKind::Undelivered, key),
+            _ => bail!("it needs one of `schedule`, `cron` and `undelivered`"),
         };
         let payload = match (self.value, self.value_base64) {
             (Some(text), None) => Payload::Json(text.into()),
@@ -269,7 +275,7 @@ impl Fields {
     }
 
     fn into_row(self) -> Result<ExportLine> {
-        if self.schedule.is_some() || self.cron.is_some() {
+        if self.schedule.is_some() || self.cron.is_some() || self.undelivered.is_some() {
             return self.into_job();
         }
         if let Some(id) = self.delivery {

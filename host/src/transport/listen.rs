@@ -53,25 +53,42 @@ const LOST_IN_A_ROW: u32 = 64;
 
 /// Whether a host accepts connections, and requests on those that it has accepted. The default is that it does.
 #[derive(Clone)]
-pub struct Intake(Arc<watch::Sender<bool>>);
+pub struct Intake {
+    is_open: Arc<watch::Sender<bool>>,
+    connections: Arc<Connections>,
+}
+
+/// Each connection that may have requests has a clone of the content.
+#[derive(Default)]
+struct Connections(Arc<()>);
 
 impl Default for Intake {
     fn default() -> Self {
-        Self(Arc::new(watch::Sender::new(true)))
+        Self { is_open: Arc::new(watch::Sender::new(true)), connections: Arc::default() }
     }
 }
+
+/// How often [`Intake::drained`] looks.
+const LOOK: Duration = Duration::from_millis(5);
 
 impl Intake {
     /// Opens or closes it. While it is closed, new connections wait in the listener's queue. Requests that are being answered
     /// are answered, and then their connections are closed. WebSocket connections stay.
     pub fn set(&self, is_open: bool) {
-        self.0.send_replace(is_open);
+        self.is_open.send_replace(is_open);
+    }
+
+    /// Waits until no connection may have requests any more. It must be closed. WebSocket connections don't count.
+    pub async fn drained(&self) {
+        while Arc::strong_count(&self.connections.0) > 1 {
+            sleep(LOOK).await;
+        }
     }
 
     /// Waits until it is open, or until it is closed.
     async fn becomes(&self, is_open: bool) {
         // The sender isn't dropped before the receiver.
-        let _ = self.0.subscribe().wait_for(|is| *is == is_open).await;
+        let _ = self.is_open.subscribe().wait_for(|is| *is == is_open).await;
     }
 }
 
@@ -162,7 +179,7 @@ impl Connection {
         if self.accepting.proxies.load().announces(self.peer.ip()) && !self.read_proxy_header(&mut stream).await {
             return;
         }
-        let intake = self.accepting.intake.clone();
+        let (intake, _open) = (self.accepting.intake.clone(), Arc::clone(&self.accepting.intake.connections.0));
         let (permit, receipts) = (Arc::new(permit), Arc::<Receipts>::default());
         let stream = TrackedStream::new(stream, Arc::clone(&receipts));
         let answer = move |mut request: Request<Incoming>| {

@@ -131,7 +131,7 @@ impl WebhookTask {
         let body = json!({ "type": kind, "timestamp": timestamp, "data": data }).to_string().into();
         let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
         let order = Some(topic.map_or("", |topic| topic.as_str()).into());
-        let delivery = Delivery { url: self.webhook.url.clone(), headers, body, order, expires_ms: None, push: None };
+        let delivery = Delivery { order, ..Delivery::new(self.webhook.url.clone(), headers, body) };
         (self.store.unique_id(), DeliveryRow::new(delivery, self.webhook.owner.name(), topic, now_ms))
     }
 

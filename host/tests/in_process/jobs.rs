@@ -9,7 +9,7 @@ use bennu::channel::NodeLimits;
 use bennu::contract::jobs::{JobId, JobKind, JobRow};
 use bennu::contract::limits::JobLimits;
 use bennu::contract::{Fault, NowMs, Outcome, TopicCall, TopicCallback};
-use bennu::jobs::{CronLine, Dispatcher, JobState, Jobs, schedule_id};
+use bennu::jobs::{CronLine, Dispatcher, JobState, Jobs, job_id};
 use bennu::protocol::{Payload, Topic};
 use bennu::store::{CommitError, Owner, QUOTA_BYTES, Store, StoreLimits};
 
@@ -145,7 +145,7 @@ async fn a_failing_schedule_is_tried_five_times_and_kept_until_somebody_retries_
     let mut draft = host.store.begin(&owner());
     draft.put(b"mended", "y".into()).expect("within the limits");
     host.store.commit(draft).await.expect("stored");
-    let id = schedule_id("script", "room:1", "k");
+    let id = job_id(JobKind::Schedule, "script", "room:1", "k");
     host.jobs.retry(&id).await.expect("it is there");
     host.pass(90_000_000).await;
     assert_eq!(host.notes.all().last().map(String::as_str), Some("schedule fail k +90000000"));
@@ -203,7 +203,7 @@ async fn the_number_of_schedules_of_a_topic_is_limited_at_the_commit() {
     }
     let refused = host.schedule("d", 60_000, "ring").await.expect_err("one too many").to_string();
     assert!(refused.contains("at most 3 schedules of one topic (`limits.schedules_per_topic = 3`)"), "{refused}");
-    host.jobs.drop_job(&schedule_id("script", "room:1", "b")).await.expect("it is there");
+    host.jobs.drop_job(&job_id(JobKind::Schedule, "script", "room:1", "b")).await.expect("it is there");
     host.schedule("d", 60_000, "ring").await.expect("there is room again");
 }
 
@@ -238,7 +238,7 @@ async fn missed_times_of_a_cron_line_become_one_and_a_restart_skips_none() {
 /// The identities of jobs are those of the store.
 #[test]
 fn a_schedule_is_found_by_the_name_of_its_plugins_data() {
-    let id = schedule_id("chat", "room:1", "k");
+    let id = job_id(JobKind::Schedule, "chat", "room:1", "k");
     let expected =
         JobId { plugin: "chat".into(), kind: JobKind::Schedule, topic: Topic::new("room:1"), key: "k".into() };
     assert_eq!(id, expected);

@@ -36,6 +36,11 @@ export interface HttpDelivery {
   order?: string;
   /** The time after which it is given up, in milliseconds. Default: a day; at most a week. */
   expiresMs?: number;
+  /**
+   * If the delivery is refused or given up, the topic's `topicInfo` gets this event: `{ delivery, url, status, reason }`, with the id, and
+   * a status if there was an answer.
+   */
+  onFailure?: string;
   /** The keys of a browser's subscription, whose `endpoint` is the URL: the host encrypts the body, and sends a push message. */
   push?: { p256dh: string; auth: string };
 }
@@ -126,10 +131,11 @@ export const http = {
    * other writes of the callback, and survives a restart of the host. The server may receive it more than once, with the same
    * header `webhook-id`. Returns this id.
    */
-  deliver(url: string, { headers = {}, body = "", json, order, expiresMs, push }: HttpDelivery = {}): string {
+  deliver(url: string, { headers = {}, body = "", json, order, expiresMs, onFailure, push }: HttpDelivery = {}): string {
     onlyInCallbacks("http.deliver");
     const [all, bytes] = content(headers, body, json);
-    const given = [["order", order], ["expires-ms", expiresMs], ["push-p256dh", push?.p256dh], ["push-auth", push?.auth]].filter(([, value]) => value !== undefined);
+    const pushKeys = [["push-p256dh", push?.p256dh], ["push-auth", push?.auth]];
+    const given = [["order", order], ["expires-ms", expiresMs], ["on-failure", onFailure], ...pushKeys].filter(([, value]) => value !== undefined);
     return hostHttp.deliver(url, pairs(all), bytes, given.map(([name, value]) => ({ name: String(name), value: String(value) })));
   },
 };

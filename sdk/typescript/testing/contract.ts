@@ -120,9 +120,9 @@ export const contract: Record<string, Record<string, (...given: any[]) => any>> 
       return { status, headers: pairs, body: body === undefined ? bytes(body_base64) : new Uint8Array(Buffer.from(body)) };
     },
     deliver(url, headers, body, settings) {
-      const { order, "expires-ms": expires, "push-p256dh": p256dh, "push-auth": auth } = Object.fromEntries(settings.map(({ name, value }: any) => [name, value]));
+      const { order, "expires-ms": expires, "on-failure": onFailure, "push-p256dh": p256dh, "push-auth": auth } = Object.fromEntries(settings.map(({ name, value }: any) => [name, value]));
       const pairs = headers.map(({ name, value }: any) => [name, value]);
-      const given = { order, expires_ms: expires && Number(expires), push_p256dh: p256dh, push_auth: auth };
+      const given = { order, expires_ms: expires && Number(expires), on_failure: onFailure, push_p256dh: p256dh, push_auth: auth };
       return ask("http_deliver", { url, headers: pairs, body_base64: text(body), ...given });
     },
     request: (key, method, url, headers, body, settings) =>

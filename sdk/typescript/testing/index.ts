@@ -47,7 +47,7 @@ export interface Delivery {
   /** The body as text, or as bytes if it isn't UTF-8. */
   body: string | Uint8Array;
   order?: string;
-  /** `refused` is the answer 410. */
+  /** `refused` is the answer 410, or 404 to a push message. */
   state: "waiting" | "accepted" | "refused" | "given-up";
   failures: number;
 }

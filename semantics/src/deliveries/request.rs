@@ -31,6 +31,8 @@ pub struct Delivery {
     pub expires_ms: Option<u64>,
     /// The browser for which the host encrypts the body, if it is a push message.
     pub push: Option<PushSubscription>,
+    /// The event by which the topic is told that the delivery was refused or given up.
+    pub on_failure: Option<Box<str>>,
 }
 
 /// The keys of a browser's subscription to push messages, in base64url.
@@ -43,7 +45,13 @@ pub struct PushSubscription {
 }
 
 impl Delivery {
-    /// Sets its named options: `order`, `expires-ms`, `push-p256dh` and `push-auth`.
+    /// A delivery without options.
+    #[must_use]
+    pub fn new(url: String, headers: Vec<(String, String)>, body: Bytes) -> Self {
+        Self { url, headers, body, order: None, expires_ms: None, push: None, on_failure: None }
+    }
+
+    /// Sets its named options: `order`, `expires-ms`, `on-failure`, `push-p256dh` and `push-auth`.
     ///
     /// # Errors
     /// Fault: failed, for an unknown name or a value that isn't allowed.
@@ -51,6 +59,7 @@ impl Delivery {
         for (name, value) in settings {
             match name {
                 "order" => self.order = Some(value.into()),
+                "on-failure" => self.on_failure = Some(value.into()),
                 "push-p256dh" => self.push.get_or_insert_default().p256dh = value.into(),
                 "push-auth" => self.push.get_or_insert_default().auth = value.into(),
                 "expires-ms" => {
@@ -59,7 +68,8 @@ impl Delivery {
                 }
                 _ => {
                     return Err(Fault::failed(format!(
-                        "a delivery has no option `{name}`; it has `order`, `expires-ms`, `push-p256dh` and `push-auth`"
+                        "a delivery has no option `{name}`; it has `order`, `expires-ms`, `on-failure`, `push-p256dh` and \
+                         `push-auth`"
                     )));
                 }
             }
@@ -74,6 +84,9 @@ impl Delivery {
     pub(crate) fn check(&self) -> Result<(), Fault> {
         if let Some(order) = &self.order {
             check_name("the order of a delivery", order)?;
+        }
+        if let Some(event) = &self.on_failure {
+            check_name("the event of a delivery's failure", event)?;
         }
         let is_own = |(name, _): &&(String, String)| {
             name.get(..OWN_HEADERS.len()).is_some_and(|start| start.eq_ignore_ascii_case(OWN_HEADERS))
@@ -106,7 +119,8 @@ impl Delivery {
     /// The bytes that count among those of the effects of a call.
     pub(crate) fn bytes(&self) -> usize {
         let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
-        self.url.len() + headers + self.body.len() + self.order.as_ref().map_or(0, |order| order.len())
+        let names = [&self.order, &self.on_failure].into_iter().flatten().map(|name| name.len());
+        self.url.len() + headers + self.body.len() + names.sum::<usize>()
     }
 }
 

@@ -5,8 +5,12 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
+use bytestring::ByteString;
+use serde_json::json;
+
 use super::{DELIVERY_EXPIRES_MS, Delivery, PushSubscription};
-use crate::{HttpRequest, Topic};
+use crate::jobs::JobRow;
+use crate::{HttpRequest, Payload, Topic};
 
 /// The delay after the first failure. Each further one is twice as long: 1 s, 2 s, 4 s and so on.
 const RETRY_FIRST_MS: u64 = 1000;
@@ -26,6 +30,7 @@ const FORMAT: u8 = 1;
 /// The flags of a row.
 const HAS_ORDER: u8 = 1;
 const HAS_PUSH: u8 = 2;
+const HAS_ON_FAILURE: u8 = 4;
 
 /// A delivery. One that was accepted or refused has no row any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +59,8 @@ pub struct DeliveryRow {
     pub order: Option<Arc<str>>,
     /// The browser for which the body is encrypted at each attempt.
     pub push: Option<PushSubscription>,
+    /// The event by which the topic is told that the delivery was refused or given up.
+    pub on_failure: Option<ByteString>,
 }
 
 /// How an attempt ended.
@@ -75,7 +82,7 @@ pub enum Attempt {
 pub enum NextStep {
     /// The server has accepted it: the row is removed.
     Accepted,
-    /// The server wants no further attempt (410): the row is removed.
+    /// The server wants no further attempt: the row is removed.
     Refused,
     /// The row is replaced by this one, and sent again later.
     Retry(Box<DeliveryRow>),
@@ -87,7 +94,7 @@ impl DeliveryRow {
     /// A new delivery of a plugin, asked for by a callback of a topic.
     #[must_use]
     pub fn new(delivery: Delivery, plugin: &str, topic: Option<&Topic>, now_ms: u64) -> Self {
-        let Delivery { url, headers, body, order, expires_ms, push } = delivery;
+        let Delivery { url, headers, body, order, expires_ms, push, on_failure } = delivery;
         Self {
             plugin: plugin.into(),
             topic: topic.cloned().unwrap_or_else(|| Topic::new("")),
@@ -101,6 +108,7 @@ impl DeliveryRow {
             body,
             order: order.map(Arc::from),
             push,
+            on_failure: on_failure.map(|event| String::from(event).into()),
         }
     }
 
@@ -122,7 +130,7 @@ impl DeliveryRow {
     pub fn after(&self, attempt: &Attempt, now_ms: u64, random: Option<u64>) -> NextStep {
         let (failure, asked_ms) = match attempt {
             Attempt::Answered { status: 200..=299, .. } => return NextStep::Accepted,
-            Attempt::Answered { status: 410, .. } => return NextStep::Refused,
+            Attempt::Answered { status, .. } if self.is_refused_by(*status) => return NextStep::Refused,
             Attempt::Answered { status, retry_after_ms } => (format!("status {status}"), retry_after_ms.unwrap_or(0)),
             Attempt::Failed(text) => (text.clone(), 0),
         };
@@ -134,6 +142,25 @@ impl DeliveryRow {
             return NextStep::GivenUp(Box::new(Self { next_ms: None, ..row }));
         }
         NextStep::Retry(Box::new(Self { next_ms: Some(next_ms), ..row }))
+    }
+
+    /// Whether a server with this status wants no further attempt: 410, and for a push message also 404, by which push services
+    /// say that the subscription has ended.
+    fn is_refused_by(&self, status: u16) -> bool {
+        status == 410 || (status == 404 && self.push.is_some())
+    }
+
+    /// The job that tells the topic how the delivery ended, if it wasn't accepted and the plugin has asked for that. `id` is that of
+    /// the delivery, and also the key of the job.
+    #[must_use]
+    pub fn failure_job(&self, id: &str, attempt: &Attempt, step: &NextStep, now_ms: u64) -> Option<JobRow> {
+        let event = self.on_failure.as_ref().filter(|_| matches!(step, NextStep::Refused | NextStep::GivenUp(_)))?;
+        let (status, reason) = match attempt {
+            Attempt::Answered { status, .. } => (Some(*status), format!("status {status}")),
+            Attempt::Failed(text) => (None, shortened(text).to_owned()),
+        };
+        let told = json!({ "delivery": id, "url": &*self.url, "status": status, "reason": reason });
+        Some(JobRow::new(now_ms, event.clone(), Payload::Json(told.to_string().into())))
     }
 
     /// The delivery, to be sent again at once, for as long as a new one.
@@ -154,7 +181,9 @@ impl DeliveryRow {
         row.put_u8(u8::from(self.next_ms.is_none()));
         row.put_u64(self.next_ms.unwrap_or_default());
         row.put_u32(self.failures);
-        row.put_u8(u8::from(self.order.is_some()) | if self.push.is_some() { HAS_PUSH } else { 0 });
+        let flag = |is_there, flag| if is_there { flag } else { 0 };
+        let (order, push) = (flag(self.order.is_some(), HAS_ORDER), flag(self.push.is_some(), HAS_PUSH));
+        row.put_u8(order | push | flag(self.on_failure.is_some(), HAS_ON_FAILURE));
         put_text(&mut row, self.order.as_deref().unwrap_or_default());
         put_text(&mut row, &self.plugin);
         put_text(&mut row, self.topic.as_str());
@@ -168,6 +197,9 @@ impl DeliveryRow {
         if let Some(PushSubscription { p256dh, auth }) = &self.push {
             put_text(&mut row, p256dh);
             put_text(&mut row, auth);
+        }
+        if let Some(event) = &self.on_failure {
+            put_text(&mut row, event);
         }
         row.put_slice(&self.body);
         row.freeze()
@@ -196,6 +228,8 @@ impl DeliveryRow {
         } else {
             Some(PushSubscription { p256dh: take_text(&mut row)?, auth: take_text(&mut row)? })
         };
+        let on_failure =
+            if flags & HAS_ON_FAILURE == 0 { None } else { Some(String::from(take_text(&mut row)?).into()) };
         Some(Self {
             plugin,
             topic: Topic::new(&topic),
@@ -209,6 +243,7 @@ impl DeliveryRow {
             body: row,
             order: (flags & HAS_ORDER != 0).then(|| order.into()),
             push,
+            on_failure,
         })
     }
 }

@@ -15,18 +15,21 @@ pub enum JobKind {
     Schedule,
     /// A message to a topic, at the times of a line of the configuration.
     Cron,
+    /// A message to the topic whose delivery was refused or given up. Its key is the id of the delivery.
+    Undelivered,
 }
 
 impl JobKind {
     /// All kinds.
-    pub const ALL: [Self; 2] = [Self::Schedule, Self::Cron];
+    pub const ALL: [Self; 3] = [Self::Schedule, Self::Cron, Self::Undelivered];
 
-    /// Its name in exports, in the API and in the source of its message.
+    /// Its name in exports and in the API.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Schedule => "schedule",
             Self::Cron => "cron",
+            Self::Undelivered => "undelivered",
         }
     }
 
@@ -36,6 +39,7 @@ impl JobKind {
         match self {
             Self::Schedule => 0,
             Self::Cron => 1,
+            Self::Undelivered => 2,
         }
     }
 

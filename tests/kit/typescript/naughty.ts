@@ -163,9 +163,10 @@ const put: Handler = (payload) => {
 };
 
 /** Delivers a request, so many times. */
-function deliver({ url, headers = [], body = "", order, expires_ms, times = 1 }: any): Fields {
+function deliver({ url, headers = [], body = "", order, expires_ms, on_failure, times = 1 }: any): Fields {
   let id = "";
-  for (let n = 0; n < times; n++) id = http.deliver(url, { headers: Object.fromEntries(headers), body, order, expiresMs: expires_ms });
+  const options = { headers: Object.fromEntries(headers), body, order, expiresMs: expires_ms, onFailure: on_failure };
+  for (let n = 0; n < times; n++) id = http.deliver(url, options);
   store.put(`delivered:${body}`, true);
   return { length: id.length };
 }
@@ -409,6 +410,11 @@ const naughty = channel<{ mood: string; timer: number | null; ballast: string }>
 
   topicInfo: {
     http_answer: (payload, topic) => topic.broadcast("http_answer", shown(payload)),
+    undelivered({ url, status, reason }, topic) {
+      const counter = `undelivered:${url}`, times = (store.get(counter) ?? 0) + 1;
+      store.put(counter, times);
+      topic.broadcast("undelivered", { url, status, reason, times });
+    },
     "*": told,
   },
 

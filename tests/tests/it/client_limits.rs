@@ -348,7 +348,7 @@ async fn a_limited_flood_does_not_slow_a_neighbour_down() -> Result<()> {
 }
 
 /// The 99th percentile of the times of a thousand answers.
-async fn percentile(clients: &mut [TestClient]) -> Result<Duration> {
+pub(crate) async fn percentile(clients: &mut [TestClient]) -> Result<Duration> {
     let mut times = Vec::new();
     for _ in 0..50 {
         for client in &mut *clients {

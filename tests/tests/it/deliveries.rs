@@ -124,6 +124,124 @@ async fn what_is_refused_or_not_committed_is_not_sent_again() -> Result<()> {
     Ok(())
 }
 
+/// A topic is told of deliveries that were refused or given up, if it has asked for that, and of no others.
+#[tokio::test]
+async fn a_topic_is_told_of_deliveries_that_failed() -> Result<()> {
+    let receiver = Receiver::with(|delivered, _| match &*delivered.path {
+        "/refused" => Reaction::Answer(410, ""),
+        "/bad" => Reaction::Answer(500, ""),
+        "/closed" => Reaction::Close,
+        _ => Reaction::Answer(200, ""),
+    })
+    .await?;
+    let host = setup(&[&receiver], "")?.start().await?;
+    let mut client = host.connect().await?;
+    client.join(TOPIC, &json!({})).await?;
+    for (path, expires_ms, status, reason) in [
+        ("/refused", 60_000, json!(410), "status 410"),
+        ("/bad", 1, json!(500), "status 500"),
+        ("/closed", 1, json!(null), "broken: "),
+    ] {
+        let url = receiver.url(path);
+        let wanted = json!({ "url": url, "expires_ms": expires_ms, "on_failure": "undelivered" });
+        delivered(&host, wanted).await?;
+        let told = client.json().await?;
+        let payload = &told[4];
+        ensure!(told[3] == "undelivered" && payload["url"] == url && payload["status"] == status, "{told}");
+        ensure!(payload["reason"].as_str().is_some_and(|text| text.starts_with(reason)), "{told}");
+    }
+    // Nothing is told of one that was accepted, or of one that hasn't asked for it.
+    delivered(&host, json!({ "url": receiver.url("/"), "on_failure": "undelivered" })).await?;
+    delivered(&host, json!({ "url": receiver.url("/refused") })).await?;
+    let shown = host.shows("all are done", |shown| shown["deliveries"]["all"] == 2).await?;
+    ensure!(shown["deliveries"]["refused"] == 2 && shown["jobs"]["all"] == 0, "{shown}");
+    client.push(TOPIC, "echo", &json!("last")).await?;
+    ensure!(client.json().await?[3] == "phx_reply");
+    let mark = host.log().len();
+    ensure!(!deliver(host.address(), json!({ "url": receiver.url("/"), "on_failure": "x".repeat(256) })).await?);
+    host.log().find(mark, "the fault", |line| line.text.contains("the event of a delivery's failure")).await?;
+    host.stop().await?;
+    Ok(())
+}
+
+/// What a topic is still to be told is tried again, is in exports, and can be dropped.
+#[tokio::test]
+async fn the_failure_of_a_delivery_waits_until_its_topic_can_be_told() -> Result<()> {
+    let receiver = Receiver::with(|_, _| Reaction::Answer(410, "")).await?;
+    let host = setup(&[&receiver], "")?.start().await?;
+    for key in ["kept", "dropped"] {
+        delivered(&host, json!({ "url": receiver.url("/"), "body": key, "on_failure": "fail" })).await?;
+    }
+    host.shows("both have failed once", |shown| shown["jobs"]["all"] == 2).await?;
+    let address = host.address().to_string();
+    let run = |arguments: &[&str]| {
+        let all = [&["schedules", "--undelivered"], arguments, &["--host", &address]].concat();
+        bennu(host.home(), &all)
+    };
+    let listed = eventually("both wait for another try", async || {
+        let listed: Value = serde_json::from_str(&run(&["--json"])?.output)?;
+        let all = listed.as_array().context("a list")?;
+        Ok(all.iter().all(|one| one["failures"].as_u64() > Some(0)).then(|| listed.clone()))
+    })
+    .await?;
+    ensure!(listed[0]["topic"] == TOPIC && listed[0]["event"] == "fail", "{listed}");
+    let key = listed[1]["key"].as_str().context("a key")?.to_owned();
+    let ended = run(&["drop", "naughty", TOPIC, &key])?;
+    ensure!(ended.code == Some(0), "{ended:?}");
+    let body = json!({ "kind": "cron", "plugin": "naughty", "topic": TOPIC, "key": "k" }).to_string();
+    let answer = request_with(host.address(), "POST", "/api/schedules/drop", JSON, body.as_bytes()).await?;
+    ensure!(answer.status == 400, "{answer:?}");
+    let home = host.keep_home();
+    host.stop().await?;
+    let store = |arguments: &[&str]| bennu(home.path(), &[&["store"], arguments].concat());
+    let exported = store(&["export"])?.output;
+    ensure!(exported.matches(r#""undelivered":""#).count() == 1, "{exported}");
+    std::fs::write(home.path().join("backup.jsonl"), &exported)?;
+    ensure!(store(&["import", "--replace", "backup.jsonl"])?.code == Some(0));
+    ensure!(store(&["export"])?.output == exported, "an import changes an export");
+    Ok(())
+}
+
+/// The host is killed again and again. Each committed delivery was refused, and its topic has written that once.
+#[tokio::test]
+async fn a_topic_is_told_once_of_each_failure_although_the_host_is_killed() -> Result<()> {
+    let kills = bennu_test_tiers::rounds("deliveries::failure_kill") as u64;
+    let receiver = Receiver::with(|_, _| Reaction::Answer(410, "")).await?;
+    let mut host = setup(&[&receiver], "")?.start().await?;
+    let mut told = 0;
+    for kill in 0..kills {
+        let (address, url) = (host.address(), receiver.url(&format!("/{kill}/")));
+        let writer = tokio::spawn(async move {
+            for number in 0_u64.. {
+                let url = format!("{url}{number}");
+                let wanted = json!({ "url": url, "body": url, "on_failure": "undelivered" });
+                if !matches!(within("a delivery", deliver(address, wanted)).await, Ok(Ok(true))) {
+                    return number + 1;
+                }
+            }
+            0
+        });
+        // The moments differ in each round, and also depend on the scheduling of the processes.
+        tokio::time::sleep(Duration::from_micros(5_000 + (7919 * kill) % 150_000)).await;
+        host = host.restart(Signal::KILL).await?;
+        let asked = writer.await?;
+        host.shows("all topics are told", |shown| shown["deliveries"]["all"] == 0 && shown["jobs"]["all"] == 0).await?;
+        let mut client = host.connect().await?;
+        client.join("naughty:9", &json!({})).await?;
+        for number in 0..asked {
+            let url = receiver.url(&format!("/{kill}/{number}"));
+            let mut read = async |key: String| client.call("naughty:9", "store_get", &json!({ "key": key })).await;
+            let was_committed = read(format!("delivered:{url}")).await? == true;
+            let times = read(format!("undelivered:{url}")).await?;
+            ensure!(times == if was_committed { json!(1) } else { json!(null) }, "{url}: {times}, after kill {kill}");
+            told += u64::from(was_committed);
+        }
+    }
+    ensure!(told > kills, "only {told} deliveries in {kills} rounds");
+    host.stop().await?;
+    Ok(())
+}
+
 /// Deliveries with one order are sent one after the other. A server that hangs holds only those.
 #[tokio::test]
 async fn order_is_kept_and_a_server_that_hangs_holds_no_other() -> Result<()> {

@@ -10,22 +10,27 @@ use crate::imports;
 use crate::tidy::sources;
 
 /// Each top-level module with the modules that it may import. All modules are listed.
-const MODULES: [(&str, &[&str]); 26] = [
+const MODULES: [(&str, &[&str]); 28] = [
     ("counts", &[]),
     ("files", &[]),
     ("health", &[]),
     ("protocol", &[]),
+    ("parcel", &[]),
+    ("handover", &["parcel"]),
     ("timing", &[]),
     ("auth", &[]),
     ("store", &["counts", "files", "timing"]),
     ("entries", &["counts", "store"]),
     ("clients", &["counts"]),
     ("contract", &["counts", "protocol", "store", "entries", "clients"]),
-    ("pubsub", &["counts", "protocol"]),
+    ("pubsub", &["counts", "protocol", "parcel"]),
     ("presence", &["counts", "protocol", "pubsub"]),
     ("routes", &["protocol", "contract", "store"]),
     ("plugin", &["counts", "files", "protocol", "timing", "contract", "routes", "store", "entries"]),
-    ("channel", &["counts", "protocol", "contract", "presence", "pubsub", "routes", "store", "entries", "clients"]),
+    (
+        "channel",
+        &["counts", "protocol", "parcel", "contract", "presence", "pubsub", "routes", "store", "entries", "clients"],
+    ),
     ("deliveries", &["contract", "store"]),
     ("webhooks", &["protocol", "contract", "pubsub", "store"]),
     ("jobs", &["protocol", "contract", "store", "channel"]),
@@ -59,6 +64,8 @@ const MODULES: [(&str, &[&str]); 26] = [
             "files",
             "health",
             "protocol",
+            "parcel",
+            "handover",
             "timing",
             "api",
             "auth",

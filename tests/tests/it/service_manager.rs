@@ -4,9 +4,10 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::pin::pin;
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use bennu_tests::{ConnectRequest, DEADLINE, Received, Setup, TestClient, eventually, get, know, within};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, Signal, kill_process};
@@ -159,6 +160,53 @@ async fn the_service_manager_is_told_that_the_host_is_ready_works_reloads_and_st
     told(&manager, "READY=1")?;
     host.stop().await?;
     told(&manager, "STOPPING=1")?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_service_manager_is_told_of_the_process_that_has_taken_over() -> Result<()> {
+    let place = tempfile::tempdir()?;
+    let path = place.path().join("notify");
+    let manager = tokio::net::UnixDatagram::bind(&path)?;
+    let setup = Setup::new().guests(&["echo"])?.variable("NOTIFY_SOCKET", path.to_str().context("UTF-8")?);
+    let mut host = setup.variable("WATCHDOG_USEC", "20000").start().await?;
+    // Reads all messages, so that no process waits for the service manager.
+    let next = async || {
+        let mut bytes = [0; 1024];
+        let length = within("a message", manager.recv(&mut bytes)).await??;
+        Ok::<_, anyhow::Error>(String::from_utf8_lossy(&bytes[..length]).into_owned())
+    };
+    ensure!(next().await?.starts_with("READY=1"));
+    let mut said = Vec::new();
+    let ended = {
+        let mut upgrade = pin!(host.upgrade(&[]));
+        loop {
+            tokio::select! {
+                ended = &mut upgrade => break ended?,
+                text = next() => said.push(text?),
+            }
+        }
+    };
+    ensure!(ended.code == Some(0), "{ended:?}");
+    let main = format!("MAINPID={}\nREADY=1\n", host.pid().as_raw_nonzero());
+    // The old process has ended, and must not have said that the service stops.
+    while !said.iter().any(|text| text.starts_with(&main)) {
+        said.push(next().await?);
+    }
+    ensure!(!said.iter().any(|text| text.contains("STOPPING")), "{said:?}");
+    // The new one goes on with the watchdog, and says when it stops.
+    while next().await? != "WATCHDOG=1" {}
+    let mut stopping = pin!(host.stop());
+    loop {
+        tokio::select! {
+            stopped = &mut stopping => {
+                stopped?;
+                bail!("it has stopped without a word");
+            }
+            text = next() => if text?.starts_with("STOPPING=1") { break },
+        }
+    }
+    stopping.await?;
     Ok(())
 }
 

@@ -164,13 +164,14 @@ struct Rounds {
 }
 
 /// All tests whose number of rounds depends on the tier.
-const ROUNDS: [Rounds; 27] = [
+const ROUNDS: [Rounds; 31] = [
     // Damaged input for readers of bytes that a client sends.
     Rounds { test: "protocol::noise", usual: 20_000, full: 2_000_000 },
     Rounds { test: "protocol::v2", usual: 20_000, full: 2_000_000 },
     Rounds { test: "semantics::scan", usual: 20_000, full: 2_000_000 },
     Rounds { test: "auth::term", usual: 20_000, full: 2_000_000 },
     Rounds { test: "websocket::inflate", usual: 20_000, full: 2_000_000 },
+    Rounds { test: "parcel::noise", usual: 20_000, full: 2_000_000 },
     // Random operations next to a simple model.
     Rounds { test: "entries::table", usual: 500, full: 20_000 },
     Rounds { test: "entries::calls", usual: 500, full: 20_000 },
@@ -192,11 +193,15 @@ const ROUNDS: [Rounds; 27] = [
     Rounds { test: "schedules::kill", usual: 5, full: 50 },
     Rounds { test: "idempotency::kill", usual: 5, full: 50 },
     Rounds { test: "deliveries::kill", usual: 5, full: 50 },
+    Rounds { test: "deliveries::failure_kill", usual: 5, full: 50 },
     Rounds { test: "phoenix::recover_kill", usual: 4, full: 50 },
     Rounds { test: "storage::kill", usual: 10, full: 50 },
     // The same on a database server, which is killed itself.
     Rounds { test: "postgres::model", usual: 9, full: 300 },
     Rounds { test: "postgres::kill", usual: 8, full: 100 },
+    // Replacements of the host, and the clients that send meanwhile.
+    Rounds { test: "replacements", usual: 2, full: 20 },
+    Rounds { test: "replacements::clients", usual: 50, full: 2_000 },
 ];
 
 /// How many rounds the test called `test` runs in the current tier.

@@ -1,4 +1,4 @@
-//! What the host itself tells a topic: schedules that fire, answers by HTTP, and the start of a generation.
+//! What the host itself tells a topic: schedules that fire, answers by HTTP, deliveries that failed, and the start of a generation.
 
 use bennu_semantics::{Fault, Fired, Message, Payload, Source, Topic, TopicCallback, TopicInfo};
 
@@ -26,6 +26,15 @@ impl<C: Callbacks> World<C> {
         if self.tell_now(topic, Source::Schedule, sent, Some(fired)).is_err() {
             let failed = row.failed(self.host.now, None);
             self.host.stored.schedules.set(topic.clone(), key.into(), Some(failed));
+        }
+    }
+
+    /// A delivery is sent. If it has failed for ever, its topic is told once: a test sees a fault of that callback.
+    pub(super) fn send_delivery(&mut self, at: usize, now_ms: u64) {
+        if let Some((topic, job)) = self.host.stored.deliveries.send(at, &self.host.http, now_ms) {
+            let sent = Sent { event: job.event, payload: job.payload };
+            // The fault is noted with the others.
+            let _ = self.tell_now(&topic, Source::Http, sent, None);
         }
     }
 

@@ -36,7 +36,7 @@ impl<C: Callbacks> World<C> {
             match next {
                 Next::Timer(id) => self.fire(id, due),
                 Next::Schedule(topic, key) => self.fire_schedule(&topic, &key),
-                Next::Delivery(at) => self.host.stored.deliveries.send(at, &self.host.http, due),
+                Next::Delivery(at) => self.send_delivery(at, due),
                 Next::Tick(topic) => self.tick_due(&topic),
                 Next::Seat(topic, name) => self.expire_seat(&topic, &name),
                 Next::Presences(topic) => self.flush_presences(&topic),

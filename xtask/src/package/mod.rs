@@ -1,4 +1,4 @@
-//! Makes the packages with which people get the executable `bennu` without Rust: for npm, and for PyPI.
+//! Makes the packages with which people get the executable `bennu` without Rust, for npm and for PyPI, and the SDK in Python.
 //!
 //! `cargo install` needs no package of its own. It builds the executable from the sources.
 
@@ -42,6 +42,7 @@ pub(crate) fn pack(executable: &Path) -> Result<()> {
     step("stripping the executable", || strip(executable, &stripped))?;
     let mut made = step("packages for npm", || npm::pack(&stripped, &folder))?;
     made.push(step("a package for PyPI", || python::pack(&stripped, &folder))?);
+    made.push(step("the SDK for PyPI", || python::pack_sdk(&folder))?);
     for package in made {
         let size = fs::metadata(&package)?.len();
         note(&format!("{} ({} MB)", package.display(), size.div_ceil(1_000_000)));

@@ -13,7 +13,7 @@ use crate::channel::room::{TopicTurns, Topics};
 use crate::channel::turn::{Saved, Services, TurnQueue};
 use crate::contract::{Call, Callback, Follows, Identity, Member, MemberUsage, Person, SocketFacts};
 use crate::entries::TopicEntries;
-use crate::protocol::{DeflateCount, Frame, Outbound, Ref, Serializer};
+use crate::protocol::{DeflateCount, Frame, Outbound, Ref, Serializer, Topic};
 use crate::pubsub::{Audience, Outbox, Subscription, TopicSubscriptionHandle};
 use crate::routes::{Route, Turns};
 
@@ -141,8 +141,21 @@ impl Channel {
         (join_ref, reference): (&Ref, &Ref),
         after: Option<&Arc<Self>>,
     ) -> Arc<Self> {
+        let topic = topics.services.pubsub.topic(topic);
+        let id = topics.services.next_member();
+        Self::with_id(topics, connection, topic, id, (join_ref, reference), after)
+    }
+
+    /// The same, for a member with this number.
+    pub(in crate::channel::member) fn with_id(
+        topics: &Arc<Topics>,
+        connection: Connection,
+        topic: Topic,
+        id: u64,
+        (join_ref, reference): (&Ref, &Ref),
+        after: Option<&Arc<Self>>,
+    ) -> Arc<Self> {
         let services = &topics.services;
-        let topic = services.pubsub.topic(topic);
         let turns = services.routes.find(topic.as_str()).map_or(Turns::Member, |route| route.spec.turns);
         let queue = match (turns, after.map(|after| &after.queue)) {
             (Turns::Topic, _) => MemberQueue::Topic(topics.of(&topic)),
@@ -151,7 +164,7 @@ impl Channel {
         };
         // A client that sent no join ref knows its channel by the ref of its join.
         let mark = if join_ref.is_null() { reference } else { join_ref };
-        let (id, socket) = (services.next_member(), Arc::clone(&connection.facts));
+        let socket = Arc::clone(&connection.facts);
         services.channel_made();
         Arc::new(Self {
             topics: Arc::clone(topics),
@@ -186,6 +199,11 @@ impl Channel {
     pub(in crate::channel) fn person(&self) -> Person {
         let Identity { user, socket_id, .. } = &self.member.socket.identity;
         Person { member: self.member.id, user: user.clone(), socket_id: socket_id.clone() }
+    }
+
+    /// Its number and its socket.
+    pub(in crate::channel) fn member_facts(&self) -> &Member {
+        &self.member
     }
 
     /// The id of its socket, if the socket has one.

@@ -236,7 +236,12 @@ async fn stored_former(topic: &TopicTurns, route: &Route) -> Result<Option<Forme
 /// The probation under which a stored room was upgraded: the current one of its plugin, or one that has ended. An
 /// unknown probation comes from the imported store of another host. Then the room is rolled back only if the serving build
 /// writes the version from before, and not the room's version.
-fn probation_of(services: &Services, route: &Route, former: &Former, version: u32) -> Arc<Probation> {
+pub(in crate::channel::room) fn probation_of(
+    services: &Services,
+    route: &Route,
+    former: &Former,
+    version: u32,
+) -> Arc<Probation> {
     let is_it = |probation: &&Arc<Probation>| probation.id() == Some(former.probation);
     if let Some(current) = route.probation.as_ref().map(|(probation, _)| probation).filter(is_it) {
         return Arc::clone(current);

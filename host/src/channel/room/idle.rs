@@ -38,6 +38,14 @@ impl IdleRooms {
         }
         has_room.then_some(permit)
     }
+
+    /// The same without a limit, for rooms and seats of another host, whose members come back in a moment. What that host
+    /// had was within its limits.
+    pub(in crate::channel::room) fn keep_anyway(self: &Arc<Self>, bytes: usize) -> IdlePermit {
+        self.kept.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        IdlePermit { rooms: Arc::clone(self), bytes }
+    }
 }
 
 impl Drop for IdlePermit {

@@ -114,7 +114,9 @@ pub(in crate::channel) fn is_over(topic: &Arc<TopicTurns>) -> bool {
     let now = Instant::now();
     let left = room.time_left(|| route.map_or(Duration::ZERO, |route| route.spec.linger), now);
     if !left.is_zero() && !room.is_lingering(now) {
-        let Some(permit) = topic.topics.idle.keep(room.weight()) else { return true };
+        let idle = &topic.topics.idle;
+        let permit = if room.is_held(now) { Some(idle.keep_anyway(room.weight())) } else { idle.keep(room.weight()) };
+        let Some(permit) = permit else { return true };
         let until = now + left;
         let timer = tokio::spawn(review_at(Arc::clone(topic), until)).abort_handle();
         room.start_linger(until, timer, permit);

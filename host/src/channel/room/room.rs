@@ -41,6 +41,8 @@ pub(in crate::channel::room) struct Room {
     /// Faults of `handle_tick` in a row.
     faults: u32,
     linger: Option<Linger>,
+    /// Until when it stays open without members in any case, because it was taken over from another host.
+    held_until: Option<Instant>,
     /// Whether its last commits aren't stored, though it is durable.
     is_unstored: bool,
     stored_at: Option<Instant>,
@@ -80,6 +82,7 @@ impl Room {
             is_catching_up: false,
             faults: 0,
             linger: None,
+            held_until: None,
             is_unstored: false,
             stored_at: None,
             has_stored_former: false,
@@ -94,6 +97,35 @@ impl Room {
 
     pub(in crate::channel::room) fn is_durable(&self) -> bool {
         self.is_durable
+    }
+
+    pub(in crate::channel::room) fn owner_name(&self) -> &str {
+        self.owner.name()
+    }
+
+    /// It was taken over from another host, whose members come back until then.
+    pub(in crate::channel::room) fn hold(&mut self, until: Instant) {
+        self.held_until = Some(until);
+    }
+
+    /// Whether members of another host may still come back.
+    pub(in crate::channel::room) fn is_held(&self, now: Instant) -> bool {
+        self.held_until.is_some_and(|until| now < until)
+    }
+
+    /// Takes the state of a memory room of another host over.
+    pub(in crate::channel::room) fn take_over(&mut self, saved: Option<Saved>) {
+        self.saved = saved;
+    }
+
+    /// The published state, if there is one.
+    pub(in crate::channel::room) fn published(&self) -> Option<&Published> {
+        self.published.as_ref()
+    }
+
+    /// Sets the published state of another host.
+    pub(in crate::channel::room) fn set_published(&mut self, published: Option<Published>) {
+        self.published = published;
     }
 
     pub(in crate::channel::room) fn seats(&mut self) -> &mut Seats {
@@ -322,6 +354,8 @@ impl Room {
             Some(linger) => linger.until.saturating_duration_since(now),
             None => linger(),
         };
+        let held = self.held_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
+        let left = left.max(held);
         let may_roll_back = self.is_durable && self.saved.as_ref().is_some_and(Saved::may_roll_back);
         if may_roll_back && left.is_zero() { PROBATION_CHECK_EVERY } else { left }
     }

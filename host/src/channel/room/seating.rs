@@ -6,10 +6,12 @@ use std::time::Duration;
 use bytestring::ByteString;
 use tokio::time::Instant;
 
+use super::idle::IdlePermit;
 use super::job::{TopicEvent, post_and_spawn};
 use super::seats::GraceTimer;
 use super::topics::TopicTurns;
-use crate::contract::{Departure, SeatChange};
+use crate::contract::{Departure, SeatChange, SeatView};
+use crate::parcel::SeatRecord;
 
 /// A member takes a seat.
 pub(in crate::channel) fn take_seat(topic: &Arc<TopicTurns>, name: &ByteString, member: u64, grace: Duration) {
@@ -22,18 +24,36 @@ pub(in crate::channel) fn take_seat(topic: &Arc<TopicTurns>, name: &ByteString, 
 /// A member leaves its seat for good, or drops.
 pub(in crate::channel) fn rise(topic: &Arc<TopicTurns>, name: &ByteString, member: u64, departure: Departure) {
     let change = topic.room().as_mut().and_then(|room| {
+        let is_held = room.is_held(Instant::now());
         let seats = room.seats();
         let (change, until) = seats.vacate(name, member, departure)?;
         let Some(until) = until else { return Some(change) };
-        let timer = topic.topics.idle.keep(0).map(|permit| {
-            let timer = tokio::spawn(wait(Arc::clone(topic), name.clone(), until)).abort_handle();
-            GraceTimer::new(timer, permit)
-        });
+        let idle = &topic.topics.idle;
+        let permit = if is_held { Some(idle.keep_anyway(0)) } else { idle.keep(0) };
+        let timer = permit.map(|permit| grace_timer(topic, name, until, permit));
         Some(seats.keep(name, timer).unwrap_or(change))
     });
     if change.is_some() {
         tell(topic, name, change);
     }
+}
+
+/// Sets a seat of another host. Its members end here in their first turns, and their connections were not closed by them: so
+/// `further` is added to its grace period.
+pub(in crate::channel::room) fn keep_seat(topic: &Arc<TopicTurns>, seat: SeatRecord, further: Duration) {
+    let SeatRecord { name, grace_ms, left_ms, members } = seat;
+    let grace = Duration::from_millis(grace_ms).saturating_add(further);
+    let left = left_ms.map(|left_ms| Duration::from_millis(left_ms).saturating_add(further));
+    // A grace period has at most 24 hours, and so the sum is no time that a clock can't have.
+    let until = left.and_then(|left| Instant::now().checked_add(left));
+    let mut room = topic.room();
+    let Some(room) = room.as_mut() else { return };
+    let timer = until.map(|until| grace_timer(topic, &name, until, topic.topics.idle.keep_anyway(0)));
+    room.seats().adopt(&name, SeatView { members: &members, grace, until }, timer);
+}
+
+fn grace_timer(topic: &Arc<TopicTurns>, name: &ByteString, until: Instant, permit: IdlePermit) -> GraceTimer {
+    GraceTimer::new(tokio::spawn(wait(Arc::clone(topic), name.clone(), until)).abort_handle(), permit)
 }
 
 /// The end of a seat, if its grace period is over.

@@ -8,7 +8,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::idle::IdlePermit;
-use crate::contract::{self, Departure, SeatChange};
+use crate::contract::{self, Departure, SeatChange, SeatView};
 
 /// The seats of one topic, with the timers of their grace periods.
 #[derive(Default)]
@@ -40,6 +40,22 @@ impl Seats {
     /// Whether a seat is in its grace period.
     pub(in crate::channel::room) fn are_kept(&self) -> bool {
         self.seats.are_kept()
+    }
+
+    /// All seats.
+    pub(in crate::channel::room) fn all(&self) -> impl Iterator<Item = (&ByteString, SeatView<'_, Instant>)> {
+        self.seats.all()
+    }
+
+    /// Sets a seat of another host, with the timer of its grace period if one has begun.
+    pub(in crate::channel::room) fn adopt(
+        &mut self,
+        name: &ByteString,
+        seat: SeatView<'_, Instant>,
+        timer: Option<GraceTimer>,
+    ) {
+        self.seats.adopt(name, seat);
+        self.timers.extend(timer.map(|timer| (name.clone(), timer)));
     }
 
     /// A member takes a seat. Returns the change of the seat, if it changed.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::job::{TopicEvent, post_and_drain};
-use super::tick_timer::{IsWaiting, TickTimer};
+use super::tick_timer::{Progress, TickTimer};
 use super::topics::TopicTurns;
 use crate::contract::Tick;
 use crate::counts::Limit;
@@ -19,9 +19,32 @@ pub(in crate::channel) fn set_tick(topic: &Arc<TopicTurns>, period: Option<Durat
     let is_set = room.ticks().map(TickTimer::period) == period;
     // Each member that joins may ask for the same interval.
     if !is_set {
-        let task = |period| move |is_waiting| TickTask { topic: Arc::downgrade(topic), period, is_waiting }.run();
-        room.set_ticks(period.map(|period| TickTimer::start(period, task(period))));
+        room.set_ticks(period.map(|period| timer(topic, period, 0, 0)));
     }
+}
+
+/// Continues the ticks of another host after the one with this number. The ticks of the time in which no host ran count as
+/// missed.
+pub(in crate::channel::room) fn continue_ticks(
+    topic: &Arc<TopicTurns>,
+    period: Duration,
+    number: u64,
+    paused: Duration,
+) {
+    let missed = u32::try_from(paused.as_nanos() / period.as_nanos().max(1)).unwrap_or(u32::MAX);
+    let mut room = topic.room();
+    let Some(room) = room.as_mut() else { return };
+    let before = number.saturating_add(u64::from(missed));
+    room.set_ticks(Some(timer(topic, period, before, missed)));
+}
+
+/// Starts the ticks after the one with this number, with so many that were missed before.
+fn timer(topic: &Arc<TopicTurns>, period: Duration, before: u64, missed: u32) -> TickTimer {
+    let topic = Arc::downgrade(topic);
+    TickTimer::start(period, |progress| {
+        progress.set_number(before);
+        TickTask { topic, period, progress, before, missed }.run()
+    })
 }
 
 /// The turn of a tick of this period begins, so the next tick may be queued. Returns whether the topic still has such
@@ -36,12 +59,16 @@ pub(in crate::channel) fn take_tick(topic: &TopicTurns, period: Duration) -> boo
 struct TickTask {
     topic: Weak<TopicTurns>,
     period: Duration,
-    is_waiting: IsWaiting,
+    progress: Progress,
+    /// The number of the tick before the first one.
+    before: u64,
+    /// The ticks that were missed before the first one.
+    missed: u32,
 }
 
 impl TickTask {
     async fn run(self) {
-        let (began, mut number, mut missed) = (Instant::now(), 0, 0_u32);
+        let (began, mut number, mut missed) = (Instant::now(), 0, self.missed);
         let mut high_since = None;
         loop {
             number += 1;
@@ -53,15 +80,19 @@ impl TickTask {
             missed = missed.saturating_add(u32::try_from(late).unwrap_or(u32::MAX));
             let Some(topic) = self.topic.upgrade() else { return };
             let services = topic.services();
-            // A tick may be left out, and a busy host already has too many frames to send.
-            if is_under_pressure(&services.pubsub.pressure, &mut high_since) || self.is_waiting.swap_in() {
+            // A tick may be left out, and a busy host already has too many frames to send. A host that stops waits until no turn
+            // is queued.
+            let is_held = services.gate.holds_ticks() || is_under_pressure(&services.pubsub.pressure, &mut high_since);
+            if is_held || self.progress.is_waiting.swap_in() {
                 missed = missed.saturating_add(1);
                 services.count_ticks(0, 1);
                 Limit::TickQueue.hit();
                 continue;
             }
             services.count_ticks(1, late);
-            let tick = Tick { number, missed: std::mem::take(&mut missed), period: self.period };
+            let last = self.before.saturating_add(number);
+            self.progress.set_number(last);
+            let tick = Tick { number: last, missed: std::mem::take(&mut missed), period: self.period };
             post_and_drain(&topic, TopicEvent::Tick(tick));
         }
     }

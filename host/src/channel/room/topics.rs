@@ -177,6 +177,11 @@ impl TopicTurns {
         self.room().as_ref().is_some_and(|room| room.is_overdue())
     }
 
+    /// Whether commits of the room aren't stored, though it is durable.
+    pub(in crate::channel) fn is_room_unstored(&self) -> bool {
+        self.room().as_ref().is_some_and(|room| room.is_durable() && room.unstored().is_some())
+    }
+
     /// A tick succeeded, or failed. Returns the number of failures in a row.
     pub(in crate::channel) fn count_tick(&self, has_failed: bool) -> u32 {
         self.room().as_mut().map_or(0, |room| room.count_tick(has_failed))

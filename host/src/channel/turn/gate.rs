@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering, fence};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -25,6 +25,8 @@ const ENDED: u8 = 2;
 pub(in crate::channel) struct TurnGate {
     counters: [Arc<Counter>; COUNTERS],
     phase: AtomicU8,
+    /// Whether no ticks are posted, so that the queues become empty.
+    holds_ticks: AtomicBool,
     changed: Notify,
 }
 
@@ -49,6 +51,7 @@ impl Default for TurnGate {
         Self {
             counters: [(); COUNTERS].map(|()| Arc::new(Counter)),
             phase: AtomicU8::new(OPEN),
+            holds_ticks: AtomicBool::new(false),
             changed: Notify::new(),
         }
     }
@@ -68,6 +71,17 @@ impl TurnGate {
         self.phase.load(Ordering::Relaxed) == OPEN
     }
 
+    /// Whether ticks are left out.
+    pub(in crate::channel) fn holds_ticks(&self) -> bool {
+        // Relaxed: a tick more or less is no difference.
+        self.holds_ticks.load(Ordering::Relaxed)
+    }
+
+    /// Sets whether ticks are left out.
+    pub(in crate::channel) fn hold_ticks(&self, holds: bool) {
+        self.holds_ticks.store(holds, Ordering::Relaxed);
+    }
+
     /// Waits until turns may begin. Returns false if none may begin any more. The caller must have given up its permit.
     pub(in crate::channel) async fn opened(&self) -> bool {
         loop {
@@ -83,25 +97,21 @@ impl TurnGate {
     }
 
     /// From now on, no turn begins until the gate is opened again.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the hand-over to another process"))]
     pub(in crate::channel) fn close(&self) {
         self.set(CLOSED);
     }
 
     /// Turns may begin again.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the hand-over to another process"))]
     pub(in crate::channel) fn open(&self) {
         self.set(OPEN);
     }
 
     /// No turn begins any more. Queued jobs are dropped.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the hand-over to another process"))]
     pub(in crate::channel) fn end(&self) {
         self.set(ENDED);
     }
 
     /// Whether [`end`](Self::end) was called.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the hand-over to another process"))]
     pub(in crate::channel) fn has_ended(&self) -> bool {
         self.phase.load(Ordering::SeqCst) == ENDED
     }

@@ -68,6 +68,11 @@ impl Services {
         self.next_member.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// The numbers up to this one are used by another host.
+    pub(in crate::channel) fn skip_members(&self, highest: u64) {
+        self.next_member.fetch_max(highest.saturating_add(1), Ordering::Relaxed);
+    }
+
     pub(in crate::channel) fn channel_made(&self) {
         self.channels.fetch_add(1, Ordering::Relaxed);
     }

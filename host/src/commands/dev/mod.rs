@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use bennu::project::Project;
 use bennu::protocol::Pattern;
-use bennu::server::{Config, Listeners, LogEvent, Overview, ServiceManager, start_logging_with};
+use bennu::server::{Config, LogEvent, Overview, ServiceManager, Start, start_logging_with};
 use clap::Args;
 
 use super::hosting;
@@ -67,14 +67,14 @@ impl Dev {
         }
         project.plain_plugins()?.iter().for_each(|(name, _)| board.note_saved(name));
         let manager = ServiceManager::default();
-        let Some(mut host) = hosting::start(&config, Listeners::default(), &mut signals).await? else { return Ok(()) };
+        let Some(mut host) = hosting::start(&config, Start::default(), &mut signals).await? else { return Ok(()) };
         host.add_routes(page::routes(Arc::clone(&board), config.static_directory.is_some()));
         host.insert_into_pages(page::INSERTED);
         let _ = overview.set(host.overview());
         developer.follow_host(host.overview());
         error_line!("Open http://{}/ in two windows. Each save is served at once; Ctrl-C ends.", host.address()?);
         tokio::select! {
-            served = hosting::serve(host, signals, &manager) => served,
+            served = hosting::serve(host, &config.data, signals, &manager) => served,
             never = developer.follow() => match never {},
         }
     }

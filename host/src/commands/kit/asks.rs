@@ -77,10 +77,11 @@ fn http_deliver(context: &mut CallContext, fields: &mut Fields<'_>) -> Misread<A
     let (text, bytes): (Option<String>, _) = (fields.get("body")?, fields.bytes("body_base64")?);
     let (order, expires_ms): (Option<Box<str>>, _) = (fields.get("order")?, fields.get("expires_ms")?);
     let (p256dh, auth): (Option<Box<str>>, Option<Box<str>>) = (fields.get("push_p256dh")?, fields.get("push_auth")?);
+    let on_failure = fields.get("on_failure")?;
     fields.end()?;
     let body = bytes.map(Bytes::from).unwrap_or_else(|| text.unwrap_or_default().into());
     let push = p256dh.zip(auth).map(|(p256dh, auth)| PushSubscription { p256dh, auth });
-    let delivery = Delivery { url, headers: headers.unwrap_or_default(), body, order, expires_ms, push };
+    let delivery = Delivery { url, headers: headers.unwrap_or_default(), body, order, expires_ms, push, on_failure };
     Ok(context.deliver(delivery).map(|id| json!(id).to_string()))
 }
 

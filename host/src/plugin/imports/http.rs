@@ -115,8 +115,7 @@ impl http::Host for Guest {
 /// The parameters of `deliver`.
 fn delivery(url: String, headers: Vec<Header>, body: Vec<u8>, settings: &[Setting]) -> Result<Delivery, Fault> {
     let headers = headers.into_iter().map(|header| (header.name, header.value)).collect();
-    let delivery = Delivery { url, headers, body: body.into(), order: None, expires_ms: None, push: None };
-    delivery.set(settings.iter().map(|setting| (&*setting.name, &*setting.value)))
+    Delivery::new(url, headers, body.into()).set(settings.iter().map(|setting| (&*setting.name, &*setting.value)))
 }
 
 fn request(

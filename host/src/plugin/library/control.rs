@@ -69,10 +69,21 @@ pub(super) enum Asked {
     Command(CommandRequest),
     /// Uses other settings for each later load.
     Configure(Box<LibraryConfig>),
+    /// Does nothing for a while.
+    Pause(PauseRequest),
 }
 
 /// The maximum number of commands in the channel. Above it, senders wait.
 const WAITING_MAX: usize = 16;
+
+/// While this exists, the library does nothing: it reads and writes no file, and publishes nothing.
+pub struct LibraryPause(#[expect(dead_code, reason = "the library waits for its end")] oneshot::Sender<()>);
+
+/// A request for a pause. The library answers when the pause has begun, and waits until the sender of `over` is dropped.
+pub(super) struct PauseRequest {
+    pub(super) begun: oneshot::Sender<()>,
+    pub(super) over: oneshot::Receiver<()>,
+}
 
 /// Sends commands to the library. Clones send to the same library.
 #[derive(Clone)]
@@ -88,6 +99,14 @@ impl Control {
         let (asked, commands) = mpsc::channel(WAITING_MAX);
         let (probes, probed) = mpsc::channel(WAITING_MAX);
         (Self { asked, probes, look: Arc::default() }, commands, probed)
+    }
+
+    /// Waits until the library has recorded what it has decided, and does nothing more until the pause is dropped. Returns
+    /// none if the library has ended.
+    pub async fn pause(&self) -> Option<LibraryPause> {
+        let ((begun, has_begun), (pause, over)) = (oneshot::channel(), oneshot::channel());
+        self.asked.send(Asked::Pause(PauseRequest { begun, over })).await.ok()?;
+        has_begun.await.ok().map(|()| LibraryPause(pause))
     }
 
     /// Makes the library read the files of all plugins again, changed or not. If a file contains the build that

@@ -28,8 +28,8 @@ use super::{Builds, Digest, Kinds, Source};
 use crate::contract::system_now_ms;
 use crate::routes::{Conflict, Probation, ProbationTerms, RouteTable, Routes};
 
-use control::Asked;
-pub use control::{Command, CommandError, Control, LibraryConfig};
+use control::{Asked, PauseRequest};
+pub use control::{Command, CommandError, Control, LibraryConfig, LibraryPause};
 use jobs::{Job, Jobs, Why};
 use recall::past_of;
 pub use settings::{PluginSettings, Settings};
@@ -274,6 +274,12 @@ impl Library {
                 Some(asked) = self.asked.recv() => match asked {
                     Asked::Command(asked) => self.run(asked),
                     Asked::Configure(config) => self.configure(*config),
+                    Asked::Pause(PauseRequest { begun, over }) => {
+                        self.review();
+                        let _ = begun.send(());
+                        // An error is the end of the pause: nothing is ever sent.
+                        let _ = over.await;
+                    }
                 },
             }
         }

@@ -31,6 +31,8 @@ pub enum LanguageName {
     Ts,
     /// The same in JavaScript.
     Js,
+    /// Python, of which componentize-py makes a component.
+    Python,
 }
 
 impl BuildTable {

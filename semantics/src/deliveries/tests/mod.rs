@@ -7,14 +7,14 @@ use super::*;
 use crate::limits::DeliveryLimits;
 
 fn delivery() -> Delivery {
-    let (url, headers) = ("https://a.example/hook".into(), Vec::new());
-    Delivery { url, headers, body: "{}".into(), order: None, expires_ms: None, push: None }
+    Delivery::new("https://a.example/hook".into(), Vec::new(), "{}".into())
 }
 
 #[test]
 fn options_and_values_are_checked() {
     let set = |name, value| delivery().set([(name, value)]);
     assert_eq!(set("order", "k").unwrap().order.as_deref(), Some("k"));
+    assert_eq!(set("on-failure", "e").unwrap().on_failure.as_deref(), Some("e"));
     let push = delivery().set([("push-p256dh", "a"), ("push-auth", "b")]).unwrap().push;
     assert_eq!(push, Some(PushSubscription { p256dh: "a".into(), auth: "b".into() }));
     assert_eq!(set("expires-ms", "250").unwrap().expires_ms, Some(250));
@@ -26,6 +26,7 @@ fn options_and_values_are_checked() {
     assert_eq!(Delivery { expires_ms: Some(week), ..delivery() }.check(), Ok(()));
     assert!(text(Delivery { expires_ms: Some(week + 1), ..delivery() }).starts_with("oversize"));
     assert!(text(Delivery { order: Some("x".repeat(256).into()), ..delivery() }).starts_with("oversize"));
+    assert!(text(Delivery { on_failure: Some("x".repeat(256).into()), ..delivery() }).starts_with("oversize"));
     let own = vec![("Webhook-Id".to_owned(), "x".to_owned())];
     assert!(text(Delivery { headers: own, ..delivery() }).contains("made by the host"));
 }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use super::*;
+use crate::Payload;
 
 fn row() -> DeliveryRow {
     DeliveryRow::new(delivery(), "shop", Some(&"order:7".into()), 1_000)
@@ -17,7 +20,7 @@ fn a_row_survives_its_stored_form() {
     let headers = vec![("content-type".into(), "text/plain".into()), ("x".into(), String::new())];
     let push = Some(PushSubscription { p256dh: "p".into(), auth: "a".into() });
     let (body, order) = (vec![0, 255].into(), Some("".into()));
-    let full = Delivery { headers, body, order, expires_ms: Some(9), push, ..delivery() };
+    let full = Delivery { headers, body, order, expires_ms: Some(9), push, on_failure: Some("e".into()), ..delivery() };
     let full = DeliveryRow { failures: 3, failure: "status 503".into(), ..DeliveryRow::new(full, "p", None, 5) };
     for row in [row(), DeliveryRow { next_ms: None, ..full.clone() }, full] {
         let stored = row.encode();
@@ -27,6 +30,39 @@ fn a_row_survives_its_stored_form() {
             assert_eq!(DeliveryRow::decode(stored.slice(..length)), None, "{length}");
         }
     }
+}
+
+/// Only the end of a delivery that has asked for it is told.
+#[test]
+fn a_topic_is_told_of_what_was_refused_or_given_up() {
+    let asking = DeliveryRow { on_failure: Some("e".into()), ..row() };
+    let told = |row: &DeliveryRow, attempt: &Attempt, now_ms| {
+        let step = row.after(attempt, now_ms, None);
+        let job = row.failure_job("id", attempt, &step, now_ms)?;
+        assert_eq!((&*job.event, job.next_ms), ("e", Some(now_ms)));
+        let Payload::Json(text) = job.payload else { panic!("the payload is binary") };
+        Some(text.to_string())
+    };
+    let late = asking.expires_ms;
+    let url = &*asking.url;
+    let read: Value = serde_json::from_str(&told(&asking, &answered(410), 5).unwrap()).unwrap();
+    assert_eq!(read, json!({ "delivery": "id", "url": url, "status": 410, "reason": "status 410" }));
+    assert!(told(&asking, &answered(503), late).unwrap().contains(r#""status":503"#));
+    let failed = Attempt::Failed("timeout: ".to_owned() + &"ö".repeat(500));
+    let text = told(&asking, &failed, late).unwrap();
+    assert!(text.contains(r#""status":null"#) && text.contains("timeout: ö") && text.len() < 500, "{text}");
+    for attempt in [answered(204), answered(404), answered(503), failed] {
+        assert_eq!(told(&asking, &attempt, 5), None);
+    }
+    assert_eq!((told(&row(), &answered(410), 5), told(&row(), &answered(503), late)), (None, None));
+}
+
+/// A push service answers 404 to a subscription that has ended. Any other server may be about to have the page.
+#[test]
+fn a_push_message_is_also_refused_by_404() {
+    let push = DeliveryRow { push: Some(PushSubscription::default()), ..row() };
+    assert_eq!(push.after(&answered(404), 5, None), NextStep::Refused);
+    assert!(matches!(row().after(&answered(404), 5, None), NextStep::Retry(_)));
 }
 
 #[test]

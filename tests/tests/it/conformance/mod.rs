@@ -26,8 +26,16 @@ const PLUGIN: &str = "naughty";
 const VARIANT: &str = "variants/naughty-entries";
 
 /// How many scripts each stage skips, according to the scripts.
-const SKIPPED: [(&str, usize); 6] =
-    [("native", 1), ("compiled", 0), ("lines", 1), ("node", 1), ("engine", 2), ("host", 2)];
+const SKIPPED: [(&str, usize); 8] = [
+    ("native", 1),
+    ("compiled", 0),
+    ("lines", 1),
+    ("node", 1),
+    ("engine", 2),
+    ("python", 1),
+    ("python-compiled", 1),
+    ("host", 2),
+];
 
 /// The number of hosts that play scripts at the same time.
 const AT_ONCE: usize = 4;
@@ -167,6 +175,24 @@ fn the_kit_of_typescript_plays_every_script() -> Result<()> {
     node.arg(workspace.join("tests/kit/typescript/scripts.mjs")).arg(granted.to_string());
     let played = node.args(scripts.iter().map(|script| &script.path)).output();
     let played = played.context("this test needs Node 20.6 or later as `node`")?;
+    ensure!(played.status.success(), "{}", String::from_utf8_lossy(&played.stderr));
+    ensure!(String::from_utf8_lossy(&played.stdout).lines().count() == scripts.len());
+    Ok(())
+}
+
+/// The plugin is written with the SDK for Python. The kit is that of the SDK. `tests/languages` plays the compiled plugin.
+#[test]
+fn the_kit_of_python_plays_every_script() -> Result<()> {
+    let (workspace, scripts) = (places::workspace()?, scripts("python")?);
+    let testing = workspace.join("sdk/python/bennu/testing");
+    let lines = |file: &str| anyhow::Ok(std::fs::read_to_string(testing.join(file))?.lines().count());
+    let client = lines("_kit.py")? + lines("_host.py")?;
+    ensure!(client <= 420, "the client of `bennu kit` has at most 420 lines");
+    let mut python = Command::new("python3");
+    python.env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONPATH", workspace.join("sdk/python"));
+    python.env("BENNU", places::binary()?).arg(workspace.join("tests/kit/python/scripts_of_sdk.py"));
+    python.arg(folder()?.join("bennu.toml")).args(scripts.iter().map(|script| &script.path));
+    let played = python.output().context("this test needs Python 3.11 or later as `python3`")?;
     ensure!(played.status.success(), "{}", String::from_utf8_lossy(&played.stderr));
     ensure!(String::from_utf8_lossy(&played.stdout).lines().count() == scripts.len());
     Ok(())

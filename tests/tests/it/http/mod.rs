@@ -1,6 +1,7 @@
 //! Requests by HTTP that plugins ask for, on a real host, to servers of the test.
 
 mod backend;
+mod hostile;
 
 use anyhow::{Context, Result, ensure};
 use bennu_tests::{Loading, Setup, TestClient, TestHost, TestProject, eventually, request_with};
