@@ -20,13 +20,18 @@ use crate::DEADLINE;
 const PROGRAMS: &str = "BENNU_POSTGRES_BIN";
 
 /// The environment variable that makes every test host use a server: `postgres`. So the tests of the store run on either engine.
-pub(crate) const STORE: &str = "BENNU_TEST_STORE";
+const STORE: &str = "BENNU_TEST_STORE";
 
 /// The beginning of the names of the servers' directories.
 const PREFIX: &str = "bennu-postgres-";
 
 /// The superuser of a server.
 const SUPERUSER: &str = "postgres";
+
+/// Whether every test host is to use a server.
+pub(crate) fn is_wanted() -> bool {
+    std::env::var_os(STORE).is_some_and(|engine| engine == "postgres")
+}
 
 /// A server. Dropping the value kills it, and removes its data.
 pub struct PostgresServer {

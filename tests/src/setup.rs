@@ -181,8 +181,7 @@ impl Setup {
 /// The part of a configuration that puts the store into a server of the tests, if all hosts are to use one. Each has a schema of
 /// its own.
 fn store(config: &str, home: &Path) -> Result<String> {
-    let is_wanted = std::env::var_os(postgres::STORE).is_some_and(|engine| engine == "postgres");
-    if !is_wanted || config.contains("[store]") {
+    if !postgres::is_wanted() || config.contains("[store]") {
         return Ok(String::new());
     }
     let url = PostgresServer::shared()?.url("postgres", "postgres");

@@ -70,9 +70,9 @@ async fn commands_read_a_running_host_and_a_stopped_one() -> Result<()> {
     host.stop().await?;
     ensure!(usage(&[])? == running);
     for (arguments, expected) in [
-        (&["store", "get", "ledger", "account:a", "--raw", "--config", "bennu.toml"][..], "3"),
+        (&["store", "get", "ledger", "account:a", "--raw", "--config", "bennu.toml"][..], "\u{3}"),
         (&["store", "rename", "ledger", "books", "--config", "bennu.toml"], ""),
-        (&["store", "get", "books", "account:b", "--raw", "--config", "bennu.toml"], "2"),
+        (&["store", "get", "books", "account:b", "--raw", "--config", "bennu.toml"], "\u{2}"),
     ] {
         let ended = bennu(home.path(), arguments)?;
         ensure!(ended.code == Some(0) && ended.output == expected, "{arguments:?}: {ended:?}");

@@ -100,8 +100,7 @@ async fn defaults_of_a_role_do_not_change_what_is_promised() -> Result<()> {
     )
     .await?;
     // What the function checks itself, if another program calls it.
-    let called =
-        "SET default_transaction_isolation = 'repeatable read'; SELECT bennu.commit_batch(1, 99, '{}', '{}', '{}')";
+    let called = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT bennu.commit_batch(1, 99, '{}', '{}', '{}')";
     let said = format!("{:#}", server.sql(&name, called).err().context("it was accepted")?);
     ensure!(said.contains("needs the isolation level read committed"), "{said}");
     host.stop().await?;
@@ -178,8 +177,8 @@ async fn a_database_without_space_keeps_all_that_was_acknowledged() -> Result<()
     let place = disk.0.path().join("space");
     server.make_directory(&place)?;
     server.sql("postgres", &format!("CREATE TABLESPACE small LOCATION '{}'", place.display()))?;
-    server.sql("postgres", "CREATE DATABASE full TABLESPACE small")?;
-    let host = Setup::new().guests(&["naughty"])?.config(&config(&server.url("postgres", "full"))).start().await?;
+    server.sql("postgres", "CREATE DATABASE filled TABLESPACE small")?;
+    let host = Setup::new().guests(&["naughty"])?.config(&config(&server.url("postgres", "filled"))).start().await?;
     let stored = fill(&host, 0).await?;
     let shown = host.inspect().await?["store"]["trouble"]["reason"].to_string();
     ensure!(stored > 3 && shown.contains("No space left on device"), "{stored} stored: {shown}");
@@ -188,7 +187,7 @@ async fn a_database_without_space_keeps_all_that_was_acknowledged() -> Result<()
         .await?;
     let more = fill(&host, stored).await?;
     ensure!(more > stored, "nothing was stored on the larger disk");
-    let keys = server.sql("full", "SELECT count(*) FROM bennu.content WHERE kind = 'key' AND plugin = 'naughty'")?;
+    let keys = server.sql("filled", "SELECT count(*) FROM bennu.content WHERE kind = 'key' AND plugin = 'naughty'")?;
     ensure!(keys.parse::<usize>()? == more, "{keys} of {more}");
     host.stop().await?;
     Ok(())
@@ -198,13 +197,13 @@ async fn a_database_without_space_keeps_all_that_was_acknowledged() -> Result<()
 #[tokio::test]
 async fn a_full_disk_loses_nothing_and_is_said() -> Result<()> {
     let server = PostgresServer::start()?;
-    let url = server.database("full")?;
+    let url = server.database("filled")?;
     let host = Setup::new().guests(&["naughty", "ledger"])?.config(&config(&url)).start().await?;
     check(&host, "alice > join ledger:1\nalice < ok {}\nalice > deposit {\"to\": \"a\", \"n\": 5}\nalice < ok …")
         .await?;
     // The error of a full disk, from the server itself. The test above needs the rights to mount one.
     server.sql(
-        "full",
+        "filled",
         "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
              RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'; END $$; \
          CREATE TRIGGER full_disk BEFORE INSERT ON bennu.data EXECUTE FUNCTION full_disk()",
@@ -228,7 +227,7 @@ async fn a_full_disk_loses_nothing_and_is_said() -> Result<()> {
     });
     let shown = shown.await?;
     ensure!(shown.contains("No space left on device") && shown.contains("disk is full"), "{shown}");
-    server.sql("full", "DROP TRIGGER full_disk ON bennu.data")?;
+    server.sql("filled", "DROP TRIGGER full_disk ON bennu.data")?;
     eventually("the trouble has ended", async || Ok(host.inspect().await?["store"]["trouble"].is_null().then_some(())))
         .await?;
     cast.play("bob > deposit {\"to\": \"a\", \"n\": 1}\nbob < ok {\"balance\": 6}").await?;

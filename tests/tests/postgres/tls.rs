@@ -12,7 +12,8 @@ use bennu_tests::{PostgresServer, Setup, check};
 fn certificate(directory: &Path, name: &str, host: &str) -> Result<()> {
     let made = Command::new("openssl")
         .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
-        .args(["-subj", "/CN=test", "-addext", &format!("subjectAltName=DNS:{host}"), "-keyout"])
+        .args(["-subj", "/CN=test", "-addext", &format!("subjectAltName=DNS:{host}")])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
         .arg(directory.join(format!("{name}.key")))
         .arg("-out")
         .arg(directory.join(format!("{name}.crt")))

@@ -11,7 +11,7 @@ use super::place::PostgresPlace;
 use super::readers::Readers;
 use super::view::View;
 use super::window::{Before, Window, WindowLimits};
-use super::writer::{Outcome, Writer};
+use super::writer::{ATTEMPT, Outcome, Writer};
 use crate::store::engine::{Engine, EngineError, EngineFuture, Snapshot, Writes};
 
 /// An engine on PostgreSQL.
@@ -192,9 +192,9 @@ impl Engine for Postgres {
 
     fn reopen(&mut self) -> EngineFuture<'_, ()> {
         Box::pin(async {
-            let deadline = Instant::now() + self.place.patience();
-            self.writer.connected(deadline).await?;
-            self.settle(deadline).await.map(drop)
+            // One attempt. The committer makes the next one, after a pause that grows with the time that this one takes.
+            self.writer.connected(Instant::now()).await?;
+            self.settle(Instant::now() + ATTEMPT).await.map(drop)
         })
     }
 

@@ -49,6 +49,9 @@ pub(super) enum Outcome {
 /// The pause between two attempts to connect, or to get the lock.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// The time that an attempt to connect has at least.
+pub(super) const ATTEMPT: Duration = Duration::from_secs(3);
+
 /// How long a host that starts waits for the lock. The server needs a moment to notice that a host was killed.
 const LOCK_GRACE: Duration = Duration::from_secs(3);
 
@@ -187,7 +190,8 @@ impl Writer {
                 return Ok(());
             }
             self.connection = None;
-            let connecting = tokio::time::timeout(ANSWER_TIMEOUT, self.connect_again(deadline)).await;
+            let until = deadline.max(Instant::now() + ATTEMPT).min(Instant::now() + ANSWER_TIMEOUT);
+            let connecting = tokio::time::timeout_at(until, self.connect_again(deadline)).await;
             let silent = |_| Err(Unusable::Unfit("the database doesn't answer".into()));
             match connecting.unwrap_or_else(silent) {
                 Ok(connection) => {
