@@ -117,6 +117,27 @@ async fn a_scan_returns_at_least_one_row_however_large() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn a_store_that_is_released_can_be_taken_over_and_taken_back() -> Result<()> {
+    let (_, url) = database()?;
+    let one = |value: &'static str| Writes::from([("a".into(), Some(Bytes::from(value)))]);
+    let mut first = Postgres::open(&place(&url)?, 1 << 20).await?;
+    first.apply(&one("1")).await?;
+    let old = first.snapshot().await?;
+    first.release().await?;
+    let mut second = Postgres::open(&place(&url)?, 1 << 20).await?;
+    ensure!(second.snapshot().await?.get(b"a").await? == Some("1".into()));
+    second.apply(&one("2")).await?;
+    ensure!(first.reclaim().await.is_err(), "two hosts have it");
+    second.close().await?;
+    first.reclaim().await?;
+    // Not from the memory of the time before.
+    ensure!(first.snapshot().await?.get(b"a").await? == Some("2".into()) && old.get(b"a").await.is_err());
+    first.apply(&one("4")).await?;
+    first.close().await?;
+    Ok(())
+}
+
 fn owner() -> Result<Owner> {
     Ok(Owner::new("check", QUOTA_BYTES)?)
 }
