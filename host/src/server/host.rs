@@ -133,9 +133,8 @@ impl Host {
         vital.spawn("the thread that writes the store", store.ended());
         let entries = EntriesNode::with_cache(config.limits.entries(), config.limits.entries_cache());
         vital.spawn("the task that evicts entries", Arc::clone(&entries).keep_within_limit());
-        let (http, sockets) = (http(config)?, Arc::new(Sockets::default()));
+        let (http, sockets, tokens) = (http(config)?, Arc::new(Sockets::default()), tokens(config)?);
         let node = node(config, &routes, &store, entries, &http);
-        let tokens = tokens(config)?;
         let surroundings = HostSurroundings::new(&node).with_tokens(tokens.clone());
         let live_tokens = surroundings.tokens();
         let loader = loader(config, Arc::new(surroundings), store, Arc::clone(&http), config.limits.instances)?;
@@ -294,10 +293,8 @@ impl Host {
         if let Some(listener) = api_listener {
             let api = LiveRouter::fixed(std::mem::take(&mut api).merge(health_routes.clone()));
             let accepting = Accepting { intake: api_intake.clone(), ..accepting.clone() };
-            operating.spawn(
-                "the task that accepts connections to the API",
-                listen(listener, api, API_CONNECTIONS_MAX, accepting),
-            );
+            let listening = listen(listener, api, API_CONNECTIONS_MAX, accepting);
+            operating.spawn("the task that accepts connections to the API", listening);
         }
         let router =
             LiveRouter::new(mounts, api.merge(health_routes).merge(further), files, Arc::clone(&sockets.tally));

@@ -116,19 +116,23 @@ class Http:
         json: Any = None,
         order: str | None = None,
         expires: int | timedelta | None = None,
+        on_failure: str | None = None,
         push: PushKeys | None = None,
     ) -> str:
         """Sends a `POST` after the callback has succeeded, until the server accepts it with a status from 200 to 299.
 
         It is stored with the other writes of the callback, and survives a restart of the host. The server may receive it more than
         once, with the same header `webhook-id`. Returns this id. Deliveries of the plugin with the same `order` are sent one after the
-        other. `expires` is the time after which it is given up, in milliseconds: a day by default, at most a week. With `push`, the URL
-        is the endpoint of a browser's subscription, and the host encrypts the body.
+        other. `expires` is the time after which it is given up, in milliseconds: a day by default, at most a week. `on_failure` is an
+        event: if the delivery is refused or given up, the topic's `topic_info` gets it, with `delivery` (the id), `url`, `status` (None
+        without an answer) and `reason`. With `push`, the URL is the endpoint of a browser's subscription, and the host encrypts the body.
         """
         pairs, content = _content(headers, body, json)
         expires_ms = None if expires is None else duration("a time", expires)
         keys = {} if push is None else {"push_p256dh": push.p256dh, "push_auth": push.auth}
-        return host_http.deliver(text("a URL", url), pairs, content, _settings(order=order, expires_ms=expires_ms, **keys))
+        return host_http.deliver(
+            text("a URL", url), pairs, content, _settings(order=order, expires_ms=expires_ms, on_failure=on_failure, **keys)
+        )
 
 
 http = Http()

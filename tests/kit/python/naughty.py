@@ -121,6 +121,12 @@ class Naughty(
     def http_answered(topic: Topic, payload: Payload):
         topic.broadcast("http_answer", shown(payload))
 
+    @topic_info("undelivered")
+    def undelivered(topic: Topic, url: str, status: int | None, reason: str):
+        times = store.get(f"undelivered:{url}", 0) + 1
+        store.put(f"undelivered:{url}", times)
+        topic.broadcast("undelivered", url=url, status=status, reason=reason, times=times)
+
     @topic_info("*")
     def topic_told(topic: Topic, payload: Payload):
         told(payload, topic)

@@ -200,12 +200,11 @@ def http_get(payload: Any, topic: Topic) -> Any:
 
 def deliver(payload: Any, topic: Topic) -> Any:
     """Delivers a request, so many times."""
+    options = {"headers": dict(payload.get("headers", [])), "body": payload.get("body", ""), "order": payload.get("order")}
+    options |= {"expires": payload.get("expires_ms"), "on_failure": payload.get("on_failure")}
     length = 0
     for _ in range(payload.get("times", 1)):
-        headers, body = dict(payload.get("headers", [])), payload.get("body", "")
-        length = len(
-            http.deliver(payload["url"], headers=headers, body=body, order=payload.get("order"), expires=payload.get("expires_ms"))
-        )
+        length = len(http.deliver(payload["url"], **options))
     store.put(f"delivered:{payload.get('body', '')}", True)
     return {"length": length}
 

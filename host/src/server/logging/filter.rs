@@ -23,7 +23,7 @@ const HOST: &str = "bennu";
 pub(super) const GUEST: &str = "guest";
 
 /// The modules of the host that are targets.
-const MODULES: [&str; 26] = [
+const MODULES: [&str; 28] = [
     "api",
     "auth",
     "channel",
@@ -34,9 +34,11 @@ const MODULES: [&str; 26] = [
     "deliveries",
     "entries",
     "files",
+    "handover",
     "health",
     "jobs",
     "kit",
+    "parcel",
     "plugin",
     "presence",
     "project",
