@@ -17,7 +17,6 @@ use super::ids::{Ids, LEASE_MS};
 use super::job_board::JobBoard;
 use super::log::LogCounts;
 use super::metadata;
-use super::postgres::PostgresCounts;
 use super::recent::Recent;
 use bennu_semantics::limits::StoreLimits;
 
@@ -32,7 +31,6 @@ pub(super) struct Shared {
     pub(super) ids: Ids,
     pub(super) page_reads: Arc<PageReads>,
     pub(super) log_counts: Arc<LogCounts>,
-    pub(super) postgres_counts: Option<Arc<PostgresCounts>>,
     /// One permit, for one export at a time of a running host.
     pub(super) exporting: Arc<Semaphore>,
     pub(super) counts: StoreCounts,
@@ -127,23 +125,11 @@ impl Committer {
         // `Store::keep_ids` returns how far the clock is behind at the start, so that isn't logged a second time here.
         let is_clock_behind = ids.last_ms() > now_ms().saturating_add(LEASE_MS);
         let (page_reads, log_counts) = (engine.page_reads(), engine.log_counts());
-        let postgres_counts = engine.postgres_counts();
         let exporting = Arc::new(Semaphore::new(1));
-        let counts = StoreCounts::default();
-        let shared = Arc::new(Shared {
-            seen,
-            recent,
-            limits,
-            health,
-            ids,
-            page_reads,
-            log_counts,
-            postgres_counts,
-            counts,
-            exporting,
-            jobs,
-            deliveries,
-        });
+        let counts = StoreCounts::new(engine.postgres_counts());
+        let shared =
+            Shared { seen, recent, limits, health, ids, page_reads, log_counts, counts, exporting, jobs, deliveries };
+        let shared = Arc::new(shared);
         let attempts = Attempts::default();
         Ok(Self { engine, shared, latest: revision, opening: 0, format, attempts, is_released: false, is_clock_behind })
     }

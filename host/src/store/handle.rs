@@ -226,7 +226,7 @@ impl Store {
     /// Returns the numbers about the connections to the database, if the store is on one.
     #[must_use]
     pub fn postgres_counts(&self) -> Option<&PostgresCounts> {
-        self.shared.postgres_counts.as_deref()
+        self.shared.counts.postgres.as_deref()
     }
 
     /// Returns the counts of commits.
