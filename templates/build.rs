@@ -39,6 +39,7 @@ fn main() -> Result<()> {
     files.file(&root.join("client/room_state.mjs"), "page/room_state.mjs")?;
     files.put("page/phoenix.mjs", phoenix::client(&root)?);
     typescript(&mut files, &root)?;
+    files.folder(&root.join("sdk/go"), "sdk/go", |name| !name.ends_with("_test.go") && name != "testdata")?;
     files.folder(&root.join("sdk/python/bennu"), "sdk/python", |name| name != "__pycache__")?;
     crates::add(&mut files, &root)?;
 

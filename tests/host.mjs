@@ -78,6 +78,14 @@ export async function serve(test, folder) {
   return host;
 }
 
+/** Starts `bennu dev` in the folder of a project. */
+export async function develop(test, folder) {
+  const host = new Host(folder, ["dev"]);
+  test.after(() => host.stop());
+  await host.start();
+  return host;
+}
+
 /** Waits until `condition` returns a true value, and returns this value. */
 export async function until(what, condition) {
   const end = Date.now() + DEADLINE;

@@ -1,12 +1,12 @@
 // Makes projects with `bennu new`, in temporary folders that are gone when a test ends.
 
 import { execFile } from "node:child_process";
-import { mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { promisify } from "node:util";
 
-import { binary, cache, serve } from "./host.mjs";
+import { binary, cache, develop, serve } from "./host.mjs";
 
 const run = promisify(execFile);
 
@@ -20,7 +20,7 @@ export async function newProject(test, { lang = "ts", template = "chat" } = {}) 
 }
 
 /** The sources of projects that are built. */
-const SOURCES = { python: "src/channels.py", rust: "src/lib.rs" };
+const SOURCES = { go: "main.go", python: "src/channels.py", rust: "src/lib.rs" };
 
 class Project {
   constructor(folder, lang, printed) {
@@ -28,6 +28,8 @@ class Project {
     this.folder = folder;
     /** What `bennu new` printed. */
     this.printed = printed;
+    /** The environment of the commands that run in the folder. */
+    this.env = process.env;
     /** The path of the channel's source in the project. */
     this.source = SOURCES[lang] ?? `plugins/app.${lang}`;
   }
@@ -38,9 +40,14 @@ class Project {
 
   /** Saves a changed source, as an editor does. `change` gets the text. */
   async edit(change) {
-    const path = join(this.folder, this.source);
-    const changed = change(await readFile(path, "utf8"));
-    await writeFile(`${path}.part`, changed);
+    await this.write(this.source, change(await this.read(this.source)));
+  }
+
+  /** Saves a file, in a folder that may be new. */
+  async write(file, text) {
+    const path = join(this.folder, file);
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(`${path}.part`, text);
     await rename(`${path}.part`, path);
   }
 
@@ -49,10 +56,15 @@ class Project {
     return serve(test, this.folder);
   }
 
+  /** Serves the project with `bennu dev`, which builds it on each save. */
+  develop(test) {
+    return develop(test, this.folder);
+  }
+
   /** Runs `bennu` in the folder. Returns what it printed. */
   async bennu(...command) {
     // A host finds there what a build has compiled.
-    return (await run(binary, command, { cwd: this.folder, env: { ...process.env, XDG_CACHE_HOME: cache } })).stdout;
+    return (await run(resolve(binary), command, { cwd: this.folder, env: { ...this.env, XDG_CACHE_HOME: cache } })).stdout;
   }
 
   /** Runs a line of a shell in the folder. Returns what it printed. */

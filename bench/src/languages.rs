@@ -48,7 +48,7 @@ pub(crate) struct Language {
 }
 
 /// The configuration of the measured hosts: an event of the plugin takes long on purpose.
-const CONFIG: &str = "[limits]\ncall_cpu_ms = 5000";
+const CONFIG: &str = "[limits]\ncall_cpu_ms = 5000\ncall_wall_ms = 60000";
 
 /// The events that are measured: one that hands the payload back, and one that parses it and writes it again.
 const EVENTS: [&str; 2] = ["echo", "parse"];

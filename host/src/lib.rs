@@ -20,6 +20,7 @@ pub mod channel;
 pub mod clients;
 pub mod contract;
 pub mod counts;
+pub mod dashboard;
 pub mod deliveries;
 pub mod entries;
 pub mod files;

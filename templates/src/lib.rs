@@ -6,6 +6,7 @@
 //! the language's sources of each template in `files/TEMPLATE`.
 
 mod archive;
+mod golang;
 mod project;
 mod python;
 mod rust;
@@ -13,6 +14,12 @@ mod typescript;
 
 pub use archive::{ARCHIVE, File};
 pub use project::{Language, Name, Template, project};
+
+/// Returns the official Phoenix client, as a module for browsers.
+#[must_use]
+pub fn phoenix_client() -> Vec<u8> {
+    archive::file("page/phoenix.mjs", "").content
+}
 
 /// Returns the contract: the files of `wit/`.
 #[must_use]
@@ -27,6 +34,15 @@ pub const SDK_FOLDER: &str = "vendor/bennu";
 #[must_use]
 pub fn typescript_sdk() -> Vec<File> {
     archive::below("sdk/typescript/", "")
+}
+
+/// The folder of the SDK in a project in Go. Go itself uses the folder `vendor`, for another purpose.
+pub const GO_SDK_FOLDER: &str = "sdk/bennu";
+
+/// Returns the SDK in Go with its test kit, for the folder [`GO_SDK_FOLDER`].
+#[must_use]
+pub fn go_sdk() -> Vec<File> {
+    archive::below("sdk/go/", "")
 }
 
 /// Returns the SDK in Python with its test kit and the contract, for the folder [`SDK_FOLDER`].

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use super::GO_SDK_FOLDER;
 use super::archive::{self, File, file};
-use super::{python, rust, typescript};
+use super::{golang, python, rust, typescript};
 
 /// The language of a project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub enum Language {
     JavaScript,
     /// Rust, which is compiled to WebAssembly.
     Rust,
+    /// Go, which is compiled to WebAssembly.
+    Go,
     /// Python, which is compiled to WebAssembly with its interpreter.
     Python,
 }
@@ -83,8 +86,9 @@ impl Name {
 }
 
 /// Names that a project can't have, and why.
-const RESERVED: [(&str, &str); 4] = [
+const RESERVED: [(&str, &str); 5] = [
     ("bennu", "it is the name of the SDK"),
+    ("cmd", "Go has a module of this name"),
     ("core", "Rust has a crate of this name"),
     ("std", "Rust has a crate of this name"),
     ("test", "Rust has a crate of this name"),
@@ -120,11 +124,13 @@ pub fn project(name: &Name, language: Language, template: Template) -> Vec<File>
         Language::TypeScript => "plugins/{{name}}.ts",
         Language::JavaScript => "plugins/{{name}}.js",
         Language::Rust => "src/lib.rs",
+        Language::Go => "main.go",
         Language::Python => "src/channels.py",
     };
     match language {
         Language::TypeScript | Language::JavaScript => typescript::add(&mut files, language, folder),
         Language::Rust => rust::add(&mut files, &name.0, folder),
+        Language::Go => golang::add(&mut files, folder),
         Language::Python => python::add(&mut files, folder),
     }
     for file in &mut files {
@@ -139,7 +145,7 @@ pub fn project(name: &Name, language: Language, template: Template) -> Vec<File>
 /// Puts the name of the project, and the path of its source, into a file and its path.
 fn named(file: File, name: &Name, source: &str) -> File {
     let File { path, content } = file;
-    let is_own = !path.starts_with("vendor/") && !path.ends_with(".mjs");
+    let is_own = !path.starts_with("vendor/") && !path.starts_with(GO_SDK_FOLDER) && !path.ends_with(".mjs");
     let content = match String::from_utf8(content) {
         Ok(text) if is_own => text.replace(SOURCE, source).replace(NAME, &name.0).into_bytes(),
         Ok(text) => text.into_bytes(),
@@ -177,7 +183,7 @@ mod tests {
     #[test]
     fn every_project_is_complete() {
         let name = Name::parse("my-app").unwrap_or_else(|why| panic!("{why}"));
-        for language in [Language::TypeScript, Language::JavaScript, Language::Rust, Language::Python] {
+        for language in [Language::TypeScript, Language::JavaScript, Language::Rust, Language::Go, Language::Python] {
             for template in Template::ALL {
                 let files = project(&name, language, template);
                 let has = |path: &str| files.iter().any(|file| file.path == path);
@@ -191,7 +197,10 @@ mod tests {
                 ] {
                     assert!(has(path), "{language:?} {template:?} has no {path}");
                 }
-                for file in files.iter().filter(|file| !file.path.starts_with("vendor/")) {
+                for file in files
+                    .iter()
+                    .filter(|file| !file.path.starts_with("vendor/") && !file.path.starts_with(GO_SDK_FOLDER))
+                {
                     let text = String::from_utf8_lossy(&file.content);
                     let is_filled = !text.contains(NAME) && !text.contains(SOURCE) && !file.path.contains("{{");
                     assert!(is_filled, "{}", file.path);

@@ -7,6 +7,7 @@
 mod baseline;
 mod bench;
 mod chromium;
+mod compilers;
 mod debian;
 mod demo;
 mod dist;

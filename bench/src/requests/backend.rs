@@ -1,6 +1,6 @@
 //! The server that is asked: a thread that answers every request alike, and keeps connections open.
 
-use std::net::SocketAddr;
+use std::net::{self, SocketAddr};
 use std::thread;
 
 use anyhow::{Context, Result};
@@ -19,22 +19,30 @@ pub(super) struct Backend {
 
 impl Backend {
     pub(super) fn start() -> Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0)))?;
+        let listener = net::TcpListener::bind(("127.0.0.1", 0))?;
+        listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        thread::Builder::new().name("backend".into()).spawn(move || {
-            runtime.block_on(async {
-                while let Ok((stream, _)) = listener.accept().await {
-                    // A client may close its connection at any time.
-                    tokio::spawn(async move { drop(answer_all(stream).await) });
-                }
-            });
-        })?;
+        // The clients find out if it fails.
+        thread::Builder::new().name("backend".into()).spawn(move || drop(serve(listener)))?;
         Ok(Self { address })
     }
 
     pub(super) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
+    }
+}
+
+/// In a runtime of its own, whose thread is none of the clients'.
+fn serve(listener: net::TcpListener) -> Result<()> {
+    Builder::new_current_thread().enable_all().build()?.block_on(accept_all(listener))
+}
+
+async fn accept_all(listener: net::TcpListener) -> Result<()> {
+    let listener = TcpListener::from_std(listener)?;
+    loop {
+        let (stream, _) = listener.accept().await?;
+        // A client may close its connection at any time.
+        tokio::spawn(async move { drop(answer_all(stream).await) });
     }
 }
 

@@ -3,7 +3,10 @@
 // The service worker `worker.js` shows the messages, also when no page is open. A browser has one subscription to this page, so it
 // belongs to one user.
 
-/** Where this browser notes the user of its subscription. A click on a message opens a window without a link, and this is its user. */
+/**
+ * Where this browser notes the user of its subscription, with the token. A click on a message opens a window without a link, and this is
+ * its user. An application with a session of its own needs no such note: its cookie says who the user is.
+ */
 const OWNER = "pushed";
 
 export class Push {
@@ -38,6 +41,8 @@ export class Push {
     const subscription = await registration?.pushManager.getSubscription();
     if (!subscription || Push.owner()?.user !== this.who.user) return this.#become("off");
     const isKept = await this.#tell("subscribe", subscription.toJSON());
+    // The link may have brought a new token.
+    if (isKept) localStorage.setItem(OWNER, JSON.stringify(this.who));
     this.#become(isKept ? "on" : "failed");
   }
 

@@ -11,15 +11,18 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 
 use super::keys::{Access, Caller, Scope};
-use super::{Api, ApiError};
+use super::{Api, ApiError, Sessions};
 use crate::socket::{Client, Reason};
 
 /// The scheme of `Authorization` for the key. Its case doesn't matter (RFC 9110, section 11.1).
 const SCHEME: &str = "bearer";
 
+/// How the page that makes a request is related to this host. Browsers set it, and pages can't.
+const SEC_FETCH_SITE: &str = "sec-fetch-site";
+
 /// Why a request has no access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum AccessError {
+pub(crate) enum AccessError {
     /// It has no key.
     NoKey,
     /// Its key isn't one of the host's.
@@ -70,7 +73,7 @@ pub(super) async fn admit(
 ) -> Response {
     let path = request.uri().path().to_owned();
     let origin = request.headers().get(header::ORIGIN).and_then(|origin| origin.to_str().ok()).map(str::to_owned);
-    let response = match caller(&api.access, request.method(), request.headers()) {
+    let response = match caller(&api.access, api.sessions.as_deref(), request.method(), request.headers()) {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
             next.run(request).await
@@ -106,16 +109,39 @@ pub(super) fn needs(scope: Scope, reach: Reach, call: MethodRouter<Arc<Api>>) ->
 /// Checks a request, and finds its key.
 ///
 /// The key must come as `Authorization: Bearer KEY`, also from this machine: a request through a proxy on this machine may
-/// look like one of a local command.
+/// look like one of a local command. A page of the dashboard has a session instead.
 ///
 /// # Errors
 /// If the key is missing or wrong. Also if the request may change something (any method except `GET` and `HEAD`) and comes
 /// from a page of another origin, even with a right key.
-fn caller(access: &Access, method: &Method, headers: &HeaderMap) -> Result<Caller, AccessError> {
-    if method != Method::GET && method != Method::HEAD {
+fn caller(
+    access: &Access,
+    sessions: Option<&Sessions>,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Caller, AccessError> {
+    let may_change = method != Method::GET && method != Method::HEAD;
+    if may_change {
         check_origin(headers)?;
     }
-    key_of(access, headers)
+    match sessions.filter(|_| !headers.contains_key(header::AUTHORIZATION)).and_then(|sessions| sessions.of(headers)) {
+        Some(session) => {
+            check_own_page(headers, may_change)?;
+            Ok(session.caller())
+        }
+        None => key_of(access, headers),
+    }
+}
+
+/// Checks that a request with a session comes from the dashboard's own page. A browser sends the cookie of a session also with
+/// requests of pages at other ports of the same machine.
+fn check_own_page(headers: &HeaderMap, may_change: bool) -> Result<(), AccessError> {
+    let site = headers.get(SEC_FETCH_SITE).map(|site| site.as_bytes());
+    let is_foreign = site.is_some_and(|site| site != b"same-origin" && site != b"none");
+    if is_foreign || (may_change && !headers.contains_key(header::ORIGIN)) {
+        return Err(AccessError::ForeignOrigin);
+    }
+    Ok(())
 }
 
 /// Finds the key of a request that changes nothing.
@@ -135,16 +161,30 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
     scheme.eq_ignore_ascii_case(SCHEME.as_bytes()).then(|| key.trim_ascii_start())
 }
 
+/// Checks that a request comes from a page of this origin, and not from a program.
+///
+/// # Errors
+/// If it has no `Origin`, or another one.
+pub(crate) fn check_page(headers: &HeaderMap) -> Result<(), ApiError> {
+    check_origin(headers).and_then(|()| check_own_page(headers, true)).map_err(ApiError::from)
+}
+
 /// Refuses a page of another origin. Only host and port are compared, not the scheme, because there may be a proxy for TLS in
 /// front of the host.
 fn check_origin(headers: &HeaderMap) -> Result<(), AccessError> {
     let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let site = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_scheme, site)| site);
-    if site.is_some_and(|site| !host.is_empty() && site.eq_ignore_ascii_case(host)) {
-        return Ok(());
+    if origin.to_str().is_ok_and(|origin| is_own_origin(origin, host)) {
+        Ok(())
+    } else {
+        Err(AccessError::ForeignOrigin)
     }
-    Err(AccessError::ForeignOrigin)
+}
+
+/// Whether an origin has this host and port.
+pub(crate) fn is_own_origin(origin: &str, host: &str) -> bool {
+    let site = origin.split_once("://").map(|(_scheme, site)| site);
+    site.is_some_and(|site| !host.is_empty() && site.eq_ignore_ascii_case(host))
 }
 
 #[cfg(test)]
@@ -160,7 +200,7 @@ mod tests {
             map.insert(name, value.parse().expect("a header value"));
         }
         let access = Access::new(vec![ApiKey::for_everything(&Secret::new(b"sesame"))]);
-        caller(&access, method, &map).err().map(|refusal| ApiError::from(refusal).status.as_u16())
+        caller(&access, None, method, &map).err().map(|refusal| ApiError::from(refusal).status.as_u16())
     }
 
     #[test]
@@ -196,5 +236,33 @@ mod tests {
             "without a host, no origin matches"
         );
         assert_eq!(asked(&Method::POST, &[("host", "localhost:4000"), with_key]), None, "a program sends no origin");
+    }
+
+    #[tokio::test]
+    async fn a_session_is_for_pages_of_this_origin() {
+        let access = Access::new(vec![ApiKey::for_everything(&Secret::new(b"sesame"))]);
+        let sessions = std::sync::Arc::new(Sessions::default());
+        let (_, cookie) = sessions.open(&access, b"sesame").ok().expect("a session");
+        let asked = |method: Method, headers: &[(&'static str, &str)]| {
+            let mut map = HeaderMap::new();
+            map.insert("host", "localhost:4000".parse().expect("a header"));
+            map.insert("cookie", format!("bennu_session_4000={cookie}").parse().expect("a header"));
+            headers.iter().for_each(|(name, value)| drop(map.insert(*name, value.parse().expect("a header"))));
+            caller(&access, Some(&*sessions), &method, &map).err()
+        };
+        let own = ("origin", "http://localhost:4000");
+        assert_eq!(asked(Method::GET, &[]), None);
+        assert_eq!(asked(Method::GET, &[("sec-fetch-site", "same-origin")]), None);
+        assert_eq!(asked(Method::POST, &[own, ("sec-fetch-site", "same-origin")]), None);
+        for (method, headers) in [
+            (Method::GET, &[("sec-fetch-site", "same-site")][..]),
+            (Method::GET, &[("sec-fetch-site", "cross-site")]),
+            (Method::POST, &[]),
+            (Method::POST, &[("origin", "http://localhost:4001")]),
+            (Method::POST, &[own, ("sec-fetch-site", "same-site")]),
+        ] {
+            assert_eq!(asked(method.clone(), headers), Some(AccessError::ForeignOrigin), "{method} {headers:?}");
+        }
+        assert_eq!(asked(Method::GET, &[("authorization", "Bearer no")]), Some(AccessError::WrongKey));
     }
 }

@@ -25,10 +25,10 @@ pub(super) const BODY_BYTES_MAX: usize = 8 << 20;
 const BODY_TIME: Duration = Duration::from_secs(30);
 
 /// The body of a request whose content type is JSON.
-pub(super) struct Body(pub(super) Bytes);
+pub(crate) struct Body(pub(super) Bytes);
 
 impl Body {
-    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+    pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
         object(&self.0).map_err(|why| ApiError::bad(format!("the body: {why}")))
     }
 }

@@ -11,7 +11,7 @@ use crate::socket::Reason;
 
 /// An error of the API: `{"error": {"code", "message"}}`.
 #[derive(Debug)]
-pub(super) struct ApiError {
+pub(crate) struct ApiError {
     pub(super) status: StatusCode,
     pub(super) code: &'static str,
     pub(super) message: String,
@@ -20,12 +20,12 @@ pub(super) struct ApiError {
 }
 
 impl ApiError {
-    pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into(), reason: None }
     }
 
     /// Makes an error 400: the body or a parameter is invalid.
-    pub(super) fn bad(message: impl Into<String>) -> Self {
+    pub(crate) fn bad(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
     }
 
@@ -41,12 +41,12 @@ impl ApiError {
     }
 
     /// Makes an error 403: the key doesn't allow what the request asks for.
-    pub(super) fn out_of_scope(code: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn out_of_scope(code: &'static str, message: impl Into<String>) -> Self {
         Self { reason: Some(Reason::ApiScope), ..Self::new(StatusCode::FORBIDDEN, code, message) }
     }
 
     /// Makes an error 500: the host itself failed.
-    pub(super) fn fault() -> Self {
+    pub(crate) fn fault() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "fault", "a fault of the host")
     }
 

@@ -30,45 +30,77 @@ pub(super) async fn inspect(State(api): State<Arc<Api>>) -> Json<Value> {
     topics.truncate(TOPICS_SHOWN);
     let shown: Vec<Value> =
         topics.iter().map(|(topic, members)| json!({ "topic": topic.as_str(), "members": members })).collect();
-    let (ticks, ticks_missed) = api.node.tick_counts();
-    let droppable = &api.node.pubsub.droppable;
     // Null while the store can't be read. The field `trouble` then has the reason.
     let unclaimed = unclaimed(&api.node.store, &api.statuses).await.ok();
-    Json(json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "uptime_ms": u64::try_from(api.started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        "sockets": api.sockets.count(),
-        "channels": api.node.channel_count(),
-        "faults": api.node.fault_count(),
-        "ticks": ticks,
-        "ticks_missed": ticks_missed,
-        "droppable": {
-            "sent": droppable.sent(),
-            "replaced": droppable.replaced(),
-            "dropped": droppable.dropped(),
-        },
-        "history": history(&api),
-        "log_lines_lost": (api.log_lines_lost)(),
-        "failure": api.failure.get(),
-        "refused": counts(&api, true),
-        "closed": counts(&api, false),
-        "limited": limited(&api),
-        "compression": compression(),
-        "topic_count": topic_count,
-        "topics": shown,
-        "plugins": api.statuses.all(),
-        "deliveries": deliveries(&api),
-        "store": {
-            "trouble": api.node.store.trouble(),
-            "unclaimed": unclaimed,
-            "page_reads": api.node.store.page_reads(),
-            "log": store_log(&api),
-        },
-        "jobs": jobs(&api),
-        "http": http(&api),
-        "entries": entries(&api),
-        "largest_rooms": api.node.largest_rooms(ROOMS_SHOWN).await.iter().map(room).collect::<Vec<_>>(),
-    }))
+    let mut state = api.state();
+    state["store"]["unclaimed"] = json!(unclaimed);
+    state["topic_count"] = json!(topic_count);
+    state["topics"] = json!(shown);
+    state["plugins"] = json!(api.statuses.all());
+    state["largest_rooms"] = json!(api.largest_rooms(ROOMS_SHOWN).await);
+    Json(state)
+}
+
+impl Api {
+    /// Returns the counts and the state of the host, without its topics, plugins and rooms.
+    pub(crate) fn state(&self) -> Value {
+        let (ticks, ticks_missed) = self.node.tick_counts();
+        let droppable = &self.node.pubsub.droppable;
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "uptime_ms": u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "sockets": self.sockets.count(),
+            "channels": self.node.channel_count(),
+            "faults": self.node.fault_count(),
+            "ticks": ticks,
+            "ticks_missed": ticks_missed,
+            "droppable": {
+                "sent": droppable.sent(),
+                "replaced": droppable.replaced(),
+                "dropped": droppable.dropped(),
+            },
+            "history": history(self),
+            "log_lines_lost": (self.log_lines_lost)(),
+            "failure": self.failure.get(),
+            "refused": counts(self, true),
+            "closed": counts(self, false),
+            "limited": limited(self),
+            "compression": compression(),
+            "deliveries": deliveries(self),
+            "store": {
+                "trouble": self.node.store.trouble(),
+                "page_reads": self.node.store.page_reads(),
+                "log": self.store_log(),
+            },
+            "jobs": jobs(self),
+            "http": http(self),
+            "entries": self.entries(),
+        })
+    }
+
+    /// Returns the open rooms with the most bytes.
+    pub(crate) async fn largest_rooms(&self, most: usize) -> Vec<Value> {
+        self.node.largest_rooms(most).await.iter().map(room).collect()
+    }
+
+    /// Returns the numbers about the log of the store.
+    pub(crate) fn store_log(&self) -> Value {
+        let counts = self.node.store.log_counts();
+        json!({ "bytes": counts.bytes(), "checkpoints": counts.checkpoints(), "waits": counts.waits() })
+    }
+
+    /// Returns the memory of the entries of all rooms.
+    pub(crate) fn entries(&self) -> Value {
+        let usage = self.node.entry_usage();
+        json!({
+            "memory_bytes": usage.memory_bytes,
+            "cached_bytes": usage.cached_bytes,
+            "dirty_bytes": usage.dirty_bytes,
+            "journal_bytes": usage.journal_bytes,
+            "loaded": usage.loaded,
+            "evicted": usage.evicted,
+        })
+    }
 }
 
 /// Returns the memory of the broadcasts that are kept for clients that join again, and the counts of such joins.
@@ -81,12 +113,6 @@ fn history(api: &Api) -> Value {
         "recovered": histories.recovered(),
         "missed": histories.missed(),
     })
-}
-
-/// Returns the numbers about the log of the store.
-fn store_log(api: &Api) -> Value {
-    let counts = api.node.store.log_counts();
-    json!({ "bytes": counts.bytes(), "checkpoints": counts.checkpoints(), "waits": counts.waits() })
 }
 
 /// Returns how many schedules and times of cron lines there are.
@@ -120,19 +146,6 @@ fn http(api: &Api) -> Value {
         "failed": failed,
         "sent_bytes": counts.sent_bytes,
         "received_bytes": counts.received_bytes,
-    })
-}
-
-/// Returns the memory of the entries of all rooms.
-fn entries(api: &Api) -> Value {
-    let usage = api.node.entry_usage();
-    json!({
-        "memory_bytes": usage.memory_bytes,
-        "cached_bytes": usage.cached_bytes,
-        "dirty_bytes": usage.dirty_bytes,
-        "journal_bytes": usage.journal_bytes,
-        "loaded": usage.loaded,
-        "evicted": usage.evicted,
     })
 }
 

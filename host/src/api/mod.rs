@@ -18,6 +18,7 @@ mod metrics;
 mod plugins;
 mod schedules;
 mod sends;
+mod sessions;
 mod store;
 mod topics;
 
@@ -32,7 +33,6 @@ use axum::response::IntoResponse;
 use axum::routing::{any, get, post};
 
 use self::access::{Reach, admit, needs};
-use self::error::ApiError;
 use crate::channel::Node;
 use crate::deliveries::Deliveries;
 use crate::health::Health;
@@ -44,6 +44,12 @@ pub use config::ReloadConfig;
 pub use health::{HealthParts, health_router};
 pub use idempotency::Answers;
 pub use keys::{Access, ApiKey, Scope};
+pub use sessions::Sessions;
+
+pub(crate) use access::{AccessError, check_page, is_own_origin};
+pub(crate) use body::Body;
+pub(crate) use error::ApiError;
+pub(crate) use sessions::{Session, SignInError, set_cookie};
 
 /// The parts of the host that the API uses.
 pub struct Api {
@@ -65,6 +71,8 @@ pub struct Api {
     pub reload_config: ReloadConfig,
     /// The API keys.
     pub access: Arc<Access>,
+    /// The sessions of the dashboard, if there is one.
+    pub sessions: Option<Arc<Sessions>>,
     /// Names the vital task or thread that has ended. It is set at most once, by the host.
     pub failure: Arc<OnceLock<String>>,
     /// The results of the self-test.
@@ -76,8 +84,7 @@ pub struct Api {
 }
 
 /// Returns the routes of the API, below `/api`.
-pub fn router(api: Api) -> Router {
-    let api = Arc::new(api);
+pub fn router(api: Arc<Api>) -> Router {
     Router::new()
         .route("/api/broadcast", needs(Scope::Broadcast, Reach::Named, post(messages::broadcast)))
         .route("/api/send", needs(Scope::Send, Reach::Named, post(sends::send)))

@@ -36,10 +36,17 @@ impl ClientAddress {
 /// The addresses that count as one. Of IPv6 these are the 2⁶⁴ addresses with the same prefix of 64 bits, because a client may
 /// choose any of them for each connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum AddressKey {
+pub enum AddressKey {
+    /// An address of IPv4.
     V4(u32),
-    /// The first 64 bits.
+    /// The first 64 bits of an address of IPv6.
     V6(u64),
+}
+
+impl From<SocketAddr> for AddressKey {
+    fn from(address: SocketAddr) -> Self {
+        ClientAddress::from(address).key()
+    }
 }
 
 impl fmt::Display for AddressKey {

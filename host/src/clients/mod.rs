@@ -17,6 +17,7 @@ mod limits;
 mod plugins;
 mod registry;
 
+pub use address::AddressKey;
 pub use client::{Act, Client};
 pub use hits::{Limit, OverLimit};
 pub use limits::{ClientLimits, RateLimit, ScopeLimits};

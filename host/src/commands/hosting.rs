@@ -54,6 +54,7 @@ pub(super) async fn serve(mut host: Host, data: &Path, mut signals: Signals, man
     let address = host.address()?;
     if let Some(address) = host.api_address()? {
         tracing::info!("the API listens on http://{address}");
+        tracing::info!("the dashboard is at http://{address}/dashboard");
     }
     let replaces = host.take_over(data).await?;
     // From here on, nobody else serves, so the host must begin at once.

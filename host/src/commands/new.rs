@@ -35,6 +35,8 @@ enum Lang {
     Js,
     /// Rust, compiled to WebAssembly
     Rust,
+    /// Go, compiled to WebAssembly
+    Go,
     /// Python, compiled to WebAssembly with its interpreter
     Python,
 }
@@ -85,6 +87,7 @@ impl Lang {
             Self::Ts => Language::TypeScript,
             Self::Js => Language::JavaScript,
             Self::Rust => Language::Rust,
+            Self::Go => Language::Go,
             Self::Python => Language::Python,
         }
     }
@@ -93,7 +96,7 @@ impl Lang {
     fn preparation(self) -> &'static str {
         match self {
             Self::Python => "  python3 -m venv .venv && .venv/bin/pip install -r requirements.txt\n",
-            Self::Ts | Self::Js | Self::Rust => "",
+            Self::Ts | Self::Js | Self::Rust | Self::Go => "",
         }
     }
 
@@ -102,6 +105,7 @@ impl Lang {
             Self::Ts => "TypeScript",
             Self::Js => "JavaScript",
             Self::Rust => "Rust",
+            Self::Go => "Go",
             Self::Python => "Python",
         }
     }

@@ -3,46 +3,62 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use bennu_templates::SDK_FOLDER;
+use bennu_templates::{GO_SDK_FOLDER, SDK_FOLDER};
 use clap::{Args, ValueEnum};
 
 use super::written::write;
 
-/// Write the SDK, which editors and native tests need, to DIR/vendor/bennu. In Python, builds need it too
+/// Write the SDK, which editors and native tests need, to DIR. In Go and Python, builds need it too
 #[derive(Args)]
 pub(super) struct Types {
     /// The folder of the project
     #[arg(value_name = "DIR", default_value = ".")]
     folder: PathBuf,
 
-    /// The language of the SDK [default: that of DIR/vendor/bennu, or else ts]
+    /// The language of the SDK [default: that of the project, or else ts]
     #[arg(long, value_enum)]
     lang: Option<Lang>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Lang {
-    /// TypeScript and JavaScript
+    /// TypeScript and JavaScript, in DIR/vendor/bennu
     Ts,
-    /// Python
+    /// Go, in DIR/sdk/bennu
+    Go,
+    /// Python, in DIR/vendor/bennu
     Python,
 }
 
 impl Types {
     pub(super) fn run(self) -> Result<()> {
-        let vendored = self.folder.join(SDK_FOLDER);
-        let has_python = vendored.join("__main__.py").is_file();
-        match self.lang.unwrap_or(if has_python { Lang::Python } else { Lang::Ts }) {
+        match self.lang.unwrap_or_else(|| self.found()) {
             Lang::Ts => self.typescript(),
-            Lang::Python => {
-                write(&vendored, &bennu_templates::python_sdk())?;
-                out_line!(
-                    "Wrote the SDK to {}. Editors find it with `vendor` in their path: the `pyproject.toml` of a new project has that",
-                    vendored.display()
-                );
-                Ok(())
-            }
+            Lang::Go => self.go(),
+            Lang::Python => self.python(),
         }
+    }
+
+    /// The language of the project in the folder.
+    fn found(&self) -> Lang {
+        let has = |file: &str| self.folder.join(file).is_file();
+        if has("go.mod") {
+            Lang::Go
+        } else if has(&format!("{SDK_FOLDER}/__main__.py")) {
+            Lang::Python
+        } else {
+            Lang::Ts
+        }
+    }
+
+    fn python(&self) -> Result<()> {
+        let vendored = self.folder.join(SDK_FOLDER);
+        write(&vendored, &bennu_templates::python_sdk())?;
+        out_line!(
+            "Wrote the SDK to {}. Editors find it with `vendor` in their path: the `pyproject.toml` of a new project has that",
+            vendored.display()
+        );
+        Ok(())
     }
 
     fn typescript(&self) -> Result<()> {
@@ -59,6 +75,18 @@ impl Types {
             write(&self.folder, &[bennu_templates::editor_settings()])?;
             out_line!("Wrote {}", config.display());
         }
+        Ok(())
+    }
+
+    fn go(&self) -> Result<()> {
+        let folder = self.folder.join(GO_SDK_FOLDER);
+        write(&folder, &bennu_templates::go_sdk())?;
+        out_line!(
+            "Wrote the SDK to {}. A `go.mod` needs two lines for it:\n\n  require bennu.dev/bennu v{}\n  replace bennu.dev/bennu => \
+             ./{GO_SDK_FOLDER}",
+            folder.display(),
+            env!("CARGO_PKG_VERSION")
+        );
         Ok(())
     }
 }

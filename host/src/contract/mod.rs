@@ -13,6 +13,7 @@ mod outcome;
 // The SDK's own file, so that a client gets the same texts from the host as from a plugin.
 #[path = "../../../guest/src/plain.rs"]
 mod plain;
+mod recent_faults;
 mod surroundings;
 mod trace;
 
@@ -31,5 +32,6 @@ pub use http::{Asker, Http, HttpClient, HttpJournal, HttpLimits, UnderWay};
 pub use member::{Call, Member, SocketFacts};
 pub use outcome::Outcome;
 pub use plain::plain;
+pub use recent_faults::{RECENT_FAULTS_MAX, RecentFault, keep_fault, recent_faults};
 pub use surroundings::{NoHost, NowMs, Person, Surroundings, TokenProblem, system_now_ms, system_random};
 pub use trace::{TRACEPARENT, Trace};

@@ -9,6 +9,7 @@ mod histogram;
 mod limit;
 mod line_rate;
 mod moment;
+mod process;
 mod rare;
 mod traffic;
 
@@ -17,5 +18,6 @@ pub use histogram::{Histogram, HistogramCounts};
 pub use limit::Limit;
 pub use line_rate::LineRate;
 pub use moment::Moment;
+pub use process::ProcessUse;
 pub use rare::Rare;
 pub use traffic::Traffic;

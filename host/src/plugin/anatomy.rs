@@ -12,8 +12,8 @@ use super::script::is_build;
 use super::wasi;
 
 /// The interface whose export makes a component a plugin, and the one that makes it a gatekeeper.
-const CHANNEL: &str = "bennu:channel/channel";
-const CONNECT: &str = "bennu:channel/connect";
+pub(super) const CHANNEL: &str = "bennu:channel/channel";
+pub(super) const CONNECT: &str = "bennu:channel/connect";
 
 /// The version of the contract that this host supports.
 pub(super) const SPOKEN: Version = Version::new(0, 1, 0);
@@ -182,7 +182,11 @@ impl Outside {
     }
 }
 
-fn kind_of(exports: &BTreeSet<String>) -> Result<(Kind, Version)> {
+/// Returns what a component with these exports is, and the version of the contract that it was built for.
+///
+/// # Errors
+/// Returns an error if it is neither a plugin nor a gatekeeper of this host.
+pub(super) fn kind_of(exports: &BTreeSet<String>) -> Result<(Kind, Version)> {
     let find = |interface: &str| exports.iter().find_map(|name| name.strip_prefix(interface));
     match (find(CHANNEL), find(CONNECT)) {
         (Some(text), None) => Ok((Kind::Plugin, version_of(CHANNEL, text)?)),
@@ -231,7 +235,7 @@ fn remedy(version: &Version) -> &'static str {
 }
 
 /// The prefix of the names of the contract's interfaces.
-const CONTRACT: &str = "bennu:channel/";
+pub(super) const CONTRACT: &str = "bennu:channel/";
 
 /// The interfaces that this host provides to plugins and gatekeepers.
 const GIVEN: [&str; 13] = [

@@ -2,8 +2,8 @@
 //!
 //! Toolchains without support for components make core modules: a language's compiler with a library for WASI preview 1,
 //! or one without any system. A module with a custom section `component-type` says what its imports and exports mean in
-//! the contract, so the host can wrap it by itself. WASI preview 1 becomes functions of the contract's `host`, by an
-//! adapter.
+//! the contract, so the host can wrap it by itself. So do the names of its exports, if there is no such section
+//! (`implied_world.rs`). WASI preview 1 becomes functions of the contract's `host`, by an adapter.
 //!
 //! The adapter is written in WebAssembly's text format, in `preview1/adapter.wat`. It must have no memory, no data and no
 //! stack, because it runs in the plugin's memory. In the text format this is the normal case; a Rust crate would need a
@@ -15,6 +15,8 @@ use std::borrow::Cow;
 use anyhow::{Context, Result, anyhow, bail};
 use wasmparser::{Parser, Payload};
 use wit_component::ComponentEncoder;
+
+use super::implied_world::ImpliedWorld;
 
 /// The module that a core module imports WASI preview 1 from.
 const PREVIEW1: &str = "wasi_snapshot_preview1";
@@ -30,6 +32,7 @@ const TYPES: &str = "component-type";
 struct CoreModule {
     has_types: bool,
     uses_preview1: bool,
+    implied: ImpliedWorld,
 }
 
 impl CoreModule {
@@ -43,6 +46,11 @@ impl CoreModule {
                         found.uses_preview1 |= import.map_err(|error| damaged(&error))?.module == PREVIEW1;
                     }
                 }
+                Payload::ExportSection(exports) => {
+                    for export in exports {
+                        found.implied.add(export.map_err(|error| damaged(&error))?.name);
+                    }
+                }
                 _ => {}
             }
         }
@@ -54,9 +62,10 @@ fn damaged(error: &wasmparser::BinaryReaderError) -> anyhow::Error {
     anyhow!("it is damaged or incomplete ({error}); build or copy it again")
 }
 
-/// Returns whether the bytes are a complete core module with the types of its imports and exports.
+/// Returns whether the bytes are a complete core module that says what its imports and exports mean.
 pub(super) fn is_typed_module(bytes: &[u8]) -> bool {
-    Parser::is_core_wasm(bytes) && CoreModule::read(bytes).is_ok_and(|module| module.has_types)
+    let is_typed = |module: CoreModule| module.has_types || !module.implied.is_empty();
+    Parser::is_core_wasm(bytes) && CoreModule::read(bytes).is_ok_and(is_typed)
 }
 
 /// Returns a file's component: the bytes themselves, or the component that a core module is wrapped as.
@@ -69,15 +78,18 @@ pub(super) fn to_component(bytes: &[u8]) -> Result<Cow<'_, [u8]>> {
         return Ok(Cow::Borrowed(bytes));
     }
     let module = CoreModule::read(bytes)?;
-    if !module.has_types {
+    if module.has_types {
+        return wrap(bytes, module.uses_preview1).map(Cow::Owned);
+    }
+    if module.implied.is_empty() {
         bail!(
-            "it is a core module without a `{TYPES}` section, so the host can't know what its exports mean; in Rust, use \
-             the crate `bennu-guest`; in C and Zig, link the `_component_type.o` that `wit-bindgen c` makes; in Go, and \
-             otherwise, run `wasm-tools component embed --world plugin wit CORE.wasm -o NAME.wasm` (`bennu` loads what \
-             comes out)"
+            "it is a core module without a `{TYPES}` section, and none of its exports has a name of the contract, so the host \
+             can't know what its exports mean; in Rust, use the crate `bennu-guest`; in Go, the module `bennu.dev/bennu` (`bennu \
+             new --lang go`); in C and Zig, link the `_component_type.o` that `wit-bindgen c` makes; otherwise, run `wasm-tools \
+             component embed --world plugin wit CORE.wasm -o NAME.wasm` (`bennu` loads what comes out)"
         );
     }
-    wrap(bytes, module.uses_preview1).map(Cow::Owned)
+    wrap(&module.implied.add_types_to(bytes)?, module.uses_preview1).map(Cow::Owned)
 }
 
 fn wrap(bytes: &[u8], uses_preview1: bool) -> Result<Vec<u8>> {

@@ -30,6 +30,7 @@ mod guest;
 mod guest_log;
 mod history;
 mod http_phase;
+mod implied_world;
 mod imports;
 mod instance;
 mod kinds;

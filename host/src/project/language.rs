@@ -30,6 +30,11 @@ pub trait Language: Send + Sync {
     /// The files and folders that the program reads.
     fn watched(&self) -> Vec<PathBuf>;
 
+    /// Whether the program reads a file below a watched folder, if the table names no watched files.
+    fn reads(&self, _file: &Path) -> bool {
+        true
+    }
+
     /// Whether the program changes no watched file. Otherwise a change while it runs says nothing.
     fn leaves_sources_alone(&self) -> bool {
         true
@@ -53,6 +58,8 @@ pub struct Invocation {
     pub arguments: Vec<OsString>,
     /// Its working directory.
     pub directory: PathBuf,
+    /// The environment variables that it has besides those of this process.
+    pub variables: Vec<(OsString, OsString)>,
     /// Whether its standard output is shown to the developer. Otherwise it is for [`Language::product`].
     pub is_output_for_people: bool,
 }
@@ -83,7 +90,13 @@ impl Invocation {
         directory: &Path,
     ) -> Self {
         let arguments = arguments.into_iter().map(Into::into).collect();
-        Self { program: program.into(), arguments, directory: directory.to_owned(), is_output_for_people: true }
+        let (program, directory) = (program.into(), directory.to_owned());
+        Self { program, arguments, directory, variables: Vec::new(), is_output_for_people: true }
+    }
+
+    /// The same program with these environment variables.
+    pub(super) fn with_variables(self, variables: &[(&str, &str)]) -> Self {
+        Self { variables: variables.iter().map(|(name, value)| (name.into(), value.into())).collect(), ..self }
     }
 
     /// The same program, whose standard output is for [`Language::product`].

@@ -5,6 +5,7 @@
 
 mod bundle;
 mod command;
+mod golang;
 mod language;
 mod node;
 mod python;
@@ -63,6 +64,8 @@ pub struct Target {
     pub language: Box<dyn Language>,
     /// The files and folders that the build reads.
     pub watched: Vec<PathBuf>,
+    /// Whether its table names them.
+    has_own_watch: bool,
 }
 
 impl Project {
@@ -153,7 +156,10 @@ impl Project {
     /// Returns the targets that a change of this file affects.
     #[must_use]
     pub fn affected(&self, file: &Path) -> Vec<usize> {
-        let affects = |target: &Target| target.watched.iter().any(|watched| self.is_source(file, watched));
+        let affects = |target: &Target| {
+            let is_below = target.watched.iter().any(|watched| self.is_source(file, watched));
+            is_below && (target.has_own_watch || target.language.reads(file))
+        };
         (0..self.targets.len()).filter(|at| affects(&self.targets[*at])).collect()
     }
 
@@ -195,7 +201,7 @@ impl Target {
             [] => language.watched(),
             named => named.iter().map(|path| root.join(path)).collect(),
         };
-        Ok(Self { name: name.to_owned(), language, watched })
+        Ok(Self { name: name.to_owned(), language, watched, has_own_watch: !table.watch.is_empty() })
     }
 
     /// Returns the name of the built file.
@@ -216,16 +222,19 @@ fn language_of(root: &Path, name: &str, table: &BuildTable, source: &Path) -> Re
     let shown = || match source.extension().and_then(|extension| extension.to_str()) {
         Some("ts") => Some(LanguageName::Ts),
         Some("js" | "mjs") => Some(LanguageName::Js),
+        Some("go") => Some(LanguageName::Go),
         Some("py") => Some(LanguageName::Python),
         _ if source.join(rust::MANIFEST).is_file() => Some(LanguageName::Rust),
+        _ if golang::Package::is_in(source) => Some(LanguageName::Go),
         _ => None,
     };
     match table.lang.or_else(shown) {
         Some(LanguageName::Rust) => Ok(Box::new(rust::Crate::new(source)?)),
+        Some(LanguageName::Go) => Ok(Box::new(golang::Package::new(root, source)?)),
         Some(LanguageName::Ts | LanguageName::Js) => Ok(Box::new(bundle::Bundle::new(root, source)?)),
         Some(LanguageName::Python) => Ok(Box::new(python::Module::new(root, source)?)),
         None => bail!(
-            "nothing in {} says how the plugin is built: there is no Cargo.toml, and it is no .py, .ts or .js file; set `lang` or \
+            "nothing in {} says how the plugin is built: there is no Cargo.toml and no go.mod, and it is no .py, .ts or .js file; set `lang` or \
              `command`",
             source.display()
         ),

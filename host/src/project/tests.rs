@@ -143,3 +143,36 @@ fn the_module_of_a_crate_is_found_in_the_messages_of_cargo() -> Result<()> {
     assert_eq!(language.advice(&Failure { errors: "error[E0425]: cannot find value", ..failure }), None);
     Ok(())
 }
+
+#[test]
+fn a_package_of_go_reads_the_sources_of_its_module() -> Result<()> {
+    let config = "load = [\"build\"]\n[build.chat]\n[build.gate]\nsource = \"gate\"";
+    let files = [("bennu.toml", config), ("go.mod", "module chat"), ("main.go", ""), ("gate/main.go", "")];
+    let home = folder(&files)?;
+    let project = Project::read(home.path(), None)?;
+    assert!(
+        project.targets.iter().all(|target| target.language.name() == "Go" && target.file_name().ends_with(".wasm"))
+    );
+    let affected = |path: &str| project.affected(&home.path().join(path));
+    for path in ["main.go", "go.mod", "rooms/room.go", "sdk/bennu/serve.go"] {
+        assert_eq!(affected(path), [0, 1], "{path}");
+    }
+    for path in ["README.md", "public/index.html", "tests/chat.script", "build/chat.wasm", "bennu.toml"] {
+        assert!(affected(path).is_empty(), "{path}");
+    }
+    let invocation = project.targets[1].language.build(home.path(), true)?;
+    assert_eq!(invocation.directory, home.path().join("gate"));
+    assert!(invocation.variables.contains(&("GOOS".into(), "wasip1".into())));
+    assert_eq!(project.targets[1].language.tests().map(|tests| tests.directory), Some(home.path().to_owned()));
+
+    let advice = |is_absent, errors| {
+        let advice = project.targets[0].language.advice(&Failure { is_absent, errors });
+        advice.map_or_else(String::new, |advice| advice.text)
+    };
+    assert!(advice(true, "").contains("https://go.dev/dl"));
+    assert!(advice(false, "go: go.mod requires go >= 1.25 (running go 1.22)").contains("too old"));
+    assert!(advice(false, "replacement directory ./sdk/bennu does not exist").contains("`bennu types --lang go`"));
+    assert_eq!(advice(false, "./main.go:7:2: undefined: x"), "");
+    assert!(refusal(&[("bennu.toml", config), ("main.go", "")])?.contains("no `go.mod`"));
+    Ok(())
+}

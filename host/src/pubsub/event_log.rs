@@ -347,6 +347,13 @@ impl EventReader {
         }
     }
 
+    /// Whether it has read all events that have happened.
+    #[must_use]
+    pub fn is_at_end(&self) -> bool {
+        let inner = self.log.lock();
+        inner.is_closed || self.at >= inner.last
+    }
+
     fn poll(&mut self) -> Polled {
         let inner = self.log.lock();
         if inner.is_closed {

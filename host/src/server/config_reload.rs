@@ -22,6 +22,7 @@ use crate::api::{Access, ApiKey, ReloadConfig};
 use crate::auth::Tokens;
 use crate::channel::Node;
 use crate::contract::Http;
+use crate::dashboard::Connections;
 use crate::plugin::{Command, Control, LibraryConfig, LibraryOptions, PluginStatus, PluginStatuses, Source};
 use crate::transport::{LiveRouter, Mount, Proxies};
 
@@ -138,6 +139,11 @@ impl ConfigReload {
                 Ok(outcome.json())
             })
         })
+    }
+
+    /// Returns the parts of the host that the dashboard's connections use.
+    pub(super) fn connections(&self, config: &Config) -> Connections {
+        self.parts.mounts.connections(config)
     }
 
     /// Returns the trusted proxies, which a reload replaces.

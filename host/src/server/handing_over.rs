@@ -17,6 +17,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{sleep, sleep_until, timeout};
 
+use super::held_requests::HeldRequests;
 use super::listeners::{API, CLIENTS};
 use super::taking_over::HANDOVER_BYTES_MAX;
 use crate::channel::Node;
@@ -31,6 +32,7 @@ use crate::plugin::{Control, LibraryPause, PluginStatuses};
 use crate::socket::Sockets;
 use crate::timing::within;
 use crate::transport::{Intake, Reactors};
+use crate::webhooks::Webhooks;
 
 /// How long a peer may take to send its first message.
 const GREETING_MAX: Duration = Duration::from_secs(10);
@@ -38,6 +40,9 @@ const GREETING_MAX: Duration = Duration::from_secs(10);
 /// How long queued turns may run before no further turn begins. After that, what is still queued is lost: messages that
 /// plugins send without end, and messages of clients, which get no reply.
 const QUEUED_MAX: Duration = Duration::from_secs(1);
+
+/// How long the events that have happened may take to be stored for webhooks.
+const EVENTS_MAX: Duration = Duration::from_secs(1);
 
 /// How often the host tries to take the store back.
 const RECLAIM_PAUSE: Duration = Duration::from_millis(100);
@@ -88,11 +93,13 @@ pub(super) struct Parts {
     pub(super) clients: Arc<TcpListener>,
     pub(super) api: Option<Arc<TcpListener>>,
     pub(super) are_managed: bool,
-    /// Those of the clients and of the API.
-    pub(super) intakes: [Intake; 2],
+    pub(super) intake: Intake,
+    /// The requests to the API's own address.
+    pub(super) held: HeldRequests,
     pub(super) health: Arc<Health>,
     pub(super) reactors: Arc<Reactors>,
     pub(super) node: Arc<Node>,
+    pub(super) webhooks: Webhooks,
     pub(super) sockets: Arc<Sockets>,
     pub(super) control: Control,
     pub(super) statuses: Arc<PluginStatuses>,
@@ -282,6 +289,7 @@ impl HandingOver {
                     PredecessorAction::GoOn(why) => return Err(Failed::Serves(why)),
                     PredecessorAction::GiveWay => {
                         self.parts.node.end_turns();
+                        self.parts.held.pass_on();
                         return Ok(pause);
                     }
                 }
@@ -306,7 +314,8 @@ impl HandingOver {
     /// Accepts nothing more, and lets the turns end.
     async fn end_turns(&self) -> PredecessorEvent {
         self.parts.health.set_draining(Some(Draining::HandingOver));
-        self.parts.intakes.iter().for_each(|intake| intake.set(false));
+        self.parts.intake.set(false);
+        self.parts.held.hold(true);
         self.parts.reactors.pause(true);
         self.parts.node.hold_ticks(true);
         if within(QUEUED_MAX, self.parts.node.idle()).await.is_none() {
@@ -314,6 +323,11 @@ impl HandingOver {
         }
         self.parts.node.close_turns();
         self.parts.node.turns_over().await;
+        if within(EVENTS_MAX, self.parts.webhooks.caught_up()).await.is_none() {
+            tracing::warn!(
+                "webhooks haven't stored all events; those that they haven't stored are lost if the new process takes over"
+            );
+        }
         PredecessorEvent::TurnsOver
     }
 
@@ -359,6 +373,7 @@ impl HandingOver {
         let began = Instant::now();
         while let Err(error) = self.parts.node.store.reclaim().await {
             if began.elapsed() > RECLAIM_MAX {
+                self.parts.held.hold(false);
                 return Err(Failed::Lost(format!("the store can't be taken back: {error}")));
             }
             sleep(RECLAIM_PAUSE).await;
@@ -366,8 +381,9 @@ impl HandingOver {
         self.parts.node.hold_ticks(false);
         self.parts.node.open_turns();
         self.parts.reactors.pause(false);
-        self.parts.intakes.iter().for_each(|intake| intake.set(true));
         self.parts.health.set_draining(None);
+        self.parts.intake.set(true);
+        self.parts.held.hold(false);
         Ok(())
     }
 }

@@ -20,6 +20,7 @@ use super::api_key::{api_key_file, own_api_key};
 use super::config_reload::{ConfigParts, ConfigReload};
 use super::data;
 use super::findings::log_remarks;
+use super::held_requests::HeldRequests;
 use super::later::Later;
 use super::listeners::Bound;
 use super::mounts::{MountParts, tokens};
@@ -31,9 +32,10 @@ use super::surroundings::HostSurroundings;
 use super::tasks::spawn_tasks;
 use super::vital::{Ended, Vital};
 use super::{Config, MountTable, log_lines_lost};
-use crate::api::{self, Access, Api, ApiKey, HealthParts, health_router};
+use crate::api::{self, Access, Api, ApiKey, HealthParts, Sessions, health_router};
 use crate::channel::Node;
 use crate::contract::{CallLimits, Http, Surroundings};
+use crate::dashboard::{self, Connections};
 use crate::entries::EntriesNode;
 use crate::health::{Draining, Health};
 use crate::plugin::{Builds, Cache, Control, Engine, Kinds, Library, LibraryOptions, Loader, PluginStatuses, Source};
@@ -58,8 +60,8 @@ pub struct Host {
     api_listener: Option<Arc<TcpListener>>,
     /// Whether connections and requests of clients are accepted.
     intake: Intake,
-    /// The same for the API, if it has its own address.
-    api_intake: Intake,
+    /// The requests to the API that wait during a hand-over.
+    held: HeldRequests,
     replacing: Replacing,
     node: Arc<Node>,
     sockets: Arc<Sockets>,
@@ -128,11 +130,7 @@ impl Host {
         let (files, sources, mut vital) = (files(config)?, config.sources()?, Vital::default());
         let Bound { clients: listener, api: api_listener, are_managed } = listeners.bind(config).await?;
         let (routes, statuses) = (Arc::new(RouteTable::default()), Arc::new(PluginStatuses::default()));
-        let store = data::open(config).await?;
-        check_apart(config)?;
-        vital.spawn("the thread that writes the store", store.ended());
-        let entries = EntriesNode::with_cache(config.limits.entries(), config.limits.entries_cache());
-        vital.spawn("the task that evicts entries", Arc::clone(&entries).keep_within_limit());
+        let (store, entries) = (open_store(config, &mut vital).await?, start_entries(config, &mut vital));
         let (http, sockets, tokens) = (http(config)?, Arc::new(Sockets::default()), tokens(config)?);
         let node = node(config, &routes, &store, entries, &http);
         let surroundings = HostSurroundings::new(&node).with_tokens(tokens.clone());
@@ -140,10 +138,8 @@ impl Host {
         let loader = loader(config, Arc::new(surroundings), store, Arc::clone(&http), config.limits.instances)?;
         vital.spawn("the thread that interrupts plugins", loader.engine.ended());
         let mut library = library(config, loader, sources.clone(), (routes, Arc::clone(&statuses)))?;
-        let reactors = Reactors::start(config.wire_threads(), &node.pubsub.pressure).context("serving connections")?;
-        vital.spawn("a thread that serves WebSocket connections", reactors.ended());
-        let failure = Arc::<OnceLock<String>>::default();
-        let later = Later::new(config, &node, Arc::clone(&http))?;
+        let reactors = start_reactors(config, &node, &mut vital)?;
+        let (failure, later) = (Arc::<OnceLock<String>>::default(), Later::new(config, &node, Arc::clone(&http))?);
         let mount_parts = MountParts::new(config, &node, &sockets, &reactors);
         let mounts = mount_parts.mounts_at_start(config, tokens.as_ref()).await?;
         let access = access(config)?.map(Arc::new);
@@ -161,8 +157,10 @@ impl Host {
         let config_reload = ConfigReload::new(config, parts)?;
         let self_test = SelfTest::new(&reactors, &library, &node.store);
         let health_routes = health_routes(&self_test.health, &node, &statuses, &failure, access.clone());
-        let api = access.map_or_else(Router::new, |access| {
-            api::router(Api {
+        // Never at the address of the clients: pages there, and whatever they load, would have the origin of the dashboard.
+        let sessions = api_listener.as_ref().map(|_| Arc::<Sessions>::default());
+        let api = access.map(|access| {
+            Arc::new(Api {
                 node: Arc::clone(&node),
                 sockets: Arc::clone(&sockets),
                 statuses: Arc::clone(&statuses),
@@ -171,6 +169,7 @@ impl Host {
                 deliveries: later.deliveries(),
                 started: Instant::now(),
                 access,
+                sessions: sessions.clone(),
                 reload_config: config_reload.for_api(),
                 failure: Arc::clone(&failure),
                 health: Arc::clone(&self_test.health),
@@ -178,6 +177,7 @@ impl Host {
                 log_lines_lost,
             })
         });
+        let api = api_routes(api, sessions.as_ref(), config_reload.connections(config))?;
         library.start().await;
         log_remarks(config, &sources, &node, &statuses, listener.local_addr()?).await?;
         Ok(Self {
@@ -187,7 +187,7 @@ impl Host {
             api,
             api_listener,
             intake: Intake::default(),
-            api_intake: Intake::default(),
+            held: HeldRequests::default(),
             replacing: Replacing { are_managed, upgrades: None, relaunch, inherited },
             node,
             sockets,
@@ -265,7 +265,7 @@ impl Host {
             mut api,
             api_listener,
             intake,
-            api_intake,
+            held,
             node,
             sockets,
             library,
@@ -291,9 +291,9 @@ impl Host {
         let (tally, proxies) = (Arc::clone(&sockets.tally), config_reload.proxies());
         let accepting = Accepting { tally, intake: intake.clone(), proxies };
         if let Some(listener) = api_listener {
-            let api = LiveRouter::fixed(std::mem::take(&mut api).merge(health_routes.clone()));
-            let accepting = Accepting { intake: api_intake.clone(), ..accepting.clone() };
-            let listening = listen(listener, api, API_CONNECTIONS_MAX, accepting);
+            let api = held.holding(std::mem::take(&mut api), &listener).merge(health_routes.clone());
+            let accepting = Accepting { intake: held.intake.clone(), ..accepting.clone() };
+            let listening = listen(listener, LiveRouter::fixed(api), API_CONNECTIONS_MAX, accepting);
             operating.spawn("the task that accepts connections to the API", listening);
         }
         let router =
@@ -310,8 +310,8 @@ impl Host {
             End::Replaced(_pause) => {
                 // The library must not write any more, and the turns have ended.
                 drop((loading, operating));
-                api_intake.set(false);
-                close_sockets(&sockets, [&intake, &api_intake], config_reload.limits().stop()).await;
+                held.intake.set(false);
+                close_sockets(&sockets, [&intake, &held.intake], config_reload.limits().stop()).await;
                 return Ok(());
             }
             End::Stop => {
@@ -328,13 +328,34 @@ impl Host {
         end_sockets_and_rooms(&node, &sockets, &reactors, config_reload.limits().stop()).await;
         // The library may still be loading a plugin. A stop doesn't wait for that longer than this.
         let _ = timeout(LIBRARY_ENDS, loading.ended()).await;
-        drop(loading);
-        // The threads of the reactors end with the last reference.
-        drop(reactors);
+        // The threads of the reactors end with the last reference. The routes of the dashboard have one, too.
+        drop((loading, operating, reactors));
         // Acknowledged writes are already on the disk. This ends the writes that are still queued, in order.
         node.store.close().await;
         outcome
     }
+}
+
+/// Opens the store.
+async fn open_store(config: &Config, vital: &mut Vital) -> Result<Store> {
+    let store = data::open(config).await?;
+    check_apart(config)?;
+    vital.spawn("the thread that writes the store", store.ended());
+    Ok(store)
+}
+
+/// Makes the place of the published entries, which a task keeps within their limit.
+fn start_entries(config: &Config, vital: &mut Vital) -> Arc<EntriesNode> {
+    let entries = EntriesNode::with_cache(config.limits.entries(), config.limits.entries_cache());
+    vital.spawn("the task that evicts entries", Arc::clone(&entries).keep_within_limit());
+    entries
+}
+
+/// Starts the threads that serve WebSocket connections.
+fn start_reactors(config: &Config, node: &Node, vital: &mut Vital) -> Result<Arc<Reactors>> {
+    let reactors = Reactors::start(config.wire_threads(), &node.pubsub.pressure).context("serving connections")?;
+    vital.spawn("a thread that serves WebSocket connections", reactors.ended());
+    Ok(reactors)
 }
 
 /// Makes the node, with the limits of the configuration.
@@ -367,6 +388,13 @@ fn library(
         library.expect_one_gatekeeper();
     }
     Ok(library)
+}
+
+/// Makes the routes of the API, if it is enabled, and those of the dashboard, if there are sessions.
+fn api_routes(api: Option<Arc<Api>>, sessions: Option<&Arc<Sessions>>, connections: Connections) -> Result<Router> {
+    let Some(api) = api else { return Ok(Router::new()) };
+    let dashboard = sessions.map(|sessions| dashboard::router(&api, sessions, connections)).transpose()?;
+    Ok(api::router(api).merge(dashboard.unwrap_or_default()))
 }
 
 /// Makes the endpoints that tell the results of the self-test.

@@ -11,13 +11,14 @@ use crate::contract::{Http, NowMs, system_now_ms};
 use crate::deliveries::{Courier, Deliveries, DeliveryTotals};
 use crate::jobs::{Dispatcher, Jobs};
 use crate::store::Store;
-use crate::webhooks::WebhookTask;
+use crate::webhooks::{WebhookTask, Webhooks};
 
 /// The tasks, before they run.
 pub(super) struct Later {
     dispatcher: Dispatcher,
     courier: Courier,
-    webhooks: Vec<WebhookTask>,
+    tasks: Vec<WebhookTask>,
+    webhooks: Webhooks,
     store: Store,
     clock: NowMs,
     totals: Arc<DeliveryTotals>,
@@ -31,8 +32,9 @@ impl Later {
         let dispatcher = Dispatcher::new(Arc::clone(node), Arc::clone(&clock), config.cron_lines()?);
         let courier = Courier::new(store.clone(), http, Arc::clone(&clock), Arc::clone(&totals));
         let task = |webhook| WebhookTask::new(webhook, &node.pubsub.events, store.clone(), Arc::clone(&clock));
-        let webhooks = config.webhooks()?.into_iter().map(task).collect();
-        Ok(Self { dispatcher, courier, webhooks, store, clock, totals })
+        let tasks: Vec<WebhookTask> = config.webhooks()?.into_iter().map(task).collect();
+        let webhooks = Webhooks::of(&tasks);
+        Ok(Self { dispatcher, courier, tasks, webhooks, store, clock, totals })
     }
 
     /// What the operator sees of jobs.
@@ -45,11 +47,16 @@ impl Later {
         Deliveries::new(self.store.clone(), Arc::clone(&self.clock), Arc::clone(&self.totals))
     }
 
+    /// The webhooks, which work once the tasks run.
+    pub(super) fn webhooks(&self) -> Webhooks {
+        self.webhooks.clone()
+    }
+
     /// Starts the tasks.
     pub(super) fn spawn(self, vital: &mut Vital) {
         vital.spawn("the task that gives jobs to their topics", self.dispatcher.run());
         vital.spawn("the task that sends deliveries", self.courier.run());
-        for webhook in self.webhooks {
+        for webhook in self.tasks {
             vital.spawn("the task that reads the events of a webhook", webhook.run());
         }
     }

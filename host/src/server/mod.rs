@@ -7,6 +7,7 @@ mod config_reload;
 mod data;
 mod findings;
 mod handing_over;
+mod held_requests;
 mod host;
 mod jwks;
 mod jwks_schedule;

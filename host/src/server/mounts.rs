@@ -10,6 +10,7 @@ use super::jwks::JwksUrls;
 use super::{Config, MountTable};
 use crate::auth::{Jwt, JwtRules, KeySet, Leeway, LiveKeys, MaxAge, Tokens};
 use crate::channel::Node;
+use crate::dashboard::Connections;
 use crate::routes::{GatekeeperChoice, RouteTable};
 use crate::socket::{Endpoint, Sockets};
 use crate::transport::{Authenticator, ConnectionLimit, Mount, Reactors, TokenCheck, Verifier};
@@ -59,6 +60,19 @@ impl MountParts {
     /// Makes all mounts of a configuration.
     pub(super) fn mounts(&self, config: &Config, tokens: Option<&Arc<Tokens>>) -> Result<Vec<Arc<Mount>>> {
         config.mounts().iter().map(|(path, table)| self.mount(config, path, table, tokens)).collect()
+    }
+
+    /// Returns what the dashboard's connections use.
+    pub(super) fn connections(&self, config: &Config) -> Connections {
+        let limits = &config.limits;
+        let endpoint = Endpoint {
+            node: Arc::clone(&self.node),
+            sockets: Arc::clone(&self.sockets),
+            limits: limits.socket(),
+            outbox_limits: limits.outbox(),
+        };
+        let (reactors, gate) = (Arc::clone(&self.reactors), Arc::clone(&self.gate));
+        Connections { reactors, gate, endpoint, limits: limits.wire() }
     }
 
     fn mount(

@@ -10,7 +10,7 @@ use super::registry::Registered;
 use super::{Action, Slot, SocketState, Sockets};
 use crate::channel::{Channel, Connection, Drain, Full, MemberEvent, Node};
 use crate::clients::{Act, Client, OverLimit};
-use crate::contract::{Ending, SocketFacts};
+use crate::contract::{Ending, Identity, SocketFacts};
 use crate::counts::{Limit, Traffic};
 use crate::protocol::{Addressee, CloseCode, Incoming, Message, Outbound, Payload, Ref, Serializer, event};
 use crate::pubsub::{Named, Outbox, OutboxLimits};
@@ -128,6 +128,12 @@ impl Socket {
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         self.connection.facts.client.as_ref().map(Client::address)
+    }
+
+    /// Returns who its client is.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.connection.facts.identity
     }
 
     /// Whether a received message waits for room in its channel. No more may be received then until

@@ -36,6 +36,12 @@ const BATCH: usize = 1000;
 const BATCH_SPACING: Duration = Duration::from_millis(100);
 
 impl Sockets {
+    /// Creates a registry that counts refused and closed clients together with another one.
+    #[must_use]
+    pub fn with_tally(tally: &Arc<Tally>) -> Self {
+        Self { tally: Arc::clone(tally), ..Self::default() }
+    }
+
     /// Returns the number of open sockets.
     #[must_use]
     pub fn count(&self) -> usize {

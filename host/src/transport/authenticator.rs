@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::auth::{Derivation, Jwt, Leeway, MaxAge, TokenError, Tokens};
 use crate::clients::{Client, OverLimit};
-use crate::contract::{Admission, FAULT_LINES, Identity, Request, count_fault};
+use crate::contract::{Admission, FAULT_LINES, Identity, RecentFault, Request, count_fault, keep_fault};
 use crate::counts::Limit;
 use crate::routes::{GatekeeperChoice, RouteTable};
 use crate::socket::Reason;
@@ -23,6 +23,21 @@ pub enum Authenticator {
     Gatekeeper(Arc<str>),
     /// A client needs a signed token, which identifies it.
     Token(TokenCheck),
+    /// A part of the host decides.
+    Host(Arc<dyn HostGatekeeper>),
+}
+
+/// A gatekeeper that is a part of the host.
+pub trait HostGatekeeper: Send + Sync {
+    /// Decides about one request.
+    ///
+    /// # Errors
+    /// The reason for the count, the HTTP status and the text, if the client may not connect.
+    fn admit(&self, request: &Request) -> Result<Identity, (Reason, StatusCode, &'static str)>;
+
+    /// Whether a client that was admitted may stay. It is asked when its socket can already be closed by its id. So what ends
+    /// the permission in between can't leave a socket open.
+    fn still_admits(&self, identity: &Identity) -> bool;
 }
 
 /// The settings for tokens that identify clients.
@@ -107,6 +122,10 @@ impl Authenticator {
             Self::Token(check) => {
                 return check.verify(&request, params).map_err(|why| Rejection::forbidden(reason_of(why)));
             }
+            Self::Host(gatekeeper) => {
+                let admitted = gatekeeper.admit(&request);
+                return admitted.map_err(|(reason, status, text)| Rejection::Refused(reason, status, text.to_owned()));
+            }
             Self::Only => routes.current().gatekeepers().only(),
             Self::Gatekeeper(name) => routes.current().gatekeepers().named(name),
         };
@@ -134,6 +153,15 @@ impl Authenticator {
                 let kind = fault.kind.as_str();
                 let (mount, peer) = (&*mount, client.address());
                 count_fault(plugin, &fault);
+                keep_fault(RecentFault {
+                    plugin: plugin.to_owned(),
+                    generation,
+                    callback: "connect".to_owned(),
+                    kind,
+                    message: fault.detail.clone(),
+                    peer: Some(peer.to_string()),
+                    ..RecentFault::default()
+                });
                 let write = || {
                     tracing::warn!(plugin, generation, mount, callback = "connect", kind, %peer, "fault: {}", fault.detail);
                 };
@@ -149,6 +177,13 @@ impl Authenticator {
                 Err(Rejection::Failed(Reason::GatekeeperFailed))
             }
         }
+    }
+}
+
+impl Authenticator {
+    /// Whether a client that was admitted may stay, now that its socket can be closed by its id.
+    pub(super) fn still_admits(&self, identity: &Identity) -> bool {
+        if let Self::Host(gatekeeper) = self { gatekeeper.still_admits(identity) } else { true }
     }
 }
 

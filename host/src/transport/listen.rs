@@ -1,10 +1,12 @@
 //! Accepts connections, up to a limit, and serves HTTP on them, with a time limit for the head of a request.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -73,7 +75,8 @@ const LOOK: Duration = Duration::from_millis(5);
 
 impl Intake {
     /// Opens or closes it. While it is closed, new connections wait in the listener's queue. Requests that are being answered
-    /// are answered, and then their connections are closed. WebSocket connections stay.
+    /// are answered, and then their connections are closed: a connection without a request yet gets its first one answered. WebSocket
+    /// connections stay.
     pub fn set(&self, is_open: bool) {
         self.is_open.send_replace(is_open);
     }
@@ -182,7 +185,9 @@ impl Connection {
         let (intake, _open) = (self.accepting.intake.clone(), Arc::clone(&self.accepting.intake.connections.0));
         let (permit, receipts) = (Arc::new(permit), Arc::<Receipts>::default());
         let stream = TrackedStream::new(stream, Arc::clone(&receipts));
+        let has_begun = &AtomicBool::new(false);
         let answer = move |mut request: Request<Incoming>| {
+            has_begun.store(true, Ordering::Relaxed);
             let prepared = prepare(&mut request);
             let client = self.accepting.proxies.load().client_of(self.peer, request.headers());
             request.extensions_mut().insert(ConnectInfo(client));
@@ -211,8 +216,20 @@ impl Connection {
         let served = tokio::select! {
             served = &mut connection => served,
             () = intake.becomes(false) => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+                // A client that has just connected may have sent its first request already. hyper would close the connection
+                // without reading it.
+                let first = poll_fn(|context| match connection.as_mut().poll(context) {
+                    Poll::Ready(served) => Poll::Ready(Some(served)),
+                    Poll::Pending if has_begun.load(Ordering::Relaxed) => Poll::Ready(None),
+                    Poll::Pending => Poll::Pending,
+                });
+                match first.await {
+                    Some(served) => served,
+                    None => {
+                        connection.as_mut().graceful_shutdown();
+                        connection.await
+                    }
+                }
             }
         };
         if let Err(error) = served {

@@ -20,7 +20,7 @@ mod subprotocol;
 mod tags;
 mod websocket;
 
-pub use authenticator::{Authenticator, TokenCheck, Verifier};
+pub use authenticator::{Authenticator, HostGatekeeper, TokenCheck, Verifier};
 pub use files::StaticFiles;
 pub use listen::{Accepting, Intake, listen};
 pub use live_router::LiveRouter;
@@ -28,4 +28,4 @@ pub use mount::{ConnectionLimit, Mount, WireLimits};
 pub use proxies::{AddressSource, Network, Proxies};
 #[cfg(test)]
 pub(crate) use websocket::Fault;
-pub use websocket::{ReactorProbe, Reactors};
+pub use websocket::{ReactorProbe, Reactors, websocket_router};

@@ -13,6 +13,7 @@ use base64::prelude::BASE64_STANDARD;
 use chrono::{DateTime, SecondsFormat};
 use futures_util::FutureExt;
 use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::contract::NowMs;
 use crate::contract::deliveries::{Delivery, DeliveryRow};
@@ -62,6 +63,34 @@ pub struct WebhookTask {
     reader: EventReader,
     store: Store,
     clock: NowMs,
+    asked: mpsc::Receiver<Asked>,
+    ask: mpsc::Sender<Asked>,
+}
+
+/// Is answered when the deliveries for all events that have happened are stored.
+type Asked = oneshot::Sender<()>;
+
+/// The webhooks of a host, while their tasks run.
+#[derive(Clone)]
+pub struct Webhooks(Vec<mpsc::Sender<Asked>>);
+
+impl Webhooks {
+    /// The webhooks of these tasks.
+    #[must_use]
+    pub fn of(tasks: &[WebhookTask]) -> Self {
+        Self(tasks.iter().map(|task| task.ask.clone()).collect())
+    }
+
+    /// Waits until the deliveries for all events that have happened are stored.
+    pub async fn caught_up(&self) {
+        for ask in &self.0 {
+            let (asked, answered) = oneshot::channel();
+            // If the task has ended, the host is stopping.
+            if ask.send(asked).await.is_ok() {
+                let _ = answered.await;
+            }
+        }
+    }
 }
 
 /// The name of the owner of a webhook's deliveries. No plugin has this name, because the name of a file has no slash.
@@ -91,7 +120,8 @@ impl WebhookTask {
     #[must_use]
     pub fn new(webhook: Webhook, log: &Arc<EventLog>, store: Store, clock: NowMs) -> Self {
         let reader = log.read_for_host(webhook.topics.clone());
-        Self { webhook, reader, store, clock }
+        let (ask, asked) = mpsc::channel(1);
+        Self { webhook, reader, store, clock, asked, ask }
     }
 
     /// Runs until the host stops.
@@ -100,8 +130,18 @@ impl WebhookTask {
         loop {
             while rows.len() < BATCH_MAX {
                 // Only the first event is worth a wait.
-                let next =
-                    if rows.is_empty() { Some(self.reader.next().await) } else { self.reader.next().now_or_never() };
+                let next = if rows.is_empty() {
+                    tokio::select! {
+                        read = self.reader.next() => Some(read),
+                        Some(asked) = self.asked.recv() => {
+                            self.catch_up(&mut rows).await;
+                            let _ = asked.send(());
+                            continue;
+                        }
+                    }
+                } else {
+                    self.reader.next().now_or_never()
+                };
                 match next {
                     Some(Some(read)) => rows.extend(self.read(&read)),
                     Some(None) => return pending().await,
@@ -111,6 +151,24 @@ impl WebhookTask {
             self.store(&rows).await;
             rows.clear();
         }
+    }
+
+    /// Stores all events that have happened.
+    async fn catch_up(&mut self, rows: &mut Vec<(String, DeliveryRow)>) {
+        while !self.reader.is_at_end() {
+            tokio::select! {
+                biased;
+                Some(read) = self.reader.next() => rows.extend(self.read(&read)),
+                // The reader passes over events that it doesn't want, and then waits.
+                () = tokio::task::yield_now() => {}
+            }
+            if rows.len() >= BATCH_MAX {
+                self.store(rows).await;
+                rows.clear();
+            }
+        }
+        self.store(rows).await;
+        rows.clear();
     }
 
     /// The delivery for an event of the log, if the webhook wants it.
@@ -137,6 +195,9 @@ impl WebhookTask {
 
     /// Stores deliveries, as soon as that is possible.
     async fn store(&self, rows: &[(String, DeliveryRow)]) {
+        if rows.is_empty() {
+            return;
+        }
         let mut has_failed = false;
         while let Err(error) = self.store.add_deliveries(&self.webhook.owner, rows).await {
             if !std::mem::replace(&mut has_failed, true) {

@@ -19,7 +19,7 @@ async fn behind_proxy(config: &str) -> Result<TestHost> {
     Setup::new().guests(&["echo", "naughty"])?.config(&format!("{PROXY}{config}")).start().await
 }
 
-fn from(host: &TestHost, address: &str) -> ConnectRequest {
+pub(crate) fn from(host: &TestHost, address: &str) -> ConnectRequest {
     host.connect_request().header("x-forwarded-for", address)
 }
 
@@ -28,7 +28,7 @@ async fn refusals(host: &TestHost, reason: &str) -> Result<u64> {
 }
 
 /// The line of the log about a client with a foreign page shows the client's address.
-async fn peer(host: &TestHost, header: &str, value: &str) -> Result<String> {
+pub(crate) async fn peer(host: &TestHost, header: &str, value: &str) -> Result<String> {
     let mark = host.log().len();
     let request = host.connect_request().header("origin", "https://evil.example").header(header, value);
     ensure!(request.refused().await? == 403);

@@ -177,6 +177,8 @@ async fn an_address_without_a_page_explains_the_host() -> Result<()> {
     let line = host.log().find(0, "the address", |line| line.message().starts_with("the API listens on")).await?;
     let apart = line.message().rsplit('/').next().context("an address")?.parse()?;
     let api = get(apart, "/").await?;
+    ensure!(api.status == 303 && api.header("location").as_deref() == Some("/dashboard"), "{api:?}");
+    let api = get(apart, "/nothing").await?;
     ensure!(
         api.status == 404 && api.json()?["error"]["message"].as_str().is_some_and(|it| it.contains("`/api`")),
         "{api:?}"

@@ -19,7 +19,7 @@ fn configure(host: &TestHost, text: &str) -> Result<()> {
 }
 
 /// Replaces the configuration, and makes the host read it. Returns the answer.
-async fn reload(host: &TestHost, text: &str) -> Result<Value> {
+pub(crate) async fn reload(host: &TestHost, text: &str) -> Result<Value> {
     configure(host, text)?;
     ask(host, false).await?.json()
 }
@@ -31,7 +31,7 @@ async fn ask(host: &TestHost, dry_run: bool) -> Result<bennu_tests::Answer> {
 }
 
 /// The changes of an answer, as `KEY takes_effect`.
-fn changes(answer: &Value) -> Vec<String> {
+pub(crate) fn changes(answer: &Value) -> Vec<String> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let changes = answer["changes"].as_array().into_iter().flatten();
     changes.map(|change| format!("{} {}", text(&change["key"]), text(&change["takes_effect"]))).collect()

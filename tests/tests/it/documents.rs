@@ -187,7 +187,10 @@ fn links_have_existing_targets() -> Result<()> {
     let mut findings = Vec::new();
     for (name, text) in documents()? {
         let folder = root.join(&name).parent().context("the file has no folder")?.to_owned();
-        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+        // Code isn't Markdown: a call of a generic function in Go looks like a link.
+        let outside = |text: &str, fence: &str| text.split(fence).step_by(2).collect::<String>();
+        let prose = outside(&outside(&text, "```"), "`");
+        for link in prose.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             if link.contains("://") {
                 continue;
             }

@@ -10,7 +10,7 @@ use crate::imports;
 use crate::tidy::sources;
 
 /// Each top-level module with the modules that it may import. All modules are listed.
-const MODULES: [(&str, &[&str]); 28] = [
+const MODULES: [(&str, &[&str]); 29] = [
     ("counts", &[]),
     ("files", &[]),
     ("health", &[]),
@@ -58,6 +58,24 @@ const MODULES: [(&str, &[&str]); 28] = [
         ],
     ),
     (
+        "dashboard",
+        &[
+            "counts",
+            "health",
+            "protocol",
+            "api",
+            "auth",
+            "contract",
+            "presence",
+            "routes",
+            "channel",
+            "socket",
+            "store",
+            "clients",
+            "transport",
+        ],
+    ),
+    (
         "server",
         &[
             "counts",
@@ -82,6 +100,7 @@ const MODULES: [(&str, &[&str]); 28] = [
             "entries",
             "clients",
             "transport",
+            "dashboard",
             "webhooks",
         ],
     ),

@@ -64,6 +64,8 @@ pub enum Suite {
     Postgres,
     /// The configurations of proxies, with the official Phoenix client.
     Proxies,
+    /// Projects and plugins in Go, Python, C and Zig, with the compilers of PyPI.
+    Languages,
     /// The tests of the binary again, while other processes use all processors.
     Loaded,
     /// The documentation of every crate.
@@ -74,7 +76,7 @@ pub enum Suite {
 
 impl Suite {
     /// All suites, in the order in which they run. The first one also compiles the tests of the others.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Lint,
         Self::Guests,
         Self::Host,
@@ -85,13 +87,14 @@ impl Suite {
         Self::Packages,
         Self::Postgres,
         Self::Proxies,
+        Self::Languages,
         Self::Loaded,
         Self::Docs,
         Self::Bench,
     ];
 
     /// The suites that need the plugins as components.
-    pub const WITH_PLUGINS: [Self; 10] = [
+    pub const WITH_PLUGINS: [Self; 11] = [
         Self::Lint,
         Self::Host,
         Self::Phoenix,
@@ -100,6 +103,7 @@ impl Suite {
         Self::Packages,
         Self::Postgres,
         Self::Proxies,
+        Self::Languages,
         Self::Loaded,
         Self::Bench,
     ];
@@ -118,6 +122,7 @@ impl Suite {
             Self::Packages => "packages",
             Self::Postgres => "postgres",
             Self::Proxies => "proxies",
+            Self::Languages => "languages",
             Self::Loaded => "loaded",
             Self::Docs => "docs",
             Self::Bench => "bench",
@@ -140,6 +145,7 @@ impl Suite {
                 "The store on a PostgreSQL server: killed, stopped, full, refused; and the host's tests of storage on it"
             }
             Self::Proxies => "The configurations of nginx, HAProxy and Caddy, with TLS and the official Phoenix client",
+            Self::Languages => "Projects and plugins in Go, Python, C and Zig",
             Self::Loaded => "The tests of the binary again, while other processes use all processors",
             Self::Docs => "The documentation of every crate, and the targets of its links",
             Self::Bench => "Every benchmark once, to check that it works and not how fast it is",
@@ -150,7 +156,13 @@ impl Suite {
     #[must_use]
     pub const fn tier(self) -> Tier {
         match self {
-            Self::Clients | Self::Packages | Self::Proxies | Self::Loaded | Self::Docs | Self::Bench => Tier::Full,
+            Self::Clients
+            | Self::Packages
+            | Self::Proxies
+            | Self::Languages
+            | Self::Loaded
+            | Self::Docs
+            | Self::Bench => Tier::Full,
             _ => Tier::Usual,
         }
     }

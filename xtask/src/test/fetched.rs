@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 use anyhow::{Context, Result, anyhow};
 use bennu_test_tiers::Suite;
 
+use crate::compilers::Compilers;
 use crate::toolchain::Toolchain;
 use crate::{chromium, node, places, postgres, proxies, python};
 
@@ -18,6 +19,8 @@ pub(super) struct Fetched {
     pub(super) chromium: Option<PathBuf>,
     /// The programs of the database server. None if there is no server here, and none can be installed.
     pub(super) postgres: Option<PathBuf>,
+    /// The compilers of other languages.
+    pub(super) compilers: Option<Compilers>,
 }
 
 /// The state of the thread that fetches.
@@ -52,7 +55,7 @@ impl Fetching {
 fn fetch(suites: &[Suite]) -> Result<Fetched> {
     let wants = |some: &[Suite]| suites.iter().any(|suite| some.contains(suite));
     let toolchain = wants(&Suite::WITH_PLUGINS).then(Toolchain::find).transpose()?;
-    if wants(&[Suite::Phoenix, Suite::Clients, Suite::Browser, Suite::Packages, Suite::Proxies]) {
+    if wants(&[Suite::Phoenix, Suite::Clients, Suite::Browser, Suite::Packages, Suite::Proxies, Suite::Languages]) {
         node::install(&places::root().join("tests"))?;
     }
     if wants(&[Suite::Clients]) {
@@ -64,5 +67,6 @@ fn fetch(suites: &[Suite]) -> Result<Fetched> {
     }
     let postgres = if wants(&[Suite::Postgres]) { postgres::find() } else { None };
     let chromium = wants(&[Suite::Browser]).then(chromium::find).transpose()?;
-    Ok(Fetched { toolchain, chromium, postgres })
+    let compilers = wants(&[Suite::Languages]).then(Compilers::find).transpose()?;
+    Ok(Fetched { toolchain, chromium, compilers, postgres })
 }

@@ -120,6 +120,13 @@ pub(super) fn run(suite: Suite, run: &mut SuiteRun) -> Result<()> {
             run.fetched()?;
             run.tests("the tests of the proxies", node_tests("proxies")?)
         }
+        Suite::Languages => {
+            run.build()?;
+            let path = run.fetched()?.compilers.as_ref().context("no compilers were fetched")?.path()?;
+            let mut tests = node_tests("languages")?;
+            tests.env("PATH", path);
+            run.tests("the tests of other languages", tests)
+        }
         Suite::Loaded => {
             run.build()?;
             let _busy = Busy::begin()?;

@@ -1,7 +1,7 @@
 //! The log line of a fault: one line with everything that is known about it.
 
 use crate::clients::Client;
-use crate::contract::{FAULT_LINES, Fault, Member, count_fault};
+use crate::contract::{FAULT_LINES, Fault, Member, RecentFault, count_fault, keep_fault};
 use crate::counts::Limit;
 use crate::protocol::Topic;
 use crate::routes::Route;
@@ -38,14 +38,37 @@ pub(in crate::channel) struct FaultLine<'a> {
 }
 
 impl FaultLine<'_> {
-    /// Counts the fault, and writes the line, up to a rate.
+    /// Counts the fault, keeps it for operators, and writes the line, up to a rate.
     pub(in crate::channel) fn write(self) {
         let plugin = self.route.map(|route| &*route.plugin).unwrap_or_default();
         count_fault(plugin, self.fault);
+        keep_fault(self.recent());
         let reported = plugin.to_owned();
         let report = move |left_out| tracing::warn!(plugin = reported, left_out, "further faults of the plugin");
         if !FAULT_LINES.limit(plugin, || self.write_line(), report) {
             Limit::LogLinesOfFaults.hit();
+        }
+    }
+
+    fn recent(&self) -> RecentFault {
+        let Self { route, topic, member, failed: Failed { callback, event, seat }, fault, answered_by } = *self;
+        let identity = member.map(|member| &member.socket.identity);
+        let peer = member.and_then(|member| member.socket.client.as_ref()).map(Client::address);
+        RecentFault {
+            plugin: route.map(|route| route.plugin.to_string()).unwrap_or_default(),
+            generation: route.map_or(0, |route| route.generation),
+            callback: callback.to_owned(),
+            event: event.map(str::to_owned),
+            seat: seat.map(str::to_owned),
+            kind: fault.kind.as_str(),
+            message: fault.detail.clone(),
+            topic: topic.as_str().to_owned(),
+            user: identity.and_then(|identity| identity.user.as_deref()).map(str::to_owned),
+            socket: identity.and_then(|identity| identity.socket_id.as_deref()).map(str::to_owned),
+            member: member.map(|member| member.id),
+            peer: peer.map(|peer| peer.to_string()),
+            answered_by,
+            ..RecentFault::default()
         }
     }
 

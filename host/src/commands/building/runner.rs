@@ -82,6 +82,7 @@ type Errors = tokio::process::ChildStderr;
 fn start(invocation: &Invocation) -> io::Result<(Running, Option<Errors>)> {
     let mut command = Command::new(&invocation.program);
     command.args(&invocation.arguments).current_dir(&invocation.directory);
+    command.envs(invocation.variables.iter().map(|(name, value)| (name, value)));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     // Programs that start `bennu` themselves, such as test kits, find this one.
     if let Ok(own) = env::current_exe() {

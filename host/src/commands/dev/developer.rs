@@ -230,6 +230,7 @@ fn tests(project: &Project) -> io::Result<Invocation> {
         program: env::current_exe()?.into_os_string(),
         arguments,
         directory: project.root.clone(),
+        variables: Vec::new(),
         is_output_for_people: true,
     })
 }

@@ -27,6 +27,8 @@ pub struct BuildTable {
 pub enum LanguageName {
     /// A crate, which cargo compiles.
     Rust,
+    /// Go, a package `main`, which Go compiles.
+    Go,
     /// TypeScript with npm packages, of which esbuild makes one file.
     Ts,
     /// The same in JavaScript.

@@ -23,7 +23,7 @@ const HOST: &str = "bennu";
 pub(super) const GUEST: &str = "guest";
 
 /// The modules of the host that are targets.
-const MODULES: [&str; 28] = [
+const MODULES: [&str; 29] = [
     "api",
     "auth",
     "channel",
@@ -31,6 +31,7 @@ const MODULES: [&str; 28] = [
     "commands",
     "contract",
     "counts",
+    "dashboard",
     "deliveries",
     "entries",
     "files",

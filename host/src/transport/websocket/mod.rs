@@ -22,9 +22,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
+use axum::routing::any;
 use hyper::upgrade::Parts;
 use hyper_util::rt::TokioIo;
 use tokio::sync::OwnedSemaphorePermit;
@@ -36,6 +38,7 @@ use super::authenticator::Rejection;
 use super::connect::{Admitted, Transport, origin_of};
 use super::mount::{Mount, WireLimits};
 use super::stream::TrackedStream;
+use crate::protocol::CloseCode;
 use crate::socket::{Reason, Tally};
 
 #[cfg(test)]
@@ -65,6 +68,11 @@ impl MountState {
             Arc::new(ConnectionSettings { path: mount.path.clone(), limits: mount.limits, tally, large_frames });
         Arc::new(Self { mount: Arc::clone(mount), settings })
     }
+}
+
+/// Returns the route of one mount for WebSocket connections, for a router without other mounts.
+pub fn websocket_router(mount: &Arc<Mount>) -> Router {
+    Router::new().route(&format!("{}/websocket", mount.path), any(connect).with_state(MountState::new(mount)))
 }
 
 /// Answers a connect request. The checks are in Phoenix's order: the method, then whether the client may connect, and then
@@ -123,6 +131,9 @@ async fn hand_over(
     let stream = io.into_inner().into_stream().into_std()?;
     let MountState { mount, settings } = state;
     let socket = mount.endpoint.connect(admitted.facts, admitted.serializer);
+    if !mount.authenticator.still_admits(socket.identity()) {
+        socket.outbox().close(CloseCode::GoingAway);
+    }
     let socket = if deflates { socket.with_deflate() } else { socket };
     let settings = Arc::clone(settings);
     mount.reactors.admit(Arrival { stream, received, socket, settings, deflates, origin, permits });

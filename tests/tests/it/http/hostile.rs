@@ -162,7 +162,7 @@ async fn each_hostile_server_has_an_outcome() -> Result<()> {
     Ok(())
 }
 
-/// Many members of a plugin ask such servers all the time, and one delivers to them. The plugin beside it answers as fast as before.
+/// Members of a plugin ask such servers in each way, all the time. The plugin beside it answers as fast as before.
 #[tokio::test]
 async fn hostile_servers_do_not_slow_a_neighbour_down() -> Result<()> {
     if Tier::current() != Tier::Full {
@@ -200,11 +200,12 @@ async fn hostile_servers_do_not_slow_a_neighbour_down() -> Result<()> {
     Ok(())
 }
 
-/// A client that asks ten times a second, and never waits for anything else.
+/// A client that asks once a second, and never waits for the answer. All of them together make the host read 12 MB a second of bodies that
+/// are too large: more would measure the processor, and not whether anybody waits for such a server.
 async fn ask_again_and_again(host: &TestHost, event: &str, payload: &Value) -> Result<()> {
     let mut client = join(host).await?;
     loop {
         client.push(TOPIC, event, payload).await?;
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }

@@ -92,7 +92,7 @@ async fn a_client_gets_what_it_missed_from_the_new_process() -> Result<()> {
 }
 
 /// The client's place in the history, which comes after its join.
-async fn position(client: &mut TestClient) -> Result<Value> {
+pub(super) async fn position(client: &mut TestClient) -> Result<Value> {
     loop {
         let frame = client.json().await?;
         if frame[3] == "history" {

@@ -51,7 +51,7 @@ async fn a_new_process_that_fails_leaves_the_old_one_as_it_was() -> Result<()> {
 }
 
 /// A process that speaks the protocol of hand-overs, as far as a test needs.
-struct Peer(UnixStream);
+pub(super) struct Peer(UnixStream);
 
 impl Peer {
     async fn to(home: &Path) -> Result<Self> {
@@ -60,13 +60,13 @@ impl Peer {
         Ok(Self(UnixStream::connect(path).await?))
     }
 
-    async fn send(&mut self, message: &Value) -> Result<()> {
+    pub(super) async fn send(&mut self, message: &Value) -> Result<()> {
         let text = message.to_string();
         self.0.write_all(&u32::try_from(text.len())?.to_be_bytes()).await?;
         Ok(self.0.write_all(text.as_bytes()).await?)
     }
 
-    async fn next(&mut self) -> Result<Value> {
+    pub(super) async fn next(&mut self) -> Result<Value> {
         within("a message of the host", async {
             let length = self.0.read_u32().await?;
             let mut text = vec![0; length as usize];
@@ -76,7 +76,7 @@ impl Peer {
         .await?
     }
 
-    async fn hello(home: &Path) -> Result<Self> {
+    pub(super) async fn hello(home: &Path) -> Result<Self> {
         let mut peer = Self::to(home).await?;
         peer.send(&json!({ "is": "hello", "protocol": 1, "parcels": 1, "version": "test" })).await?;
         let welcome = peer.next().await?;

@@ -1,7 +1,9 @@
 //! A running host is replaced by a new process: `bennu upgrade`.
 
+mod answering;
 mod carried;
 mod failing;
+mod jobs;
 mod load;
 
 use std::net::SocketAddr;
@@ -11,7 +13,7 @@ use bennu_tests::{ConnectRequest, Setup, TestClient, TestHost};
 use serde_json::Value;
 
 const TABLE: &str = r#"
-import { channel, entries, plugin, store } from "bennu";
+import { channel, entries, plugin, schedule, store } from "bennu";
 
 export default plugin({
   "table:*": channel({
@@ -66,6 +68,30 @@ export default plugin({
     },
     leave(cause, socket) {
       store.put("left", `${store.get("left") ?? ""}${cause} ${socket.state.user};`);
+    },
+  }),
+
+  "clock:*": channel({
+    history: { count: 200, ms: 60_000 },
+    on: {
+      plan({ count, every }: { count: number; every: number }, socket) {
+        for (let n = 0; n < count; n += 1) schedule.after(socket.topic, every * (n + 1), `ring${n}`, "ring", { n });
+        return {};
+      },
+    },
+    topicInfo: {
+      ring({ n }: { n: number }, topic) {
+        store.put("rings", [...((store.get("rings") as number[]) ?? []), n]);
+        topic.broadcast("rang", { n });
+      },
+    },
+  }),
+
+  "asks:*": channel({
+    on: {
+      rings() {
+        return { rings: store.get("rings") ?? [] };
+      },
     },
   }),
 

@@ -1,0 +1,6 @@
+//go:build second
+
+package main
+
+// entriesVersion is the version of the entries that this build writes.
+var entriesVersion uint32 = 1
