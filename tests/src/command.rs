@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use crate::places;
+use crate::{places, postgres};
 
 /// The result of a command.
 #[derive(Clone, Debug)]
@@ -35,12 +35,23 @@ pub fn bennu(directory: &Path, arguments: &[&str]) -> Result<Ended> {
 /// If the binary can't be started.
 pub fn bennu_with(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Result<Ended> {
     let mut command = Command::new(places::binary()?);
-    command.args(arguments).current_dir(directory).stdin(Stdio::null());
+    command.args(arguments).args(configuration(directory, arguments)).current_dir(directory).stdin(Stdio::null());
     for name in ["BENNU_LOG", "BENNU_SECRET_KEY_BASE", "BENNU_HOST", "BENNU_DATA", "BENNU_API_KEY"] {
         command.env_remove(name);
     }
     command.env("XDG_CACHE_HOME", places::cache_home()?).envs(variables.iter().copied());
     run(&mut command).with_context(|| format!("running bennu {arguments:?}"))
+}
+
+/// The flag that names the configuration beside the data, for commands of the store that name only the data, if all hosts of the tests
+/// have their store on a server.
+fn configuration(directory: &Path, arguments: &[&str]) -> &'static [&'static str] {
+    const READERS: [&str; 7] = ["backup", "export", "get", "import", "rename", "scan", "usage"];
+    let is_of_store =
+        arguments.first() == Some(&"store") && arguments.get(1).is_some_and(|verb| READERS.contains(verb));
+    let is_named = arguments.iter().any(|argument| *argument == "--config" || *argument == "--host");
+    let has_file = directory.join("bennu.toml").is_file();
+    if postgres::is_wanted() && is_of_store && !is_named && has_file { &["--config", "bennu.toml"] } else { &[] }
 }
 
 /// The time that a command has. It is far more than any needs, so that a command that hangs fails its test, and says where.

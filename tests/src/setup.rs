@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use tempfile::TempDir;
 
 use crate::compiled::compile_engine_for;
-use crate::{TestHost, places};
+use crate::{PostgresServer, TestHost, places, postgres};
 
 /// The options for starting a host.
 #[derive(Clone, Debug, Default)]
@@ -156,7 +156,7 @@ impl Setup {
             fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))?;
         }
         let cache = self.cache.map_or_else(places::compiled, Ok)?;
-        let config = format!("cache = {cache:?}\n{}\n", self.config);
+        let config = format!("cache = {cache:?}\n{}\n{}", self.config, store(&self.config, home.path())?);
         fs::write(home.path().join("bennu.toml"), config)?;
         let mut command = match self.address_space {
             Some(mebibytes) => limited(mebibytes)?,
@@ -176,6 +176,17 @@ impl Setup {
             .stderr(Stdio::piped());
         Ok((command, Arc::new(home)))
     }
+}
+
+/// The part of a configuration that puts the store into a server of the tests, if all hosts are to use one. Each has a schema of
+/// its own.
+fn store(config: &str, home: &Path) -> Result<String> {
+    if !postgres::is_wanted() || config.contains("[store]") {
+        return Ok(String::new());
+    }
+    let url = PostgresServer::shared()?.url("postgres", "postgres");
+    let name = home.file_name().unwrap_or_default().to_string_lossy().to_lowercase().replace(['-', '.'], "_");
+    Ok(format!("[store]\nurl = {url:?}\nschema = {name:?}\nconnections = 2\n"))
 }
 
 /// A command that runs the binary with a limited address space. The caller adds the arguments.

@@ -18,6 +18,7 @@ mod node;
 mod package;
 mod page;
 mod places;
+mod postgres;
 mod process;
 mod proxies;
 mod python;

@@ -37,6 +37,7 @@ pub async fn check(config: &Config) -> Result<Checked> {
         let _ = lookup_host(address).await.with_context(|| format!("`{address}` is not an address to listen on"))?;
     }
     config.api_key()?;
+    config.store_place()?;
     let tokens = tokens(config)?;
     for (path, mount) in config.mounts() {
         authenticator(config, &path, &mount, tokens.as_ref(), None)?;

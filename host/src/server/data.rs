@@ -1,17 +1,32 @@
-//! Opens the data directory at the start of a host, and logs its place, its permissions, and data that belongs to no plugin.
+//! Opens the data directory and the store at the start of a host, and logs their place, the permissions, and data that belongs to no
+//! plugin.
 
 use anyhow::{Context, Result};
 
 use super::Config;
 use crate::plugin::{PluginStatuses, unclaimed};
-use crate::store::{Store, absolute, open_to_others};
+use crate::store::{Store, StorePlace, absolute, has_store, open_to_others};
 
 /// Opens the store, and logs what operators should know about the data directory.
 pub(super) async fn open(config: &Config) -> Result<Store> {
-    let store = Store::open(&config.data, config.limits.store()).await.context("`data` can't be used")?;
-    let is_empty = store.usages().await.context("`data` can't be used")?.is_empty();
+    let place = config.store_place()?;
+    let key = if matches!(place, StorePlace::Directory(_)) { "`data` can't be used" } else { "`store` can't be used" };
+    let store = Store::open_beside(&place, &config.data, config.limits.store()).await.context(key)?;
+    let is_empty = store.usages().await.context(key)?.is_empty();
     let remark = if is_empty { "; no plugin has stored anything in it yet" } else { "" };
-    tracing::info!("the data directory is {}{remark}", absolute(&config.data).display());
+    let directory = absolute(&config.data);
+    if let StorePlace::Directory(_) = place {
+        tracing::info!("the data directory is {}{remark}", directory.display());
+    } else {
+        tracing::info!("the data directory is {}; the store is in {place}{remark}", directory.display());
+        if is_empty && has_store(&config.data) {
+            tracing::warn!(
+                "the data directory has a store of its own, which isn't used; to move it into the database, stop the host and \
+                 run `bennu store import --directory {}`",
+                directory.display()
+            );
+        }
+    }
     match open_to_others(&config.data) {
         Ok(None) => {}
         Ok(Some(command)) => tracing::warn!(

@@ -34,8 +34,8 @@ pub use api_key::{api_key_file, made_api_key};
 pub use check::{Checked, check};
 pub use config::{
     ApiKeyTable, ApiTable, AuthName, BuildTable, Config, ConfigChange, HttpGrant, HttpGrantTable, JwksUrl, JwtTable,
-    LanguageName, LogFormat, MountTable, PluginTable, TakesEffect, TokenTable, TransportName, WebPushTable,
-    WebhookTable,
+    LanguageName, LogFormat, MountTable, PluginTable, StoreTable, StoreUrl, TakesEffect, TokenTable, TransportName,
+    WebPushTable, WebhookTable,
 };
 pub use config_reload::{ConfigReload, ConfigReloaded, ReadConfig};
 pub use findings::Finding;

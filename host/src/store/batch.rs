@@ -132,6 +132,12 @@ impl<'a> Batch<'a> {
     }
 }
 
+/// Returns the keys that the admission of these drafts reads.
+pub(super) fn places(drafts: &[Draft]) -> Vec<Bytes> {
+    let usages = drafts.iter().map(|draft| metadata::usage(draft.owner.name()));
+    drafts.iter().flat_map(|draft| draft.writes.keys().cloned()).chain(usages).collect()
+}
+
 /// Whether another commit changed a key that the draft has read, since the draft began.
 pub(super) fn has_conflict(draft: &Draft, recent: &Recent) -> bool {
     recent.has_overtaken(&draft.footprint, draft.since)

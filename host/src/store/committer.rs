@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::backing::PageReads;
-use super::batch::{Batch, CommitError, has_conflict};
+use super::batch::{self, Batch, CommitError, has_conflict};
 use super::counts::StoreCounts;
 use super::delivery_board::DeliveryBoard;
 use super::draft::{Draft, Revision, Seen};
@@ -126,7 +126,7 @@ impl Committer {
         let is_clock_behind = ids.last_ms() > now_ms().saturating_add(LEASE_MS);
         let (page_reads, log_counts) = (engine.page_reads(), engine.log_counts());
         let exporting = Arc::new(Semaphore::new(1));
-        let counts = StoreCounts::default();
+        let counts = StoreCounts::new(engine.postgres_counts());
         let shared =
             Shared { seen, recent, limits, health, ids, page_reads, log_counts, counts, exporting, jobs, deliveries };
         let shared = Arc::new(shared);
@@ -226,6 +226,14 @@ impl Committer {
         }
         let seen = self.shared.seen.load_full();
         let revision = seen.revision.next();
+        if seen.snapshot.is_remote()
+            && let Err(error) = seen.snapshot.fetch(batch::places(drafts)).await
+        {
+            self.fail(&error);
+            // Nothing was written, whatever is wrong with the engine.
+            let failed = CommitError::Failed(EngineError::new(error));
+            return drafts.iter().map(|_| Err(failed.clone())).collect();
+        }
         let mut batch = Batch::new(&seen);
         let mut outcomes = Vec::with_capacity(drafts.len());
         for draft in drafts {

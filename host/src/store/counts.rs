@@ -1,11 +1,13 @@
 //! Counts of commits, for the metrics.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::batch::CommitError;
 use super::draft::Revision;
 use super::engine::Writes;
+use super::postgres::PostgresCounts;
 use crate::counts::{HighWater, Histogram, HistogramCounts};
 
 /// The bounds of the histogram of batches.
@@ -29,9 +31,15 @@ pub struct StoreCounts {
     failures: AtomicU64,
     bytes: AtomicU64,
     batches: Histogram<{ BATCH_BOUNDS.len() }>,
+    /// The numbers about the connections to the database, if the engine is on one.
+    pub(super) postgres: Option<Arc<PostgresCounts>>,
 }
 
 impl StoreCounts {
+    pub(super) fn new(postgres: Option<Arc<PostgresCounts>>) -> Self {
+        Self { postgres, ..Self::default() }
+    }
+
     /// Returns how many calls were committed.
     #[must_use]
     pub fn commits(&self) -> u64 {

@@ -38,11 +38,9 @@ pub(super) struct Held {
     lock: Option<Lock>,
 }
 
-/// Another process uses a data directory.
+/// Another process uses a store. The text says which one, and what to do.
 #[derive(Debug)]
-pub struct InUse {
-    path: PathBuf,
-}
+pub struct InUse(pub(super) String);
 
 /// An empty data directory, which no other process can use until a store is put into it.
 pub(super) struct EmptyDirectory {
@@ -148,6 +146,23 @@ impl Engine for Held {
     }
 }
 
+/// Creates a data directory if it is missing, accessible to this user only, and locks it until the lock is dropped. For a store that
+/// is elsewhere: the host keeps builds and its key in the directory.
+///
+/// # Errors
+/// If it can't be created, or another process has it.
+pub(super) fn claim(directory: &Path) -> Result<Lock> {
+    let creating = || format!("creating the data directory {}", directory.display());
+    DirBuilder::new().recursive(true).mode(0o700).create(directory).with_context(creating)?;
+    locked(directory)
+}
+
+/// Whether a data directory has a store.
+#[must_use]
+pub fn has_store(directory: &Path) -> bool {
+    directory.join(FILE).exists()
+}
+
 /// Returns a shell command that removes other users' access to a data directory. Returns none if they have no access to the
 /// directory or to a file in it.
 ///
@@ -178,7 +193,7 @@ fn quoted(path: &Path) -> String {
 }
 
 /// The lock of a data directory. It ends when this is dropped.
-struct Lock(File);
+pub(super) struct Lock(File);
 
 impl Drop for Lock {
     /// Closing the file isn't enough: a child process has the same file between `fork` and `exec`.
@@ -194,18 +209,21 @@ fn locked(directory: &Path) -> Result<Lock> {
     let lock = File::open(directory).with_context(|| format!("opening the data directory {shown}"))?;
     match lock.try_lock() {
         Ok(()) => Ok(Lock(lock)),
-        Err(TryLockError::WouldBlock) => Err(InUse { path: directory.join(FILE) }.into()),
+        Err(TryLockError::WouldBlock) => Err(InUse::file(&directory.join(FILE)).into()),
         Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("locking the data directory {shown}")),
+    }
+}
+
+impl InUse {
+    fn file(path: &Path) -> Self {
+        let path = path.display();
+        Self(format!("{path} is in use by another bennu: stop that one, or give this one a data directory of its own"))
     }
 }
 
 impl fmt::Display for InUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} is in use by another bennu: stop that one, or give this one a data directory of its own",
-            self.path.display()
-        )
+        f.write_str(&self.0)
     }
 }
 
@@ -296,7 +314,7 @@ fn opened(path: &Path, cache_bytes: usize) -> Result<Embedded> {
     let shown = path.display();
     match Embedded::open(path, cache_bytes) {
         Ok(engine) => Ok(engine),
-        Err(OpeningError::InUse) => Err(InUse { path: path.to_owned() }.into()),
+        Err(OpeningError::InUse) => Err(InUse::file(path).into()),
         Err(OpeningError::Failed(error)) => bail!(
             "{shown} can't be opened: {error}; if it isn't a store of bennu, or can't be repaired, move it away, and import \
              your last export"

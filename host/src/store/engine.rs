@@ -11,6 +11,7 @@ use futures_util::future::BoxFuture;
 
 use super::backing::PageReads;
 use super::log::LogCounts;
+use super::postgres::PostgresCounts;
 
 /// The result of an engine's operation. It is ready at once if the data is in memory.
 pub type EngineFuture<'a, T> = BoxFuture<'a, Result<T, EngineError>>;
@@ -78,6 +79,11 @@ pub trait Engine: Send + 'static {
     fn page_reads(&self) -> Arc<PageReads> {
         Arc::default()
     }
+
+    /// Returns the numbers about the connections to a database, if the engine is on one.
+    fn postgres_counts(&self) -> Option<Arc<PostgresCounts>> {
+        None
+    }
 }
 
 /// The engine's content at one moment.
@@ -90,6 +96,16 @@ pub trait Snapshot: Send + Sync {
 
     /// Returns the rows of a span, from its beginning or from its end. At least one row, unless the span has none.
     fn scan<'a>(&'a self, span: &'a Span, direction: Direction, limit: ScanLimit) -> EngineFuture<'a, Rows>;
+
+    /// Whether a read waits for another machine, so that reading some keys at once with [`fetch`](Self::fetch) saves time.
+    fn is_remote(&self) -> bool {
+        false
+    }
+
+    /// Reads some keys into memory, for the reads that follow.
+    fn fetch(&self, _keys: Vec<Bytes>) -> EngineFuture<'_, ()> {
+        Box::pin(ready(Ok(())))
+    }
 }
 
 /// A range of keys: `from` is included, `until` is not.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use futures_util::FutureExt;
 use sha2::{Digest as _, Sha256};
+use tokio::runtime::Handle;
 
 use super::draft::Seen;
 use super::engine::{Direction, ScanLimit, Span};
@@ -104,7 +105,7 @@ impl Exporter {
     /// Makes the export readable as bytes. It must be read on a thread without a runtime of tokio, and blocks it.
     #[must_use]
     pub fn into_read(self) -> impl Read + Send {
-        ExportRead { exporter: self, part: Vec::new(), at: 0 }
+        ExportRead { exporter: self, part: Vec::new(), at: 0, runtime: Handle::try_current().ok() }
     }
 
     /// Returns the number of rows so far.
@@ -137,13 +138,21 @@ struct ExportRead {
     exporter: Exporter,
     part: Vec<u8>,
     at: usize,
+    /// The runtime in which the export began: a read may wait for a database.
+    runtime: Option<Handle>,
 }
 
 impl Read for ExportRead {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.at == self.part.len() {
-            let next = self.exporter.next().now_or_never();
-            let next = next.ok_or_else(|| io::Error::other("an export is read on a thread that must not block"))?;
+            let next = match &self.runtime {
+                // A runtime's own thread must not wait for it.
+                Some(runtime) if Handle::try_current().is_err() => runtime.block_on(self.exporter.next()),
+                _ => {
+                    let next = self.exporter.next().now_or_never();
+                    next.ok_or_else(|| io::Error::other("an export is read on a thread that must not block"))?
+                }
+            };
             (self.part, self.at) = (next.map_err(io::Error::other)?.unwrap_or_default(), 0);
         }
         let read = (&self.part[self.at..]).read(buffer)?;

@@ -22,6 +22,7 @@ use super::log::LogCounts;
 use super::logged::LogLimits;
 use super::memory::Memory;
 use super::metadata;
+use super::postgres::PostgresCounts;
 use super::reading;
 use super::space::Owner;
 use bennu_semantics::limits::StoreLimits;
@@ -220,6 +221,12 @@ impl Store {
     #[must_use]
     pub fn log_counts(&self) -> &LogCounts {
         &self.shared.log_counts
+    }
+
+    /// Returns the numbers about the connections to the database, if the store is on one.
+    #[must_use]
+    pub fn postgres_counts(&self) -> Option<&PostgresCounts> {
+        self.shared.counts.postgres.as_deref()
     }
 
     /// Returns the counts of commits.

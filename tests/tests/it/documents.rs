@@ -10,7 +10,7 @@ use bennu_tests::{bennu, places};
 use tempfile::TempDir;
 
 /// Every table of keys: the document, the heading of the table, and a configuration in which `KEY` stands for one key.
-const TABLES: [(&str, &str, &str); 12] = [
+const TABLES: [(&str, &str, &str); 13] = [
     ("configuration.md", "## The file", "KEY"),
     ("configuration.md", "## `[api]`", "[api]\nKEY"),
     (
@@ -20,6 +20,7 @@ const TABLES: [(&str, &str, &str); 12] = [
          hash = \"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"",
     ),
     ("configuration.md", "## `[reload]`", "[reload]\nKEY"),
+    ("configuration.md", "## `[store]`", "[store]\nKEY"),
     ("configuration.md", "## `[mounts.\"/PATH\"]`", "[mounts.\"/socket\"]\nKEY"),
     ("configuration.md", "### `token`", "[mounts.\"/socket\".token]\nKEY\nsalt = \"s\""),
     ("configuration.md", "### `jwt`", "[mounts.\"/socket\".jwt]\nKEY\njwks = \"keys.json\""),

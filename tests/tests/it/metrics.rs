@@ -293,7 +293,7 @@ const MOVED_ELSEWHERE: [&str; 21] = [
 
 /// The rows of docs/limits.md whose limits have no count, by their beginnings. They are times and sizes after which something
 /// ordinary happens, pages of an answer, or bounds of a cache.
-const UNCOUNTED: [&str; 44] = [
+const UNCOUNTED: [&str; 47] = [
     "the content of a long-poll response",
     "topics, members or people in one answer",
     "a static file whose",
@@ -318,6 +318,9 @@ const UNCOUNTED: [&str; 44] = [
     "result of one scan of the store",
     "a commit that goes",
     "delay before a store",
+    "replaced values that reads",
+    "a key in a [store on PostgreSQL]",
+    "the name of a [store's schema]",
     "unreadable lists",
     "the reason of a [kick]",
     "an [idempotency key]",

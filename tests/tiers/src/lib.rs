@@ -60,6 +60,8 @@ pub enum Suite {
     Browser,
     /// The packages that carry the executable.
     Packages,
+    /// The store on PostgreSQL.
+    Postgres,
     /// The configurations of proxies, with the official Phoenix client.
     Proxies,
     /// Projects and plugins in Go, Python, C and Zig, with the compilers of PyPI.
@@ -80,7 +82,7 @@ pub enum Suite {
 
 impl Suite {
     /// All suites, in the order in which they run. The first one also compiles the tests of the others.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Lint,
         Self::Guests,
         Self::Host,
@@ -89,6 +91,7 @@ impl Suite {
         Self::Clients,
         Self::Browser,
         Self::Packages,
+        Self::Postgres,
         Self::Proxies,
         Self::Languages,
         Self::Models,
@@ -107,6 +110,7 @@ impl Suite {
         Self::Clients,
         Self::Browser,
         Self::Packages,
+        Self::Postgres,
         Self::Proxies,
         Self::Languages,
         Self::Loaded,
@@ -126,6 +130,7 @@ impl Suite {
             Self::Clients => "clients",
             Self::Browser => "browser",
             Self::Packages => "packages",
+            Self::Postgres => "postgres",
             Self::Proxies => "proxies",
             Self::Languages => "languages",
             Self::Models => "models",
@@ -149,6 +154,9 @@ impl Suite {
             Self::Clients => "Clients by other authors, from npm, PyPI and crates.io",
             Self::Browser => "The example pages and the hooks for React in Chromium",
             Self::Packages => "The packages for npm and PyPI that carry the executable, installed from their files",
+            Self::Postgres => {
+                "The store on a PostgreSQL server: killed, stopped, full, refused; and the host's tests of storage on it"
+            }
             Self::Proxies => "The configurations of nginx, HAProxy and Caddy, with TLS and the official Phoenix client",
             Self::Languages => "Projects and plugins in Go, Python, C and Zig",
             Self::Models => "What threads send to a reactor, in all orders in which they can run (loom)",
@@ -178,7 +186,7 @@ struct Rounds {
 }
 
 /// All tests whose number of rounds depends on the tier.
-const ROUNDS: [Rounds; 28] = [
+const ROUNDS: [Rounds; 30] = [
     // Damaged input for readers of JSON, which another reader must read the same.
     Rounds { test: "protocol::v2", usual: 20_000, full: 2_000_000 },
     Rounds { test: "semantics::scan", usual: 20_000, full: 2_000_000 },
@@ -210,6 +218,9 @@ const ROUNDS: [Rounds; 28] = [
     Rounds { test: "deliveries::failure_kill", usual: 5, full: 50 },
     Rounds { test: "phoenix::recover_kill", usual: 4, full: 50 },
     Rounds { test: "storage::kill", usual: 10, full: 50 },
+    // The same on a database server, which is killed itself.
+    Rounds { test: "postgres::model", usual: 9, full: 300 },
+    Rounds { test: "postgres::kill", usual: 8, full: 100 },
     // Replacements of the host, and the clients that send meanwhile.
     Rounds { test: "replacements", usual: 2, full: 20 },
     Rounds { test: "replacements::clients", usual: 50, full: 2_000 },

@@ -9,7 +9,7 @@ use bennu_test_tiers::Suite;
 
 use crate::compilers::Compilers;
 use crate::toolchain::Toolchain;
-use crate::{chromium, node, places, proxies, python};
+use crate::{chromium, node, places, postgres, proxies, python};
 
 /// The fetched dependencies of the selected suites.
 pub(super) struct Fetched {
@@ -17,6 +17,8 @@ pub(super) struct Fetched {
     pub(super) toolchain: Option<Toolchain>,
     /// The browser.
     pub(super) chromium: Option<PathBuf>,
+    /// The programs of the database server. None if there is no server here, and none can be installed.
+    pub(super) postgres: Option<PathBuf>,
     /// The compilers of other languages.
     pub(super) compilers: Option<Compilers>,
 }
@@ -63,7 +65,8 @@ fn fetch(suites: &[Suite]) -> Result<Fetched> {
     if wants(&[Suite::Proxies]) {
         proxies::find()?;
     }
+    let postgres = if wants(&[Suite::Postgres]) { postgres::find() } else { None };
     let chromium = wants(&[Suite::Browser]).then(chromium::find).transpose()?;
     let compilers = wants(&[Suite::Languages]).then(Compilers::find).transpose()?;
-    Ok(Fetched { toolchain, chromium, compilers })
+    Ok(Fetched { toolchain, chromium, compilers, postgres })
 }

@@ -70,8 +70,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             (None, None) => {
                 eprintln!("{} {}", paint("1;36", suite.name()), paint("2", suite.about()));
                 let began = Instant::now();
-                let ended = suites::run(suite, &mut run);
-                let outcome = Outcome::of(ended, began.elapsed(), run.take_counts());
+                let outcome = match suites::missing(suite, &mut run) {
+                    Ok(Some(why)) => Outcome::Skipped(why),
+                    Ok(None) => Outcome::of(suites::run(suite, &mut run), began.elapsed(), run.take_counts()),
+                    Err(error) => Outcome::of(Err(error), began.elapsed(), run.take_counts()),
+                };
                 if matches!(outcome, Outcome::Failed { .. }) {
                     failed = Some(suite.name());
                 }

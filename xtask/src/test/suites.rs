@@ -15,7 +15,7 @@ use super::fetched::{Fetched, Fetching};
 use crate::lints::linted;
 use crate::process::{self, cargo, run as start};
 use crate::step::{failed, step};
-use crate::{bench, chromium, dist, guests, node, package, page, places};
+use crate::{bench, chromium, dist, guests, node, package, page, places, postgres};
 
 /// The state that suites share: the tier, the fetched dependencies, whether the host is built, and the number of tests so
 /// far.
@@ -115,6 +115,7 @@ pub(super) fn run(suite: Suite, run: &mut SuiteRun) -> Result<()> {
             dist::with_built(&host)?;
             run.tests("the tests of the packages", node_tests("packages")?)
         }
+        Suite::Postgres => store_on_postgres(run),
         Suite::Proxies => {
             run.build()?;
             run.fetched()?;
@@ -140,6 +141,54 @@ pub(super) fn run(suite: Suite, run: &mut SuiteRun) -> Result<()> {
         Suite::Bench => bench::smoke(),
         Suite::Soak => bench::soak(SOAK_MINUTES),
     }
+}
+
+/// Why a suite can't run here, though nothing is wrong.
+pub(super) fn missing(suite: Suite, run: &mut SuiteRun) -> Result<Option<String>> {
+    let is_missing = suite == Suite::Postgres && run.fetched()?.postgres.is_none();
+    Ok(is_missing.then(|| format!("no PostgreSQL was found; install one, or set {}", postgres::VARIABLE)))
+}
+
+/// The tests of the host about storage that don't look into the files of a data directory.
+const STORED: [&str; 10] = [
+    "storage::",
+    "entries::",
+    "entry_upgrades::",
+    "schedules::",
+    "idempotency::",
+    "rooms::",
+    "store_limits::",
+    "upgrades::",
+    "restarts::",
+    "backup::",
+];
+
+/// Those among them that do, or that need a disk of this machine to fail.
+const OF_FILES: [&str; 7] = [
+    "a_store_works_again_when_its_disk_has_room",
+    "the_warning_about_a_readable_data_directory",
+    "restore",
+    "an_export_is_readable_only_by_its_owner",
+    "a_host_does_not_start_with_an_empty_store_file",
+    "new_ids_sort_after_stored_ids_whatever_the_clock_says",
+    "disk",
+];
+
+fn store_on_postgres(run: &mut SuiteRun) -> Result<()> {
+    run.build()?;
+    let programs = run.fetched()?.postgres.clone().context("no PostgreSQL was found")?;
+    let tests = |test: &str| -> Result<Command> {
+        let mut command = linted(host_cargo("test"))?;
+        command.args(["--test", test]).env(postgres::VARIABLE, &programs);
+        Ok(command)
+    };
+    run.tests("the tests of the store on PostgreSQL", tests("postgres")?)?;
+    let mut stored = tests("it")?;
+    stored.env("BENNU_TEST_STORE", "postgres").arg("--").args(STORED);
+    for name in OF_FILES {
+        stored.args(["--skip", name]);
+    }
+    run.tests("the host's tests of storage on PostgreSQL", stored)
 }
 
 /// Builds everything that the tests in Node use.

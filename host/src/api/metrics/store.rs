@@ -27,6 +27,16 @@ pub(super) fn write(api: &Api, page: &mut Page<'_>) -> fmt::Result {
     page.gauge("bennu_store_log_bytes", "Bytes of commits that only the log has.", log.bytes())?;
     page.counter("bennu_store_checkpoints", "Log files that were written to the store's file.", log.checkpoints())?;
     page.counter("bennu_store_checkpoint_waits", "Commits that waited for a checkpoint.", log.waits())?;
+    if let Some(database) = store.postgres_counts() {
+        let help = "Statements that read from the store's database.";
+        page.counter("bennu_store_database_reads", help, database.reads())?;
+        let help = "Reads that waited for a connection to the store's database.";
+        page.counter("bennu_store_database_waits", help, database.waits())?;
+        let help = "Connections to the store's database that were made again.";
+        page.counter("bennu_store_database_reconnects", help, database.connects())?;
+        let help = "Batches without an answer, whose outcome the store's database was asked for.";
+        page.counter("bennu_store_database_settled", help, database.settled())?;
+    }
     entries(api, page)
 }
 

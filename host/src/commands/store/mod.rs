@@ -6,13 +6,14 @@ mod restore;
 mod source;
 mod stoppable;
 
+use std::fmt;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use bennu::server::Config;
-use bennu::store::{Existing, Owner, QUOTA_BYTES, Store as Storage};
+use bennu::store::{Existing, Imported, Owner, QUOTA_BYTES, Store as Storage, StorePlace};
 use clap::{Args, Subcommand};
 
 use self::look::Which;
@@ -70,13 +71,16 @@ enum What {
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
     },
-    /// Read the JSON lines of an export. The host must be stopped
+    /// Read the JSON lines of an export, or the store of another data directory. The host must be stopped
     Import {
         #[command(flatten)]
         place: Place,
         /// The file, or - for standard input
-        #[arg(value_name = "FILE")]
-        input: PathBuf,
+        #[arg(value_name = "FILE", required_unless_present = "directory", conflicts_with = "directory")]
+        input: Option<PathBuf>,
+        /// Import the store of this data directory, for example into the database of the configuration
+        #[arg(long, value_name = "DIR")]
+        directory: Option<PathBuf>,
         /// Keep the existing data of the plugins. Imported keys replace existing ones
         #[arg(long, conflicts_with = "replace")]
         merge: bool,
@@ -155,11 +159,16 @@ impl Store {
             What::Restore { place, input } => restore::restore(&place, &input).await,
             What::Verify { input } => backup::verify(&input).await,
             What::Export { ask, plugin, output } => backup::export(&ask, plugin.as_deref(), output.as_deref()).await,
-            What::Import { place, input, merge, replace } => {
+            What::Import { place, input, directory, merge, replace } => {
                 let existing = match (merge, replace) {
                     (true, _) => Existing::Merge,
                     (_, true) => Existing::Replace,
                     _ => Existing::Refuse,
+                };
+                let input = match (&input, &directory) {
+                    (_, Some(directory)) => Input::Directory(directory),
+                    (Some(input), None) if input != Path::new("-") => Input::File(input),
+                    _ => Input::Standard,
                 };
                 import(&place, &input, existing).await
             }
@@ -183,32 +192,74 @@ impl Place {
 
     /// Opens the store with the limits of the configuration, and creates it if it doesn't exist.
     async fn open_or_make(&self) -> Result<Storage> {
-        let Config { data, limits, .. } = self.config()?;
-        Storage::open(&data, limits.store()).await
+        let config = self.config()?;
+        Storage::open_at(&config.store_place()?, config.limits.store()).await
     }
 
     /// Opens the store. Returns an error if the data directory doesn't exist.
     async fn open(&self) -> Result<Storage> {
-        let Config { data, .. } = self.config()?;
-        if !data.is_dir() {
+        if let StorePlace::Directory(data) = self.config()?.store_place()?
+            && !data.is_dir()
+        {
             bail!("there is no data directory {}; name it with --data or --config", data.display());
         }
         self.open_or_make().await
     }
 }
 
-async fn import(place: &Place, input: &Path, existing: Existing) -> Result<()> {
+/// What an import reads.
+enum Input<'a> {
+    Standard,
+    File(&'a Path),
+    /// The store of a data directory.
+    Directory(&'a Path),
+}
+
+impl fmt::Display for Input<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Standard => f.write_str("standard input"),
+            Self::File(path) | Self::Directory(path) => path.display().fmt(f),
+        }
+    }
+}
+
+async fn import(place: &Place, input: &Input<'_>, existing: Existing) -> Result<()> {
+    if let Input::Directory(directory) = input
+        && !directory.is_dir()
+    {
+        bail!("there is no data directory {}", directory.display());
+    }
     let store = place.open_or_make().await?;
-    let done = if input == Path::new("-") {
-        store.import(&mut std::io::stdin().lock(), existing).await
-    } else {
-        let file = File::open(input).with_context(|| format!("opening {}", input.display()))?;
-        store.import(&mut BufReader::new(file), existing).await
+    let done = match input {
+        Input::Standard => store.import(&mut std::io::stdin().lock(), existing).await,
+        Input::File(path) => match File::open(path) {
+            Ok(file) => store.import(&mut BufReader::new(file), existing).await,
+            Err(error) => Err(error.into()),
+        },
+        Input::Directory(directory) => import_directory(&store, place, directory, existing).await,
     };
     store.close().await;
-    let imported = done.with_context(|| format!("importing {}", input.display()))?;
+    let imported = done.with_context(|| format!("importing {input}"))?;
     error_line!("{} imported, of {} plugins", rows(imported.rows), imported.plugins);
     Ok(())
+}
+
+/// Imports the store of a data directory. A thread exports it into a pipe.
+async fn import_directory(store: &Storage, place: &Place, directory: &Path, existing: Existing) -> Result<Imported> {
+    let from = Storage::open(directory, place.config()?.limits.store()).await?;
+    let (input, mut output) = std::io::pipe().context("creating a pipe")?;
+    let mut export = from.exporter(None).into_read();
+    let exporting = std::thread::spawn(move || std::io::copy(&mut export, &mut output));
+    let imported = store.import(&mut BufReader::new(input), existing).await;
+    let exported = exporting.join();
+    from.close().await;
+    // If the import fails, the export can't write any more.
+    let imported = imported?;
+    exported
+        .map_err(|_| anyhow!("the thread that exports panicked; this is a fault of bennu"))?
+        .context("exporting")?;
+    Ok(imported)
 }
 
 async fn rename(place: &Place, old: &str, new: &str) -> Result<()> {

@@ -3,16 +3,22 @@
 use std::fs::File;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use bennu::server::Config;
-use bennu::store::{RestoreStep, Store as Storage};
+use bennu::store::{RestoreStep, Store as Storage, StorePlace};
 use bennu::terminal::{Progress, Unit};
 
 use super::stoppable::stoppable;
 use super::{Place, rows};
 
 pub(super) async fn restore(place: &Place, input: &Path) -> Result<()> {
-    let Config { data, limits, .. } = place.config()?;
+    let config = place.config()?;
+    if let StorePlace::Postgres(database) = config.store_place()? {
+        bail!(
+            "a backup is restored into a data directory, and the store is {database}: use `bennu store import` for it"
+        );
+    }
+    let Config { data, limits, .. } = config;
     let file = File::open(input).with_context(|| format!("opening {}", input.display()))?;
     let stopped = format!("stopped: {} has no store; the backup can be restored again", data.display());
     let (directory, limits) = (data.clone(), limits.store());

@@ -5,8 +5,7 @@ use std::io::Read;
 use anyhow::{Context, Result, bail};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use bennu::server::Config;
-use bennu::store::{InUse, Owner, QUOTA_BYTES, RowPage, RowSet, Store as Storage, TopicBytes, TopicPage};
+use bennu::store::{InUse, Owner, QUOTA_BYTES, RowPage, RowSet, Store as Storage, StorePlace, TopicBytes, TopicPage};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -16,8 +15,8 @@ use super::super::ask::{Ask, in_path};
 pub(super) enum Source<'a> {
     /// That of a running host, through its API.
     Host(&'a Ask),
-    /// That of a data directory that no host uses.
-    Directory(Storage),
+    /// That of a data directory or a database that no host uses.
+    Stopped(Storage),
 }
 
 /// The answer of `GET /api/store/usage`.
@@ -60,15 +59,18 @@ impl<'a> Source<'a> {
         if ask.names_host() {
             return Ok(Self::Host(ask));
         }
-        let Config { data, limits, .. } = ask.configured()?;
-        if !data.is_dir() {
+        let config = ask.configured()?;
+        let place = config.store_place()?;
+        if let StorePlace::Directory(data) = &place
+            && !data.is_dir()
+        {
             bail!(
                 "there is no data directory {}; name it with --data or --config, or a running host with --host",
                 data.display()
             );
         }
-        match Storage::open(&data, limits.store()).await {
-            Ok(store) => Ok(Self::Directory(store)),
+        match Storage::open_at(&place, config.limits.store()).await {
+            Ok(store) => Ok(Self::Stopped(store)),
             Err(error) if error.is::<InUse>() => Ok(Self::Host(ask)),
             Err(error) => Err(error),
         }
@@ -81,7 +83,7 @@ impl<'a> Source<'a> {
                 let Usage { plugins } = ask.get_as("/api/store/usage")?;
                 Ok(plugins.into_iter().map(|PluginUsage { plugin, bytes }| (plugin, bytes)).collect())
             }
-            Self::Directory(store) => Ok(store.usages().await?),
+            Self::Stopped(store) => Ok(store.usages().await?),
         }
     }
 
@@ -92,7 +94,7 @@ impl<'a> Source<'a> {
                 let query = plugin.map(|name| format!("?plugin={}", in_path(name))).unwrap_or_default();
                 Ok(Box::new(ask.stream(&format!("/api/store/export{query}"))?))
             }
-            Self::Directory(store) => {
+            Self::Stopped(store) => {
                 let owner = plugin.map(owner).transpose()?;
                 Ok(Box::new(store.exporter(owner.as_ref()).into_read()))
             }
@@ -107,7 +109,7 @@ impl<'a> Source<'a> {
                 let row: Option<Box<RawValue>> = ask.find(&format!("/api/store/row{query}"))?;
                 Ok(row.map(|row| row.get().to_owned()))
             }
-            Self::Directory(store) => store.stored_row(&owner(plugin)?, set, key).await,
+            Self::Stopped(store) => store.stored_row(&owner(plugin)?, set, key).await,
         }
     }
 
@@ -130,7 +132,7 @@ impl<'a> Source<'a> {
                 let rows = rows.iter().map(|row| row.get().to_owned()).collect();
                 Ok(RowPage { rows, more_after: more_after.map(Into::into) })
             }
-            Self::Directory(store) => store.stored_rows(&owner(plugin)?, set, prefix, after, limit).await,
+            Self::Stopped(store) => store.stored_rows(&owner(plugin)?, set, prefix, after, limit).await,
         }
     }
 
@@ -149,13 +151,13 @@ impl<'a> Source<'a> {
                 };
                 Ok(TopicPage { topics: topics.into_iter().map(topic).collect(), more_after })
             }
-            Self::Directory(store) => store.topic_bytes(&owner(plugin)?, after).await,
+            Self::Stopped(store) => store.topic_bytes(&owner(plugin)?, after).await,
         }
     }
 
     /// Closes the store of a directory.
     pub(super) async fn close(self) {
-        if let Self::Directory(store) = self {
+        if let Self::Stopped(store) = self {
             store.close().await;
         }
     }

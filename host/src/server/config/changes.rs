@@ -102,6 +102,7 @@ pub(in crate::server) fn changes(running: &Config, new: &Config) -> (Vec<ConfigC
         static_directory as "static": Restart,
         cache: Restart,
         data: Restart,
+        store: Restart,
         wire_threads: Restart,
         log: Now,
         log_format: Restart,

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use sha2::{Digest as _, Sha256};
 
 use super::changes::{ConfigChange, TakesEffect};
-use super::{Config, JwtTable};
+use super::{Config, JwtTable, StoreUrl};
 use crate::auth::{ApiKeyHash, Secret, SecretSource};
 use crate::server::made_api_key;
 
@@ -50,6 +50,14 @@ pub(in crate::server) fn contents(config: &Config) -> Result<Contents> {
         // A file that is gone, or that the host would replace, has no key: the host makes another one.
         let key = config.api_key()?.or_else(|| made_api_key(&config.data).ok().flatten());
         found.add("api.key".into(), TakesEffect::Now, key.iter().map(digest).collect());
+    }
+    if let Some(StoreUrl::Secret(source)) = &config.store.url {
+        let url = source.read(beside).context("`store.url` can't be used")?;
+        found.add("store.url".into(), TakesEffect::Restart, vec![digest(&url)]);
+    }
+    if let Some(source) = &config.store.password {
+        let password = source.read(beside).context("`store.password` can't be used")?;
+        found.add("store.password".into(), TakesEffect::Restart, vec![digest(&password)]);
     }
     for (path, table) in &config.mounts {
         if let Some(jwt) = &table.jwt {

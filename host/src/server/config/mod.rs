@@ -8,6 +8,7 @@ mod http;
 mod json;
 mod mount;
 mod plugin;
+mod store;
 mod webhook;
 
 use std::collections::{BTreeMap, HashMap};
@@ -28,7 +29,7 @@ use crate::contract::plain;
 use crate::jobs::CronLine;
 use crate::plugin::{PluginSettings, Settings, Source};
 use crate::routes::ProbationTerms;
-use crate::store::Owner;
+use crate::store::{Owner, StorePlace};
 use crate::transport::{AddressSource, Network, Proxies};
 
 pub use api::{ApiKeyTable, ApiTable};
@@ -39,6 +40,7 @@ pub(super) use contents::{Contents, contents};
 pub use http::{HttpGrant, HttpGrantTable};
 pub use mount::{AuthName, JwksUrl, JwtTable, MountTable, TokenTable, TransportName};
 pub use plugin::{PluginTable, WebPushTable};
+pub use store::{StoreTable, StoreUrl};
 pub use webhook::WebhookTable;
 
 /// The format of the log.
@@ -101,6 +103,8 @@ pub struct Config {
     /// The data directory: what plugins store, durable rooms, which builds have passed probation or were rolled back
     /// automatically, and the API key. Default: `data`, next to this file; without a file, in the working directory.
     pub data: PathBuf,
+    /// The store, if it isn't in the data directory.
+    pub store: StoreTable,
     /// Threads that serve WebSocket connections and run the turns that don't have to wait. Default 0: half as many as the
     /// machine has processors, and at least one. The other processors do the rest.
     pub wire_threads: usize,
@@ -145,6 +149,7 @@ impl Default for Config {
             static_directory: None,
             cache: None,
             data: "data".into(),
+            store: StoreTable::default(),
             wire_threads: 0,
             reload: ReloadTable::default(),
             log: "info".into(),
@@ -215,6 +220,7 @@ impl Config {
             secret.check().context("`secret_key_base`")?;
         }
         self.api.check()?;
+        self.store.check()?;
         for (path, mount) in &self.mounts {
             mount.check(path, &self.limits)?;
         }
@@ -239,6 +245,17 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// Returns where the store is. Reads the secrets of its database.
+    ///
+    /// # Errors
+    /// Returns an error if a secret can't be read, or the URL of the database is wrong.
+    pub fn store_place(&self) -> Result<StorePlace> {
+        Ok(match self.store.place(&self.beside)? {
+            Some(place) => StorePlace::Postgres(place),
+            None => StorePlace::Directory(self.data.clone()),
+        })
     }
 
     /// Returns the trusted proxies.

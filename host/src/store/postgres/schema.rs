@@ -1,0 +1,75 @@
+//! The tables and functions in the database, and how an earlier version of them becomes the present one.
+
+use tokio_postgres::Client;
+
+use super::connection::Unusable;
+
+/// The version of the schema that this host makes and knows.
+const VERSION: i32 = 1;
+
+/// The first key of the locks that hosts take in the database: the bytes "benn".
+pub(super) const LOCKS: i32 = i32::from_be_bytes(*b"benn");
+
+/// The steps from each version to the next one. A step that was released isn't changed any more.
+const STEPS: [&str; VERSION as usize] = [include_str!("schema/1.sql")];
+
+/// Makes the schema, or brings it to the present version. One host does it at a time, in one transaction.
+///
+/// # Errors
+/// If the role may not, or the schema is of a later version. Then nothing is changed.
+pub(super) async fn migrate(client: &mut Client, schema: &str) -> Result<(), Unusable> {
+    let transaction = client.transaction().await?;
+    let lock = lock_key(&format!("{schema} schema"));
+    transaction.execute("SELECT pg_advisory_xact_lock($1, $2)", &[&LOCKS, &lock]).await?;
+    let table = format!("{schema}.version");
+    let is_there: bool = transaction.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table]).await?.get(0);
+    let found = if is_there {
+        transaction.query_one(&format!("SELECT version FROM {table}"), &[]).await?.get(0)
+    } else {
+        // Not `IF NOT EXISTS` alone: that needs the right to create a schema even if it is there.
+        let query = "SELECT to_regnamespace($1) IS NOT NULL";
+        let has_schema: bool = transaction.query_one(query, &[&schema]).await?.get(0);
+        if !has_schema {
+            transaction.batch_execute(&format!("CREATE SCHEMA {schema}")).await?;
+        }
+        0
+    };
+    if !(0..=VERSION).contains(&found) {
+        return Err(Unusable::Unfit(format!(
+            "the schema {schema} has version {found}, and this version of bennu knows version {VERSION}: use the version of \
+             bennu that made it, or a later one"
+        )));
+    }
+    for step in STEPS.iter().skip(usize::try_from(found).unwrap_or(usize::MAX)) {
+        transaction.batch_execute(&filled(step, schema)).await?;
+    }
+    transaction.commit().await?;
+    if found < VERSION {
+        tracing::info!("the schema {schema} was brought from version {found} to version {VERSION}");
+    }
+    Ok(())
+}
+
+/// Returns the second key of a lock, from its name. Other applications can use the same key, and then one of both would wait.
+pub(super) fn lock_key(name: &str) -> i32 {
+    crc32fast::hash(name.as_bytes()).cast_signed()
+}
+
+fn filled(step: &str, schema: &str) -> String {
+    step.replace("{schema}", schema)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_in_the_statements_has_the_schema() {
+        let made: String = STEPS.iter().map(|step| filled(step, "other")).collect();
+        assert!(!made.contains('{') && !made.contains("bennu."), "{made}");
+        for object in ["TABLE", "FUNCTION", "VIEW"] {
+            let create = format!("CREATE {object} ");
+            assert!(made.split(&create).skip(1).all(|rest| rest.starts_with("other.")), "{object}");
+        }
+    }
+}
