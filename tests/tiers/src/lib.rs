@@ -103,7 +103,7 @@ impl Suite {
     ];
 
     /// The suites that need the plugins as components.
-    pub const WITH_PLUGINS: [Self; 11] = [
+    pub const WITH_PLUGINS: [Self; 12] = [
         Self::Lint,
         Self::Host,
         Self::Phoenix,
