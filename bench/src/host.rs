@@ -5,10 +5,10 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{ChildStderr, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -36,10 +36,20 @@ impl Host {
 
     /// Starts a host with several plugins, or with a directory of plugins.
     pub(crate) fn serve(binary: &Path, plugins: &[impl AsRef<Path>], config: &str) -> Result<Self> {
+        Self::serve_in(binary, plugins, config, &Surroundings::default())
+    }
+
+    /// Starts a host as [`Host::serve`] does, in such surroundings.
+    pub(crate) fn serve_in(
+        binary: &Path,
+        plugins: &[impl AsRef<Path>],
+        config: &str,
+        surroundings: &Surroundings,
+    ) -> Result<Self> {
         let home = tempfile::tempdir()?;
         fs::write(home.path().join(CONFIG), config)?;
         let plugins: Vec<PathBuf> = plugins.iter().map(|plugin| plugin.as_ref().to_owned()).collect();
-        let server = serve(binary, &plugins, home.path())?;
+        let server = serve(binary, &plugins, home.path(), surroundings)?;
         Ok(Self { address: server.address, server, home, binary: binary.to_owned(), plugins })
     }
 
@@ -47,8 +57,18 @@ impl Host {
     pub(crate) fn restart(self) -> Result<Self> {
         let Self { server, home, binary, plugins, .. } = self;
         server.stop()?;
-        let server = serve(&binary, &plugins, home.path())?;
+        let server = serve(&binary, &plugins, home.path(), &Surroundings::default())?;
         Ok(Self { address: server.address, server, home, binary, plugins })
+    }
+
+    /// Returns the pipe with the host's log, if the host was started with one.
+    pub(crate) fn take_log(&mut self) -> Option<ChildStderr> {
+        self.server.take_log()
+    }
+
+    /// Asks it to stop in order, and waits until it has ended.
+    pub(crate) fn stop(self) -> Result<()> {
+        self.server.stop()
     }
 
     pub(crate) fn process(&self) -> Process {
@@ -73,21 +93,86 @@ impl Host {
 
     /// Returns the answer to `GET /api/inspect`.
     pub(crate) fn inspect(&self) -> Result<Value> {
+        Ok(serde_json::from_str(&self.get("/api/inspect")?)?)
+    }
+
+    /// Returns the body of a page that needs the API key.
+    pub(crate) fn get(&self, path: &str) -> Result<String> {
         let mut stream = TcpStream::connect(self.address)?;
         let (address, key) = (self.address, self.api_key()?);
-        write!(stream, "GET /api/inspect HTTP/1.0\r\nHost: {address}\r\nAuthorization: Bearer {key}\r\n\r\n")?;
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\nAuthorization: Bearer {key}\r\n\r\n")?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
-        Ok(serde_json::from_str(answer.split("\r\n\r\n").nth(1).context("the answer has no body")?)?)
+        let (head, body) = answer.split_once("\r\n\r\n").context("the answer has no body")?;
+        ensure!(head.starts_with("HTTP/1.0 200") || head.starts_with("HTTP/1.1 200"), "{head}");
+        Ok(body.to_owned())
+    }
+
+    /// Returns the sum of a metric over those of its labels that contain a text.
+    pub(crate) fn metric(&self, name: &str, label: &str) -> Result<f64> {
+        let text = self.get("/metrics")?;
+        let of = |line: &str| {
+            let rest = line.strip_prefix(name)?;
+            let (labels, value) = rest.rsplit_once(' ')?;
+            let is_it = (labels.is_empty() || labels.starts_with('{')) && labels.contains(label);
+            is_it.then(|| value.parse::<f64>().ok())?
+        };
+        Ok(text.lines().filter_map(of).sum())
     }
 }
 
+/// What a host has to cope with.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Surroundings {
+    /// A command of the shell that limits the process, such as `ulimit -n 200`.
+    pub(crate) limit: Option<String>,
+    /// What becomes of the log.
+    pub(crate) log: HostLog,
+}
+
+/// What becomes of the log of a host.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum HostLog {
+    /// Warnings go to the standard error of the benchmark.
+    #[default]
+    Shown,
+    /// As a host that serves has it, but it goes nowhere.
+    Discarded,
+    /// Everything goes to a pipe that nobody reads.
+    Stalled,
+    /// It goes to a pipe, as lines of JSON, for [`Host::take_log`].
+    Piped,
+}
+
 /// Starts a host whose configuration and data are in a directory.
-fn serve(binary: &Path, plugins: &[PathBuf], home: &Path) -> Result<Server> {
-    let mut command = Command::new(binary);
+fn serve(binary: &Path, plugins: &[PathBuf], home: &Path, surroundings: &Surroundings) -> Result<Server> {
+    let mut command = match &surroundings.limit {
+        None => Command::new(binary),
+        Some(limit) => {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &format!("{limit}; exec \"$0\" \"$@\"")]).arg(binary);
+            shell
+        }
+    };
+    let level = match &surroundings.log {
+        HostLog::Shown => "warn",
+        HostLog::Discarded => {
+            command.stderr(Stdio::null());
+            "info"
+        }
+        HostLog::Stalled => {
+            command.stderr(Stdio::piped());
+            "debug"
+        }
+        HostLog::Piped => {
+            command.stderr(Stdio::piped());
+            "info"
+        }
+    };
     command.arg("serve").args(plugins).arg("--config").arg(home.join(CONFIG));
     command.arg("--data").arg(home.join("data"));
-    command.args(["--listen", "127.0.0.1:0", "--log", "warn"]);
+    command.args(["--listen", "127.0.0.1:0", "--log", level]);
+    command.args(matches!(surroundings.log, HostLog::Piped).then_some("--log-format=json"));
     Server::start(&mut command).context("build the host with `cargo build --release -p bennu`")
 }
 

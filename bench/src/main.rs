@@ -3,6 +3,7 @@
 //! Each scenario starts the host as a separate process and runs the clients in this process. It prints a table with the CPU
 //! time and memory that the host used. `compare` also measures the floor: the least that a server can need.
 
+mod attack;
 mod client;
 mod compare;
 mod compression;
@@ -20,6 +21,7 @@ mod scenario;
 mod scrapes;
 mod scripts;
 mod server;
+mod soak;
 mod statistics;
 mod storm;
 mod target;
@@ -39,6 +41,7 @@ struct Command {
 
 #[derive(Subcommand)]
 enum Scenario {
+    Attack(attack::Attacking),
     /// Sockets connect, join, send one message, leave and close, again and again
     Churn(Single<churn::Churn>),
     Compare(compare::Compare),
@@ -61,12 +64,14 @@ enum Scenario {
     Rooms(rooms::Rooms),
     Scrapes(scrapes::Scrapes),
     Scripts(scripts::Scripts),
+    Soak(soak::Soak),
     Start(start::Start),
 }
 
 fn main() -> Result<()> {
     process::open_many_files();
     match Command::parse().scenario {
+        Scenario::Attack(attacking) => Runtime::new()?.block_on(attacking.run()),
         Scenario::Churn(churn) => churn.run(),
         Scenario::Compare(compare) => compare.run(),
         Scenario::Compression(compression) => compression.run(),
@@ -84,6 +89,7 @@ fn main() -> Result<()> {
         Scenario::Rooms(rooms) => Runtime::new()?.block_on(rooms.run()),
         Scenario::Scrapes(scrapes) => Runtime::new()?.block_on(scrapes.run()),
         Scenario::Scripts(scripts) => Runtime::new()?.block_on(scripts.run()),
+        Scenario::Soak(soak) => soak.run(),
         Scenario::Start(start) => start.run(),
     }
 }

@@ -19,6 +19,11 @@ impl Process {
         Self(id)
     }
 
+    /// Its id, for signals.
+    pub(crate) fn pid(self) -> Result<rustix::process::Pid> {
+        rustix::process::Pid::from_raw(self.0.try_into()?).context("a process has an id")
+    }
+
     /// This process, which runs the clients.
     pub(crate) fn this() -> Self {
         Self(std::process::id())
@@ -31,6 +36,11 @@ impl Process {
     pub(crate) fn cpu(self) -> Result<Duration> {
         let clock = clock_getcpuclockid(Pid::from_raw(self.0.try_into()?)).context("the CPU clock of a process")?;
         Ok(clock_gettime(clock)?.into())
+    }
+
+    /// The number of open files.
+    pub(crate) fn files(self) -> Result<usize> {
+        Ok(fs::read_dir(format!("/proc/{}/fd", self.0))?.count())
     }
 
     /// The resident memory, in bytes.

@@ -1,8 +1,6 @@
 //! The cost of a scrape of `/metrics`: its CPU time and its bytes, on a host with many sockets and plugins.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
@@ -62,11 +60,11 @@ impl Scrapes {
             clients.push(client);
         }
         // The first scrape allocates, and the second one finds its memory again.
-        let bytes = scrape(&host)?.len();
+        let bytes = host.get("/metrics")?.len();
         let mut times = Vec::new();
         for _ in 0..rounds {
             let before = host.cpu()?;
-            let text = scrape(&host)?;
+            let text = host.get("/metrics")?;
             times.push((host.cpu()? - before).as_secs_f64() * 1e3);
             ensure!(text.contains(&format!("bennu_sockets {sockets}\n")), "all sockets are there");
         }
@@ -80,16 +78,4 @@ impl Scrapes {
         ensure!(bytes <= BYTES_MAX, "a scrape has {bytes} bytes; the target is {BYTES_MAX}");
         Ok(())
     }
-}
-
-/// The body of `GET /metrics`.
-fn scrape(host: &Host) -> Result<String> {
-    let mut stream = TcpStream::connect(host.address)?;
-    let (address, key) = (host.address, host.api_key()?);
-    write!(stream, "GET /metrics HTTP/1.0\r\nHost: {address}\r\nAuthorization: Bearer {key}\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").context("the answer has no body")?;
-    ensure!(head.starts_with("HTTP/1.0 200") || head.starts_with("HTTP/1.1 200"), "{head}");
-    Ok(body.to_owned())
 }

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
@@ -38,6 +38,11 @@ impl Server {
 
     pub(crate) fn process(&self) -> Process {
         Process::new(self.child.id())
+    }
+
+    /// Returns the pipe of its standard error, if it has one. It can be taken once.
+    pub(crate) fn take_log(&mut self) -> Option<ChildStderr> {
+        self.child.stderr.take()
     }
 
     /// Asks the server to stop in order, and waits until it has ended.

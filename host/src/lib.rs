@@ -24,6 +24,8 @@ pub mod dashboard;
 pub mod deliveries;
 pub mod entries;
 pub mod files;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod handover;
 pub mod health;
 pub mod jobs;

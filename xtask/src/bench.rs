@@ -43,6 +43,52 @@ pub(crate) fn smoke() -> Result<()> {
     run(&Options { scenarios: Vec::new(), rounds: None, quick: true, peers: false, beside: Vec::new(), against: None })
 }
 
+/// The arguments of `cargo xtask attack`.
+#[derive(Args)]
+pub(crate) struct AttackOptions {
+    /// The attacks; all if none is named
+    attacks: Vec<String>,
+    /// The number of pairs of measurements [default: 7]
+    #[arg(long)]
+    rounds: Option<usize>,
+}
+
+/// Attacks a host that is built in release.
+pub(crate) fn attack(options: &AttackOptions) -> Result<()> {
+    build_for(&["bennu", "bennu-bench"])?;
+    let mut bench = bench_command("attack");
+    bench.args(&options.attacks);
+    if let Some(rounds) = options.rounds {
+        bench.args(["--rounds", &rounds.to_string()]);
+    }
+    step("attacks", || start(&mut bench))
+}
+
+/// Runs everything at once on a host that is built in release.
+pub(crate) fn soak(minutes: f64) -> Result<()> {
+    build_for(&["bennu", "bennu-bench"])?;
+    step("soak", || start(bench_command("soak").args(["--minutes", &minutes.to_string()])))
+}
+
+/// Builds the plugins, and these packages in release. Returns the compiler for plugins.
+fn build_for(packages: &[&str]) -> Result<Toolchain> {
+    let toolchain = step("compiler for plugins", Toolchain::find)?;
+    step("plugins", || guests::build(&toolchain, guests::Cargo::Speaks))?;
+    step("host and clients, in release", || {
+        note("The first run takes a few minutes.");
+        let packages = packages.iter().map(|package| format!("--package={package}"));
+        start(cargo(places::root()).args(["build", "--release"]).args(packages))
+    })?;
+    Ok(toolchain)
+}
+
+/// A command of `bennu-bench`.
+fn bench_command(command: &str) -> Command {
+    let mut bench = Command::new(places::target().join("release").join("bennu-bench").with_extension(EXE_EXTENSION));
+    bench.arg(command);
+    bench
+}
+
 /// The scenarios that don't compare servers. `bennu-bench` has a command for each.
 const OWN: [&str; 5] = ["rooms", "compression", "scripts", LANGUAGES, "requests"];
 
@@ -55,16 +101,10 @@ const BOARD: &str = "board";
 /// Builds everything that the scenarios need, and runs them.
 pub(crate) fn run(options: &Options) -> Result<()> {
     options.check()?;
-    let toolchain = step("compiler for plugins", Toolchain::find)?;
-    step("plugins", || guests::build(&toolchain, guests::Cargo::Speaks))?;
+    let toolchain = build_for(&["bennu", "bennu-bench", "bennu-native"])?;
     if options.measures("reload") {
         step("plugins to reload to", || guests::build_variants(&toolchain, &places::guests()))?;
     }
-    step("host and clients, in release", || {
-        note("The first run takes a few minutes.");
-        let packages = ["bennu", "bennu-bench", "bennu-native"].map(|package| format!("--package={package}"));
-        start(cargo(places::root()).args(["build", "--release"]).args(packages))
-    })?;
     if options.peers {
         step("other servers, in release", build_peers)?;
     }
@@ -143,9 +183,8 @@ impl Options {
 
     /// A command of `bennu-bench`, with the options that all its commands have.
     fn bench(&self, command: &str) -> Command {
-        let mut bench =
-            Command::new(places::target().join("release").join("bennu-bench").with_extension(EXE_EXTENSION));
-        bench.arg(command).args(self.quick.then_some("--quick"));
+        let mut bench = bench_command(command);
+        bench.args(self.quick.then_some("--quick"));
         if let Some(rounds) = self.rounds {
             bench.args(["--rounds", &rounds.to_string()]);
         }

@@ -53,10 +53,24 @@ enum Command {
     Guests(guests::Options),
     /// Run every check and every test
     Test(test::Options),
+    /// Run the fuzz targets: readers of untrusted input, with mutated inputs
+    ///
+    /// `cargo xtask test` runs them too, with fewer inputs. docs/reliability.md describes them.
+    Fuzz(test::fuzz::FuzzOptions),
     /// Compare the host with a minimal server, and print tables
     ///
     /// The command builds everything in release first. The machine should do nothing else during the measurement.
     Bench(bench::Options),
+    /// Attack a host, and measure what its other clients notice
+    ///
+    /// docs/reliability.md has the results. Without a name, all attacks are measured, one after another.
+    Attack(bench::AttackOptions),
+    /// Run attacks, churn, reloads, faults, a full disk and a stalled log on one host, and check it at the end
+    Soak {
+        /// How long
+        #[arg(long, default_value_t = 20.0)]
+        minutes: f64,
+    },
     /// Build the host and the hot path benchmark of an older revision, for comparison
     Baseline(baseline::Options),
     /// Make the packages that carry the executable, for npm and PyPI, in target/packages/
@@ -85,7 +99,10 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Guests(options) => guests::run(&options),
         Command::Test(options) => test::run(&options),
+        Command::Fuzz(options) => test::fuzz::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Attack(options) => bench::attack(&options),
+        Command::Soak { minutes } => bench::soak(minutes),
         Command::Baseline(options) => baseline::run(&options),
         Command::Package(options) => package::run(&options),
         Command::Dist(options) => dist::run(&options),

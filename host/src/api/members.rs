@@ -19,7 +19,7 @@ use crate::protocol::{NAME_BYTES_MAX, Payload};
 /// The body of `POST /api/push` and `POST /api/send-member`: an event for some members of a topic.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ToMembers {
+pub(super) struct ToMembers {
     topic: String,
     member: Option<u64>,
     socket_id: Option<String>,
@@ -32,7 +32,7 @@ struct ToMembers {
 /// The body of `POST /api/kick`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Kick {
+pub(super) struct Kick {
     /// Without it, the members of all topics are meant.
     topic: Option<String>,
     member: Option<u64>,

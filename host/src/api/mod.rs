@@ -8,6 +8,8 @@ mod config;
 mod deliveries;
 mod error;
 mod events;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod health;
 mod idempotency;
 mod inspect;

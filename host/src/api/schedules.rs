@@ -62,7 +62,7 @@ struct Shown {
 /// The body of a change: the schedule.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Named {
+pub(super) struct Named {
     #[serde(default = "schedule")]
     kind: JobKind,
     plugin: String,

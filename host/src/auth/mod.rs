@@ -7,6 +7,8 @@
 mod api_key;
 mod claims;
 mod derivation;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod json;
 mod jwks;
 mod jwt;

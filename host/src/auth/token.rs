@@ -106,13 +106,19 @@ impl Tokens {
             MaxAge::Infinity => None,
         };
         let payload = json::payload(data, milliseconds(now), seconds)?;
+        let token = self.signed(derivation, &payload);
+        if token.len() > TOKEN_BYTES_MAX { Err(Unsignable) } else { Ok(token) }
+    }
+
+    /// Returns the token with this payload.
+    pub(super) fn signed(&self, derivation: &Derivation, payload: &[u8]) -> String {
         let mut token = format!("{}.{}", Header::Hs256.encoded(), URL_SAFE_NO_PAD.encode(payload));
         let mut mac = keyed::<Hmac<Sha256>>(&self.signing.key(derivation));
         mac.update(token.as_bytes());
         let signature = URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes());
         token.push('.');
         token.push_str(&signature);
-        if token.len() > TOKEN_BYTES_MAX { Err(Unsignable) } else { Ok(token) }
+        token
     }
 
     /// Verifies a token, and returns its data. `max_age` takes precedence over the token's own maximum age. Phoenix has no

@@ -11,10 +11,13 @@
 //! needs no build script. `cargo xtask bindings` assembles it, and the tests compare.
 
 use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 
 use anyhow::{Context, Result, anyhow, bail};
 use wasmparser::{Parser, Payload};
 use wit_component::ComponentEncoder;
+use wit_parser::PackageName;
+use wit_parser::decoding::decode_world;
 
 use super::implied_world::ImpliedWorld;
 
@@ -79,6 +82,7 @@ pub(super) fn to_component(bytes: &[u8]) -> Result<Cow<'_, [u8]>> {
     }
     let module = CoreModule::read(bytes)?;
     if module.has_types {
+        check_packages(bytes)?;
         return wrap(bytes, module.uses_preview1).map(Cow::Owned);
     }
     if module.implied.is_empty() {
@@ -90,6 +94,53 @@ pub(super) fn to_component(bytes: &[u8]) -> Result<Cow<'_, [u8]>> {
         );
     }
     wrap(&module.implied.add_types_to(bytes)?, module.uses_preview1).map(Cow::Owned)
+}
+
+/// The most packages that the types of a module may have. `wit-component` visits a package's dependencies recursively, without a bound.
+const PACKAGES_MAX: usize = 64;
+
+/// The packages of a module's types, each with those that it depends on.
+type Packages = HashMap<PackageName, HashSet<PackageName>>;
+
+/// Checks that the packages of a module's types are few, and don't depend on each other in a circle. For others,
+/// `wit-component` would overflow the stack, which ends the process.
+fn check_packages(bytes: &[u8]) -> Result<()> {
+    let mut packages = Packages::new();
+    for payload in Parser::new(0).parse_all(bytes) {
+        let Payload::CustomSection(section) = payload.map_err(|error| damaged(&error))? else { continue };
+        if !section.name().starts_with(TYPES) {
+            continue;
+        }
+        if !Parser::is_component(section.data()) {
+            bail!(
+                "its `{TYPES}` section is invalid or has an old format; build it with a newer `wit-bindgen` or `wasm-tools`"
+            );
+        }
+        let (types, _) = decode_world(section.data()).with_context(|| format!("its `{TYPES}` section is invalid"))?;
+        for (id, package) in &types.packages {
+            let dependencies = types.package_direct_deps(id).map(|id| types.packages[id].name.clone());
+            packages.entry(package.name.clone()).or_default().extend(dependencies);
+        }
+        if packages.len() > PACKAGES_MAX {
+            bail!("its `{TYPES}` sections have more than {PACKAGES_MAX} packages");
+        }
+    }
+    if has_circle(packages) {
+        bail!("its `{TYPES}` section is invalid: its packages depend on each other in a circle");
+    }
+    Ok(())
+}
+
+/// Whether packages depend on each other in a circle. Removes the packages that depend on no other one, until there is none.
+fn has_circle(mut packages: Packages) -> bool {
+    loop {
+        let before = packages.len();
+        let waiting: HashSet<PackageName> = packages.keys().cloned().collect();
+        packages.retain(|_, dependencies| !dependencies.is_disjoint(&waiting));
+        if packages.len() == before {
+            return before > 0;
+        }
+    }
 }
 
 fn wrap(bytes: &[u8], uses_preview1: bool) -> Result<Vec<u8>> {
@@ -129,6 +180,23 @@ mod tests {
         for word in ["core module", "component-type", "bennu-guest", "wit-bindgen c", "wasm-tools component embed"] {
             assert!(why.contains(word), "{word}: {why}");
         }
+    }
+
+    #[test]
+    fn packages_that_depend_on_each_other_in_a_circle_are_found() {
+        let name = |name: &str| PackageName { namespace: "a".into(), name: name.into(), version: None };
+        let packages = |edges: &[(&str, &str)]| -> Packages {
+            let mut packages = Packages::new();
+            for (from, to) in edges {
+                packages.entry(name(from)).or_default().insert(name(to));
+                packages.entry(name(to)).or_default();
+            }
+            packages
+        };
+        assert!(!has_circle(packages(&[])));
+        assert!(!has_circle(packages(&[("x", "y"), ("x", "z"), ("y", "z")])));
+        assert!(has_circle(packages(&[("x", "y"), ("y", "z"), ("z", "y")])));
+        assert!(has_circle(packages(&[("x", "x")])));
     }
 
     #[test]

@@ -26,6 +26,8 @@ mod engine;
 mod epoch;
 mod exports;
 mod functions;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod guest;
 mod guest_log;
 mod history;

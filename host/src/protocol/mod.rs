@@ -8,8 +8,6 @@ mod close;
 mod deflate;
 mod frame;
 mod message;
-#[cfg(test)]
-mod noise;
 mod reference;
 mod serializer;
 mod supabase;

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
@@ -41,7 +42,8 @@ impl Default for HistoryLimits {
 /// the history's audience. A comparison with a limit may be late by the broadcasts that other topics keep meanwhile.
 #[derive(Default)]
 pub struct Histories {
-    limits: OnceLock<HistoryLimits>,
+    /// None before they are set. A reload of the configuration replaces them.
+    limits: ArcSwapOption<HistoryLimits>,
     /// The audiences that have a history. The lock comes after the lock of an audience.
     audiences: Mutex<HashMap<Topic, Weak<Audience>>>,
     topics: AtomicUsize,
@@ -52,15 +54,15 @@ pub struct Histories {
 }
 
 impl Histories {
-    /// Sets the limits. Later calls are ignored.
+    /// Sets the limits. A history that is larger is shortened by its next broadcast, or by the next sweep.
     pub fn set_limits(&self, limits: HistoryLimits) {
-        let _ = self.limits.set(limits);
+        self.limits.store(Some(Arc::new(limits)));
     }
 
     /// The limits, or the default ones.
     #[must_use]
     pub fn limits(&self) -> HistoryLimits {
-        self.limits.get().copied().unwrap_or_default()
+        self.limits.load().as_deref().copied().unwrap_or_default()
     }
 
     /// The topics that have a history.

@@ -46,7 +46,7 @@ pub struct Limits {
     pub outbox_bytes: usize,
     /// Open sockets; 0 means the process's file limit minus a reserve. Past it: HTTP 503. Default 0.
     pub sockets: usize,
-    /// Milliseconds without a message from a client. Past it: close 1002. Default 60,000.
+    /// Milliseconds in which a client sends nothing. Past it: close 1002. Default 60,000.
     pub idle_ms: u64,
     /// Milliseconds that a long poll waits for a message. Past it: status 204. A session without a poll for 1.5 times as long
     /// ends. Default 10,000.

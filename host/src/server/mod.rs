@@ -6,6 +6,8 @@ mod config;
 mod config_reload;
 mod data;
 mod findings;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod handing_over;
 mod held_requests;
 mod host;

@@ -35,6 +35,8 @@ mod export_line;
 mod export_reader;
 mod export_stream;
 mod footprint;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod handle;
 mod health;
 mod ids;

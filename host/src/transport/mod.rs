@@ -6,6 +6,8 @@
 mod authenticator;
 mod connect;
 mod files;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod listen;
 mod live_router;
 mod longpoll;

@@ -10,7 +10,7 @@ use crate::imports;
 use crate::tidy::sources;
 
 /// Each top-level module with the modules that it may import. All modules are listed.
-const MODULES: [(&str, &[&str]); 29] = [
+const MODULES: [(&str, &[&str]); 30] = [
     ("counts", &[]),
     ("files", &[]),
     ("health", &[]),
@@ -123,6 +123,10 @@ const MODULES: [(&str, &[&str]); 29] = [
         ],
     ),
     ("project", &["plugin", "server"]),
+    (
+        "fuzz",
+        &["protocol", "auth", "contract", "store", "plugin", "jobs", "socket", "transport", "api", "server", "kit"],
+    ),
     // The binary. It uses the library as the crate `bennu`.
     ("commands", &[]),
 ];

@@ -149,21 +149,23 @@ async fn called(host: &TestHost, event: &str, payload: &Value) -> Result<Option<
 async fn limits_of_a_call_change_with_a_reload_of_the_plugins() -> Result<()> {
     let config = "[plugins.naughty]\nstore = \"naughty\"\n";
     let host = Setup::new().guests(&["naughty"])?.config(config).start().await?;
-    let value = json!({ "key": "k", "value": "x".repeat(2000) });
     let cases = [
         ("effects_per_call", 2, "pushes", json!({ "count": 3, "bytes": 1 })),
         ("effect_bytes", 1000, "pushes", json!({ "count": 1, "bytes": 2000 })),
         ("log_lines_per_call", 1, "log", json!({})),
-        ("store_bytes_per_plugin", 1000, "store_put", value),
+        ("store_bytes_per_plugin", 1000, "store_put", json!({ "value": "x".repeat(2000) })),
     ];
     let mut before: Vec<String> = Vec::new();
-    for (key, value, event, payload) in cases {
+    for (key, value, event, mut payload) in cases {
+        payload["key"] = "before".into();
         let worked = called(&host, event, &payload).await?;
         ensure!(worked.as_ref().is_some_and(|reply| reply.status == "ok"), "{event}: {worked:?}");
         let own = format!("limits.{key} plugin_reload");
         let mut expected: Vec<&str> = before.iter().map(String::as_str).chain([own.as_str()]).collect();
         expected.sort_unstable();
         changed(&host, &format!("{config}{}", limit(key, value)), &expected).await?;
+        // A value that replaces one of the same size would take no further bytes.
+        payload["key"] = "after".into();
         let refused = called(&host, event, &payload).await?;
         ensure!(refused.is_none(), "{key}: {refused:?}");
         before = vec![own];

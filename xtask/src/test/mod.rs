@@ -1,7 +1,9 @@
 //! Runs every check and every test, in two tiers. `tests/tiers` says which suite belongs to which tier.
 
 mod count;
+mod deny;
 mod fetched;
+pub(crate) mod fuzz;
 mod report;
 mod suites;
 

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use bennu_test_tiers::{Suite, Tier, VARIABLE};
 
 use super::count::{self, Counts};
+use super::deny;
 use super::fetched::{Fetched, Fetching};
 use crate::lints::linted;
 use crate::process::{self, cargo, run as start};
@@ -127,6 +128,8 @@ pub(super) fn run(suite: Suite, run: &mut SuiteRun) -> Result<()> {
             tests.env("PATH", path);
             run.tests("the tests of other languages", tests)
         }
+        Suite::Models => run.tests("the models", models()),
+        Suite::Deny => deny::run(),
         Suite::Loaded => {
             run.build()?;
             let _busy = Busy::begin()?;
@@ -136,6 +139,7 @@ pub(super) fn run(suite: Suite, run: &mut SuiteRun) -> Result<()> {
         }
         Suite::Docs => step("documentation", || start(&mut documentation(&["--workspace"]))),
         Suite::Bench => bench::smoke(),
+        Suite::Soak => bench::soak(SOAK_MINUTES),
     }
 }
 
@@ -201,7 +205,9 @@ fn lint(run: &mut SuiteRun) -> Result<()> {
         start(cargo(places::root()).args(FORMAT))?;
         start(&mut guest_cargo(&FORMAT))?;
         start(&mut client_cargo(&FORMAT))?;
-        start(cargo(&places::peer_sources()).args(FORMAT))
+        start(cargo(&places::peer_sources()).args(FORMAT))?;
+        // Packages outside of the workspace.
+        ["fuzz", "loom"].iter().try_for_each(|name| start(cargo(&places::root().join("host").join(name)).args(FORMAT)))
     })?;
     run.build()?;
     step("the developer's commands, and the plugins natively", || {
@@ -244,6 +250,14 @@ fn guest_cargo(arguments: &[&str]) -> Command {
     command
 }
 
+/// Cargo for the models of what threads send to a reactor. They are compiled with loom's primitives, in a target directory of their own.
+fn models() -> Command {
+    let mut command = cargo(&places::root().join("host").join("loom"));
+    command.args(["test", "--release"]);
+    command.env("RUSTFLAGS", "--cfg loom -Dwarnings").env("CARGO_TARGET_DIR", places::target().join("loom"));
+    command
+}
+
 /// Cargo for the client in Rust, in a target directory of its own, because its dependencies are different from the host's.
 fn client_cargo(arguments: &[&str]) -> Command {
     let mut command = cargo(&places::client_sources().join("rust"));
@@ -253,7 +267,7 @@ fn client_cargo(arguments: &[&str]) -> Command {
 
 /// Cargo for the workspace without the developer's commands. Their dependencies would change the features with which the
 /// host's are compiled.
-fn host_cargo(verb: &str) -> Command {
+pub(super) fn host_cargo(verb: &str) -> Command {
     let mut command = cargo(places::root());
     command.args([verb, "--workspace", "--exclude", "xtask", "--exclude", "bennu-bindings"]);
     with_the_built(&mut command);
@@ -262,6 +276,9 @@ fn host_cargo(verb: &str) -> Command {
     }
     command
 }
+
+/// The minutes of the suite `soak`.
+const SOAK_MINUTES: f64 = 2.0;
 
 /// The variable that sets how many tests Rust's test runner runs at the same time.
 const TEST_THREADS: &str = "RUST_TEST_THREADS";

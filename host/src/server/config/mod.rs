@@ -198,7 +198,7 @@ impl Config {
         Ok(config)
     }
 
-    fn parse(text: &str) -> Result<Self> {
+    pub(super) fn parse(text: &str) -> Result<Self> {
         // Some editors write a byte order mark at the start of a file.
         let text = text.trim_start_matches('\u{feff}');
         let config: Self = toml::from_str(text).map_err(|error| {

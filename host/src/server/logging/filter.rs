@@ -166,7 +166,8 @@ mod tests {
     fn all_modules_of_the_host_are_listed() {
         let library = include_str!("../../lib.rs");
         let modules = library.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
-        let mut modules: Vec<&str> = modules.chain(["commands"]).collect();
+        // A host has no fuzz targets.
+        let mut modules: Vec<&str> = modules.filter(|module| *module != "fuzz").chain(["commands"]).collect();
         modules.sort_unstable();
         assert_eq!(modules, MODULES);
     }

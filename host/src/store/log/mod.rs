@@ -4,6 +4,8 @@
 mod checkpoint;
 mod counts;
 mod files;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
 mod record;
 mod replay;
 mod table;

@@ -16,7 +16,7 @@ const LINES_MAX: usize = 100;
 
 /// Why a body is refused.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Unreadable {
+pub(in crate::transport) enum Unreadable {
     /// A message is larger than the limit.
     TooLarge,
     /// The body isn't UTF-8, or a line isn't base64.
@@ -28,7 +28,11 @@ pub(super) enum Unreadable {
 ///
 /// # Errors
 /// If a message is too large or can't be decoded. Then none of the messages counts.
-pub(super) fn read(body: &Bytes, content_type: Option<&[u8]>, frame_bytes: usize) -> Result<Vec<Incoming>, Unreadable> {
+pub(in crate::transport) fn read(
+    body: &Bytes,
+    content_type: Option<&[u8]>,
+    frame_bytes: usize,
+) -> Result<Vec<Incoming>, Unreadable> {
     let text = ByteString::try_from(body.clone()).map_err(|_| Unreadable::Garbage)?;
     let is_batch = content_type.is_some_and(is_batch);
     let lines = if is_batch {

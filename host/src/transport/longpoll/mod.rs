@@ -25,6 +25,8 @@ use bytes::Bytes;
 use dashmap::DashMap;
 
 use self::answer::{Answer, options};
+#[cfg(any(test, fuzzing))]
+pub(super) use self::body::read as read_body;
 use self::body::{Unreadable, read};
 use self::session::{Session, Unposted};
 use super::authenticator::Rejection;

@@ -69,7 +69,7 @@ impl Handshake {
 }
 
 /// Checks the headers of an upgrade (RFC 6455, 4.2.1), and returns the `Sec-WebSocket-Accept` for its key.
-fn check(version: Version, headers: &HeaderMap) -> Result<HeaderValue, UpgradeError> {
+pub(super) fn check(version: Version, headers: &HeaderMap) -> Result<HeaderValue, UpgradeError> {
     if version < Version::HTTP_11 || !headers.contains_key(HOST) {
         return Err(UpgradeError::Bad("the request isn't HTTP/1.1, or has no `Host`"));
     }

@@ -6,6 +6,8 @@
 
 mod connection;
 mod extensions;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
 mod handshake;
 mod inflate;
 mod large_frames;
@@ -16,6 +18,7 @@ mod reader;
 mod received;
 mod scratch;
 mod sending;
+mod shared_inbox;
 mod unsent;
 
 use std::net::SocketAddr;
@@ -111,7 +114,7 @@ pub(super) async fn connect(
     let permits = Permits { _socket: permit, _connection: connection };
     let origin = page(&parts.headers);
     tokio::spawn(async move {
-        if let Err(error) = hand_over(&state, handshake, admitted, (origin, permits)).await {
+        if let Err(error) = shared_inbox(&state, handshake, admitted, (origin, permits)).await {
             tracing::debug!("a connection was lost during its upgrade: {error:#}");
         }
     });
@@ -119,7 +122,7 @@ pub(super) async fn connect(
 }
 
 /// Waits until the answer is written, and hands the connection to a reactor.
-async fn hand_over(
+async fn shared_inbox(
     state: &MountState,
     handshake: Handshake,
     admitted: Admitted,

@@ -5,13 +5,14 @@
 //! wakes on to the inboxes of their reactors. A wake on any other thread goes to the inbox directly.
 
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use mio::Waker;
 use tokio::sync::oneshot;
 
 use super::connection::Arrival;
+use super::shared_inbox::{Sent, SharedInbox, Work};
 use crate::pubsub::{OutboxWaker, Pressure};
 
 /// The handle of one reactor of a group.
@@ -19,13 +20,7 @@ pub(super) struct ReactorHandle {
     group: u64,
     index: usize,
     waker: Waker,
-    /// Behind a lock, because any thread may add to it. The lock is held briefly: the reactor exchanges the inbox for an
-    /// empty one.
-    inbox: Mutex<Inbox>,
-    /// Whether an outbox of its reactor has filled to a quarter, and the reactor hasn't begun to write to all connections
-    /// since. The pressure is raised when this becomes true. It is lowered after this has become false and all is written.
-    /// Threads that fill outboxes wait meanwhile.
-    is_behind: AtomicBool,
+    inbox: SharedInbox<Inbox>,
     pressure: Arc<Pressure>,
 }
 
@@ -41,13 +36,20 @@ pub(super) struct Inbox {
     pub(super) pauses: Option<bool>,
     /// Whether the reactor must end.
     pub(super) is_over: bool,
-    /// Whether the reactor has ended, so that the inbox is never taken again.
-    is_gone: bool,
     /// The failure that a test wants in the reactor.
     #[cfg(test)]
     pub(super) fault: Option<Fault>,
-    /// Whether the reactor waits for events, so that it has to be woken to see its inbox.
-    is_asleep: bool,
+}
+
+impl Work for Inbox {
+    fn is_empty(&self) -> bool {
+        #[cfg(test)]
+        if self.fault.is_some() {
+            return false;
+        }
+        let has_none = self.arrivals.is_empty() && self.woken.is_empty() && self.probes.is_empty();
+        has_none && self.pauses.is_none() && !self.is_over
+    }
 }
 
 /// Failures of a reactor that tests can cause.
@@ -128,68 +130,36 @@ impl Inbox {
             let _ = probe.send(());
         }
     }
-
-    /// Adds a wake. If the reactor is gone, its connections are gone too, and the wake is ignored.
-    fn wake(&mut self, number: usize) {
-        if !self.is_gone {
-            self.woken.push(number);
-        }
-    }
 }
 
 impl ReactorHandle {
     pub(super) fn new(group: u64, place: usize, waker: Waker, pressure: Arc<Pressure>) -> Arc<Self> {
-        Arc::new(Self {
-            group,
-            index: place,
-            waker,
-            inbox: Mutex::default(),
-            is_behind: AtomicBool::new(false),
-            pressure,
-        })
+        Arc::new(Self { group, index: place, waker, inbox: SharedInbox::new(), pressure })
     }
 
     /// Returns the pressure to lower, if the reactor is behind. The reactor calls this before it writes to all connections.
     pub(super) fn catch_up(&self) -> Option<Behind> {
-        // AcqRel pairs with the swap in `request_flush`. The swaps make the two threads agree on who changed the flag, so
-        // each raised pressure is lowered exactly once.
-        self.is_behind.swap(false, Ordering::AcqRel).then(|| Behind(Arc::clone(&self.pressure)))
+        self.inbox.catch_up().then(|| Behind(Arc::clone(&self.pressure)))
     }
 
     /// Records that the reactor has ended. Its pressure is lowered, it gets no more connections, and arrivals in its inbox
     /// are closed.
     pub(super) fn retire(&self) {
-        let mut inbox = self.lock();
-        inbox.is_gone = true;
-        // The flag stays set, so that a later `request_flush` doesn't raise the pressure, which nobody would lower. An earlier one
-        // set the flag and raised the pressure under the lock, so the pressure is never lowered before it was raised.
-        if self.is_behind.swap(true, Ordering::AcqRel) {
-            self.pressure.lower();
-        }
-        let left = (std::mem::take(&mut inbox.arrivals), std::mem::take(&mut inbox.probes));
-        // Dropping connections does further work, so the lock is released first.
-        drop(inbox);
-        drop(left);
+        // Dropping connections does further work, so it comes after the lock is released.
+        drop(self.inbox.retire(|| self.pressure.lower()));
     }
 
     /// Sends a connection to the reactor. Returns it if the reactor has ended.
     pub(super) fn send_arrival(&self, arrival: Arrival) -> Option<Arrival> {
-        let mut refused = None;
-        self.send(|inbox| match inbox.is_gone {
-            true => refused = Some(arrival),
-            false => inbox.arrivals.push(arrival),
-        });
-        refused
+        let mut arrival = Some(arrival);
+        self.send(|inbox| inbox.arrivals.extend(arrival.take()));
+        arrival
     }
 
     /// Asks whether the reactor takes what is sent to it. The answer is an error if the reactor has ended.
     pub(super) fn probe(&self) -> oneshot::Receiver<()> {
         let (answer, answered) = oneshot::channel();
-        self.send(|inbox| {
-            if !inbox.is_gone {
-                inbox.probes.push(answer);
-            }
-        });
+        self.send(|inbox| inbox.probes.push(answer));
         answered
     }
 
@@ -197,42 +167,33 @@ impl ReactorHandle {
         &self.pressure
     }
 
-    /// Adds work to the inbox, and wakes the reactor if it sleeps.
+    /// Adds work to the inbox, and wakes the reactor if it sleeps. If the reactor has ended, its connections are gone too, and
+    /// the work is dropped.
     pub(super) fn send(&self, what: impl FnOnce(&mut Inbox)) {
-        let mut inbox = self.lock();
-        what(&mut inbox);
-        let was_asleep = std::mem::take(&mut inbox.is_asleep);
-        drop(inbox);
-        if was_asleep && let Err(error) = self.waker.wake() {
+        let sent = self.inbox.send(what);
+        self.wake_after(sent);
+    }
+
+    fn wake_after(&self, sent: Sent) {
+        if sent == Sent::ToSleeping
+            && let Err(error) = self.waker.wake()
+        {
             tracing::error!("a thread that serves connections can't be woken: {error}");
         }
     }
 
     /// Whether the reactor may sleep, because its inbox is empty. The reactor calls this before it sleeps, and then later
-    /// work wakes it: the check and `is_asleep` are under the same lock as `send`, so no wake is lost between the two.
+    /// work wakes it.
     pub(super) fn may_sleep(&self) -> bool {
-        let mut inbox = self.lock();
-        let is_empty = inbox.arrivals.is_empty() && inbox.woken.is_empty() && inbox.probes.is_empty();
-        let has_come = !is_empty || inbox.pauses.is_some() || inbox.is_over;
-        #[cfg(test)]
-        let has_come = has_come || inbox.fault.is_some();
-        // The flag can be set while the inbox is empty: `request_flush` came after `catch_up`, and the `collect` of the same
-        // turn took its wake. Then the reactor must not sleep, because only the next `catch_up` lowers the pressure.
-        inbox.is_asleep = !has_come && !self.is_behind.load(Ordering::Acquire);
-        inbox.is_asleep
+        self.inbox.may_sleep()
     }
 
     /// Takes the content of the inbox, in exchange for empty lists. `is_over` stays set in the inbox.
     pub(super) fn collect(&self, empty: &mut Inbox) {
-        let mut inbox = self.lock();
-        std::mem::swap(&mut *inbox, empty);
-        inbox.is_over = empty.is_over;
-        empty.is_asleep = false;
-    }
-
-    /// No change can panic half-way, so a poisoned lock is still valid.
-    fn lock(&self) -> MutexGuard<'_, Inbox> {
-        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inbox.collect(|inbox| {
+            std::mem::swap(inbox, empty);
+            inbox.is_over = empty.is_over;
+        });
     }
 }
 
@@ -246,18 +207,14 @@ impl OutboxWaker for ReactorHandle {
             is_here
         });
         if !is_here {
-            self.send(|inbox| inbox.wake(number));
+            self.send(|inbox| inbox.woken.push(number));
         }
     }
 
     fn request_flush(&self, number: usize) {
-        self.send(|inbox| {
-            // The connection was already woken by an earlier push. But that wake may still be in the list of another thread.
-            inbox.wake(number);
-            if !self.is_behind.swap(true, Ordering::AcqRel) {
-                self.pressure.raise();
-            }
-        });
+        // The connection was already woken by an earlier push. But that wake may still be in the list of another thread.
+        let sent = self.inbox.request_flush(|inbox| inbox.woken.push(number), || self.pressure.raise());
+        self.wake_after(sent);
     }
 }
 
