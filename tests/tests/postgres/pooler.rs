@@ -37,7 +37,7 @@ async fn start(program: &Path, mode: &str) -> Result<Pooler> {
     fs::write(
         &settings,
         format!(
-            "[databases]\n* = host=127.0.0.1 port={server}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
+            "[databases]\n* = host=127.0.0.1 port={server} user=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
              auth_type = any\nunix_socket_dir =\npool_mode = {mode}\n"
         ),
     )?;
