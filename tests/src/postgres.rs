@@ -106,6 +106,25 @@ impl PostgresServer {
     /// # Errors
     /// If it doesn't start.
     pub fn start_again(&self) -> Result<()> {
+        self.spawn()?;
+        let end = Instant::now() + DEADLINE;
+        while self.sql("postgres", "SELECT 1").is_err() {
+            ensure!(Instant::now() < end, "PostgreSQL doesn't answer: {}", self.log());
+            // It ends at once while a killed process of the server still has the shared memory.
+            if self.has_ended()? {
+                self.spawn()?;
+            }
+            thread::sleep(std::time::Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    fn has_ended(&self) -> Result<bool> {
+        let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(process.as_mut().context("the server wasn't started")?.try_wait()?.is_some())
+    }
+
+    fn spawn(&self) -> Result<()> {
         let mut command = program("postgres")?;
         command.arg("-D").arg(self.home.path().join("data")).arg("-k").arg(self.home.path());
         command.args(["-h", "127.0.0.1", "-p", &self.port.to_string()]);
@@ -118,11 +137,6 @@ impl PostgresServer {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.home.path().join("log"))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         *self.process.lock().unwrap_or_else(PoisonError::into_inner) = Some(spawn(command)?);
-        let end = Instant::now() + DEADLINE;
-        while self.sql("postgres", "SELECT 1").is_err() {
-            ensure!(Instant::now() < end, "PostgreSQL doesn't answer: {}", self.log());
-            thread::sleep(std::time::Duration::from_millis(20));
-        }
         Ok(())
     }
 
