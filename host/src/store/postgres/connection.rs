@@ -59,7 +59,7 @@ const SETTINGS: &str = "\
 /// What is asked of the server. A commit that isn't durable when it is answered would break the store's promise.
 const QUESTIONS: &str = "\
     SELECT current_setting('server_version_num')::int, current_setting('server_version'), current_setting('server_encoding'), \
-    pg_is_in_recovery(), current_setting('synchronous_commit'), current_setting('fsync'), pg_backend_pid(), \
+    pg_is_in_recovery(), current_setting('synchronous_commit'), pg_backend_pid(), \
     (SELECT backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid())";
 
 impl Session {
@@ -107,7 +107,7 @@ async fn begin(client: &Client) -> Result<(i32, String), Unusable> {
     client.batch_execute(SETTINGS).await?;
     let row = client.query_one(QUESTIONS, &[]).await?;
     let (version, shown, encoding): (i32, &str, &str) = (row.get(0), row.get(1), row.get(2));
-    let (is_standby, durability, syncs): (bool, &str, &str) = (row.get(3), row.get(4), row.get(5));
+    let (is_standby, durability): (bool, &str) = (row.get(3), row.get(4));
     let unfit = |why: String| Err(Unusable::Unfit(why));
     if version < OLDEST {
         return unfit(format!(
@@ -124,15 +124,10 @@ async fn begin(client: &Client) -> Result<(i32, String), Unusable> {
     if is_standby {
         return unfit("the server is a standby, which accepts no writes: give the address of the primary".into());
     }
-    if syncs == "off" {
-        tracing::warn!(
-            "the database server has `fsync = off`: a crash of its machine can lose or damage what is stored"
-        );
-    }
     if matches!(durability, "off" | "local") {
         client.batch_execute("SET synchronous_commit = on").await?;
     }
-    Ok((row.get(6), row.get(7)))
+    Ok((row.get(5), row.get(6)))
 }
 
 impl From<Error> for Unusable {

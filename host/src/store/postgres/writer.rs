@@ -91,6 +91,13 @@ impl Writer {
         let second = Session::connect(place, runtime).await.map_err(readable)?;
         self_test::check(&session.client, &second.client).await.map_err(readable)?;
         migrate(&mut session.client, place.schema()).await.map_err(readable)?;
+        let syncs =
+            session.client.query_one("SELECT current_setting('fsync')::bool", &[]).await.map_err(of_database)?;
+        if !syncs.get::<_, bool>(0) {
+            tracing::warn!(
+                "the database server has `fsync = off`: a crash of its machine can lose or damage what is stored"
+            );
+        }
         let deadline = Instant::now() + LOCK_GRACE;
         while !has_locked(&session, place).await.map_err(of_database)? {
             if Instant::now() < deadline {
