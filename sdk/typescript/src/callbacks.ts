@@ -108,7 +108,8 @@ export function callbacks(channels: Record<string, AnyChannel>) {
   const routes: Record<string, Route> = Object.create(null);
   for (const pattern of patterns) {
     const is = channels[pattern];
-    const tables = [is.on, is.info, is.message, is.topicInfo, is.intercept].map((table) => ({ __proto__: null, ...table }) as Handlers);
+    const withoutPrototype = (table?: object): Handlers => Object.assign(Object.create(null), table);
+    const tables = [is.on, is.info, is.message, is.topicInfo, is.intercept].map(withoutPrototype);
     const [on, info, message, topicInfo, intercept] = tables;
     routes[pattern] = { is, state: JSON.stringify(is.state ?? {}), room: is.room && JSON.stringify(is.room), on, info, message, topicInfo, intercept };
   }
