@@ -1,0 +1,17 @@
+//! Several hosts as one: who is alive, and messages between them.
+//!
+//! ```text
+//! host ──► Cluster ──► link (numbers, ring, repeats) ──► Bus ──► the links of the other hosts
+//!                └──► lease and roll ──► NodeTable (PostgreSQL)
+//! ```
+//!
+//! The [`NodeTable`] decides who is alive. The [`Bus`] only tells: a message that it loses is noticed by its number and repeated, or
+//! the host is told that it can't be.
+
+pub mod bus;
+pub mod node;
+pub mod table;
+
+pub use bus::{BusError, BusEvent, BusReceiver, BusSender, Lane};
+pub use node::{Epoch, Incarnation, NodeId, Speaks};
+pub use table::{Hello, NodeRow, NodeTable, Renewal, TableError};
