@@ -12,6 +12,6 @@ pub mod bus;
 pub mod node;
 pub mod table;
 
-pub use bus::{BusError, BusEvent, BusReceiver, BusSender, Lane};
+pub use bus::{Bus, BusEnds, BusError, BusEvent, BusReceiver, BusSender, Lane};
 pub use node::{Epoch, Incarnation, NodeId, Speaks};
 pub use table::{Hello, NodeRow, NodeTable, Renewal, TableError};
