@@ -8,8 +8,10 @@
 //! The [`NodeTable`] decides who is alive. The [`Bus`] only tells: a message that it loses is noticed by its number and repeated, or
 //! the host is told that it can't be.
 
+mod backoff;
 pub mod bus;
 pub mod node;
+pub mod postgres;
 pub mod table;
 
 pub use bus::{Bus, BusEnds, BusError, BusEvent, BusReceiver, BusSender, Lane};
