@@ -21,6 +21,9 @@ CREATE TABLE {schema}.node (
 ) WITH (fillfactor = 10);
 CREATE UNIQUE INDEX node_name ON {schema}.node (name) WHERE NOT is_dead;
 
+-- The blocks from which nodes number their members: 2^24 numbers each, in 53 bits.
+CREATE SEQUENCE {schema}.member_block AS bigint MAXVALUE 536870911 NO CYCLE;
+
 -- The channel of the bus. The name of a channel has at most 63 bytes.
 CREATE FUNCTION {schema}.bus_channel() RETURNS text LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE WHEN length('bennu_{schema}') <= 63 THEN 'bennu_{schema}' ELSE 'bennu_' || md5('{schema}') END

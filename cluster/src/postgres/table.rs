@@ -73,6 +73,16 @@ impl PostgresTable {
         })
     }
 
+    /// Takes the next block of numbers for members. A block is given once, from 1 to 536,870,911, so that 2^24 numbers of each fit in 53 bits.
+    ///
+    /// # Errors
+    /// If the database doesn't answer, can't be used, or has given all blocks.
+    pub async fn member_block(&self) -> Result<u64, TableError> {
+        let rows = self.select(false, |schema| format!("SELECT nextval('{schema}.member_block')"), Vec::new()).await?;
+        let block = rows.first().and_then(|row| row.try_get(0).ok()).and_then(|block: i64| block.try_into().ok());
+        block.ok_or_else(|| TableError::Unfit("the sequence of blocks gave no number".into()))
+    }
+
     async fn call(&self, is_renewal: bool, call: Call) -> Result<Vec<Row>, TableError> {
         let Call { function, columns, parameters } = call;
         let places: Vec<String> = (1..=parameters.len()).map(|at| format!("${at}")).collect();
