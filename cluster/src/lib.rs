@@ -11,6 +11,7 @@
 mod backoff;
 pub mod bus;
 pub mod node;
+mod pieces;
 pub mod postgres;
 pub mod table;
 
