@@ -32,6 +32,8 @@ pub enum BusEvent {
     Down,
     /// The connection is there again, and everything that is sent from now on is heard.
     Up,
+    /// The table of nodes has changed. This is a hint: whoever hears it looks at the table.
+    Look,
 }
 
 /// Why a flush wasn't sent. Whether others have heard it isn't known, unless the kind says so.

@@ -9,9 +9,15 @@
 //! the host is told that it can't be.
 
 pub mod bus;
+pub mod cluster;
 pub mod node;
 pub mod table;
+pub mod wire;
 
 pub use bus::{BusError, BusEvent, BusReceiver, BusSender, Lane};
+pub use cluster::{
+    Cluster, ClusterCounts, ClusterEvent, ClusterEvents, ClusterLimits, ClusterOptions, NodePresence, NodeStatus,
+    Secret, SendError, StartError,
+};
 pub use node::{Epoch, Incarnation, NodeId, Speaks};
 pub use table::{Hello, NodeRow, NodeTable, Renewal, TableError};
