@@ -10,6 +10,7 @@
 
 pub mod bus;
 pub mod cluster;
+pub mod moment;
 pub mod node;
 pub mod table;
 pub mod wire;
@@ -19,5 +20,6 @@ pub use cluster::{
     Cluster, ClusterCounts, ClusterEvent, ClusterEvents, ClusterLimits, ClusterOptions, NodePresence, NodeStatus,
     Secret, SendError, StartError,
 };
+pub use moment::Moment;
 pub use node::{Epoch, Incarnation, NodeId, Speaks};
 pub use table::{Hello, NodeRow, NodeTable, Renewal, TableError};
