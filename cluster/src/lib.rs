@@ -10,6 +10,7 @@
 
 pub mod bus;
 pub mod cluster;
+pub mod link;
 pub mod moment;
 pub mod node;
 pub mod table;

@@ -2,7 +2,6 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use super::reader::Reader;
 use super::{MESSAGE_BYTES_MAX, MESSAGES_MAX, WireError};
 
 /// The bytes that each message has beside its own.
@@ -21,15 +20,24 @@ pub struct MessagesBuilder {
 
 impl Messages {
     pub(super) fn read(bytes: Bytes) -> Result<Self, WireError> {
-        let mut reader = Reader::new(bytes.clone());
-        let mut count = 0;
-        while !reader.is_empty() {
-            if reader.counted()?.len() > MESSAGE_BYTES_MAX {
+        let mut count = 0_usize;
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let (message, after) = split(rest).ok_or(WireError::Short)?;
+            if message.len() > MESSAGE_BYTES_MAX {
                 return Err(WireError::Long);
             }
             count += 1;
+            rest = after;
         }
         if count > MESSAGES_MAX { Err(WireError::Count) } else { Ok(Self(bytes)) }
+    }
+
+    /// How many messages there are.
+    #[must_use]
+    pub fn number(&self) -> usize {
+        let mut rest = &self.0[..];
+        std::iter::from_fn(|| split(rest).map(|(_, after)| rest = after)).count()
     }
 
     pub(super) fn bytes(&self) -> &Bytes {
@@ -53,6 +61,12 @@ impl Messages {
     pub fn detached(&self) -> Self {
         Self(Bytes::copy_from_slice(&self.0))
     }
+}
+
+/// The first message, and what follows it.
+fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<LENGTH_BYTES>()?;
+    rest.split_at_checked(u32::from_be_bytes(*length) as usize)
 }
 
 impl Iterator for Messages {

@@ -58,6 +58,7 @@ fn a_flush_is_read_as_it_was_written() {
 fn the_messages_of_a_batch_come_in_order() {
     let read: Vec<Bytes> = messages(&["one", "", "three"]).collect();
     assert_eq!(read, ["one", "", "three"]);
+    assert_eq!(messages(&["one", "", "three"]).number(), 3);
 }
 
 #[test]
