@@ -10,9 +10,12 @@
 
 pub mod bus;
 pub mod cluster;
+pub mod core;
+pub mod lease;
 pub mod link;
 pub mod moment;
 pub mod node;
+pub mod roll;
 pub mod table;
 pub mod wire;
 

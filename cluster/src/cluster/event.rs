@@ -9,11 +9,13 @@ use crate::table::{NodeRow, TableError};
 
 /// Something that the host has to act on. Events come in the order in which they happened.
 ///
-/// A node's events are: `Up`, then messages, `Silent`, `Heard` and `Lost`, then `Dead`. After `Dead` nothing more comes of that epoch.
-/// The one exception: a database that lost its last rows may give an epoch again, and then `Up` of another incarnation follows.
+/// A node's events are: `Up`, then messages, `Silent`, `Heard` and `Lost`, then `Dead`. A node that was alive in the table and never heard
+/// has only `Dead`. After `Dead` nothing more comes of that epoch. The one exception: a database that lost its last rows may give an epoch
+/// again, and then `Up` of another incarnation follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClusterEvent {
-    /// A message of another node. Messages of one node to one lane come in the order in which they were sent, each once.
+    /// A message of another node. Messages of one node to one lane come in the order in which they were sent, each once. A message is a
+    /// slice of its flush: whoever keeps a small one for long copies it.
     Message {
         /// Who sent it.
         from: Epoch,

@@ -118,6 +118,11 @@ impl Incoming {
         told.collect()
     }
 
+    /// Another node asks this one to repeat something.
+    pub fn asked(&mut self) {
+        self.counts.nacks += 1;
+    }
+
     /// Requests to repeat that are due.
     pub fn asks(&mut self, now: Moment) -> Vec<Ask> {
         let lanes = [Lane::All, Lane::Node(self.me.epoch)];

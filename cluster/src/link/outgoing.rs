@@ -60,6 +60,7 @@ pub struct Outgoing {
     /// Whether a repeat goes before a batch, so that neither waits for all of the other.
     is_repeat_next: bool,
     is_ended: bool,
+    is_fenced: bool,
     counts: SentCounts,
 }
 
@@ -103,6 +104,7 @@ impl Outgoing {
             not_before: Moment::START,
             is_repeat_next: false,
             is_ended: false,
+            is_fenced: false,
             counts: SentCounts::default(),
         }
     }
@@ -219,7 +221,10 @@ impl Outgoing {
                 }
                 return;
             }
-            Err(BusError::Fenced) => return self.end(),
+            Err(BusError::Fenced) => {
+                self.is_fenced = true;
+                return self.end();
+            }
             Err(error) => error,
         };
         self.counts.failures += 1;
@@ -317,10 +322,10 @@ impl Outgoing {
         (self.queue_bytes, self.ring_bytes, self.failed) = (0, 0, None);
     }
 
-    /// Whether [`Self::end`] was called, or the bus has said that this node counts as dead.
+    /// Whether the bus has said that this node counts as dead.
     #[must_use]
-    pub fn is_ended(&self) -> bool {
-        self.is_ended
+    pub fn is_fenced(&self) -> bool {
+        self.is_fenced
     }
 
     /// Sets the version of the protocol in which flushes are sent from now on.
