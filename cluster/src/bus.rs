@@ -3,13 +3,15 @@
 //! An implementation may lose what it was given, but never changes the order of what one node sent, and never delivers twice. More isn't
 //! asked of it, so that several services can be a bus: the link numbers and repeats.
 
+pub mod memory;
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
 use bytes::Bytes;
 
-use crate::node::Epoch;
+use crate::node::{Epoch, NodeId};
 
 /// A future that a bus returns.
 pub type BusFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -32,8 +34,8 @@ pub enum BusEvent {
     Down,
     /// The connection is there again, and everything that is sent from now on is heard.
     Up,
-    /// The table of nodes has changed. This is a hint: whoever hears it looks at the table.
-    Look,
+    /// A row of the table of nodes has changed, so it should be read now and not at the next poll. Only a hint: not every bus has it.
+    Roll,
 }
 
 /// Why a flush wasn't sent. Whether others have heard it isn't known, unless the kind says so.
@@ -45,6 +47,21 @@ pub enum BusError {
     Fenced,
     /// The service refused the flush. Nobody has heard it.
     Refused(String),
+    /// The service can't be used as it is. The text says what to do. Only [`Bus::open`] returns it.
+    Unfit(String),
+}
+
+/// Both ends of a bus for one start of a node.
+pub type BusEnds = (Box<dyn BusSender>, Box<dyn BusReceiver>);
+
+/// A service that can be a bus.
+pub trait Bus: Send + Sync + 'static {
+    /// Connects for a node that has its row in the table. Everything that is sent after the return is heard. A node that was fenced opens
+    /// the bus again with its next row, and drops the ends that it had.
+    ///
+    /// # Errors
+    /// If the service can't be reached, or can't be used as it is.
+    fn open(&self, me: NodeId) -> BusFuture<'_, Result<BusEnds, BusError>>;
 }
 
 /// Sends flushes.
@@ -71,6 +88,7 @@ impl fmt::Display for BusError {
             Self::Down(why) => write!(formatter, "the bus can't be reached: {why}"),
             Self::Fenced => formatter.write_str("this node counts as dead"),
             Self::Refused(why) => write!(formatter, "the bus refused a flush: {why}"),
+            Self::Unfit(why) => formatter.write_str(why),
         }
     }
 }

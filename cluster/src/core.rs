@@ -85,7 +85,7 @@ impl Core {
             }
             // The numbers say what was missed.
             BusEvent::Up => {}
-            BusEvent::Look => self.is_hinted = true,
+            BusEvent::Roll => self.is_hinted = true,
         }
         self.tick(now, outgoing);
     }
@@ -140,7 +140,7 @@ impl Core {
                 }
                 return;
             }
-            Content::Look => {
+            Content::Roll => {
                 self.is_hinted = true;
                 return;
             }
@@ -154,6 +154,9 @@ impl Core {
     /// Takes the rows of the table, which were asked for at one moment and came at another. Returns whom to bury.
     pub fn polled(&mut self, rows: Vec<NodeRow>, sent_at: Moment, now: Moment, outgoing: &mut Outgoing) -> Vec<Burial> {
         self.table.polls += 1;
+        if self.is_fenced() {
+            return Vec::new();
+        }
         let changes = self.roll.polled(rows, sent_at, now);
         let burials = changes.iter().filter_map(|change| match change {
             RollChange::Bury { node, beat } => Some(Burial { node: *node, beat: *beat }),
@@ -180,13 +183,7 @@ impl Core {
     pub fn buried(&mut self, outgoing: &mut Outgoing) {
         self.table.buried += 1;
         self.is_hinted = true;
-        outgoing.look();
-    }
-
-    /// The lease was renewed, or wasn't.
-    pub fn renewed(&mut self, is_good: bool) {
-        let count = if is_good { &mut self.table.renewals } else { &mut self.table.misses };
-        *count += 1;
+        outgoing.hint();
     }
 
     /// Tells what the lease is if that has changed.
@@ -299,6 +296,11 @@ impl Core {
     #[must_use]
     pub fn counts(&self) -> (HeardCounts, DroppedCounts, TableCounts) {
         let (heard, duplicate) = self.incoming.counts();
-        (HeardCounts { downs: self.downs, ..heard }, DroppedCounts { duplicate, ..self.dropped }, self.table)
+        let (renewals, misses) = self.lease.counts();
+        (
+            HeardCounts { downs: self.downs, ..heard },
+            DroppedCounts { duplicate, ..self.dropped },
+            TableCounts { renewals, misses, ..self.table },
+        )
     }
 }

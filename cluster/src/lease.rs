@@ -26,6 +26,8 @@ pub struct Lease {
     /// In nanoseconds. It runs out at this moment, or is [`FENCED`].
     until: AtomicU64,
     length: Duration,
+    renewals: AtomicU64,
+    misses: AtomicU64,
 }
 
 const FENCED: u64 = u64::MAX;
@@ -34,9 +36,8 @@ impl Lease {
     /// A lease whose first renewal was sent at this moment. After `length` others may bury the node.
     #[must_use]
     pub fn new(length: Duration, sent_at: Moment) -> Self {
-        let lease = Self { until: AtomicU64::new(0), length };
-        lease.renewed(sent_at);
-        lease
+        let until = AtomicU64::new(end(length, sent_at));
+        Self { until, length, renewals: AtomicU64::new(0), misses: AtomicU64::new(0) }
     }
 
     /// After which time others may bury the node.
@@ -47,10 +48,22 @@ impl Lease {
 
     /// A renewal that was sent at this moment has succeeded.
     pub fn renewed(&self, sent_at: Moment) {
-        let until = (sent_at + self.length * 8 / 10).nanoseconds().min(FENCED - 1);
+        self.renewals.fetch_add(1, Ordering::Relaxed);
+        let until = end(self.length, sent_at);
         let later = |old: u64| (old != FENCED).then_some(old.max(until));
         // It fails if the lease is fenced, which stays.
         let _fenced = self.until.fetch_update(Ordering::AcqRel, Ordering::Acquire, later);
+    }
+
+    /// A renewal has failed.
+    pub fn missed(&self) {
+        self.misses.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many renewals have succeeded and failed.
+    #[must_use]
+    pub fn counts(&self) -> (u64, u64) {
+        (self.renewals.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
     }
 
     /// The table says that this start is over.
@@ -80,6 +93,11 @@ impl Lease {
     pub fn until(&self) -> Option<Moment> {
         Some(self.until.load(Ordering::Acquire)).filter(|until| *until != FENCED).map(Moment::from_nanoseconds)
     }
+}
+
+/// When a lease runs out whose renewal was sent at this moment, in nanoseconds.
+fn end(length: Duration, sent_at: Moment) -> u64 {
+    (sent_at + length * 8 / 10).nanoseconds().min(FENCED - 1)
 }
 
 /// When a lease is renewed.
@@ -144,7 +162,8 @@ mod tests {
     fn an_answer_that_comes_late_shortens_nothing() {
         let lease = Lease::new(LENGTH, at(4_000));
         lease.renewed(at(2_000));
-        assert_eq!(lease.until(), Some(at(12_000)));
+        lease.missed();
+        assert_eq!((lease.until(), lease.counts()), (Some(at(12_000)), (1, 1)));
     }
 
     #[test]

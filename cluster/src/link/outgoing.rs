@@ -50,7 +50,7 @@ pub struct Outgoing {
     /// How many messages were pushed.
     order: u64,
     nacks: BTreeMap<(Epoch, Lane), Vec<Range<u64>>>,
-    is_look_wanted: bool,
+    is_hint_wanted: bool,
     heartbeat_at: Moment,
     last_heartbeat: Moment,
     in_flight: Option<InFlight>,
@@ -61,6 +61,10 @@ pub struct Outgoing {
     is_repeat_next: bool,
     is_ended: bool,
     is_fenced: bool,
+    /// Whether the last answer was to wait.
+    is_waiting: bool,
+    /// Whether there is something to send since then.
+    is_woken: bool,
     counts: SentCounts,
 }
 
@@ -95,7 +99,7 @@ impl Outgoing {
             ring_bytes: 0,
             order: 0,
             nacks: BTreeMap::new(),
-            is_look_wanted: false,
+            is_hint_wanted: false,
             heartbeat_at: Moment::START,
             last_heartbeat: Moment::START,
             in_flight: None,
@@ -105,6 +109,8 @@ impl Outgoing {
             is_repeat_next: false,
             is_ended: false,
             is_fenced: false,
+            is_waiting: false,
+            is_woken: false,
             counts: SentCounts::default(),
         }
     }
@@ -130,11 +136,25 @@ impl Outgoing {
         self.queue_bytes += bytes;
         self.order += 1;
         sending.push(self.order, message);
+        self.is_woken = true;
         Ok(())
     }
 
     /// What is sent next. Without a call of [`Self::done`] since the last flush, that flush counts as failed.
     pub fn next(&mut self, now: Moment) -> Next {
+        let next = self.find_next(now);
+        (self.is_waiting, self.is_woken) = (matches!(next, Next::Wait(_)), false);
+        next
+    }
+
+    /// Whether [`Self::next`] was told to wait, and has something else to say now. Says so once.
+    pub fn takes_wake(&mut self) -> bool {
+        let is_woken = self.is_waiting && self.is_woken;
+        self.is_waiting &= !is_woken;
+        is_woken
+    }
+
+    fn find_next(&mut self, now: Moment) -> Next {
         if self.in_flight.is_some() {
             self.done(Err(BusError::Down("the flush was given up".to_owned())), now);
         }
@@ -173,8 +193,8 @@ impl Outgoing {
             let heads = self.lanes.iter().filter_map(|(lane, sending)| sending.head(*lane));
             return Some((Lane::All, Content::Heartbeat(heads.collect())));
         }
-        if std::mem::take(&mut self.is_look_wanted) {
-            return Some((Lane::All, Content::Look));
+        if std::mem::take(&mut self.is_hint_wanted) {
+            return Some((Lane::All, Content::Roll));
         }
         self.is_repeat_next = !self.is_repeat_next;
         let chosen = if self.is_repeat_next {
@@ -272,6 +292,7 @@ impl Outgoing {
     pub fn ask(&mut self, whom: Epoch, lane: Lane, ranges: Vec<Range<u64>>) {
         if self.lanes.contains_key(&Lane::Node(whom)) {
             self.nacks.insert((whom, lane), ranges);
+            self.is_woken = true;
         }
     }
 
@@ -282,14 +303,15 @@ impl Outgoing {
         for range in ranges {
             are_kept &= sending.want(range, now);
         }
+        self.is_woken = true;
         if !are_kept {
             self.heartbeat_at = self.heartbeat_at.min(self.last_heartbeat + HEARTBEAT_MIN);
         }
     }
 
     /// Tells all others soon that the table of nodes has changed.
-    pub fn look(&mut self) {
-        self.is_look_wanted = true;
+    pub fn hint(&mut self) {
+        (self.is_hint_wanted, self.is_woken) = (true, true);
     }
 
     /// Adds the lane of a node that is alive. The node soon hears that this one is there. Returns false if there are too many nodes.
@@ -298,6 +320,7 @@ impl Outgoing {
             return false;
         }
         self.lanes.entry(Lane::Node(node)).or_insert_with(SendingLane::new);
+        self.is_woken = true;
         self.heartbeat_at = self.heartbeat_at.min(self.last_heartbeat + HEARTBEAT_MIN);
         true
     }
@@ -316,7 +339,7 @@ impl Outgoing {
 
     /// Sends nothing any more.
     pub fn end(&mut self) {
-        self.is_ended = true;
+        (self.is_ended, self.is_woken) = (true, true);
         self.lanes.clear();
         self.nacks.clear();
         (self.queue_bytes, self.ring_bytes, self.failed) = (0, 0, None);
@@ -343,7 +366,7 @@ impl Outgoing {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         let is_flying = self.in_flight.is_some() || self.failed.is_some();
-        !is_flying && !self.is_look_wanted && self.lanes.values().all(SendingLane::is_empty)
+        !is_flying && !self.is_hint_wanted && self.lanes.values().all(SendingLane::is_empty)
     }
 
     /// The bytes that wait, and those of the ring.

@@ -62,7 +62,7 @@ impl Pair {
             Content::Batch(batch) => self.incoming.batch(ME.epoch, batch, self.now),
             Content::Repeat(repeat) => self.incoming.repeat(ME.epoch, repeat, self.now),
             Content::Heartbeat(heads) => self.incoming.heartbeat(ME.epoch, &heads, self.now),
-            Content::Nack { .. } | Content::Look => Vec::new(),
+            Content::Nack { .. } | Content::Roll => Vec::new(),
         };
         shown(told)
     }

@@ -28,8 +28,8 @@ pub enum Content {
         /// Their numbers.
         ranges: Vec<Range<u64>>,
     },
-    /// The table of nodes has changed.
-    Look,
+    /// The table of nodes has changed. Only a hint.
+    Roll,
 }
 
 /// Messages with their number.
@@ -69,7 +69,7 @@ const BATCH: u8 = 1;
 const REPEAT: u8 = 2;
 const HEARTBEAT: u8 = 3;
 const NACK: u8 = 4;
-const LOOK: u8 = 5;
+const ROLL: u8 = 5;
 
 /// The most bytes of a lane.
 const LANE_BYTES: usize = 9;
@@ -81,7 +81,7 @@ impl Content {
             Self::Repeat(_) => REPEAT,
             Self::Heartbeat(_) => HEARTBEAT,
             Self::Nack { .. } => NACK,
-            Self::Look => LOOK,
+            Self::Roll => ROLL,
         }
     }
 
@@ -94,7 +94,7 @@ impl Content {
             }
             Self::Heartbeat(heads) => heads.len() * (LANE_BYTES + 16),
             Self::Nack { ranges, .. } => 8 + LANE_BYTES + ranges.len() * 16,
-            Self::Look => 0,
+            Self::Roll => 0,
         }
     }
 
@@ -128,7 +128,7 @@ impl Content {
                     bytes.put_u64(range.end);
                 }
             }
-            Self::Look => {}
+            Self::Roll => {}
         }
     }
 
@@ -154,8 +154,8 @@ impl Content {
                 let ranges = read_all(reader, RANGES_MAX, read_range)?;
                 if ranges.is_empty() { Err(WireError::Count) } else { Ok(Self::Nack { whom, lane, ranges }) }
             }
-            LOOK if reader.is_empty() => Ok(Self::Look),
-            LOOK => Err(WireError::Rest),
+            ROLL if reader.is_empty() => Ok(Self::Roll),
+            ROLL => Err(WireError::Rest),
             _ => Err(WireError::Kind(kind)),
         }
     }
