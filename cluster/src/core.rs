@@ -50,6 +50,7 @@ pub struct Core {
     /// What the host was told last of the lease.
     told: LeaseState,
     is_hinted: bool,
+    is_leaving: bool,
     downs: u64,
     dropped: DroppedCounts,
     table: TableCounts,
@@ -69,6 +70,7 @@ impl Core {
             lease,
             told: LeaseState::Good,
             is_hinted: false,
+            is_leaving: false,
             downs: 0,
             dropped: DroppedCounts::default(),
             table: TableCounts::default(),
@@ -173,10 +175,10 @@ impl Core {
         burials
     }
 
-    /// The table didn't answer.
-    pub fn poll_failed(&mut self) {
+    /// The table didn't answer. Returns whether it did before.
+    pub fn poll_failed(&mut self) -> bool {
         self.table.poll_failures += 1;
-        self.roll.poll_failed();
+        self.roll.poll_failed()
     }
 
     /// This node has buried another one. It is known as dead when the table is read next, which should be soon.
@@ -186,8 +188,16 @@ impl Core {
         outgoing.hint();
     }
 
+    /// This node sets its own row dead. The host isn't told so.
+    pub fn leave(&mut self) {
+        self.is_leaving = true;
+    }
+
     /// Tells what the lease is if that has changed.
     fn tell_lease(&mut self, now: Moment, outgoing: &mut Outgoing) {
+        if self.is_leaving {
+            return;
+        }
         if outgoing.is_fenced() {
             self.lease.fence();
         }
@@ -226,6 +236,7 @@ impl Core {
                 ClusterEvent::Dead(node)
             }
             RollChange::Bury { .. } => return,
+            RollChange::Fenced if self.is_leaving => return,
             RollChange::Fenced => return self.lease.fence(),
         };
         self.telling.push_back(Telling::Event(event));
@@ -259,7 +270,19 @@ impl Core {
         self.telling.pop_front()
     }
 
-    /// Whether the host was told that this start of the node is over. Nothing is told after that.
+    /// Whether there is something to tell.
+    #[must_use]
+    pub fn has_to_tell(&self) -> bool {
+        !self.telling.is_empty()
+    }
+
+    /// Whether this start of the node is over and the host was told everything.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.is_fenced() && self.telling.is_empty()
+    }
+
+    /// Whether this start of the node is over. Nothing more happens, but what is still to tell is told.
     #[must_use]
     pub fn is_fenced(&self) -> bool {
         self.told == LeaseState::Fenced

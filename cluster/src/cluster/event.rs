@@ -4,6 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use crate::bus::BusError;
 use crate::node::Epoch;
 use crate::table::{NodeRow, TableError};
 
@@ -65,6 +66,8 @@ pub enum StartError {
     NoCommonVersion(NodeRow),
     /// The table of nodes didn't answer.
     Table(TableError),
+    /// The bus can't be used.
+    Bus(BusError),
     /// An option can't be used. The text says why.
     Option(String),
     /// The operating system refused a thread or randomness.
@@ -96,6 +99,7 @@ impl fmt::Display for StartError {
                 row.name, row.version, row.speaks.from, row.speaks.to
             ),
             Self::Table(error) => error.fmt(formatter),
+            Self::Bus(error) => error.fmt(formatter),
             Self::Option(why) => formatter.write_str(why),
             Self::System(error) => write!(formatter, "the operating system refused a thread or randomness: {error}"),
         }

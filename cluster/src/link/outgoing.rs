@@ -362,11 +362,17 @@ impl Outgoing {
         self.version
     }
 
-    /// Whether the bus has taken everything that was pushed or asked for.
+    /// Whether the bus has taken everything that was pushed or asked for, or nothing is sent any more.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         let is_flying = self.in_flight.is_some() || self.failed.is_some();
-        !is_flying && !self.is_hint_wanted && self.lanes.values().all(SendingLane::is_empty)
+        self.is_ended || (!is_flying && !self.is_hint_wanted && self.lanes.values().all(SendingLane::is_empty))
+    }
+
+    /// How many flushes have failed since the last one that was taken.
+    #[must_use]
+    pub fn failures(&self) -> u32 {
+        self.failures
     }
 
     /// The bytes that wait, and those of the ring.

@@ -158,8 +158,9 @@ impl Roll {
     }
 
     /// A poll has failed. So it isn't known any more whether a beat stands still because its node is dead.
-    pub fn poll_failed(&mut self) {
-        self.polled = None;
+    /// Returns whether the one before it was answered.
+    pub fn poll_failed(&mut self) -> bool {
+        self.polled.take().is_some()
     }
 
     /// Says who a sender is.

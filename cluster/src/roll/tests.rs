@@ -90,7 +90,7 @@ fn buried_at(polls: impl IntoIterator<Item = (u64, bool)>) -> Option<u64> {
     let mut roll = roll();
     for (at, is_answered) in polls {
         if !is_answered {
-            roll.poll_failed();
+            assert!(roll.poll_failed());
         } else if poll(&mut roll, at, vec![row(1, at), row(2, 7)])
             .contains(&RollChange::Bury { node: Epoch(2), beat: 7 })
         {
