@@ -68,7 +68,7 @@ impl MemoryBus {
         self.hub.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn send(&self, me: NodeId, flush: &Bytes) -> Result<(), BusError> {
+    fn send(&self, me: NodeId, lane: Lane, flush: &Bytes) -> Result<(), BusError> {
         let mut hub = self.lock();
         if hub.cut.contains(&me.epoch) {
             return Err(BusError::Down("it was cut".to_owned()));
@@ -76,7 +76,9 @@ impl MemoryBus {
         if self.table.as_ref().is_some_and(|table| !table.may_commit(me)) {
             return Err(BusError::Fenced);
         }
-        let nodes: Vec<Epoch> = hub.ends.keys().copied().filter(|node| !hub.cut.contains(node)).collect();
+        let is_meant = |node: Epoch| lane == Lane::All || lane == Lane::Node(node);
+        let nodes: Vec<Epoch> =
+            hub.ends.keys().copied().filter(|&node| is_meant(node) && !hub.cut.contains(&node)).collect();
         for node in nodes {
             hub.give(node, BusEvent::Flush(flush.clone()));
         }
@@ -111,8 +113,8 @@ struct Sender {
 }
 
 impl BusSender for Sender {
-    fn send(&mut self, _lane: Lane, flush: Bytes) -> BusFuture<'_, Result<(), BusError>> {
-        Box::pin(ready(self.bus.send(self.me, &flush)))
+    fn send(&mut self, lane: Lane, flush: Bytes) -> BusFuture<'_, Result<(), BusError>> {
+        Box::pin(ready(self.bus.send(self.me, lane, &flush)))
     }
 
     fn flush_bytes(&self) -> usize {

@@ -2,6 +2,7 @@
 //! `cargo xtask test postgres` and `cargo xtask test nats` find or install the servers, and run more rounds.
 
 mod bus;
+mod memory;
 mod nats;
 mod postgres;
 mod postgres_bus;

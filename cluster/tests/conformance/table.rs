@@ -27,6 +27,14 @@ async fn start(tables: &impl Tables, table: &dyn NodeTable, name: &str) -> Resul
     }
 }
 
+/// Renews a node that has to be alive, and returns its beat.
+async fn renew(table: &dyn NodeTable, id: NodeId) -> Result<u64> {
+    match table.renew(id).await? {
+        Renewal::Good(beat) => Ok(beat),
+        Renewal::Fenced => bail!("{id:?} is fenced"),
+    }
+}
+
 async fn find(table: &dyn NodeTable, epoch: Epoch) -> Result<NodeRow> {
     table.roll().await?.into_iter().find(|row| row.id.epoch == epoch).context("there is no such row")
 }
@@ -36,16 +44,11 @@ pub(crate) async fn a_node_that_starts_gets_a_greater_epoch(tables: &impl Tables
     let first = start(tables, &*table, "first").await?;
     let second = start(tables, &*tables.table()?, "second").await?;
     ensure!(second.epoch > first.epoch);
-    let row = NodeRow {
-        id: first,
-        name: "first".into(),
-        version: "0.1.0".into(),
-        speaks: SPEAKS,
-        beat: 0,
-        is_dead: false,
-        is_draining: false,
-    };
-    ensure!(find(&*table, first.epoch).await? == row);
+    let row = find(&*table, first.epoch).await?;
+    let (name, version) = ("first".to_owned(), "0.1.0".to_owned());
+    let beat = row.beat;
+    let whole = NodeRow { id: first, name, version, speaks: SPEAKS, beat, is_dead: false, is_draining: false };
+    ensure!(row == whole, "{row:?}");
     ensure!(table.roll().await?.len() == 2);
     Ok(())
 }
@@ -63,11 +66,11 @@ pub(crate) async fn a_start_that_is_repeated_has_the_same_epoch(tables: &impl Ta
 pub(crate) async fn a_living_namesake_is_in_the_way_until_it_is_buried(tables: &impl Tables) -> Result<()> {
     let table = tables.table()?;
     let first = start(tables, &*table, "host-1").await?;
-    ensure!(table.renew(first).await? == Renewal::Good(1));
+    let beat = renew(&*table, first).await?;
     let Hello::NameTaken(row) = table.hello("host-1", "0.2.0", tables.incarnation(), SPEAKS).await? else {
         bail!("two nodes have one name")
     };
-    ensure!((row.id, row.beat) == (first, 1));
+    ensure!((row.id, row.beat) == (first, beat));
     ensure!(table.bury(first.epoch, row.beat).await?);
     let second = start(tables, &*table, "host-1").await?;
     ensure!(second.epoch > first.epoch);
@@ -83,9 +86,10 @@ pub(crate) async fn a_node_without_a_common_version_is_in_the_way(tables: &impl 
         let name = format!("{from}-{to}");
         match table.hello(&name, "0.2.0", tables.incarnation(), Speaks { from, to }).await? {
             Hello::Welcome(epoch) if is_common => {
-                ensure!(find(&*table, epoch).await?.speaks == Speaks { from, to });
+                let row = find(&*table, epoch).await?;
+                ensure!(row.speaks == Speaks { from, to });
                 // So that it isn't in the way of the next one.
-                ensure!(table.bury(epoch, 0).await?);
+                ensure!(table.bury(epoch, row.beat).await?);
             }
             Hello::NoCommonVersion(row) if !is_common => ensure!(row.id == first),
             other => bail!("{from} to {to}: {other:?}"),
@@ -97,8 +101,10 @@ pub(crate) async fn a_node_without_a_common_version_is_in_the_way(tables: &impl 
 pub(crate) async fn a_renewal_raises_the_beat_of_the_living_node_only(tables: &impl Tables) -> Result<()> {
     let (table, other) = (tables.table()?, tables.table()?);
     let first = start(tables, &*table, "first").await?;
-    for beat in 1..=3 {
-        ensure!(table.renew(first).await? == Renewal::Good(beat));
+    let mut beat = find(&*other, first.epoch).await?.beat;
+    for _ in 0..3 {
+        beat += 1;
+        ensure!(renew(&*table, first).await? == beat);
         ensure!(find(&*other, first.epoch).await?.beat == beat);
     }
     let impostor = NodeId { epoch: first.epoch, incarnation: tables.incarnation() };
@@ -106,8 +112,8 @@ pub(crate) async fn a_renewal_raises_the_beat_of_the_living_node_only(tables: &i
     for id in [impostor, missing] {
         ensure!(table.renew(id).await? == Renewal::Fenced);
     }
-    ensure!(find(&*other, first.epoch).await?.beat == 3);
-    ensure!(other.bury(first.epoch, 3).await?);
+    ensure!(find(&*other, first.epoch).await?.beat == beat);
+    ensure!(other.bury(first.epoch, beat).await?);
     ensure!(table.renew(first).await? == Renewal::Fenced);
     Ok(())
 }
@@ -115,14 +121,14 @@ pub(crate) async fn a_renewal_raises_the_beat_of_the_living_node_only(tables: &i
 pub(crate) async fn a_burial_needs_the_beat_that_was_seen(tables: &impl Tables) -> Result<()> {
     let table = tables.table()?;
     let first = start(tables, &*table, "first").await?;
-    ensure!(table.renew(first).await? == Renewal::Good(1));
-    for beat in [0, 2] {
-        ensure!(!table.bury(first.epoch, beat).await?, "buried by the beat {beat}");
+    let beat = renew(&*table, first).await?;
+    for other in [beat - 1, beat + 1] {
+        ensure!(!table.bury(first.epoch, other).await?, "buried by the beat {other}");
     }
-    ensure!(table.renew(first).await? == Renewal::Good(2));
-    ensure!(table.bury(first.epoch, 2).await?);
+    ensure!(renew(&*table, first).await? == beat + 1);
+    ensure!(table.bury(first.epoch, beat + 1).await?);
     // Who asks again is told that it is dead, whatever beat was seen.
-    ensure!(table.bury(first.epoch, 2).await? && table.bury(first.epoch, 7).await?);
+    ensure!(table.bury(first.epoch, beat + 1).await? && table.bury(first.epoch, 7).await?);
     ensure!(table.bury(Epoch(first.epoch.0 + 1_000), 0).await?, "a missing node isn't dead");
     Ok(())
 }
@@ -149,7 +155,7 @@ pub(crate) async fn a_node_that_drains_says_so(tables: &impl Tables) -> Result<(
     table.drain(first).await?;
     let row = find(&*table, first.epoch).await?;
     ensure!(row.is_draining && !row.is_dead);
-    ensure!(table.renew(first).await? == Renewal::Good(1));
+    renew(&*table, first).await?;
     Ok(())
 }
 
@@ -186,6 +192,7 @@ pub(crate) async fn a_node_is_buried_or_renewed_and_never_both(tables: &impl Tab
     let (mut lived, mut died) = (0, 0);
     for round in 0..rounds("cluster::races") {
         let id = start(tables, &*own, &format!("host-{round}")).await?;
+        let seen = find(&*own, id.epoch).await?.beat;
         // Who is first differs.
         let renewing = async {
             if round % 2 == 1 {
@@ -197,14 +204,14 @@ pub(crate) async fn a_node_is_buried_or_renewed_and_never_both(tables: &impl Tab
             if round % 3 == 1 {
                 second.roll().await?;
             }
-            first.bury(id.epoch, 0).await
+            first.bury(id.epoch, seen).await
         };
-        let (renewed, buried, again) = tokio::join!(renewing, burying, second.bury(id.epoch, 0));
+        let (renewed, buried, again) = tokio::join!(renewing, burying, second.bury(id.epoch, seen));
         let (buried, again) = (buried?, again?);
         match renewed? {
             Renewal::Good(beat) => {
-                ensure!(beat == 1 && !buried && !again, "buried although it was renewed to {beat}");
-                ensure!(own.renew(id).await? == Renewal::Good(2));
+                ensure!(beat == seen + 1 && !buried && !again, "buried although it was renewed to {beat}");
+                ensure!(renew(&*own, id).await? == seen + 2);
                 lived += 1;
             }
             Renewal::Fenced => {
