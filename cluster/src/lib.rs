@@ -15,6 +15,7 @@ pub mod core;
 pub mod lease;
 pub mod link;
 pub mod moment;
+pub mod nats;
 pub mod node;
 mod pieces;
 pub mod postgres;

@@ -60,8 +60,10 @@ pub enum Suite {
     Browser,
     /// The packages that carry the executable.
     Packages,
-    /// The store on PostgreSQL.
+    /// The store and the cluster on PostgreSQL.
     Postgres,
+    /// The bus of a cluster on NATS.
+    Nats,
     /// The configurations of proxies, with the official Phoenix client.
     Proxies,
     /// Projects and plugins in Go, Python, C and Zig, with the compilers of PyPI.
@@ -82,7 +84,7 @@ pub enum Suite {
 
 impl Suite {
     /// All suites, in the order in which they run. The first one also compiles the tests of the others.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Lint,
         Self::Guests,
         Self::Host,
@@ -92,6 +94,7 @@ impl Suite {
         Self::Browser,
         Self::Packages,
         Self::Postgres,
+        Self::Nats,
         Self::Proxies,
         Self::Languages,
         Self::Models,
@@ -131,6 +134,7 @@ impl Suite {
             Self::Browser => "browser",
             Self::Packages => "packages",
             Self::Postgres => "postgres",
+            Self::Nats => "nats",
             Self::Proxies => "proxies",
             Self::Languages => "languages",
             Self::Models => "models",
@@ -155,8 +159,9 @@ impl Suite {
             Self::Browser => "The example pages and the hooks for React in Chromium",
             Self::Packages => "The packages for npm and PyPI that carry the executable, installed from their files",
             Self::Postgres => {
-                "The store on a PostgreSQL server: killed, stopped, full, refused; and the host's tests of storage on it"
+                "The store and the cluster on a PostgreSQL server: killed, stopped, full, refused; and the host's tests of storage on it"
             }
+            Self::Nats => "The bus of a cluster on a NATS server: killed, stopped, refused, and with strangers on it",
             Self::Proxies => "The configurations of nginx, HAProxy and Caddy, with TLS and the official Phoenix client",
             Self::Languages => "Projects and plugins in Go, Python, C and Zig",
             Self::Models => "What threads send to a reactor, in all orders in which they can run (loom)",
