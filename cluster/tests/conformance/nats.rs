@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::{Context, Result, ensure};
 use async_nats::rustls::crypto::aws_lc_rs::default_provider;
 use async_nats::rustls::{ClientConfig, RootCertStore};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bennu_cluster::bus::{Bus, BusEvent, Lane};
 use bennu_cluster::nats::{NatsBus, NatsLogin, NatsPlace, NatsTls};
 use bennu_cluster::{BusError, Epoch, Incarnation, NodeId};
@@ -250,10 +252,16 @@ fn trusting(certificate: &CertifiedKey<rcgen::KeyPair>) -> Result<NatsTls> {
     Ok(NatsTls::Required(Arc::new(builder.with_root_certificates(roots).with_no_client_auth())))
 }
 
+/// The text form of a certificate or a key.
+fn pem(label: &str, bytes: &[u8]) -> String {
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(bytes))
+}
+
+/// Writes a certificate with its key, and returns the server's configuration for it.
 fn write(folder: &Path, certificate: &CertifiedKey<rcgen::KeyPair>) -> Result<String> {
     let (chain, key) = (folder.join("server.crt"), folder.join("server.key"));
-    fs::write(&chain, certificate.cert.pem())?;
-    fs::write(&key, certificate.signing_key.serialize_pem())?;
+    fs::write(&chain, pem("CERTIFICATE", certificate.cert.der()))?;
+    fs::write(&key, pem("PRIVATE KEY", &certificate.signing_key.serialize_der()))?;
     Ok(format!("tls {{ cert_file: {chain:?}, key_file: {key:?} }}"))
 }
 
