@@ -139,9 +139,9 @@ async fn a_token_opens_the_bus() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn permissions_that_are_missing_are_told() -> Result<()> {
     let configuration = "authorization { users: [ \
-        { user: enough, password: x, permissions: { publish: \"bennu.pond.>\", subscribe: \"bennu.pond.>\" } } \
-        { user: deaf, password: x, permissions: { publish: \"bennu.pond.>\", subscribe: \"bennu.pond.all\" } } \
-        { user: mute, password: x, permissions: { publish: \"bennu.pond.all\", subscribe: \"bennu.pond.>\" } } \
+        { user: enough, password: x, permissions: { publish: \"bennu.pond.>\", subscribe: \"bennu.pond.>\" } }, \
+        { user: deaf, password: x, permissions: { publish: \"bennu.pond.>\", subscribe: \"bennu.pond.all\" } }, \
+        { user: mute, password: x, permissions: { publish: \"bennu.pond.all\", subscribe: \"bennu.pond.>\" } }, \
         { user: other, password: x, permissions: { publish: \"bennu.sea.>\", subscribe: \"bennu.sea.>\" } } ] }";
     let Some(lake) = Lake::with(configuration).await? else { return Ok(()) };
     for name in ["deaf", "mute", "other"] {

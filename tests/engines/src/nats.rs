@@ -68,10 +68,15 @@ impl NatsServer {
         *self.process.lock().unwrap_or_else(PoisonError::into_inner) = Some(spawn(command)?);
         let end = Instant::now() + DEADLINE;
         while !self.answers() {
-            ensure!(Instant::now() < end, "the NATS server doesn't answer: {}", self.log());
+            ensure!(Instant::now() < end && !self.has_ended()?, "the NATS server doesn't answer: {}", self.log());
             thread::sleep(Duration::from_millis(20));
         }
         Ok(())
+    }
+
+    fn has_ended(&self) -> Result<bool> {
+        let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(process.as_mut().context("the server wasn't started")?.try_wait()?.is_some())
     }
 
     /// Whether it greets a client.
