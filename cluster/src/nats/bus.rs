@@ -139,13 +139,14 @@ impl NatsBus {
         }
     }
 
-    /// Waits until the node hears itself on both lanes. A server that refuses a subject only says so, and goes on.
+    /// Waits until the node hears itself on both lanes. A server that refuses a subject only says so, and goes on. The client tells of its
+    /// connection at some time: that must not be taken for a later one.
     async fn wait_for_marks(&self, ear: &mut Ear) -> Result<(), BusError> {
-        let mut missing = vec![1, 2];
+        let (mut missing, mut is_told) = (vec![1, 2], false);
         ear.send_mark(Lane::All).await;
         let own = Lane::Node(ear.me.epoch);
         ear.send_mark(own).await;
-        while !missing.is_empty() {
+        while !missing.is_empty() || !is_told {
             tokio::select! {
                 biased;
                 Some(event) = ear.events.recv() => match event {
@@ -158,6 +159,7 @@ impl NatsBus {
                     Event::Disconnected | Event::Closed => {
                         return Err(BusError::Down(format!("{} has closed the connection", self.place)));
                     }
+                    Event::Connected => is_told = true,
                     _ => {}
                 },
                 message = Ear::message(&mut ear.lanes) => {
