@@ -84,7 +84,7 @@ impl World {
             }
             Fault::CutBus(machine, time) => {
                 self.machines[machine].bus_cut_until = self.now + time;
-                self.bus_event(machine, BusEvent::Down);
+                self.deafen(machine);
                 self.after(time, Event::Mend(Mend::Bus(machine)));
             }
             Fault::CutTable(machine, time) => self.machines[machine].table_cut_until = self.now + time,
@@ -97,9 +97,7 @@ impl World {
             }
             Fault::BusDown(time) => {
                 self.bus_down_until = self.now + time;
-                for machine in 0..self.machines.len() {
-                    self.bus_event(machine, BusEvent::Down);
-                }
+                (0..self.machines.len()).for_each(|machine| self.deafen(machine));
                 self.after(time, Event::Mend(Mend::AllBuses));
             }
             Fault::TableDown(time) => self.table_down_until = self.now + time,
@@ -109,6 +107,14 @@ impl World {
                 }
             }
             Fault::Namesake => self.start(self.plan.nodes),
+        }
+    }
+
+    /// Nothing of the bus reaches a machine from now on. Sometimes the connection doesn't tell so.
+    fn deafen(&mut self, machine: usize) {
+        self.machines[machine].deaf_since.get_or_insert(self.now);
+        if self.random.chance(500) {
+            self.bus_event(machine, BusEvent::Down);
         }
     }
 
@@ -140,6 +146,7 @@ impl World {
             }
             Mend::Bus(machine) => {
                 if self.has_bus(machine) {
+                    self.machines[machine].deaf_since = None;
                     self.bus_event(machine, BusEvent::Up);
                 }
             }
@@ -156,6 +163,7 @@ impl World {
         }
         at.table_cut_until = Moment::START;
         at.bus_cut_until = Moment::START;
+        at.deaf_since = None;
         if let Some(running) = at.running_mut() {
             running.busy_until = Moment::START;
         }

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bennu_cluster::core::Telling;
 use bennu_cluster::lease::LeaseState;
-use bennu_cluster::{BusEvent, Epoch, Lane, MemoryTable, Moment, NodeId};
+use bennu_cluster::{BusEvent, ClusterEvent, Epoch, Lane, MemoryTable, Moment, NodeId};
 
 use crate::arrival::Waiting;
 use crate::clock::Clock;
@@ -16,6 +17,9 @@ use crate::process::{Action, Running};
 use crate::random::Random;
 use crate::witness::Witness;
 
+/// After this time a node knows that it hears nothing itself: that of two heartbeats and a half, with the longest delay.
+const DEAF: Duration = Duration::from_millis(3_000);
+
 /// A machine on which one process after another runs, all of one name.
 pub(crate) struct Machine {
     pub(crate) name: String,
@@ -25,6 +29,8 @@ pub(crate) struct Machine {
     pub(crate) stopped: Option<VecDeque<Ours>>,
     pub(crate) bus_cut_until: Moment,
     pub(crate) table_cut_until: Moment,
+    /// Since when nothing of the bus reaches this machine.
+    pub(crate) deaf_since: Option<Moment>,
     /// When this machine was last kept from the table, other than by an outage for everybody.
     pub(crate) disturbed_at: Moment,
     /// A start of this machine that is certainly over.
@@ -225,7 +231,10 @@ impl World {
     pub(crate) fn act(&mut self, machine: usize, run: u64, id: NodeId, actions: Vec<Action>) {
         for action in actions {
             match action {
-                Action::Tell(telling) => self.witness.told(id, telling),
+                Action::Tell(telling) => {
+                    self.check_silence(machine, id, &telling);
+                    self.witness.told(id, telling);
+                }
                 Action::Send(lane, flush) => {
                     let after = self.random.time(0..self.plan.bus_delay);
                     self.after(after, Event::Take { from: Sender { machine, run, id }, lane, flush });
@@ -234,6 +243,14 @@ impl World {
                 Action::Roll { sent_at, limit } => self.ask_roll(machine, run, (sent_at, limit)),
                 Action::Bury(burial) => self.ask_bury(machine, run, burial),
             }
+        }
+    }
+
+    /// Who hears nothing itself can't say that others are silent.
+    fn check_silence(&mut self, machine: usize, id: NodeId, telling: &Telling) {
+        let is_deaf = self.machines[machine].deaf_since.is_some_and(|since| self.now.since(since) > DEAF);
+        if is_deaf && matches!(telling, Telling::Event(ClusterEvent::Silent(_))) {
+            self.witness.findings.push(format!("{} was told {telling:?} when it heard nothing at all", id.epoch));
         }
     }
 
@@ -373,6 +390,7 @@ impl Machine {
             stopped: None,
             bus_cut_until: Moment::START,
             table_cut_until: Moment::START,
+            deaf_since: None,
             disturbed_at: Moment::START,
             over: None,
         }
