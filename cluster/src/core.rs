@@ -293,10 +293,10 @@ impl Core {
         std::mem::take(&mut self.is_hinted)
     }
 
-    /// The bytes of a sender that wait behind gaps.
+    /// The bytes that wait behind gaps, of the sender with most of them.
     #[must_use]
-    pub fn held_bytes(&self, sender: Epoch) -> usize {
-        self.incoming.held_bytes(sender)
+    pub fn held_bytes(&self) -> usize {
+        self.incoming.held_bytes()
     }
 
     /// All nodes.

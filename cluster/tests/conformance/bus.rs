@@ -264,10 +264,7 @@ pub(crate) async fn after_a_restart_of_the_engine_all_is_heard_again(bed: &impl 
     ensure!(next(&mut *own).await? == BusEvent::Up);
     ensure!(next(&mut *hearer).await? == BusEvent::Up);
     for (sender, me) in [(&mut sender, one.me), (&mut second, other.me)] {
-        eventually("the first flush is sent", async || {
-            Ok(sender.send(Lane::All, flush(me, 3, 10)).await.ok().map(|()| ()))
-        })
-        .await?;
+        eventually("the first flush is sent", async || Ok(sender.send(Lane::All, flush(me, 3, 10)).await.ok())).await?;
         send(&mut **sender, Lane::All, flush(me, 4, 10)).await?;
         for receiver in [&mut own, &mut hearer] {
             let heard = hear_until(&mut **receiver, me, 4).await?;

@@ -1,6 +1,5 @@
 //! A NATS server for tests, in a directory of its own.
 
-use std::ffi::OsString;
 use std::fs;
 use std::io::Read;
 use std::net::TcpStream;
@@ -148,7 +147,7 @@ impl Drop for NatsServer {
 fn program() -> Option<PathBuf> {
     let named = std::env::var_os(PROGRAM).map(PathBuf::from);
     let on_path = || {
-        let path = std::env::var_os("PATH").unwrap_or_else(OsString::new);
+        let path = std::env::var_os("PATH").unwrap_or_default();
         std::env::split_paths(&path).map(|folder| folder.join("nats-server")).find(|program| program.is_file())
     };
     named.or_else(on_path)

@@ -191,7 +191,7 @@ struct Rounds {
 }
 
 /// All tests whose number of rounds depends on the tier.
-const ROUNDS: [Rounds; 32] = [
+const ROUNDS: [Rounds; 33] = [
     // Damaged input for readers of JSON, which another reader must read the same.
     Rounds { test: "protocol::v2", usual: 20_000, full: 2_000_000 },
     Rounds { test: "semantics::scan", usual: 20_000, full: 2_000_000 },
@@ -209,6 +209,8 @@ const ROUNDS: [Rounds; 32] = [
     Rounds { test: "entries::journal", usual: 100, full: 5_000 },
     Rounds { test: "entries::published", usual: 40, full: 4_000 },
     Rounds { test: "entries::evict", usual: 50, full: 2_000 },
+    // Nodes of a cluster in a simulation, in which everything goes wrong.
+    Rounds { test: "cluster::simulation", usual: 300, full: 10_000 },
     // Clients that read at random speeds.
     Rounds { test: "phoenix::entries", usual: 2, full: 60 },
     Rounds { test: "phoenix::recover", usual: 300, full: 3_000 },
