@@ -12,6 +12,7 @@ mod backoff;
 pub mod bus;
 pub mod cluster;
 pub mod core;
+mod inbox;
 pub mod lease;
 pub mod link;
 pub mod moment;

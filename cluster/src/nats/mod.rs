@@ -11,7 +11,6 @@
 
 mod bus;
 mod frame;
-mod inbox;
 mod place;
 mod receiver;
 mod sender;

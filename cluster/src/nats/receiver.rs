@@ -15,9 +15,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::bus::Counters;
 use super::frame::{self, Frame};
-use super::inbox::Inbox;
 use super::sender::Subjects;
 use crate::bus::{BusEvent, BusFuture, BusReceiver, Lane};
+use crate::inbox::Inbox;
 use crate::node::NodeId;
 use crate::pieces::{Assembler, Put};
 

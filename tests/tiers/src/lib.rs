@@ -230,7 +230,7 @@ const ROUNDS: [Rounds; 33] = [
     Rounds { test: "postgres::kill", usual: 8, full: 100 },
     // Flushes on the bus of a cluster, and nodes that are renewed and buried at the same time.
     Rounds { test: "cluster::flushes", usual: 600, full: 10_000 },
-    Rounds { test: "cluster::races", usual: 10, full: 300 },
+    Rounds { test: "cluster::races", usual: 10, full: 150 },
     // Replacements of the host, and the clients that send meanwhile.
     Rounds { test: "replacements", usual: 2, full: 20 },
     Rounds { test: "replacements::clients", usual: 50, full: 2_000 },

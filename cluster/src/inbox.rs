@@ -1,5 +1,5 @@
-//! What was heard and waits for the host. NATS can't be held up: it ends a connection that isn't read. So what waits has a bound, past which
-//! flushes are lost, and that is told.
+//! What was heard and waits for the host, where the sender can't be held up. What waits has a bound, past which flushes are lost, and that
+//! is told.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,7 +16,7 @@ const FLUSH_COST: usize = 64;
 
 /// A queue of events with a bound.
 #[derive(Default)]
-pub(super) struct Inbox {
+pub(crate) struct Inbox {
     state: Mutex<State>,
     more: Notify,
 }
@@ -49,7 +49,7 @@ impl Inbox {
     }
 
     /// Adds a flush. Returns whether there was room.
-    pub(super) fn push(&self, flush: bytes::Bytes) -> bool {
+    pub(crate) fn push(&self, flush: bytes::Bytes) -> bool {
         let mut state = self.lock();
         let cost = flush.len() + FLUSH_COST;
         if !state.is_full && state.bytes + cost > BYTES_MAX {
@@ -66,19 +66,19 @@ impl Inbox {
     }
 
     /// The connection is lost, or messages were.
-    pub(super) fn lost(&self) {
+    pub(crate) fn lost(&self) {
         self.lock().change(|state| state.is_lost = true);
         self.more.notify_one();
     }
 
     /// Everything is heard again.
-    pub(super) fn found(&self) {
+    pub(crate) fn found(&self) {
         self.lock().change(|state| state.is_lost = false);
         self.more.notify_one();
     }
 
     /// Waits for the next event.
-    pub(super) async fn next(&self) -> BusEvent {
+    pub(crate) async fn next(&self) -> BusEvent {
         loop {
             if let Some(event) = self.pop() {
                 return event;
