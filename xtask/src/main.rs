@@ -22,6 +22,7 @@ mod postgres;
 mod process;
 mod proxies;
 mod python;
+mod spin;
 mod step;
 mod sysroot;
 mod test;
