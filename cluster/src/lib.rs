@@ -1,0 +1,19 @@
+//! Several hosts as one: who is alive, and messages between them.
+//!
+//! ```text
+//! host ──► Cluster ──► link (numbers, ring, repeats) ──► Bus ──► the links of the other hosts
+//!                └──► lease and roll ──► NodeTable (PostgreSQL)
+//! ```
+//!
+//! The [`NodeTable`] decides who is alive. The [`Bus`] only tells: a message that it loses is noticed by its number and repeated, or
+//! the host is told that it can't be.
+
+mod backoff;
+pub mod bus;
+pub mod node;
+pub mod postgres;
+pub mod table;
+
+pub use bus::{Bus, BusEnds, BusError, BusEvent, BusReceiver, BusSender, Lane};
+pub use node::{Epoch, Incarnation, NodeId, Speaks};
+pub use table::{Hello, NodeRow, NodeTable, Renewal, TableError};
