@@ -123,20 +123,20 @@ $$;
 -- that node that are under way; later ones wait for it, and are refused.
 CREATE FUNCTION {schema}.node_bury(of_epoch bigint, seen_beat bigint) RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
-    found {schema}.node;
+    living {schema}.node;
 BEGIN
     PERFORM {schema}.node_check();
     -- A node that has renewed isn't held up.
-    SELECT * INTO found FROM {schema}.node WHERE epoch = of_epoch AND NOT is_dead;
-    IF NOT FOUND OR found.beat <> seen_beat THEN
-        RETURN found.epoch IS NULL;
+    SELECT * INTO living FROM {schema}.node WHERE epoch = of_epoch AND NOT is_dead;
+    IF NOT FOUND OR living.beat <> seen_beat THEN
+        RETURN living.epoch IS NULL;
     END IF;
     PERFORM pg_advisory_xact_lock({schema}.node_lock(of_epoch));
-    SELECT * INTO found FROM {schema}.node WHERE epoch = of_epoch AND NOT is_dead FOR UPDATE;
-    IF NOT FOUND OR found.beat <> seen_beat THEN
-        RETURN found.epoch IS NULL;
+    SELECT * INTO living FROM {schema}.node WHERE epoch = of_epoch AND NOT is_dead FOR UPDATE;
+    IF NOT FOUND OR living.beat <> seen_beat THEN
+        RETURN living.epoch IS NULL;
     END IF;
-    PERFORM {schema}.node_end(found);
+    PERFORM {schema}.node_end(living);
     RETURN true;
 END
 $$;
@@ -144,14 +144,14 @@ $$;
 -- Ends a node by its own wish.
 CREATE FUNCTION {schema}.node_leave(my_epoch bigint, my_incarnation bytea) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
-    found {schema}.node;
+    living {schema}.node;
 BEGIN
     PERFORM {schema}.node_check();
     PERFORM pg_advisory_xact_lock({schema}.node_lock(my_epoch));
-    SELECT * INTO found FROM {schema}.node
+    SELECT * INTO living FROM {schema}.node
         WHERE epoch = my_epoch AND incarnation = my_incarnation AND NOT is_dead FOR UPDATE;
     IF FOUND THEN
-        PERFORM {schema}.node_end(found);
+        PERFORM {schema}.node_end(living);
     END IF;
 END
 $$;
