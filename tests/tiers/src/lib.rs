@@ -186,7 +186,7 @@ struct Rounds {
 }
 
 /// All tests whose number of rounds depends on the tier.
-const ROUNDS: [Rounds; 30] = [
+const ROUNDS: [Rounds; 33] = [
     // Damaged input for readers of JSON, which another reader must read the same.
     Rounds { test: "protocol::v2", usual: 20_000, full: 2_000_000 },
     Rounds { test: "semantics::scan", usual: 20_000, full: 2_000_000 },
@@ -221,6 +221,9 @@ const ROUNDS: [Rounds; 30] = [
     // The same on a database server, which is killed itself.
     Rounds { test: "postgres::model", usual: 9, full: 300 },
     Rounds { test: "postgres::kill", usual: 8, full: 100 },
+    Rounds { test: "postgres::drafts", usual: 2, full: 50 },
+    Rounds { test: "postgres::nodes", usual: 6, full: 100 },
+    Rounds { test: "postgres::settle", usual: 30, full: 500 },
     // Replacements of the host, and the clients that send meanwhile.
     Rounds { test: "replacements", usual: 2, full: 20 },
     Rounds { test: "replacements::clients", usual: 50, full: 2_000 },
