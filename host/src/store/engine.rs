@@ -108,8 +108,8 @@ pub trait Snapshot: Send + Sync {
         Box::pin(ready(Ok(())))
     }
 
-    /// The revision that was read, of a snapshot that learns it with its first read: a view of a
-    /// [ledger](super::ledger::Ledger). None before that read.
+    /// The revision that was read, of a snapshot that learns it with its first read: a draft's view of a store that several hosts
+    /// write. None before that read.
     fn since(&self) -> Option<Revision> {
         None
     }

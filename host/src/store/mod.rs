@@ -16,7 +16,7 @@
 //! writes the rows of many batches to the tree (`embedded`) at once. [`Memory`] stores nothing on disk. All plugins share one
 //! keyspace of the engine. Each plugin has its own part of it (see `space`).
 //!
-//! The nodes of a cluster share a store. Then there is a [`ledger`] in place of the engine: it decides about conflicts itself, because
+//! The nodes of a cluster share a store. Then there is a ledger (see `ledger`) in place of the engine: it decides about conflicts itself, because
 //! no node knows what the others write.
 
 mod backing;
