@@ -3,6 +3,8 @@
 //! An implementation may lose what it was given, but never changes the order of what one node sent, and never delivers twice. More isn't
 //! asked of it, so that several services can be a bus: the link numbers and repeats.
 
+pub mod memory;
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -15,7 +17,7 @@ use crate::node::{Epoch, NodeId};
 pub type BusFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Who gets a flush.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Lane {
     /// All nodes, the sender among them.
     All,

@@ -10,10 +10,26 @@
 
 mod backoff;
 pub mod bus;
+pub mod cluster;
+pub mod core;
+pub mod lease;
+pub mod link;
+pub mod moment;
+pub mod nats;
 pub mod node;
+mod pieces;
 pub mod postgres;
+pub mod roll;
 pub mod table;
+pub mod wire;
 
+pub use bus::memory::MemoryBus;
 pub use bus::{Bus, BusEnds, BusError, BusEvent, BusReceiver, BusSender, Lane};
+pub use cluster::{
+    Cluster, ClusterCounts, ClusterEvent, ClusterEvents, ClusterLimits, ClusterOptions, NodePresence, NodeStatus,
+    Secret, SendError, StartError,
+};
+pub use moment::Moment;
 pub use node::{Epoch, Incarnation, NodeId, Speaks};
+pub use table::memory::MemoryTable;
 pub use table::{Hello, NodeRow, NodeTable, Renewal, TableError};

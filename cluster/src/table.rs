@@ -2,6 +2,8 @@
 //!
 //! No clock of the table is used. A node raises the beat of its row. Who has seen the same beat for a whole lease may bury that node.
 
+pub mod memory;
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;

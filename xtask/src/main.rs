@@ -14,6 +14,7 @@ mod dist;
 mod guests;
 mod languages;
 mod lints;
+mod nats;
 mod node;
 mod package;
 mod page;

@@ -47,11 +47,11 @@ pub trait Connect: Send + Sync + 'static {
 ///
 /// # Errors
 /// That of `work`, or that with which the connection ended.
-pub async fn drive<T>(
+pub async fn drive<T, E: From<Error>>(
     messages: &mut Messages,
-    work: impl Future<Output = Result<T, Error>>,
+    work: impl Future<Output = Result<T, E>>,
     mut heard: impl FnMut(AsyncMessage),
-) -> Result<T, Error> {
+) -> Result<T, E> {
     let mut work = pin!(work);
     std::future::poll_fn(|cx| {
         loop {
@@ -61,7 +61,7 @@ pub async fn drive<T>(
             match messages.poll_next_unpin(cx) {
                 Poll::Ready(Some(Ok(message))) => heard(message),
                 // The answer that `work` waits for would be kept by the connection for ever.
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error.into())),
                 // It ends without an error only after its client.
                 Poll::Ready(None) | Poll::Pending => return Poll::Pending,
             }

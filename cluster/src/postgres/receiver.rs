@@ -13,7 +13,7 @@ use tokio_postgres::{AsyncMessage, Client, Error};
 use super::connect::{Connect, Connection, Messages, drive};
 use super::counts::Counters;
 use super::failure::of_opening;
-use super::pieces::{Assembler, Heard};
+use super::pieces::{Heard, Hearing};
 use super::session::note;
 use crate::backoff::Backoff;
 use crate::bus::{BusError, BusEvent, BusFuture, BusReceiver};
@@ -76,12 +76,12 @@ pub(super) struct Listener {
     me: NodeId,
     channel: String,
     counters: Arc<Counters>,
-    assembler: Assembler,
+    hearing: Hearing,
 }
 
 impl Listener {
     pub(super) fn new(connect: Arc<dyn Connect>, me: NodeId, channel: String, counters: Arc<Counters>) -> Self {
-        Self { connect, me, channel, counters, assembler: Assembler::default() }
+        Self { connect, me, channel, counters, hearing: Hearing::new(me.epoch) }
     }
 
     /// Starts to listen. What is sent after the return is heard.
@@ -111,7 +111,7 @@ impl Listener {
         loop {
             let Some(why) = self.hear(&mut listening, &events).await else { return };
             tracing::warn!("the session that hears the cluster's bus is lost: {why}");
-            self.assembler.clear();
+            self.hearing.clear();
             if events.send(BusEvent::Down).await.is_err() {
                 return;
             }
@@ -170,7 +170,7 @@ impl Listener {
         if notification.payload() == ROLL {
             return Some(BusEvent::Roll);
         }
-        match self.assembler.hear(self.me.epoch, notification.payload()) {
+        match self.hearing.hear(notification.payload()) {
             Heard::Flush(flush) => {
                 Counters::add(&self.counters.heard, 1);
                 Some(BusEvent::Flush(flush))

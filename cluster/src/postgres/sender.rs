@@ -11,11 +11,12 @@ use tokio_postgres::{Client, Error, Statement};
 use super::connect::Connect;
 use super::counts::Counters;
 use super::failure::{of_opening, of_sending};
-use super::pieces::{FLUSH_BYTES_MAX, cut};
+use super::pieces::cut;
 use super::session::Session;
 use crate::backoff::Backoff;
 use crate::bus::{BusError, BusFuture, BusSender, Lane};
 use crate::node::NodeId;
+use crate::pieces::FLUSH_BYTES_MAX;
 
 /// The most bytes that are sent well at once: 45 pieces, about 3 ms.
 const FLUSH_BYTES: usize = 256 << 10;

@@ -18,6 +18,9 @@ use crate::table::{Hello, NodeRow, NodeTable, Renewal, TableError, TableFuture};
 /// How long the database may take for a call, with a new session if the last one is lost.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The same for a renewal. A lease of 10 s is good for 8 s, in which two attempts fit.
+const RENEWAL_TIMEOUT: Duration = Duration::from_secs(4);
+
 /// The table. A thread of its own serves its two sessions, so a renewal doesn't wait for what else the host does. Renewals have a session
 /// of their own, so they don't wait for a burial, which may have to wait.
 pub struct PostgresTable {
@@ -101,7 +104,8 @@ impl PostgresTable {
         let Some(runtime) = &self.runtime else { return Err(ended()) };
         let work = runtime.spawn(async move {
             let silent = |_| Err(TableError::Down("the database doesn't answer".into()));
-            let answer = timeout(ANSWER_TIMEOUT, shared.select(is_renewal, &text, &parameters)).await;
+            let patience = if is_renewal { RENEWAL_TIMEOUT } else { ANSWER_TIMEOUT };
+            let answer = timeout(patience, shared.select(is_renewal, &text, &parameters)).await;
             let answer = answer.unwrap_or_else(silent);
             if answer.is_err() {
                 shared.forget(is_renewal);

@@ -1,6 +1,5 @@
 //! A NATS server for tests, in a directory of its own.
 
-use std::ffi::OsString;
 use std::fs;
 use std::io::Read;
 use std::net::TcpStream;
@@ -68,10 +67,15 @@ impl NatsServer {
         *self.process.lock().unwrap_or_else(PoisonError::into_inner) = Some(spawn(command)?);
         let end = Instant::now() + DEADLINE;
         while !self.answers() {
-            ensure!(Instant::now() < end, "the NATS server doesn't answer: {}", self.log());
+            ensure!(Instant::now() < end && !self.has_ended()?, "the NATS server doesn't answer: {}", self.log());
             thread::sleep(Duration::from_millis(20));
         }
         Ok(())
+    }
+
+    fn has_ended(&self) -> Result<bool> {
+        let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(process.as_mut().context("the server wasn't started")?.try_wait()?.is_some())
     }
 
     /// Whether it greets a client.
@@ -143,7 +147,7 @@ impl Drop for NatsServer {
 fn program() -> Option<PathBuf> {
     let named = std::env::var_os(PROGRAM).map(PathBuf::from);
     let on_path = || {
-        let path = std::env::var_os("PATH").unwrap_or_else(OsString::new);
+        let path = std::env::var_os("PATH").unwrap_or_default();
         std::env::split_paths(&path).map(|folder| folder.join("nats-server")).find(|program| program.is_file())
     };
     named.or_else(on_path)

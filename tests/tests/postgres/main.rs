@@ -1,6 +1,7 @@
 //! Tests of the store on a real PostgreSQL server. `cargo xtask test postgres` runs them, and also the tests of `it` about storage
 //! with all hosts on such a server.
 
+mod cluster;
 mod drafts;
 mod engine;
 mod hosts;

@@ -14,6 +14,7 @@
 //! A batch has a number. If its answer is lost, the engine asks the database for the outcome by that number, or lets the
 //! database refuse the number from then on. So a batch is never stored twice, and never reported as failed although it is stored.
 
+mod cluster;
 mod connection;
 mod engine;
 mod errors;

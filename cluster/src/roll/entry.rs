@@ -1,0 +1,18 @@
+//! A node in the roll.
+
+use super::Watch;
+use crate::moment::Moment;
+use crate::table::NodeRow;
+
+pub(super) struct Entry {
+    pub(super) row: NodeRow,
+    pub(super) watch: Watch,
+    pub(super) heard: Option<Moment>,
+    pub(super) is_silent: bool,
+}
+
+impl Entry {
+    pub(super) fn new(row: NodeRow, now: Moment) -> Self {
+        Self { watch: Watch::new(row.beat, now), row, heard: None, is_silent: false }
+    }
+}

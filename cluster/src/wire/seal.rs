@@ -1,0 +1,52 @@
+//! The trailer of a flush: proof that its sender knows the cluster's secret.
+
+use bytes::{Bytes, BytesMut};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
+
+use super::WireError;
+use crate::cluster::Secret;
+
+/// The bytes of the trailer: the first half of an HMAC-SHA256. 128 bits can't be guessed, and each flush has them.
+pub(super) const TRAILER_BYTES: usize = 16;
+
+/// What the key of the trailers is derived with, so that a secret that is used elsewhere too gives another key there.
+const PURPOSE: &[u8] = b"bennu cluster flush";
+
+/// Makes and checks the trailers of flushes. Without a secret there are none.
+#[derive(Clone)]
+pub struct Seal(Option<Hmac<Sha256>>);
+
+impl Seal {
+    /// The seal of a cluster with that secret.
+    #[must_use]
+    pub fn new(secret: Option<&Secret>) -> Self {
+        Self(secret.map(|secret| {
+            let key = keyed(secret.bytes()).chain_update(PURPOSE).finalize().into_bytes();
+            keyed(&key)
+        }))
+    }
+
+    /// Adds the trailer.
+    pub(super) fn close(&self, mut flush: BytesMut) -> Bytes {
+        if let Some(key) = &self.0 {
+            let code = key.clone().chain_update(&flush).finalize().into_bytes();
+            flush.extend_from_slice(&code[..TRAILER_BYTES]);
+        }
+        flush.freeze()
+    }
+
+    /// Checks the trailer, and removes it.
+    pub(super) fn open(&self, mut flush: Bytes) -> Result<Bytes, WireError> {
+        let Some(key) = &self.0 else { return Ok(flush) };
+        let Some(length) = flush.len().checked_sub(TRAILER_BYTES) else { return Err(WireError::Short) };
+        let trailer = flush.split_off(length);
+        let code = key.clone().chain_update(&flush).finalize().into_bytes();
+        if bool::from(code[..TRAILER_BYTES].ct_eq(&trailer)) { Ok(flush) } else { Err(WireError::Forged) }
+    }
+}
+
+fn keyed(key: &[u8]) -> Hmac<Sha256> {
+    Hmac::new_from_slice(key).expect("HMAC takes a key of any length")
+}
