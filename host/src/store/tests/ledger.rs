@@ -59,7 +59,7 @@ impl Ledger for Scripted {
     }
 
     fn commit<'a>(&'a self, plugin: &'a str, drafts: &'a [Draft]) -> EngineFuture<'a, Answer> {
-        Box::pin(async {
+        Box::pin(async move {
             let keys = drafts.iter().flat_map(Draft::own_writes).map(|(key, _)| text(&key)).collect();
             let (answer, answered) = oneshot::channel();
             self.asked.send(Asked::Batch { plugin: plugin.to_owned(), keys, answer }).unwrap();
