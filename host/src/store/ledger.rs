@@ -62,12 +62,12 @@ pub(super) struct Answer {
     /// The revision of the batch, or the last one before if nothing was stored.
     pub(super) revision: Revision,
     /// For each draft.
-    pub(super) verdicts: Vec<Verdict>,
+    pub(super) results: Vec<DraftResult>,
 }
 
 /// What became of a draft.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum DraftResult {
     Stored,
     /// Something that it has read was written since, or another generation of the plugin serves.
     Conflict,

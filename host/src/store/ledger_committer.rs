@@ -22,7 +22,7 @@ use super::draft::{Draft, Seen};
 use super::engine::{Direction, EngineError, ScanLimit, Writes};
 use super::health::{Health, now_ms};
 use super::ids::Ids;
-use super::ledger::{Answer, Ledger, Verdict};
+use super::ledger::{Answer, DraftResult, Ledger};
 use super::ledger_queue::{Chosen, LedgerQueue, REMEMBERED};
 use super::metadata;
 use super::recent::Recent;
@@ -215,8 +215,8 @@ impl LedgerCommitter {
         let BatchDone { plugin, drafts, answers, overtaken, result, took } = batch;
         self.note_result(result.as_ref().map(|_| &()));
         if let Ok(answer) = &result {
-            if answer.verdicts.contains(&Verdict::Stored) {
-                let stored = drafts.iter().zip(&answer.verdicts).filter(|(_, verdict)| **verdict == Verdict::Stored);
+            if answer.results.contains(&DraftResult::Stored) {
+                let stored = drafts.iter().zip(&answer.results).filter(|(_, result)| **result == DraftResult::Stored);
                 let writes: Writes = stored.flat_map(|(draft, _)| draft.writes.clone()).collect();
                 self.shared.counts.count_batch(&writes, took);
             }
@@ -297,13 +297,13 @@ impl LedgerCommitter {
 fn outcomes(drafts: &[Draft], result: Result<Answer, EngineError>) -> Vec<Result<Revision, CommitError>> {
     match result {
         Err(error) => drafts.iter().map(|_| Err(CommitError::Failed(error.clone()))).collect(),
-        Ok(Answer { revision, verdicts }) => drafts
+        Ok(Answer { revision, results }) => drafts
             .iter()
-            .zip(verdicts)
-            .map(|(draft, verdict)| match verdict {
-                Verdict::Stored => Ok(revision),
-                Verdict::Conflict => Err(CommitError::Conflict),
-                Verdict::OverQuota(bytes) => Err(CommitError::Quota { bytes, most: draft.owner().quota_bytes() }),
+            .zip(results)
+            .map(|(draft, result)| match result {
+                DraftResult::Stored => Ok(revision),
+                DraftResult::Conflict => Err(CommitError::Conflict),
+                DraftResult::OverQuota(bytes) => Err(CommitError::Quota { bytes, most: draft.owner().quota_bytes() }),
             })
             .collect(),
     }

@@ -1,4 +1,4 @@
-//! The functions by which nodes of a cluster commit, called directly: verdicts, quotas, lost answers, the fence, and the horizon.
+//! The functions by which nodes of a cluster commit, called directly: results, quotas, lost answers, the fence, and the horizon.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -34,7 +34,7 @@ async fn a_draft_is_refused_exactly_if_what_it_has_read_was_written_since() -> R
     let (_, url) = prepared().await?;
     let (mut one, mut other) = (Node::start(&url, "one").await?, Node::start(&url, "other").await?);
     let first = one.commit(&[Draft::seen(0).put("a", 1).put("c", 1).put("e", 1)]).await?;
-    ensure!(first == Answer { revision: 1, verdicts: vec![STORED], sizes: vec![0] }, "{first:?}");
+    ensure!(first == Answer { revision: 1, results: vec![STORED], sizes: vec![0] }, "{first:?}");
     // A key that is deleted, one that is made, and one that was never there but is deleted.
     let second = Draft::seen(1).delete("a").put("b", 2).delete("never");
     ensure!(one.commit(&[second]).await?.revision == 2);
@@ -57,13 +57,13 @@ async fn a_draft_is_refused_exactly_if_what_it_has_read_was_written_since() -> R
         // The check without a lock has the same result.
         ensure!(one.is_current(draft.seen, &draft.reads).await? == (*expected == STORED), "{draft:?}");
         let written = draft.clone().put(&format!("z{at}"), 1);
-        ensure!(other.commit(&[written]).await?.verdicts == [*expected], "{draft:?}");
+        ensure!(other.commit(&[written]).await?.results == [*expected], "{draft:?}");
     }
     // Together, and without writes: nothing is written, so the revision stays.
     let revision = one.revision().await?;
     let answer = other.commit(&drafts).await?;
     let expected: Vec<i32> = cases.iter().map(|(_, expected)| *expected).collect();
-    ensure!(answer.revision == revision && answer.verdicts == expected, "{answer:?}");
+    ensure!(answer.revision == revision && answer.results == expected, "{answer:?}");
     ensure!(usage(&one.client).await? == (21, 21), "{:?}", usage(&one.client).await?);
     Ok(())
 }
@@ -76,18 +76,18 @@ async fn a_quota_counts_what_is_stored_and_what_the_batch_replaces() -> Result<(
     // 91 bytes, and 10 or 11 more would be too many. Then fewer, and 39 more, of which one is replaced.
     let answer =
         node.commit(&[put("a", 90), put("b", 9), put("b", 10), put("a", 50), put("c", 38), put("c", 39)]).await?;
-    ensure!(answer.verdicts == [STORED, OVER_QUOTA, OVER_QUOTA, STORED, STORED, STORED], "{answer:?}");
+    ensure!(answer.results == [STORED, OVER_QUOTA, OVER_QUOTA, STORED, STORED, STORED], "{answer:?}");
     ensure!(answer.sizes == [0, 101, 102, 0, 0, 0] && usage(&node.client).await? == (91, 91), "{answer:?}");
     // A later write to the same place replaces what a refused one would have replaced.
     let answer = node.commit(&[put("a", 90), put("a", 51)]).await?;
-    ensure!(answer.verdicts == [OVER_QUOTA, STORED] && usage(&node.client).await? == (92, 92), "{answer:?}");
+    ensure!(answer.results == [OVER_QUOTA, STORED] && usage(&node.client).await? == (92, 92), "{answer:?}");
     // Past a lower quota it may still become smaller, but not larger.
     let lower = |draft: Draft| draft.quota(10);
     let answer = node.commit(&[lower(put("a", 40)), lower(put("d", 1)), lower(Draft::seen(0).delete("c"))]).await?;
-    ensure!(answer.verdicts == [STORED, OVER_QUOTA, STORED], "{answer:?}");
+    ensure!(answer.results == [STORED, OVER_QUOTA, STORED], "{answer:?}");
     ensure!(usage(&node.client).await? == (41, 41));
     let all = Draft::seen(0).delete("a").delete("b").delete("c");
-    ensure!(node.commit(&[all]).await?.verdicts == [STORED] && usage(&node.client).await? == (0, 0));
+    ensure!(node.commit(&[all]).await?.results == [STORED] && usage(&node.client).await? == (0, 0));
     Ok(())
 }
 
@@ -100,7 +100,7 @@ async fn the_last_of_several_writes_to_a_place_counts() -> Result<()> {
         Draft::seen(0).put("a", 2).delete("b"),
         Draft::seen(0).put("b", 3).put("c", 3).of(7),
     ];
-    ensure!(node.commit(&drafts).await?.verdicts == [STORED, STORED, OTHER_GENERATION]);
+    ensure!(node.commit(&drafts).await?.results == [STORED, STORED, OTHER_GENERATION]);
     let client = &node.client;
     ensure!(value(client, "a").await?.as_deref() == Some("2"));
     ensure!(value(client, "b").await?.is_none() && value(client, "c").await?.is_none());
@@ -117,12 +117,12 @@ async fn only_the_generation_that_serves_writes() -> Result<()> {
             connect(&url).await?.query_one("SELECT bennu.switch_generation($1, $2, $3)", &[&PLUGIN, &from, &to]).await;
         Ok(row?.get(0))
     };
-    ensure!(node.commit(&[Draft::seen(0).put("a", 1)]).await?.verdicts == [STORED]);
+    ensure!(node.commit(&[Draft::seen(0).put("a", 1)]).await?.results == [STORED]);
     ensure!(switch(None, 1).await? && !switch(None, 2).await? && !switch(Some(2), 3).await?);
     let drafts = [Draft::seen(0).put("a", 2), Draft::seen(0).put("b", 2).of(1), Draft::seen(0).put("c", 2).of(2)];
-    ensure!(node.commit(&drafts).await?.verdicts == [OTHER_GENERATION, STORED, OTHER_GENERATION]);
+    ensure!(node.commit(&drafts).await?.results == [OTHER_GENERATION, STORED, OTHER_GENERATION]);
     ensure!(switch(Some(1), 2).await?);
-    ensure!(node.commit(&drafts).await?.verdicts == [OTHER_GENERATION, OTHER_GENERATION, STORED]);
+    ensure!(node.commit(&drafts).await?.results == [OTHER_GENERATION, OTHER_GENERATION, STORED]);
     Ok(())
 }
 
@@ -142,7 +142,7 @@ async fn what_nodes_may_not_write_is_refused_as_a_whole() -> Result<()> {
     // Rows that count nothing, and of which only some are read by drafts.
     let mut draft = Draft::seen(0).put("a", 1);
     draft.writes.extend([8, 9, 10].map(|kind| (place_of(kind, "x"), Some(b"12345".to_vec()))));
-    ensure!(node.commit(&[draft]).await?.verdicts == [STORED]);
+    ensure!(node.commit(&[draft]).await?.results == [STORED]);
     let logged = node.client.query_one("SELECT count(*) FROM bennu.log", &[]).await?.get::<_, i64>(0);
     ensure!(logged == 2 && usage(&node.client).await?.0 == 2 + 6, "{logged} {:?}", usage(&node.client).await?);
     node.client.batch_execute("SET default_transaction_isolation = 'repeatable read'").await?;
@@ -160,10 +160,10 @@ async fn a_batch_is_stored_once_and_its_answer_can_be_asked_for() -> Result<()> 
     ensure!(code(node.commit_as(1, &draft).await)? == "BN003");
     ensure!(node.settle(2).await?.is_none() && node.settle(2).await?.is_none(), "it isn't there");
     ensure!(code(node.commit_as(2, &draft).await)? == "BN003" && code(node.settle(1).await)? == "BN003");
-    ensure!(node.commit_as(3, &draft).await?.verdicts == [STORED, OVER_QUOTA]);
+    ensure!(node.commit_as(3, &draft).await?.results == [STORED, OVER_QUOTA]);
     // The numbers are those of the node.
     let other = Node::start(&url, "other").await?;
-    ensure!(other.commit_as(1, &draft).await?.verdicts == [STORED, OVER_QUOTA]);
+    ensure!(other.commit_as(1, &draft).await?.results == [STORED, OVER_QUOTA]);
     Ok(())
 }
 
@@ -202,7 +202,7 @@ async fn a_question_about_a_batch_that_waits_gets_its_answer_or_refuses_it() -> 
         let number = node.number + 1;
         let (answer, settled) = one_after_another(&url, node.commit(&draft), asking.settle(number)).await?;
         let answer = answer?;
-        ensure!(answer.verdicts == [STORED] && settled? == Some(answer), "the batch was first");
+        ensure!(answer.results == [STORED] && settled? == Some(answer), "the batch was first");
         let number = node.number + 1;
         let (settled, refused) = one_after_another(&url, asking.settle(number), node.commit(&draft)).await?;
         ensure!(settled?.is_none() && code(refused)? == "BN003", "the question was first");
@@ -221,14 +221,14 @@ async fn a_node_is_buried_after_its_batch_under_way_and_stores_nothing_later() -
     // The burial waits for the batch, which waits for the lock of the plugin.
     let burial = async { burying.query_one("SELECT bennu.node_bury($1, 0)", &[&epoch]).await };
     let (committed, buried) = one_after_another(&url, node.commit(&draft), burial).await?;
-    ensure!(committed?.verdicts == [STORED] && buried?.get::<_, bool>(0));
+    ensure!(committed?.results == [STORED] && buried?.get::<_, bool>(0));
     // Its answer can still be asked for. A later batch is refused, and nobody knows anything about one.
-    ensure!(asking.settle(number).await?.is_some_and(|answer| answer.verdicts == [STORED]));
+    ensure!(asking.settle(number).await?.is_some_and(|answer| answer.results == [STORED]));
     ensure!(code(asking.commit_as(number + 1, &draft).await)? == "BN010");
     ensure!(code(asking.settle(number + 1).await)? == "BN010");
     let stranger = Node { incarnation: vec![9; 16], ..other.again(&url).await? };
     ensure!(code(stranger.commit_as(1, &draft).await)? == "BN010", "another incarnation");
-    ensure!(other.commit(&draft).await?.verdicts == [STORED]);
+    ensure!(other.commit(&draft).await?.results == [STORED]);
     // What a dead node was answered is forgotten with its writes.
     other.client.query_one("SELECT bennu.prune_log($1, 0, 10)", &[&PLUGIN]).await?;
     ensure!(code(asking.settle(number).await)? == "BN010");
@@ -254,7 +254,7 @@ async fn a_host_without_a_cluster_and_nodes_never_write_at_the_same_time() -> Re
     .await?;
     let mut later = Node::start(&url, "later").await?;
     ensure!(later.opening == node.opening + 1);
-    ensure!(later.commit(&[Draft::seen(0).put("a", 1)]).await?.verdicts == [STORED]);
+    ensure!(later.commit(&[Draft::seen(0).put("a", 1)]).await?.results == [STORED]);
     ensure!(code(node.commit(&[Draft::seen(0).put("a", 1)]).await)? == "BN002");
     Ok(())
 }
@@ -280,12 +280,12 @@ async fn a_read_from_before_the_horizon_is_a_conflict() -> Result<()> {
     // An earlier one doesn't move it back, and none is later than the revision.
     ensure!(prune(1, 10).await? == 0 && !node.is_current(2, &Draft::seen(0).read("nothing").reads).await?);
     let drafts = [2, 3].map(|seen| Draft::seen(seen).read("nothing").put("x", 1));
-    ensure!(node.commit(&drafts[..1]).await?.verdicts == [CONFLICT]);
-    ensure!(node.commit(&drafts[1..]).await?.verdicts == [STORED]);
-    ensure!(node.commit(&[Draft::seen(3).read("hot").put("x", 1)]).await?.verdicts == [CONFLICT]);
+    ensure!(node.commit(&drafts[..1]).await?.results == [CONFLICT]);
+    ensure!(node.commit(&drafts[1..]).await?.results == [STORED]);
+    ensure!(node.commit(&[Draft::seen(3).read("hot").put("x", 1)]).await?.results == [CONFLICT]);
     ensure!(prune(1000, 10).await? == 4, "k4, k5, hot and x");
     let revision = node.revision().await?;
-    ensure!(node.commit(&[Draft::seen(revision).read("hot").put("x", 2)]).await?.verdicts == [STORED]);
+    ensure!(node.commit(&[Draft::seen(revision).read("hot").put("x", 2)]).await?.results == [STORED]);
     Ok(())
 }
 
@@ -363,7 +363,7 @@ async fn commit_beside_others(url: String, name: &'static str, seed: u64) -> Res
             }
         }
         let answer = node.commit(&batch).await?;
-        let of = |what: i32| answer.verdicts.iter().filter(|verdict| **verdict == what).count();
+        let of = |what: i32| answer.results.iter().filter(|result| **result == what).count();
         ensure!(of(STORED) + of(CONFLICT) == batch.len(), "{answer:?}");
         (stored, refused) = (stored + of(STORED), refused + of(CONFLICT));
         if round % 20 == 19 {
@@ -480,7 +480,7 @@ async fn a_batch_whose_process_is_killed_is_stored_once_or_not_at_all() -> Resul
         ensure!(loss != Loss::Waiting || settled.is_none(), "{settled:?}");
         ensure!(loss != Loss::Stored || settled.is_some(), "it was stored");
         if let Some(settled) = settled {
-            ensure!(settled.verdicts == [STORED], "{settled:?}");
+            ensure!(settled.results == [STORED], "{settled:?}");
             count += 1;
         }
         let found = value(&node.client, "count").await?;

@@ -36,7 +36,7 @@ pub(crate) struct Draft {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) revision: i64,
-    pub(crate) verdicts: Vec<i32>,
+    pub(crate) results: Vec<i32>,
     pub(crate) sizes: Vec<i64>,
 }
 
@@ -127,15 +127,15 @@ impl Node {
                 ],
             )
             .await?;
-        Ok(Answer { revision: row.get(0), verdicts: row.get(1), sizes: row.get(2) })
+        Ok(Answer { revision: row.get(0), results: row.get(1), sizes: row.get(2) })
     }
 
     /// Asks for the answer of a batch. None: it is refused from now on.
     pub(crate) async fn settle(&self, number: i64) -> Result<Option<Answer>, tokio_postgres::Error> {
         let query = "SELECT * FROM bennu.settle_drafts($1, $2, $3, $4)";
         let row = self.client.query_one(query, &[&self.epoch, &self.incarnation, &PLUGIN, &number]).await?;
-        let verdicts: Option<Vec<i32>> = row.get(1);
-        Ok(verdicts.map(|verdicts| Answer { revision: row.get(0), verdicts, sizes: row.get(2) }))
+        let results: Option<Vec<i32>> = row.get(1);
+        Ok(results.map(|results| Answer { revision: row.get(0), results, sizes: row.get(2) }))
     }
 
     /// Whether spans are as they were.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! read   ──► SELECT head.rev, row        if the revision has changed: look(what was read before)      no lock
-//! batch  ──► commit_drafts(…)            node's fence ─► lock of the plugin's head ─► verdicts ─► rows, log, head.rev + 1
+//! batch  ──► commit_drafts(…)            node's fence ─► lock of the plugin's head ─► results ─► rows, log, head.rev + 1
 //! lost   ──► settle_drafts(…)            the answer of the batch, or it is refused from now on
 //! ```
 //!
@@ -166,7 +166,7 @@ impl PostgresLedger {
                 ],
             )
             .await?;
-        let answer = answer(&row).and_then(|answer| answer.ok_or_else(|| EngineError::new("there are no verdicts")));
+        let answer = answer(&row).and_then(|answer| answer.ok_or_else(|| EngineError::new("there are no results")));
         // Another version of the functions: nobody knows what they have done.
         answer.map_err(|error| Lost::Refused(EngineError::broken(error)))
     }

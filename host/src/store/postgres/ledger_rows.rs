@@ -5,7 +5,7 @@ use tokio_postgres::Row;
 use super::errors::explain;
 use crate::store::draft::Draft;
 use crate::store::engine::EngineError;
-use crate::store::ledger::{Answer, Verdict};
+use crate::store::ledger::{Answer, DraftResult};
 use crate::store::revision::Revision;
 
 /// The drafts of a batch, as arrays. They are counted from 1.
@@ -55,18 +55,18 @@ pub(super) fn number_of(revision: Revision) -> i64 {
 /// If it isn't one that this version knows.
 pub(super) fn answer(row: &Row) -> Result<Option<Answer>, EngineError> {
     let unreadable = |error: tokio_postgres::Error| EngineError::new(explain(&error));
-    let verdicts: Option<Vec<i32>> = row.try_get(1).map_err(unreadable)?;
-    let Some(verdicts) = verdicts else { return Ok(None) };
+    let results: Option<Vec<i32>> = row.try_get(1).map_err(unreadable)?;
+    let Some(results) = results else { return Ok(None) };
     let (revision, sizes): (i64, Vec<i64>) = (row.try_get(0).map_err(unreadable)?, row.try_get(2).map_err(unreadable)?);
-    let verdict = |(verdict, size): (i32, i64)| match verdict {
-        0 => Ok(Verdict::Stored),
+    let result = |(result, size): (i32, i64)| match result {
+        0 => Ok(DraftResult::Stored),
         // 3: after the switch, the call runs again on the other generation.
-        1 | 3 => Ok(Verdict::Conflict),
-        2 => Ok(Verdict::OverQuota(size.cast_unsigned())),
+        1 | 3 => Ok(DraftResult::Conflict),
+        2 => Ok(DraftResult::OverQuota(size.cast_unsigned())),
         other => Err(EngineError::new(format!(
-            "the database gave the verdict {other}, which this version of bennu doesn't know"
+            "the database gave the result {other}, which this version of bennu doesn't know"
         ))),
     };
-    let verdicts = verdicts.into_iter().zip(sizes).map(verdict).collect::<Result<_, _>>()?;
-    Ok(Some(Answer { revision: Revision(revision.cast_unsigned()), verdicts }))
+    let results = results.into_iter().zip(sizes).map(result).collect::<Result<_, _>>()?;
+    Ok(Some(Answer { revision: Revision(revision.cast_unsigned()), results }))
 }

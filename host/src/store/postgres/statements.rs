@@ -94,7 +94,7 @@ impl SharedReading {
 
 impl Committing {
     pub(super) async fn prepare(client: &Client, schema: &str) -> Result<Self, Error> {
-        let answer = "revision, verdicts, sizes";
+        let answer = "revision, results, sizes";
         let commit = format!(
             "SELECT {answer} FROM {schema}.commit_drafts($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
         );

@@ -9,7 +9,7 @@ use super::*;
 use crate::store::counts::StoreCounts;
 use crate::store::engine::{EngineError, EngineFuture, Rows, Snapshot, Span};
 use crate::store::footprint::Footprint;
-use crate::store::ledger::{Answer, Ledger, Verdict};
+use crate::store::ledger::{Answer, DraftResult, Ledger};
 use crate::store::{CommitError, metadata};
 
 /// What a ledger was asked, and where its answer goes.
@@ -59,7 +59,7 @@ impl Ledger for Scripted {
     }
 
     fn commit<'a>(&'a self, plugin: &'a str, drafts: &'a [Draft]) -> EngineFuture<'a, Answer> {
-        Box::pin(async {
+        Box::pin(async move {
             let keys = drafts.iter().flat_map(Draft::own_writes).map(|(key, _)| text(&key)).collect();
             let (answer, answered) = oneshot::channel();
             self.asked.send(Asked::Batch { plugin: plugin.to_owned(), keys, answer }).unwrap();
@@ -133,7 +133,7 @@ async fn settled() {
 }
 
 fn stored(revision: u64, count: usize) -> Result<Answer, EngineError> {
-    Ok(Answer { revision: Revision(revision), verdicts: vec![Verdict::Stored; count] })
+    Ok(Answer { revision: Revision(revision), results: vec![DraftResult::Stored; count] })
 }
 
 #[tokio::test(start_paused = true)]
@@ -154,8 +154,8 @@ async fn a_plugin_has_one_batch_under_way_and_waits_for_no_other_plugin() {
     assert_eq!(first.await.unwrap(), Ok(Revision(8)));
     let (_, keys, answer) = batch(&mut asked).await;
     assert_eq!(keys, ["b", "c"]);
-    let verdicts = vec![Verdict::OverQuota(9), Verdict::Conflict];
-    answer.send(Ok(Answer { revision: Revision(8), verdicts })).unwrap();
+    let results = vec![DraftResult::OverQuota(9), DraftResult::Conflict];
+    answer.send(Ok(Answer { revision: Revision(8), results })).unwrap();
     let [quota, conflict] = waiting;
     assert!(matches!(quota.await.unwrap(), Err(CommitError::Quota { bytes: 9, .. })));
     assert_eq!(conflict.await.unwrap(), Err(CommitError::Conflict));

@@ -22,13 +22,13 @@ CREATE TABLE {schema}.log (
 );
 CREATE INDEX log_rev ON {schema}.log (plugin, rev);
 
--- The last batch of each node for each plugin: its answer, or no verdicts if it was aborted because its answer was lost.
+-- The last batch of each node for each plugin: its answer, or no results if it was aborted because its answer was lost.
 CREATE TABLE {schema}.batch (
     plugin text COLLATE "C",
     epoch bigint,
     number bigint NOT NULL,
     rev bigint NOT NULL,
-    verdicts int[],
+    results int[],
     sizes bigint[],
     PRIMARY KEY (plugin, epoch)
 ) WITH (fillfactor = 50);
@@ -66,7 +66,7 @@ CREATE FUNCTION {schema}.look(
     FROM (SELECT coalesce(max(rev), 0), coalesce(max(horizon), 0) FROM {schema}.head WHERE plugin = my_plugin) AS mine (rev, horizon)
 $$;
 
--- Commits drafts of one plugin: of each draft all writes, or none. Returns the revision, and a verdict for each draft:
+-- Commits drafts of one plugin: of each draft all writes, or none. Returns the revision, and a result for each draft:
 --   0 it is stored, with the returned revision; or it writes nothing, and what it has read is still the same
 --   1 conflict: something that it has read was written since
 --   2 the plugin would have more bytes than its quota: `sizes` has how many
@@ -79,7 +79,7 @@ CREATE FUNCTION {schema}.commit_drafts(
     seen bigint[], generations bigint[], quotas bigint[],
     span_drafts int[], span_froms bytea[], span_untils bytea[],
     write_drafts int[], write_places bytea[], write_contents bytea[],
-    OUT revision bigint, OUT verdicts int[], OUT sizes bigint[]
+    OUT revision bigint, OUT results int[], OUT sizes bigint[]
 ) LANGUAGE plpgsql VOLATILE SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     usage_place CONSTANT bytea := '\x00'::bytea || convert_to('usage:' || my_plugin, 'UTF8');
@@ -127,7 +127,7 @@ BEGIN
         WHEN late.at IS NOT NULL THEN 1
         ELSE 0
     END ORDER BY draft.at), ARRAY[]::int[])
-    INTO verdicts
+    INTO results
     FROM unnest(generations) WITH ORDINALITY AS draft (generation, at)
     LEFT JOIN (
         SELECT DISTINCT span.draft FROM unnest(span_drafts, span_froms, span_untils) AS span (draft, first, past)
@@ -162,11 +162,11 @@ BEGIN
             next := next + 1;
         END LOOP;
         -- A plugin that is over its quota already may still delete.
-        IF verdicts[draft] = 0 AND change > 0 AND usage + change > quotas[draft] THEN
-            verdicts[draft] := 2;
+        IF results[draft] = 0 AND change > 0 AND usage + change > quotas[draft] THEN
+            results[draft] := 2;
             sizes[draft] := usage + change;
         END IF;
-        IF verdicts[draft] = 0 THEN
+        IF results[draft] = 0 THEN
             usage := usage + change;
         ELSIF next > first THEN
             -- A later write to the same place replaces what this one would have replaced.
@@ -175,12 +175,12 @@ BEGIN
     END LOOP;
 
     revision := mine.rev;
-    IF EXISTS (SELECT FROM unnest(write_drafts) AS write (draft) WHERE verdicts[write.draft] = 0) THEN
+    IF EXISTS (SELECT FROM unnest(write_drafts) AS write (draft) WHERE results[write.draft] = 0) THEN
         revision := mine.rev + 1;
         WITH final AS MATERIALIZED (
             SELECT DISTINCT ON (write.place) write.place, write.content
             FROM unnest(write_drafts, write_places, write_contents) WITH ORDINALITY AS write (draft, place, content, at)
-            WHERE verdicts[write.draft] = 0 ORDER BY write.place, write.at DESC
+            WHERE results[write.draft] = 0 ORDER BY write.place, write.at DESC
         ), deleted AS (
             DELETE FROM {schema}.data USING final WHERE data.place = final.place AND final.content IS NULL
         ), written AS (
@@ -199,26 +199,26 @@ BEGIN
         INSERT INTO {schema}.data (place, value) VALUES (usage_place, int8send(usage))
         ON CONFLICT (place) DO UPDATE SET value = excluded.value;
     END IF;
-    PERFORM {schema}.answer_batch(my_plugin, my_epoch, my_number, revision, verdicts, sizes);
+    PERFORM {schema}.answer_batch(my_plugin, my_epoch, my_number, revision, results, sizes);
 END
 $$;
 
 -- Notes the answer to a batch.
 CREATE FUNCTION {schema}.answer_batch(
-    my_plugin text, my_epoch bigint, my_number bigint, revision bigint, its_verdicts int[], its_sizes bigint[]
+    my_plugin text, my_epoch bigint, my_number bigint, revision bigint, its_results int[], its_sizes bigint[]
 ) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
-    INSERT INTO {schema}.batch VALUES (my_plugin, my_epoch, my_number, revision, its_verdicts, its_sizes)
+    INSERT INTO {schema}.batch VALUES (my_plugin, my_epoch, my_number, revision, its_results, its_sizes)
     ON CONFLICT (plugin, epoch) DO UPDATE
-    SET number = excluded.number, rev = excluded.rev, verdicts = excluded.verdicts, sizes = excluded.sizes;
+    SET number = excluded.number, rev = excluded.rev, results = excluded.results, sizes = excluded.sizes;
 END
 $$;
 
--- Returns the answer of a batch that was lost. Without verdicts: nothing of it is stored, and the database refuses the number from now
+-- Returns the answer of a batch that was lost. Without results: nothing of it is stored, and the database refuses the number from now
 -- on, also if the batch still waits somewhere.
 CREATE FUNCTION {schema}.settle_drafts(
     my_epoch bigint, my_incarnation bytea, my_plugin text, my_number bigint,
-    OUT revision bigint, OUT verdicts int[], OUT sizes bigint[]
+    OUT revision bigint, OUT results int[], OUT sizes bigint[]
 ) LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     last {schema}.batch;
@@ -230,7 +230,7 @@ BEGIN
         IF last.number > my_number THEN
             RAISE EXCEPTION 'the batch % is older than the last one, %', my_number, last.number USING ERRCODE = 'BN003';
         END IF;
-        SELECT last.rev, last.verdicts, last.sizes INTO revision, verdicts, sizes;
+        SELECT last.rev, last.results, last.sizes INTO revision, results, sizes;
         RETURN;
     END IF;
     -- The batches of dead nodes are forgotten. Read without their lock: whoever forgets them has the lock of the head.
