@@ -7,13 +7,15 @@
  *   - after somebody has taken over, the owner commits nothing;
  *   - at the burial, the owner's own lease isn't good;
  *   - an owner that can renew whenever the table answers isn't buried, however long the table doesn't answer;
- *   - nobody waits for ever for a lock (Spin finds invalid end states).
+ *   - with ENDS, where time ends and the owner may be stopped for ever: the watcher never waits for ever. Spin finds that as an invalid
+ *     end state.
  *
  * With one of these macros the protocol is broken on purpose, and Spin must find it:
  *   NO_FENCE       a commit doesn't ask the table whether its node is dead
  *   NO_LOCK        a burial doesn't wait for a commit under way
  *   NO_BEAT        a burial doesn't compare the beat
  *   NO_BREAKS      a watcher goes on counting after polls that weren't answered
+ *   SPANS          a commit holds its lock until its node has heard of it (with ENDS)
  *   FROM_ANSWER    a lease is counted from the answer to its renewal, not from before it was asked for
  */
 
@@ -43,6 +45,13 @@ bool renews = false;    /* whether a renewal is under way */
 bool is_same = true;    /* whether the beat that the watcher has seen is still the owner's */
 bool is_read_new = true; /* whether the beat that its last poll has read is still the owner's */
 
+/* Whether time has ended, which it may do when the table answers. */
+#ifdef ENDS
+bool is_over = false;
+#else
+#define is_over false
+#endif
+
 #define is_good (lease < GOOD)
 #define older(age) age = (age < OLD -> age + 1 : OLD)
 
@@ -50,9 +59,10 @@ bool is_read_new = true; /* whether the beat that its last poll has read is stil
 active proctype tick()
 {
     do
-    :: atomic { (dead || !up || !runs || has_renewed) ->
+    :: atomic { !is_over && (dead || !up || !runs || has_renewed) ->
         older(lease); older(asked); older(seen); older(answered);
         has_renewed = false }
+    :: is_over -> break
     od
 }
 
@@ -60,29 +70,41 @@ active proctype tick()
 active proctype outages()
 {
     do
-    :: atomic { up && (has_renewed || dead || !runs) -> up = false }
+    :: atomic { !is_over && up && (has_renewed || dead || !runs) -> up = false }
     :: atomic { !up -> up = true }
+    :: is_over -> break
     od
 }
+
+#ifdef ENDS
+active proctype end()
+{
+    atomic { up -> is_over = true }
+}
+#endif
 
 /* The owner is stopped, and goes on. Its requests are on their way nevertheless. */
 active proctype stops()
 {
     do
-    :: atomic { runs -> runs = false; was_stopped = true }
-    :: atomic { !runs -> runs = true }
+    :: atomic { !is_over && runs -> runs = false; was_stopped = true }
+    :: atomic { !is_over && !runs -> runs = true }
+    :: is_over -> break
     od
 }
 
 /* The owner renews. The answer may be lost, or come late. */
 active proctype renewal()
 {
+end_renewal:
     do
     :: atomic { runs && !renews -> renews = true; asked = 0 };
+end_asked:
         if
         :: atomic { up && !dead ->
             /* The beat is raised. */
             is_same = false; is_read_new = false };
+end_answered:
             if
             :: atomic { runs ->
 #ifdef FROM_ANSWER
@@ -106,18 +128,25 @@ active proctype renewal()
 /* The owner looks at its lease, and commits. It may be stopped in between. */
 active proctype owner()
 {
+end_owner:
     do
     :: atomic { runs && is_good && !dead -> skip };
+end_sent:
         if
         :: atomic { up -> commits++ };
             if
 #ifdef NO_FENCE
             :: true ->
 #else
-            :: dead -> atomic { commits-- ; goto refused }
+            :: dead -> atomic { commits--; goto refused }
             :: !dead ->
 #endif
+#ifdef SPANS
+end_under_way:
+                atomic { runs -> assert(!taken); commits-- }
+#else
                 atomic { assert(!taken); commits-- }
+#endif
             fi
         :: !up
         fi

@@ -201,8 +201,9 @@ impl Core {
         if outgoing.is_fenced() {
             self.lease.fence();
         }
+        // A fenced lease stays so, and is told once.
         let state = self.lease.state(now);
-        if state == self.told || self.is_fenced() {
+        if state == self.told {
             return;
         }
         self.told = state;

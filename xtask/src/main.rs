@@ -23,6 +23,7 @@ mod postgres;
 mod process;
 mod proxies;
 mod python;
+mod spin;
 mod step;
 mod sysroot;
 mod test;

@@ -68,7 +68,7 @@ pub enum Suite {
     Proxies,
     /// Projects and plugins in Go, Python, C and Zig, with the compilers of PyPI.
     Languages,
-    /// What threads send to a reactor, in all orders in which they can run.
+    /// What threads send to a reactor, and the lease of a cluster's nodes, in all orders in which they can run.
     Models,
     /// The dependencies: licences, crates in two versions, known vulnerabilities.
     Deny,
@@ -164,7 +164,9 @@ impl Suite {
             Self::Nats => "The bus of a cluster on a NATS server: killed, stopped, refused, and with strangers on it",
             Self::Proxies => "The configurations of nginx, HAProxy and Caddy, with TLS and the official Phoenix client",
             Self::Languages => "Projects and plugins in Go, Python, C and Zig",
-            Self::Models => "What threads send to a reactor, in all orders in which they can run (loom)",
+            Self::Models => {
+                "What threads send to a reactor (loom), and the lease of a cluster's nodes (Spin), in all orders"
+            }
             Self::Deny => "The dependencies: licences, crates in two versions, known vulnerabilities",
             Self::Loaded => "The tests of the binary again, while other processes use all processors",
             Self::Docs => "The documentation of every crate, and the targets of its links",

@@ -14,7 +14,7 @@ use super::deny;
 use super::fetched::{Fetched, Fetching};
 use crate::lints::linted;
 use crate::process::{self, cargo, run as start};
-use crate::step::{failed, step};
+use crate::step::{failed, note, step};
 use crate::{bench, chromium, dist, guests, nats, node, package, page, places, postgres};
 
 /// The state that suites share: the tier, the fetched dependencies, whether the host is built, and the number of tests so
@@ -129,7 +129,10 @@ pub(super) fn run(suite: Suite, run: &mut SuiteRun) -> Result<()> {
             tests.env("PATH", path);
             run.tests("the tests of other languages", tests)
         }
-        Suite::Models => run.tests("the models", models()),
+        Suite::Models => {
+            run.tests("the models of threads", models())?;
+            lease_of_nodes(run)
+        }
         Suite::Deny => deny::run(),
         Suite::Loaded => {
             run.build()?;
@@ -285,6 +288,17 @@ fn models() -> Command {
     command.args(["test", "--release"]);
     command.env("RUSTFLAGS", "--cfg loom -Dwarnings").env("CARGO_TARGET_DIR", places::target().join("loom"));
     command
+}
+
+/// Checks the model of the lease of a cluster's nodes, if Spin is there.
+fn lease_of_nodes(run: &mut SuiteRun) -> Result<()> {
+    if !run.fetched()?.has_spin {
+        note("the model of the lease isn't checked: no Spin or no C compiler was found; install them");
+        return Ok(());
+    }
+    let mut tests = linted(command_cargo("test", "bennu-cluster"))?;
+    tests.args(["--test", "model", "--", "--ignored"]);
+    run.tests("the model of the lease", tests)
 }
 
 /// Cargo for the client in Rust, in a target directory of its own, because its dependencies are different from the host's.
