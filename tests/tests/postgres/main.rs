@@ -2,9 +2,12 @@
 //! with all hosts on such a server.
 
 mod cluster;
+mod drafts;
 mod engine;
 mod hosts;
+mod ledger;
 mod moving;
+mod node;
 mod pooler;
 mod refusals;
 mod tls;

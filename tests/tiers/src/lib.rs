@@ -193,7 +193,7 @@ struct Rounds {
 }
 
 /// All tests whose number of rounds depends on the tier.
-const ROUNDS: [Rounds; 33] = [
+const ROUNDS: [Rounds; 36] = [
     // Damaged input for readers of JSON, which another reader must read the same.
     Rounds { test: "protocol::v2", usual: 20_000, full: 2_000_000 },
     Rounds { test: "semantics::scan", usual: 20_000, full: 2_000_000 },
@@ -230,6 +230,9 @@ const ROUNDS: [Rounds; 33] = [
     // The same on a database server, which is killed itself.
     Rounds { test: "postgres::model", usual: 9, full: 300 },
     Rounds { test: "postgres::kill", usual: 8, full: 100 },
+    Rounds { test: "postgres::drafts", usual: 2, full: 50 },
+    Rounds { test: "postgres::nodes", usual: 6, full: 100 },
+    Rounds { test: "postgres::settle", usual: 30, full: 500 },
     // Flushes on the bus of a cluster, and nodes that are renewed and buried at the same time.
     Rounds { test: "cluster::flushes", usual: 600, full: 10_000 },
     Rounds { test: "cluster::races", usual: 10, full: 150 },

@@ -11,10 +11,10 @@ const CRATES: [&str; 8] = [
     "bennu-semantics",
     "bennu-world",
     "bennu-guest",
-    "bennu-cluster",
     "bennu-outbound",
     "bennu-engine",
     "bennu-templates",
+    "bennu-cluster",
     "bennu",
 ];
 

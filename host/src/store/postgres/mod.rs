@@ -18,6 +18,12 @@ mod cluster;
 mod connection;
 mod engine;
 mod errors;
+mod ledger;
+mod ledger_moment;
+mod ledger_rows;
+mod ledger_view;
+mod ledger_writers;
+mod opening;
 mod place;
 mod readers;
 mod schema;
@@ -27,6 +33,8 @@ mod tls;
 mod view;
 mod window;
 mod writer;
+
+pub(super) use ledger::PostgresLedger;
 
 pub use engine::{Counts as PostgresCounts, Postgres};
 pub use place::{PostgresPlace, SCHEMA};
