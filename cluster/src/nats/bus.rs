@@ -68,7 +68,8 @@ pub struct NatsBus {
 
 impl NatsBus {
     /// A bus on the servers of a place. `cluster` is the identity of the cluster, as
-    /// [`PostgresTable::cluster_id`](crate::postgres::PostgresTable::cluster_id) returns it: clusters with different identities don't hear one another.
+    /// [`PostgresTable::cluster_id`](crate::postgres::PostgresTable::cluster_id) returns it: clusters with different identities don't
+    /// hear one another.
     #[must_use]
     pub fn new(place: NatsPlace, cluster: &str) -> Self {
         Self { place, subjects: Subjects::new(cluster), counters: Arc::default() }

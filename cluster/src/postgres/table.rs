@@ -76,7 +76,8 @@ impl PostgresTable {
         })
     }
 
-    /// Takes the next block of numbers for members. A block is given once, from 1 to 536,870,911, so that 2^24 numbers of each fit in 53 bits.
+    /// Takes the next block of numbers for members. A block is given once, from 1 to 536,870,911, so that 2^24 numbers of each fit in
+    /// 53 bits.
     ///
     /// # Errors
     /// If the database doesn't answer, can't be used, or has given all blocks.

@@ -56,7 +56,9 @@ const MODULES: [&str; 29] = [
 ];
 
 /// The host's libraries that log. Each of their modules is a target, too.
-const LIBRARIES: [&str; 8] = [
+const LIBRARIES: [&str; 10] = [
+    "async_nats",
+    "bennu_cluster",
     "cranelift_codegen",
     "mio",
     "notify",
