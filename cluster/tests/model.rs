@@ -58,15 +58,16 @@ fn the_lease_and_the_fence_hold_in_all_orders() {
 #[ignore = "needs Spin: `cargo xtask test models`"]
 fn each_way_to_break_the_protocol_is_found() {
     let cases: [(&str, &[&str]); 5] = [
-        ("NO_FENCE", &["!(taken)"]),
-        ("NO_LOCK", &["!(taken)"]),
-        ("NO_BEAT", &["was_stopped", "!((lease<4))"]),
+        ("NO_FENCE", &["taken"]),
+        ("NO_LOCK", &["taken"]),
+        ("NO_BEAT", &["was_stopped", "lease<4"]),
         ("NO_BREAKS", &["was_stopped"]),
-        ("FROM_ANSWER", &["!((lease<4))"]),
+        ("FROM_ANSWER", &["lease<4"]),
     ];
     for (broken, assertions) in cases {
         let found = check(&[broken]);
-        let is_expected = matches!(&found, Finding::Assertion(found) if assertions.contains(&found.as_str()));
+        let is_expected =
+            matches!(&found, Finding::Assertion(found) if assertions.iter().any(|part| found.contains(part)));
         assert!(is_expected, "{broken}: {found:?}");
     }
     assert_eq!(check(&["ENDS", "SPANS"]), Finding::Deadlock);
