@@ -248,7 +248,12 @@ impl World {
 
     /// Who hears nothing itself can't say that others are silent.
     fn check_silence(&mut self, machine: usize, id: NodeId, telling: &Telling) {
-        let is_deaf = self.machines[machine].deaf_since.is_some_and(|since| self.now.since(since) > DEAF);
+        let at = &self.machines[machine];
+        // Whoever was busy or stopped hears later what came before.
+        let local = at.clock.local(self.now);
+        let is_late = at.running().is_some_and(|running| local.since(running.busy_until) < DEAF)
+            || self.now.since(at.disturbed_at) < DEAF;
+        let is_deaf = !is_late && at.deaf_since.is_some_and(|since| self.now.since(since) > DEAF);
         if is_deaf && matches!(telling, Telling::Event(ClusterEvent::Silent(_))) {
             self.witness.findings.push(format!("{} was told {telling:?} when it heard nothing at all", id.epoch));
         }
