@@ -201,8 +201,9 @@ impl Core {
         if outgoing.is_fenced() {
             self.lease.fence();
         }
+        // A fenced lease stays so, and is told once.
         let state = self.lease.state(now);
-        if state == self.told || self.is_fenced() {
+        if state == self.told {
             return;
         }
         self.told = state;
@@ -293,10 +294,10 @@ impl Core {
         std::mem::take(&mut self.is_hinted)
     }
 
-    /// The bytes of a sender that wait behind gaps.
+    /// The bytes that wait behind gaps, of the sender with most of them.
     #[must_use]
-    pub fn held_bytes(&self, sender: Epoch) -> usize {
-        self.incoming.held_bytes(sender)
+    pub fn held_bytes(&self) -> usize {
+        self.incoming.held_bytes()
     }
 
     /// All nodes.

@@ -8,13 +8,18 @@
 //! The [`NodeTable`] decides who is alive. The [`Bus`] only tells: a message that it loses is noticed by its number and repeated, or
 //! the host is told that it can't be.
 
+mod backoff;
 pub mod bus;
 pub mod cluster;
 pub mod core;
+mod inbox;
 pub mod lease;
 pub mod link;
 pub mod moment;
+pub mod nats;
 pub mod node;
+mod pieces;
+pub mod postgres;
 pub mod roll;
 pub mod table;
 pub mod wire;

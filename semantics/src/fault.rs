@@ -69,13 +69,25 @@ pub struct Fault {
     pub kind: FaultKind,
     /// Its description, for the log. Clients don't see it.
     pub detail: String,
+    is_outdated: bool,
 }
 
 impl Fault {
     /// A fault with its detail. A guest's text may be long, or look like log lines. So it is truncated to
     /// [`DETAIL_BYTES_MAX`], and its control characters are escaped.
     pub fn new(kind: FaultKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: one_line(detail.into()) }
+        Self { kind, detail: one_line(detail.into()), is_outdated: false }
+    }
+
+    /// What the call has read of the store was changed by another host, before the call had read everything. It can run again.
+    pub fn outdated(detail: impl Into<String>) -> Self {
+        Self { is_outdated: true, ..Self::new(FaultKind::Store, detail) }
+    }
+
+    /// Whether the call can run again.
+    #[must_use]
+    pub fn is_outdated(&self) -> bool {
+        self.is_outdated
     }
 
     /// The guest failed, or broke the contract.

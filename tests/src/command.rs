@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use crate::{places, postgres};
+use crate::{PostgresServer, places};
 
 /// The result of a command.
 #[derive(Clone, Debug)]
@@ -51,7 +51,7 @@ fn configuration(directory: &Path, arguments: &[&str]) -> &'static [&'static str
         arguments.first() == Some(&"store") && arguments.get(1).is_some_and(|verb| READERS.contains(verb));
     let is_named = arguments.iter().any(|argument| *argument == "--config" || *argument == "--host");
     let has_file = directory.join("bennu.toml").is_file();
-    if postgres::is_wanted() && is_of_store && !is_named && has_file { &["--config", "bennu.toml"] } else { &[] }
+    if PostgresServer::is_wanted() && is_of_store && !is_named && has_file { &["--config", "bennu.toml"] } else { &[] }
 }
 
 /// The time that a command has. It is far more than any needs, so that a command that hangs fails its test, and says where.

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
-use super::wait::eventually;
+use bennu_test_engines::eventually;
 
 /// A request that was received.
 #[derive(Clone, Debug)]

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use tempfile::TempDir;
 
 use crate::compiled::compile_engine_for;
-use crate::{PostgresServer, TestHost, places, postgres};
+use crate::{PostgresServer, TestHost, places};
 
 /// The options for starting a host.
 #[derive(Clone, Debug, Default)]
@@ -181,7 +181,7 @@ impl Setup {
 /// The part of a configuration that puts the store into a server of the tests, if all hosts are to use one. Each has a schema of
 /// its own.
 fn store(config: &str, home: &Path) -> Result<String> {
-    if !postgres::is_wanted() || config.contains("[store]") {
+    if !PostgresServer::is_wanted() || config.contains("[store]") {
         return Ok(String::new());
     }
     let url = PostgresServer::shared()?.url("postgres", "postgres");

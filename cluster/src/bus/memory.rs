@@ -1,7 +1,7 @@
 //! A bus in memory, for nodes of one process.
 //!
-//! It keeps the order and loses what a full queue can't take, as the others do. It is always compiled, for the reason that
-//! [`MemoryTable`](crate::table::memory::MemoryTable) gives.
+//! It keeps the order, and tells a node that reads too slowly that it has lost something, as the others do. It is always compiled,
+//! for the reason that [`MemoryTable`](crate::table::memory::MemoryTable) gives.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::ready;
@@ -9,14 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
 
 use super::{Bus, BusEnds, BusError, BusEvent, BusFuture, BusReceiver, BusSender, Lane};
+use crate::inbox::Inbox;
 use crate::node::{Epoch, NodeId};
 use crate::table::memory::MemoryTable;
-
-/// How many flushes wait for a node that doesn't read. Later ones are lost for it.
-const QUEUE: usize = 4_096;
 
 const FLUSH_BYTES: usize = 64 << 10;
 const PAUSE: Duration = Duration::from_millis(1);
@@ -31,7 +28,7 @@ pub struct MemoryBus {
 
 #[derive(Default)]
 struct Hub {
-    ends: BTreeMap<Epoch, mpsc::Sender<BusEvent>>,
+    ends: BTreeMap<Epoch, Arc<Inbox>>,
     cut: BTreeSet<Epoch>,
 }
 
@@ -51,16 +48,20 @@ impl MemoryBus {
     /// A node can't send or hear from now on.
     pub fn cut(&self, node: Epoch) {
         let mut hub = self.lock();
-        if hub.cut.insert(node) {
-            hub.give(node, BusEvent::Down);
+        if hub.cut.insert(node)
+            && let Some(inbox) = hub.inbox(node)
+        {
+            inbox.lost();
         }
     }
 
     /// A node can send and hear again. What was sent meanwhile is lost for it.
     pub fn mend(&self, node: Epoch) {
         let mut hub = self.lock();
-        if hub.cut.remove(&node) {
-            hub.give(node, BusEvent::Up);
+        if hub.cut.remove(&node)
+            && let Some(inbox) = hub.inbox(node)
+        {
+            inbox.found();
         }
     }
 
@@ -68,7 +69,7 @@ impl MemoryBus {
         self.hub.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn send(&self, me: NodeId, flush: &Bytes) -> Result<(), BusError> {
+    fn send(&self, me: NodeId, lane: Lane, flush: &Bytes) -> Result<(), BusError> {
         let mut hub = self.lock();
         if hub.cut.contains(&me.epoch) {
             return Err(BusError::Down("it was cut".to_owned()));
@@ -76,31 +77,33 @@ impl MemoryBus {
         if self.table.as_ref().is_some_and(|table| !table.may_commit(me)) {
             return Err(BusError::Fenced);
         }
-        let nodes: Vec<Epoch> = hub.ends.keys().copied().filter(|node| !hub.cut.contains(node)).collect();
+        let is_meant = |node: Epoch| lane == Lane::All || lane == Lane::Node(node);
+        let nodes: Vec<Epoch> =
+            hub.ends.keys().copied().filter(|&node| is_meant(node) && !hub.cut.contains(&node)).collect();
         for node in nodes {
-            hub.give(node, BusEvent::Flush(flush.clone()));
+            if let Some(inbox) = hub.inbox(node) {
+                inbox.push(flush.clone());
+            }
         }
         Ok(())
     }
 }
 
 impl Hub {
-    fn give(&mut self, node: Epoch, event: BusEvent) {
-        let is_closed = self
-            .ends
-            .get(&node)
-            .is_some_and(|end| matches!(end.try_send(event), Err(mpsc::error::TrySendError::Closed(_))));
-        if is_closed {
+    /// What waits for a node that is there. One whose receiver was dropped is forgotten.
+    fn inbox(&mut self, node: Epoch) -> Option<&Arc<Inbox>> {
+        if self.ends.get(&node).is_some_and(|inbox| Arc::strong_count(inbox) == 1) {
             self.ends.remove(&node);
         }
+        self.ends.get(&node)
     }
 }
 
 impl Bus for MemoryBus {
     fn open(&self, me: NodeId) -> BusFuture<'_, Result<BusEnds, BusError>> {
-        let (end, events) = mpsc::channel(QUEUE);
-        self.lock().ends.insert(me.epoch, end);
-        let ends: BusEnds = (Box::new(Sender { bus: self.clone(), me }), Box::new(Receiver { events }));
+        let inbox = Arc::new(Inbox::default());
+        self.lock().ends.insert(me.epoch, Arc::clone(&inbox));
+        let ends: BusEnds = (Box::new(Sender { bus: self.clone(), me }), Box::new(Receiver { inbox }));
         Box::pin(ready(Ok(ends)))
     }
 }
@@ -111,8 +114,8 @@ struct Sender {
 }
 
 impl BusSender for Sender {
-    fn send(&mut self, _lane: Lane, flush: Bytes) -> BusFuture<'_, Result<(), BusError>> {
-        Box::pin(ready(self.bus.send(self.me, &flush)))
+    fn send(&mut self, lane: Lane, flush: Bytes) -> BusFuture<'_, Result<(), BusError>> {
+        Box::pin(ready(self.bus.send(self.me, lane, &flush)))
     }
 
     fn flush_bytes(&self) -> usize {
@@ -125,17 +128,11 @@ impl BusSender for Sender {
 }
 
 struct Receiver {
-    events: mpsc::Receiver<BusEvent>,
+    inbox: Arc<Inbox>,
 }
 
 impl BusReceiver for Receiver {
     fn next(&mut self) -> BusFuture<'_, BusEvent> {
-        Box::pin(async {
-            match self.events.recv().await {
-                Some(event) => event,
-                // Another start has taken this epoch's place, which a table never gives. Nothing more comes.
-                None => std::future::pending().await,
-            }
-        })
+        Box::pin(self.inbox.next())
     }
 }

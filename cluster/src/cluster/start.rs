@@ -9,13 +9,10 @@ use super::event::StartError;
 use super::options::{ClusterOptions, LEASE_MIN};
 use super::tasks::within;
 use crate::moment::Moment;
-use crate::node::{Epoch, Incarnation, NodeId};
-use crate::roll::{Polls, Watch};
+use crate::node::{Incarnation, NodeId};
+use crate::roll::{Namesake, NamesakeState};
 use crate::table::{Hello, NodeRow, NodeTable};
 use crate::wire::MESSAGE_BYTES_MAX;
-
-/// How many leases a newcomer waits for a namesake to be over, if the table doesn't answer in between.
-const LEASES_MAX: u32 = 4;
 
 /// Refuses options that can't work.
 pub(super) fn check(options: &ClusterOptions) -> Result<(), StartError> {
@@ -66,38 +63,27 @@ pub(super) async fn arrive(
 }
 
 /// Waits until a namesake is dead, and buries it once its beat stood still for a lease.
-async fn outwait(table: &Arc<dyn NodeTable>, lease: Duration, namesake: NodeRow) -> Result<(), StartError> {
-    let begun = Moment::now();
-    let mut last = begun;
-    let mut polls = Polls::new(lease, begun);
-    let mut watch = Watch::new(namesake.beat, begun);
+async fn outwait(table: &Arc<dyn NodeTable>, lease: Duration, row: NodeRow) -> Result<(), StartError> {
+    let mut namesake = Namesake::new(row, lease, Moment::now());
     loop {
-        sleep(polls.next().since(Moment::now())).await;
+        sleep(namesake.next().since(Moment::now())).await;
         let sent_at = Moment::now();
-        polls.sent(sent_at);
-        let rows = match within(polls.timeout(), table.roll()).await {
-            Ok(rows) => rows,
-            Err(error) if sent_at.since(begun) > lease * LEASES_MAX => return Err(error.into()),
-            // The watch begins anew with the next answer, because it comes late.
-            Err(_) => {
-                last = Moment::START;
-                continue;
+        let limit = namesake.sent(sent_at);
+        match within(limit, table.roll()).await {
+            Ok(rows) => match namesake.polled(rows, sent_at, Moment::now()) {
+                NamesakeState::Waits => {}
+                NamesakeState::Over => return Ok(()),
+                NamesakeState::Runs(row) => return Err(StartError::NameTaken(row)),
+                NamesakeState::Bury(row) => {
+                    // If it isn't dead then, its beat has changed, which the next answer shows.
+                    within(lease, table.bury(row.id.epoch, row.beat)).await?;
+                }
+            },
+            Err(error) => {
+                if !namesake.poll_failed(Moment::now()) {
+                    return Err(error.into());
+                }
             }
-        };
-        let now = Moment::now();
-        let Some(row) = living(rows, namesake.id.epoch) else { return Ok(()) };
-        if row.beat != namesake.beat {
-            return Err(StartError::NameTaken(row));
-        }
-        watch.saw(row.beat, Watch::is_unbroken(lease, last, now), now);
-        last = now;
-        if watch.is_over(lease, sent_at) {
-            // If it isn't dead then, its beat has changed, which the next answer shows.
-            within(lease, table.bury(row.id.epoch, row.beat)).await?;
         }
     }
-}
-
-fn living(rows: Vec<NodeRow>, epoch: Epoch) -> Option<NodeRow> {
-    rows.into_iter().find(|row| row.id.epoch == epoch && !row.is_dead)
 }

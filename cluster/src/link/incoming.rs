@@ -154,10 +154,10 @@ impl Incoming {
         (sender.behind(), sender.gaps, sender.losses)
     }
 
-    /// The bytes of a sender that wait behind gaps.
+    /// The bytes that wait behind gaps, of the sender with most of them.
     #[must_use]
-    pub fn held_bytes(&self, sender: Epoch) -> usize {
-        self.senders.get(&sender).map_or(0, Sender::held_bytes)
+    pub fn held_bytes(&self) -> usize {
+        self.senders.values().map(Sender::held_bytes).max().unwrap_or_default()
     }
 
     /// Counts since the start, and how many batches were dropped because they were received before.

@@ -1,6 +1,7 @@
 //! Who is alive, and who was heard.
 
 mod entry;
+mod namesake;
 mod own_heartbeats;
 mod polls;
 #[cfg(test)]
@@ -12,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use entry::Entry;
+pub use namesake::{Namesake, NamesakeState};
 use own_heartbeats::OwnHeartbeats;
 pub use polls::Polls;
 pub use watch::Watch;

@@ -198,3 +198,29 @@ fn hints_bring_a_poll_sooner_and_no_more_than_five_a_second() {
     assert_eq!(polls.next(), at(2_300));
     assert_eq!(Polls::new(Duration::from_secs(1), at(0)).next(), at(200));
 }
+
+#[test]
+fn a_newcomer_waits_a_lease_for_a_namesake_that_stands_still_and_is_refused_by_one_that_beats() {
+    let mut namesake = Namesake::new(row(2, 7), LEASE, at(0));
+    assert_eq!(namesake.next(), at(2_000));
+    for second in [2, 4, 6, 8] {
+        assert_eq!(namesake.polled(vec![row(2, 7)], at(second * 1_000), at(second * 1_000)), NamesakeState::Waits);
+    }
+    let mut beats = namesake.clone();
+    assert_eq!(beats.polled(vec![row(2, 8)], at(10_000), at(10_000)), NamesakeState::Runs(row(2, 8)));
+    let mut dies = namesake.clone();
+    assert_eq!(dies.polled(vec![dead(row(2, 7))], at(10_000), at(10_000)), NamesakeState::Over);
+    assert_eq!(namesake.polled(vec![row(2, 7)], at(10_000), at(10_000)), NamesakeState::Bury(row(2, 7)));
+}
+
+#[test]
+fn a_newcomer_begins_anew_after_an_outage_and_gives_up_after_some_leases() {
+    let mut namesake = Namesake::new(row(2, 7), LEASE, at(0));
+    assert!(namesake.poll_failed(at(8_000)));
+    assert_eq!(namesake.polled(vec![row(2, 7)], at(10_000), at(10_000)), NamesakeState::Waits);
+    for second in [12, 14, 16, 18] {
+        assert_eq!(namesake.polled(vec![row(2, 7)], at(second * 1_000), at(second * 1_000)), NamesakeState::Waits);
+    }
+    assert!(matches!(namesake.polled(vec![row(2, 7)], at(20_000), at(20_000)), NamesakeState::Bury(_)));
+    assert!(!namesake.poll_failed(at(40_000)));
+}

@@ -69,7 +69,9 @@ impl Rows {
     fn hello(&mut self, name: &str, version: &str, incarnation: Incarnation, speaks: Speaks) -> Hello {
         let mut living = self.rows.values().filter(|row| !row.is_dead);
         if let Some(row) = living.clone().find(|row| row.name == name) {
-            return Hello::NameTaken(row.clone());
+            // The answer to the same start was lost.
+            let is_same = row.id.incarnation == incarnation;
+            return if is_same { Hello::Welcome(row.id.epoch) } else { Hello::NameTaken(row.clone()) };
         }
         if let Some(row) = living.find(|row| row.speaks.from > speaks.to || row.speaks.to < speaks.from) {
             return Hello::NoCommonVersion(row.clone());

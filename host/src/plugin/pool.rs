@@ -17,7 +17,7 @@ use super::guest::{CallDiagnostics, GuestContext, Origin};
 use super::instance::Instance;
 use super::repeat::outside;
 use super::usage::GenerationUsage;
-use crate::contract::Fault;
+use crate::contract::{Fault, FaultKind};
 use crate::counts::Limit;
 use crate::store::Draft;
 
@@ -157,8 +157,12 @@ impl Pool {
     }
 
     /// Whether nothing that a draft has read was changed meanwhile.
-    pub(super) fn is_current(&self, draft: &Draft) -> bool {
-        self.context.store.is_current(draft)
+    ///
+    /// # Errors
+    /// Fault: store, if the store can't be read.
+    pub(super) async fn is_current(&self, draft: &Draft) -> Result<bool, Fault> {
+        let current = self.context.store.is_current(draft).await;
+        current.map_err(|error| Fault::new(FaultKind::Store, format!("the store can't be read: {error}")))
     }
 
     /// Whether the plugin can upgrade states that another version wrote.
@@ -274,7 +278,9 @@ impl Borrowed<'_> {
                 let fault = fault_of(&error, instance.guest_mut().take_diagnostics());
                 let kind = instance.kind;
                 drop(instance);
-                pool.count_failed(kind);
+                if !fault.is_outdated() {
+                    pool.count_failed(kind);
+                }
                 Err(fault)
             }
         }

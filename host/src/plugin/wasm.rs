@@ -80,22 +80,29 @@ impl WasmPlugin {
         borrowed.settle(result).map(|(admission, draft)| (admission, draft.filter(|_| has_http)))
     }
 
-    /// Asks a gatekeeper that may wait for answers by HTTP. If what it has read of the store has changed meanwhile, it decides
-    /// again, with the same answers. The caller limits the time.
+    /// Asks a gatekeeper. If what it has read of the store has changed meanwhile, it decides again, with the same answers by HTTP. The
+    /// caller limits the time.
     async fn connect_until_current(&self, mut borrowed: Borrowed<'_>, request: Request) -> Result<Admission, Fault> {
         let answers = Arc::default();
         loop {
-            let (admission, draft) = self.decide_on(borrowed, request.clone(), Arc::clone(&answers)).await?;
-            if draft.is_none_or(|draft| self.is_current(&draft)) {
-                return Ok(admission);
+            match self.decide_on(borrowed, request.clone(), Arc::clone(&answers)).await {
+                Ok((admission, draft)) if self.is_current(draft.as_deref()).await? => return Ok(admission),
+                Err(fault) if !fault.is_outdated() => return Err(fault),
+                Ok(_) | Err(_) => {}
             }
             borrowed = self.pool.take(CallKind::Connect).await?;
         }
     }
 
-    /// Returns whether the store still has what a call has read.
-    pub(super) fn is_current(&self, draft: &Draft) -> bool {
-        self.pool.is_current(draft)
+    /// Whether the store still has what a call has read, if it has read anything.
+    ///
+    /// # Errors
+    /// Fault: store, if the store can't be read.
+    pub(super) async fn is_current(&self, draft: Option<&Draft>) -> Result<bool, Fault> {
+        match draft {
+            Some(draft) => self.pool.is_current(draft).await,
+            None => Ok(true),
+        }
     }
 }
 
@@ -159,12 +166,6 @@ impl Behaviour for WasmPlugin {
 
 impl Gatekeeper for WasmPlugin {
     fn connect(&self, request: Request) -> CallFuture<'_, Admission> {
-        if !self.pool.has_http() {
-            return self.run(CallKind::Connect, move |mut borrowed: Borrowed<'_>| async move {
-                let result = borrowed.instance.connect(request).await;
-                borrowed.settle(result).map(|(admission, _)| admission)
-            });
-        }
         self.run(CallKind::Connect, move |borrowed| async move { self.connect_until_current(borrowed, request).await })
     }
 

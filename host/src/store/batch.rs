@@ -31,6 +31,8 @@ pub enum CommitError {
     Jobs(JobsFull),
     /// The plugin would have too many deliveries.
     Deliveries(DeliveriesFull),
+    /// The nodes of a cluster don't store this kind of rows.
+    NotShared(&'static str),
     /// The engine failed.
     Failed(EngineError),
     /// The store is closing.
@@ -140,7 +142,7 @@ pub(super) fn places(drafts: &[Draft]) -> Vec<Bytes> {
 
 /// Whether another commit changed a key that the draft has read, since the draft began.
 pub(super) fn has_conflict(draft: &Draft, recent: &Recent) -> bool {
-    recent.has_overtaken(&draft.footprint, draft.since)
+    recent.has_overtaken(&draft.footprint, draft.since())
 }
 
 impl CommitError {
@@ -170,6 +172,7 @@ impl fmt::Display for CommitError {
             }
             Self::Jobs(full) => full.fmt(f),
             Self::Deliveries(full) => full.fmt(f),
+            Self::NotShared(what) => write!(f, "{what} aren't stored in a cluster"),
             Self::Failed(error) => write!(f, "the store can't be written: {error}"),
             Self::Stopping => f.write_str("the store is closing"),
         }

@@ -10,14 +10,16 @@ use super::backing::PageReads;
 use super::batch::{self, Batch, CommitError, has_conflict};
 use super::counts::StoreCounts;
 use super::delivery_board::DeliveryBoard;
-use super::draft::{Draft, Revision, Seen};
+use super::draft::{Draft, Seen};
 use super::engine::{Engine, EngineError, Writes};
-use super::health::{Attempts, Health, Trouble, now_ms};
+use super::health::{Attempts, Health, now_ms};
 use super::ids::{Ids, LEASE_MS};
 use super::job_board::JobBoard;
+use super::ledger::Ledger;
 use super::log::LogCounts;
 use super::metadata;
 use super::recent::Recent;
+use super::revision::Revision;
 use bennu_semantics::limits::StoreLimits;
 
 /// State that the committer shares with all handles of the store.
@@ -25,7 +27,7 @@ pub(super) struct Shared {
     /// The snapshot that new calls read. The committer replaces it after each batch.
     pub(super) seen: ArcSwap<Seen>,
     /// The keys that were written lately. The committer adds to it, and other threads search it in `is_current`.
-    recent: Mutex<Recent>,
+    pub(super) recent: Mutex<Recent>,
     pub(super) limits: StoreLimits,
     pub(super) health: Arc<Health>,
     pub(super) ids: Ids,
@@ -38,6 +40,9 @@ pub(super) struct Shared {
     pub(super) jobs: Arc<JobBoard>,
     /// The same.
     pub(super) deliveries: Arc<DeliveryBoard>,
+    /// Where drafts are committed, if other hosts write to the store, too. Then there is no engine, `recent` stays empty, and `seen`
+    /// shows the latest rows at each read.
+    pub(super) ledger: Option<Arc<dyn Ledger>>,
 }
 
 /// Owns the engine, and writes to it.
@@ -83,7 +88,7 @@ pub(super) struct PendingCommit {
 impl Shared {
     /// Whether no key that the draft has read was changed since the draft began.
     pub(super) fn is_current(&self, draft: &Draft) -> bool {
-        draft.since == self.seen.load().revision || !has_conflict(draft, &self.recent())
+        draft.since() == self.seen.load().revision || !has_conflict(draft, &self.recent())
     }
 
     /// No change can panic half-way, so a poisoned lock is still valid.
@@ -99,19 +104,12 @@ impl Committer {
     /// If the engine fails, or its content has another format. That content isn't changed.
     pub(super) async fn new(mut engine: Box<dyn Engine>, limits: StoreLimits) -> Result<Self, EngineError> {
         let mut snapshot = engine.snapshot().await?;
-        let (first, known) = (metadata::FIRST_FORMAT, metadata::FORMAT);
-        let format = match metadata::read(&*snapshot, &metadata::format()).await? {
-            Some(format) if (first..=known).contains(&format) => format,
-            Some(other) => {
-                return Err(EngineError::new(format!(
-                    "its content has format {other}, and this version of bennu knows format {known}: \
-                     export it with the version that wrote it, and import that export here"
-                )));
-            }
+        let format = match metadata::read_format(&*snapshot).await? {
+            Some(format) => format,
             None => {
-                engine.apply(&Writes::from([(metadata::format(), Some(metadata::entry(known)))])).await?;
+                engine.apply(&Writes::from([(metadata::format(), Some(metadata::entry(metadata::FORMAT)))])).await?;
                 snapshot = engine.snapshot().await?;
-                known
+                metadata::FORMAT
             }
         };
         let jobs = Arc::<JobBoard>::default();
@@ -127,9 +125,20 @@ impl Committer {
         let (page_reads, log_counts) = (engine.page_reads(), engine.log_counts());
         let exporting = Arc::new(Semaphore::new(1));
         let counts = StoreCounts::new(engine.postgres_counts());
-        let shared =
-            Shared { seen, recent, limits, health, ids, page_reads, log_counts, counts, exporting, jobs, deliveries };
-        let shared = Arc::new(shared);
+        let shared = Arc::new(Shared {
+            seen,
+            recent,
+            limits,
+            health,
+            ids,
+            page_reads,
+            log_counts,
+            counts,
+            exporting,
+            jobs,
+            deliveries,
+            ledger: None,
+        });
         let attempts = Attempts::default();
         Ok(Self { engine, shared, latest: revision, opening: 0, format, attempts, is_released: false, is_clock_behind })
     }
@@ -290,7 +299,7 @@ impl Committer {
         // No call reads the mark, so no new snapshot is needed.
         self.shared.ids.keep(mark);
         // A host that isn't ready gets no traffic. So the mark of the self-test must be enough to end a trouble.
-        self.recovered();
+        self.shared.health.recovered();
         Ok(())
     }
 
@@ -409,7 +418,7 @@ impl Committer {
         }
         self.attempts.written();
         match self.show().await {
-            Ok(()) => self.recovered(),
+            Ok(()) => self.shared.health.recovered(),
             Err(error) => {
                 tracing::error!("the store can't read its last writes yet: {error}");
                 self.fail(&error);
@@ -428,10 +437,7 @@ impl Committer {
 
     /// Records that the engine failed. If the engine is broken, schedules the first attempt to reopen it.
     fn fail(&mut self, error: &EngineError) {
-        if self.shared.health.trouble().is_none() {
-            tracing::error!("the store has failed: {error}");
-            self.shared.health.set(Some(Trouble { since_ms: now_ms(), reason: error.to_string() }));
-        }
+        self.shared.health.failed(error);
         if error.is_broken() && self.attempts.due.is_none() {
             self.attempts.schedule(Duration::ZERO);
         }
@@ -450,7 +456,7 @@ impl Committer {
         match self.reopen().await {
             Ok(()) => {
                 self.attempts.opened();
-                self.recovered();
+                self.shared.health.recovered();
             }
             Err(error) => {
                 tracing::debug!("the store can't be reopened yet: {error}");
@@ -482,14 +488,6 @@ impl Committer {
     fn note(&self, writes: &Writes) {
         self.shared.jobs.note(writes);
         self.shared.deliveries.note(writes);
-    }
-
-    fn recovered(&self) {
-        if let Some(trouble) = self.shared.health.trouble() {
-            let lasted = Duration::from_millis(now_ms().saturating_sub(trouble.since_ms));
-            tracing::warn!("the store works again, after {lasted:?}: {}", trouble.reason);
-            self.shared.health.set(None);
-        }
     }
 }
 

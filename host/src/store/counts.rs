@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::batch::CommitError;
-use super::draft::Revision;
 use super::engine::Writes;
 use super::postgres::PostgresCounts;
+use super::revision::Revision;
 use crate::counts::{HighWater, Histogram, HistogramCounts};
 
 /// The bounds of the histogram of batches.
@@ -84,7 +84,7 @@ impl StoreCounts {
                 Ok(_) => &self.commits,
                 Err(CommitError::Conflict) => &self.conflicts,
                 Err(CommitError::Quota { .. } | CommitError::Jobs(_) | CommitError::Deliveries(_)) => &self.over_quota,
-                Err(CommitError::Failed(_) | CommitError::Stopping) => &self.failures,
+                Err(CommitError::NotShared(_) | CommitError::Failed(_) | CommitError::Stopping) => &self.failures,
             };
             count.fetch_add(1, Ordering::Relaxed);
         }

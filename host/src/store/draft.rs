@@ -10,15 +10,12 @@ use super::footprint::Footprint;
 use super::health::Health;
 use super::metadata;
 use super::overlay;
+use super::revision::Revision;
 use super::scan::{Page, Scan};
 use super::space::{Kind, Owner};
 use super::sweep::expiry_name;
 use bennu_semantics::lifetime;
 use bennu_semantics::limits::{Oversize, StoreLimits};
-
-/// A version number of the store's content. It is 0 when the host starts, and grows with each batch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Revision(pub(super) u64);
 
 /// The content at a revision.
 pub(super) struct Seen {
@@ -39,9 +36,9 @@ pub(super) struct Seen {
 pub struct Draft {
     pub(super) owner: Owner,
     pub(super) seen: Arc<Seen>,
-    /// The revision of the first read. A conflict is a write after it to a key that was read. It is older than that of `seen` if
-    /// the draft was paused.
-    pub(super) since: Revision,
+    /// The revision of the first read, or a later one: see [`since`](Self::since). It is older than that of `seen` if the draft was
+    /// paused.
+    since: Revision,
     /// By the engine's keys.
     pub(super) writes: Writes,
     /// The number of writes to the plugin's own keys, and their bytes. The writes of the host to rooms aren't counted.
@@ -82,6 +79,11 @@ impl fmt::Debug for Draft {
 
 /// All reads outside the committer are made through these functions, so that the committer learns of each broken engine.
 impl Seen {
+    /// What one draft reads of a ledger, or, by a view without a plugin, the latest rows.
+    pub(super) fn of_ledger(snapshot: Arc<dyn Snapshot>, health: &Arc<Health>, limits: StoreLimits) -> Self {
+        Self { revision: Revision::UNREAD, snapshot, opening: 0, health: Arc::clone(health), limits }
+    }
+
     /// Returns the value of an engine key, or none if the key isn't there.
     pub(super) async fn value(&self, place: &Bytes) -> Result<Option<Bytes>, EngineError> {
         self.report_error(self.snapshot.get(place).await)
@@ -108,7 +110,7 @@ impl Seen {
     }
 
     /// Returns the result of a read. Reports an error to the committer, which reopens the engine if it is broken.
-    fn report_error<T>(&self, read: Result<T, EngineError>) -> Result<T, EngineError> {
+    pub(super) fn report_error<T>(&self, read: Result<T, EngineError>) -> Result<T, EngineError> {
         read.inspect_err(|error| self.health.report(self.opening, error))
     }
 }
@@ -122,7 +124,8 @@ impl Draft {
     /// Releases the snapshot. What was read stays in the footprint, so the commit checks it.
     #[must_use]
     pub fn pause(self) -> PausedDraft {
-        let Self { owner, seen: _, since, writes, own, footprint, now_ms } = self;
+        let since = self.since();
+        let Self { owner, seen: _, since: _, writes, own, footprint, now_ms } = self;
         PausedDraft { owner, since, writes, own, footprint, now_ms }
     }
 
@@ -141,6 +144,11 @@ impl Draft {
     pub(crate) fn own_writes(&self) -> Vec<(Bytes, Option<Bytes>)> {
         let writes = self.writes.iter();
         writes.map(|(place, value)| (self.owner.name_of(place), value.clone())).collect()
+    }
+
+    /// The revision of the first read. A conflict is a write after it to a key that was read.
+    pub(super) fn since(&self) -> Revision {
+        self.seen.snapshot.since().map_or(self.since, |read| read.min(self.since))
     }
 
     /// Returns the plugin whose keys the draft reads and writes.
@@ -369,18 +377,16 @@ impl Draft {
 }
 
 impl PausedDraft {
+    pub(super) fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
     /// Continues on a new snapshot. If nothing was read before, the draft begins anew with its writes. Otherwise a later read
     /// counts as if it had been made with the earlier ones: a key that has changed in between is a conflict.
     pub(super) fn resume(self, seen: Arc<Seen>) -> Draft {
         let Self { owner, since, writes, own, footprint, now_ms } = self;
         let since = if footprint.is_empty() { seen.revision } else { since };
         Draft { owner, seen, since, writes, own, footprint, now_ms }
-    }
-}
-
-impl Revision {
-    pub(super) fn next(self) -> Self {
-        Self(self.0 + 1)
     }
 }
 

@@ -12,6 +12,7 @@ use futures_util::future::BoxFuture;
 use super::backing::PageReads;
 use super::log::LogCounts;
 use super::postgres::PostgresCounts;
+use super::revision::Revision;
 
 /// The result of an engine's operation. It is ready at once if the data is in memory.
 pub type EngineFuture<'a, T> = BoxFuture<'a, Result<T, EngineError>>;
@@ -106,6 +107,12 @@ pub trait Snapshot: Send + Sync {
     fn fetch(&self, _keys: Vec<Bytes>) -> EngineFuture<'_, ()> {
         Box::pin(ready(Ok(())))
     }
+
+    /// The revision that was read, of a snapshot that learns it with its first read: a draft's view of a store that several hosts
+    /// write. None before that read.
+    fn since(&self) -> Option<Revision> {
+        None
+    }
 }
 
 /// A range of keys: `from` is included, `until` is not.
@@ -149,7 +156,18 @@ pub struct Rows {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineError {
     what: Arc<str>,
-    is_broken: bool,
+    state: ErrorState,
+}
+
+/// What an error says about the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ErrorState {
+    /// It may work for others.
+    Works,
+    /// Nothing works until it is reopened.
+    Broken,
+    /// It works, and what was read is outdated.
+    Outdated,
 }
 
 impl Span {
@@ -220,18 +238,31 @@ impl Rows {
 impl EngineError {
     /// Creates an error with a message.
     pub fn new(what: impl fmt::Display) -> Self {
-        Self { what: what.to_string().into(), is_broken: false }
+        Self { what: what.to_string().into(), state: ErrorState::Works }
     }
 
     /// Creates an error after which nothing works until the engine is reopened.
     pub fn broken(what: impl fmt::Display) -> Self {
-        Self { is_broken: true, ..Self::new(what) }
+        Self { state: ErrorState::Broken, ..Self::new(what) }
+    }
+
+    /// Creates the error of a read that doesn't fit the reads before it, because another host has written in between. The call
+    /// can run again.
+    #[must_use]
+    pub fn outdated() -> Self {
+        Self { state: ErrorState::Outdated, ..Self::new("another host has changed what was read before") }
     }
 
     /// Whether nothing works until the engine is reopened.
     #[must_use]
     pub fn is_broken(&self) -> bool {
-        self.is_broken
+        self.state == ErrorState::Broken
+    }
+
+    /// Whether the call that has read can run again.
+    #[must_use]
+    pub fn is_outdated(&self) -> bool {
+        self.state == ErrorState::Outdated
     }
 }
 

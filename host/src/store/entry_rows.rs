@@ -5,10 +5,11 @@ use std::sync::Arc;
 use bennu_semantics::entries::{DirtyEntry, EntrySums, Order, RangeRead, StoredEntry};
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::draft::{Draft, Revision, Seen};
+use super::draft::{Draft, Seen};
 use super::engine::{Direction, EngineError, ScanLimit};
 use super::entry_sums::StoredSums;
 use super::handle::Store;
+use super::revision::Revision;
 use super::space::{self, Kind, Owner};
 use bennu_semantics::limits::Oversize;
 

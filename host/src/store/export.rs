@@ -29,8 +29,9 @@ pub struct Exported {
 
 /// An export that is made in parts. It reads all of them from one snapshot, and doesn't see the writes of calls that run meanwhile.
 ///
-/// The snapshot keeps at most two tables of the log in memory, and the pages of the tree that are replaced meanwhile on the disk.
-/// The file grows by those pages, and they are used again after the export. So an export must not last without end.
+/// The snapshot of a data directory keeps at most two tables of the log in memory, and the pages of the tree that are replaced meanwhile on the disk.
+/// The file grows by those pages, and they are used again after the export. So an export must not last without end. In a cluster,
+/// it is a transaction of the database.
 pub struct Exporter {
     seen: Arc<Seen>,
     /// What isn't read yet.
@@ -51,7 +52,7 @@ impl Store {
             None => space::everything().into(),
         };
         let (digest, rows_digest) = (Sha256::new(), Sha256::new());
-        let (seen, exported) = (self.seen(), Exported::default());
+        let (seen, exported) = (self.seen_for_long(), Exported::default());
         Exporter { seen, spans, is_begun: false, is_ended: false, exported, digest, rows_digest }
     }
 

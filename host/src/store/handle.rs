@@ -13,17 +13,20 @@ use super::committer::{Committer, Order, PendingCommit, Shared};
 use super::counts::StoreCounts;
 use super::delivery_board::DeliveryBoard;
 use super::directory;
-use super::draft::{Draft, PausedDraft, Revision, Seen};
+use super::draft::{Draft, PausedDraft, Seen};
 use super::engine::{Direction, Engine, EngineError, ScanLimit, Writes};
 use super::health::{Trouble, now_ms};
 use super::ids::{Ids, LEASE_MS};
 use super::job_board::JobBoard;
+use super::ledger::Ledger;
+use super::ledger_committer::LedgerCommitter;
 use super::log::LogCounts;
 use super::logged::LogLimits;
 use super::memory::Memory;
 use super::metadata;
 use super::postgres::PostgresCounts;
 use super::reading;
+use super::revision::Revision;
 use super::space::Owner;
 use bennu_semantics::limits::StoreLimits;
 
@@ -39,7 +42,7 @@ pub struct Store {
 
 /// Where calls are committed.
 enum Submission {
-    /// On a thread of its own, because a sync blocks.
+    /// On a thread of its own, because a sync blocks, or in a task, if the store is a ledger.
     Thread(Queue),
     /// On the calling thread, for an engine that is always ready at once. This needs no other thread. With another thread, a
     /// paused test clock would take the wait for that thread for idleness, and advance.
@@ -92,9 +95,34 @@ impl Store {
             .name("bennu-store".into())
             .spawn(work)
             .context("starting the thread that writes")?;
+        Ok(Self::with_queue(shared, orders))
+    }
+
+    /// Opens a store over a ledger, which other hosts write, too. A task of the current runtime commits.
+    ///
+    /// # Errors
+    /// If the ledger fails, or if its content has a format that this version can't read.
+    pub(super) async fn over_ledger(
+        ledger: Arc<dyn Ledger>,
+        limits: StoreLimits,
+        counts: StoreCounts,
+    ) -> Result<Self, EngineError> {
+        let shared = Arc::new(Shared::of_ledger(Arc::clone(&ledger), limits, counts).await?);
+        let (orders, queue) = mpsc::unbounded_channel();
+        let fail_on_exit = FailOnExit(Arc::clone(&shared));
+        let committer = LedgerCommitter::new(ledger, Arc::clone(&shared));
+        tokio::spawn(async move {
+            let _fail_on_exit = fail_on_exit;
+            committer.run(queue).await;
+        });
+        Ok(Self::with_queue(shared, orders))
+    }
+
+    fn with_queue(shared: Arc<Shared>, orders: mpsc::UnboundedSender<Order>) -> Self {
+        let limits = &shared.limits;
         let room_bytes = u32::try_from(limits.waiting_bytes.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX).max(1);
         let room = Arc::new(Semaphore::new(room_bytes as usize));
-        Ok(Self { shared, submission: Arc::new(Submission::Thread(Queue { orders, room, room_bytes })) })
+        Self { shared, submission: Arc::new(Submission::Thread(Queue { orders, room, room_bytes })) }
     }
 
     /// Opens a store in memory, for tests and for hosts without a data directory. Its commits are ready at once.
@@ -118,22 +146,32 @@ impl Store {
     /// The same, by another clock: `now_ms` decides which keys have expired.
     #[must_use]
     pub fn begin_at(&self, owner: &Owner, now_ms: u64) -> Draft {
-        Draft::new(owner.clone(), self.shared.seen.load_full(), now_ms)
+        Draft::new(owner.clone(), self.shared.seen_by(owner.name()), now_ms)
     }
 
     /// Continues a draft that was paused, over all that is committed by now.
     #[must_use]
     pub fn resume(&self, paused: PausedDraft) -> Draft {
-        paused.resume(self.shared.seen.load_full())
+        let seen = self.shared.seen_by(paused.owner().name());
+        paused.resume(seen)
     }
 
     /// Whether no key that a call has read was changed since the call began.
     ///
     /// A call that writes does not have to ask, because its commit checks this. A call that only reads has seen the store at
     /// one moment. It has to ask only if it must not act on outdated data.
-    #[must_use]
-    pub fn is_current(&self, draft: &Draft) -> bool {
-        self.shared.is_current(draft)
+    ///
+    /// # Errors
+    /// If the store is shared with other hosts, and fails.
+    pub async fn is_current(&self, draft: &Draft) -> Result<bool, EngineError> {
+        match &self.shared.ledger {
+            None => Ok(self.shared.is_current(draft)),
+            Some(ledger) if draft.has_reads() => {
+                let read = ledger.is_current(draft.owner().name(), draft.since(), &draft.footprint).await;
+                draft.seen.report_error(read)
+            }
+            Some(_) => Ok(true),
+        }
     }
 
     /// Stores all writes of a call, or none. When the future is ready with a revision, every call that begins later sees the
@@ -348,6 +386,14 @@ impl Store {
 
     pub(super) fn seen(&self) -> Arc<Seen> {
         self.shared.seen.load_full()
+    }
+
+    /// Returns the content of one moment, for many reads outside of calls.
+    pub(super) fn seen_for_long(&self) -> Arc<Seen> {
+        match &self.shared.ledger {
+            None => self.seen(),
+            Some(ledger) => Arc::new(Seen::of_ledger(ledger.moment(), &self.shared.health, self.shared.limits)),
+        }
     }
 
     pub(super) fn ids(&self) -> &Ids {

@@ -39,6 +39,23 @@ impl Health {
         *lock(&self.trouble) = trouble;
     }
 
+    /// Notes that something failed: the first failure is the trouble.
+    pub(super) fn failed(&self, error: &EngineError) {
+        if self.trouble().is_none() {
+            tracing::error!("the store has failed: {error}");
+            self.set(Some(Trouble { since_ms: now_ms(), reason: error.to_string() }));
+        }
+    }
+
+    /// Notes that the store works.
+    pub(super) fn recovered(&self) {
+        if let Some(trouble) = self.trouble() {
+            let lasted = Duration::from_millis(now_ms().saturating_sub(trouble.since_ms));
+            tracing::warn!("the store works again, after {lasted:?}: {}", trouble.reason);
+            self.set(None);
+        }
+    }
+
     /// Reports a failed read. If the error means that the engine is broken, wakes the committer.
     pub(super) fn report(&self, opening: u64, error: &EngineError) {
         if error.is_broken() {

@@ -108,6 +108,11 @@ impl Ids {
         self.is_asked.store(true, Ordering::Relaxed);
     }
 
+    /// The requested mark couldn't be written. The next id that is late requests it again.
+    pub(super) fn ask_again(&self) {
+        self.is_asked.store(false, Ordering::Relaxed);
+    }
+
     /// Whether a mark was requested and isn't written yet.
     pub(super) fn is_late(&self) -> bool {
         self.is_asked.load(Ordering::Relaxed)

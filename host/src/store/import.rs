@@ -6,7 +6,7 @@ use std::io::BufRead;
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 
-use super::draft::{Draft, Revision};
+use super::draft::Draft;
 use super::engine::{Direction, ScanLimit, Writes};
 use super::entry_sums::StoredSums;
 use super::export_line::ExportLine;
@@ -14,6 +14,7 @@ use super::export_reader::ExportReader;
 use super::handle::Store;
 use super::ids::LATEST_MS;
 use super::metadata;
+use super::revision::Revision;
 use super::space::{KINDS, Kind, Owner, split_entry_name};
 use bennu_semantics::limits::Oversize;
 

@@ -15,6 +15,21 @@ pub(super) const FIRST_FORMAT: u64 = 1;
 /// values. Format 2 had neither jobs nor deliveries and no times to live.
 pub(super) const FORMAT: u64 = 3;
 
+/// Returns the format of a store's content, or none if it is empty.
+///
+/// # Errors
+/// If the engine fails, or this version can't read the format.
+pub(super) async fn read_format(snapshot: &dyn Snapshot) -> Result<Option<u64>, EngineError> {
+    let format = read(snapshot, &format()).await?;
+    match format {
+        Some(other) if !(FIRST_FORMAT..=FORMAT).contains(&other) => Err(EngineError::new(format!(
+            "its content has format {other}, and this version of bennu knows format {FORMAT}: export it with the version that wrote \
+             it, and import that export here"
+        ))),
+        format => Ok(format),
+    }
+}
+
 const USAGE: &[u8] = b"usage:";
 
 /// Returns the engine key of the format version.

@@ -15,6 +15,9 @@
 //! The [`Engine`] is a trait with a few methods. [`Logged`] stores a batch as a record of a log, keeps its rows in memory, and
 //! writes the rows of many batches to the tree (`embedded`) at once. [`Memory`] stores nothing on disk. All plugins share one
 //! keyspace of the engine. Each plugin has its own part of it (see `space`).
+//!
+//! The nodes of a cluster share a store. Then there is a ledger (see `ledger`) in place of the engine: it decides about conflicts itself, because
+//! no node knows what the others write.
 
 mod backing;
 mod batch;
@@ -43,6 +46,9 @@ mod ids;
 mod import;
 mod job_board;
 mod job_rows;
+mod ledger;
+mod ledger_committer;
+mod ledger_queue;
 mod log;
 mod logged;
 mod memory;
@@ -56,6 +62,7 @@ mod recent;
 mod rename;
 mod request_rows;
 mod restore;
+mod revision;
 mod scan;
 mod space;
 mod stored_rows;
@@ -72,7 +79,7 @@ pub use counts::{BATCH_BOUNDS, StoreCounts};
 pub use delivery_board::DeliveryBoard;
 pub use delivery_rows::DeliveryChange;
 pub use directory::{InUse, absolute, has_store, is_free, open_to_others};
-pub use draft::{Draft, PausedDraft, ReadError, Revision};
+pub use draft::{Draft, PausedDraft, ReadError};
 pub use embedded::OpeningError;
 pub use engine::{Direction, Engine, EngineError, EngineFuture, Row, Rows, ScanLimit, Snapshot, Span, Writes};
 pub use entry_rows::EntryRows;
@@ -92,6 +99,7 @@ pub use place::StorePlace;
 pub use postgres::{Postgres, PostgresCounts, PostgresPlace, SCHEMA as POSTGRES_SCHEMA};
 pub use rename::Renamed;
 pub use restore::RestoreStep;
+pub use revision::Revision;
 pub use scan::{Page, Scan};
 pub use space::Owner;
 pub use stored_rows::{RowPage, RowSet, TopicBytes, TopicPage};

@@ -2,14 +2,17 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
+use bennu_cluster::NodeId;
 use bennu_semantics::limits::StoreLimits;
 
 use super::beside::Beside;
+use super::counts::StoreCounts;
 use super::directory;
 use super::handle::Store;
-use super::postgres::{Postgres, PostgresPlace};
+use super::postgres::{Postgres, PostgresLedger, PostgresPlace};
 
 /// The place of a store.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,13 +54,40 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Opens the store of a host that is a node of a cluster: other nodes write to it, too. If a data directory is given, this also creates
+    /// it and locks it, until the store is closed.
+    ///
+    /// # Errors
+    /// If the database can't be used, or a host without a cluster writes to it: then the error is an [`InUse`](super::InUse). The message
+    /// says what to do.
+    pub async fn open_shared(
+        database: &PostgresPlace,
+        node: NodeId,
+        data: Option<&Path>,
+        limits: StoreLimits,
+    ) -> Result<Self> {
+        check_keys(&limits)?;
+        let lock = data.map(directory::claim).transpose()?;
+        let ledger = PostgresLedger::open(database, node, limits.reads_per_call, lock).await?;
+        let counts = StoreCounts::new(Some(Arc::clone(ledger.counts())));
+        let store = Self::over_ledger(Arc::new(ledger), limits, counts).await;
+        store.with_context(|| format!("opening the store in {database}"))
+    }
+}
+
 async fn opened(database: &PostgresPlace, limits: StoreLimits) -> Result<Postgres> {
+    check_keys(&limits)?;
+    Postgres::open(database, limits.cache_bytes).await
+}
+
+fn check_keys(limits: &StoreLimits) -> Result<()> {
     ensure!(
         limits.key_bytes <= KEY_BYTES_MAX,
         "`limits.store_key_bytes` is {}; a store on PostgreSQL has keys of at most {KEY_BYTES_MAX} bytes",
         limits.key_bytes
     );
-    Postgres::open(database, limits.cache_bytes).await
+    Ok(())
 }
 
 impl fmt::Display for StorePlace {

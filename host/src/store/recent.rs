@@ -4,8 +4,8 @@ use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 
-use super::draft::Revision;
 use super::footprint::Footprint;
+use super::revision::Revision;
 
 /// A bounded log of writes. Older writes are evicted, up to the horizon.
 pub(super) struct Recent {

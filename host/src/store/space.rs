@@ -256,6 +256,20 @@ pub(super) fn has_jobs(writes: &Writes) -> bool {
     writes.range::<[u8], _>(from_jobs).next().is_some_and(|(place, _)| place.first() == Some(&JOBS))
 }
 
+/// Returns the spans of the rows that nodes of a cluster don't write, with their names.
+pub(super) fn kept_spans() -> [(&'static str, Span); 3] {
+    let rooms = Span { from: vec![ROOMS].into(), until: vec![ENTRY_SUMS + 1].into() };
+    [("durable rooms", rooms), ("schedules", all_jobs()), ("deliveries", all_deliveries())]
+}
+
+/// Returns which rows of a batch a node of a cluster doesn't write, if there are any. The ledger refuses them too. Rooms and entries have no
+/// footprint: a room's turns are the only ones that write it, and the ledger doesn't know yet which node has them. The boards of jobs
+/// and deliveries don't see what other nodes write.
+pub(super) fn kept_from_nodes(writes: &Writes) -> Option<&'static str> {
+    let within = |(_, span): &(&str, Span)| writes.range::<Bytes, _>(&span.from..&span.until).next().is_some();
+    kept_spans().into_iter().find(within).map(|(what, _)| what)
+}
+
 /// Returns the span of the jobs of all plugins.
 pub(super) fn all_jobs() -> Span {
     Span { from: vec![JOBS].into(), until: vec![JOBS + 1].into() }

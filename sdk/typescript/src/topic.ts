@@ -4,7 +4,7 @@ import * as presence from "bennu:channel/presence@0.1.0";
 import * as effects from "bennu:channel/socket@0.1.0";
 import * as topics from "bennu:channel/topics@0.1.0";
 import { count, duration, name, objectText, pack, packObject, text } from "./payload.ts";
-import type { CallState } from "./state.ts";
+import { CallState } from "./state.ts";
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 const U32_MAX = 2 ** 32 - 1;
@@ -15,26 +15,32 @@ export type Presences = Record<string, { metas: Record<string, any>[] }>;
 /** A topic, and the effects that need no member. */
 export class Topic<R = any> {
   /** The topic's name. */
-  readonly topic: string;
-  #room: CallState<R>;
+  declare readonly topic: string;
+  #room: CallState<R> | undefined;
 
-  constructor(topic: string, room: CallState<R>) {
+  /** `room` isn't there if the channel has no room. */
+  constructor(topic: string, room: CallState<R> | undefined) {
     this.topic = topic;
     this.#room = room;
   }
 
+  /** The room of a channel without one is for this call only. */
+  get #shared(): CallState<R> {
+    return (this.#room ??= new CallState<R>(undefined, "{}"));
+  }
+
   /** The state that all members of the topic share. Change it in place, or assign another object. */
   get room(): R {
-    return this.#room.value;
+    return this.#shared.value;
   }
 
   set room(value: R) {
-    this.#room.value = value;
+    this.#shared.value = value;
   }
 
   /** Deletes the state that all members share, also a stored one. The next callback gets the first one again. */
   clearRoom(): void {
-    this.#room.clear();
+    this.#shared.clear();
   }
 
   /** Sends an event to all members of the topic. A payload is an object, or bytes. */
@@ -140,12 +146,12 @@ export class Topic<R = any> {
 /** A member of a topic: one client's membership. */
 export class Socket<S = any, R = any> extends Topic<R> {
   /** The member's number. No other member has it while the host runs. */
-  readonly id: number;
+  declare readonly id: number;
   /** The ref of the client's message, for a later `reply`. It can be kept in the state. Only a message with a ref has one. */
-  readonly ref: string | undefined;
+  declare readonly ref: string | undefined;
   #state: CallState<S>;
 
-  constructor(id: number, topic: string, state: CallState<S>, room: CallState<R>, ref: string | undefined) {
+  constructor(id: number, topic: string, state: CallState<S>, room: CallState<R> | undefined, ref: string | undefined) {
     super(topic, room);
     this.id = id;
     this.ref = ref;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use bennu::store::{
-    CommitError, Direction, Draft, Engine, Owner, Postgres, PostgresPlace, QUOTA_BYTES, ScanLimit, Snapshot, Span,
-    Store, StoreLimits, StorePlace, Writes,
+    CommitError, Direction, Draft, Engine, Owner, Postgres, PostgresPlace, QUOTA_BYTES, ReadError, ScanLimit, Snapshot,
+    Span, Store, StoreLimits, StorePlace, Writes,
 };
 use bennu_test_tiers::{Noise, rounds};
 use bennu_tests::{PostgresServer, eventually, within};
@@ -16,15 +16,16 @@ use bytes::Bytes;
 use tokio::task::JoinSet;
 
 use crate::database;
+use crate::ledger::join;
 
 type Map = BTreeMap<Bytes, Bytes>;
 
-fn place(url: &str) -> Result<PostgresPlace> {
+pub(crate) fn place(url: &str) -> Result<PostgresPlace> {
     PostgresPlace::new(url, None, "bennu")
 }
 
 /// One of few keys, so that equal keys are frequent. Some keys are prefixes of others.
-fn key(noise: &mut Noise) -> Bytes {
+pub(crate) fn key(noise: &mut Noise) -> Bytes {
     (0..=noise.below(3)).map(|_| b"\0ab\xff"[noise.below(4)]).collect()
 }
 
@@ -200,20 +201,28 @@ enum Told {
     Unknown,
 }
 
-/// Adds one to a counter. Returns false if it can't be read.
-async fn add(draft: &mut Draft, key: &str) -> Result<bool> {
-    let Ok(value) = draft.get(key.as_bytes()).await else { return Ok(false) };
-    let count: u64 = value.map_or(Ok(0), |value| String::from_utf8_lossy(&value).parse())?;
+/// Adds one to a counter.
+async fn add(draft: &mut Draft, key: &str) -> Result<(), ReadError> {
+    let value = draft.get(key.as_bytes()).await?.unwrap_or_default();
+    let count: u64 = String::from_utf8_lossy(&value).parse().unwrap_or(0);
     draft.put(key.as_bytes(), (count + 1).to_string().into())?;
-    Ok(true)
+    Ok(())
 }
 
 /// Adds one to a counter that all writers share, and to the writer's own, and notes the operation under a name of its own.
 async fn operate(store: &Store, writer: usize, number: usize) -> Result<Told> {
     loop {
         let mut draft = store.begin(&owner()?);
-        if !(add(&mut draft, "count").await? && add(&mut draft, &format!("count-{writer}")).await?) {
-            return Ok(Told::Failed);
+        let own = format!("count-{writer}");
+        let added = match add(&mut draft, "count").await {
+            Ok(()) => add(&mut draft, &own).await,
+            failed => failed,
+        };
+        match added {
+            Ok(()) => {}
+            // Another host has written in between.
+            Err(ReadError::Failed(error)) if error.is_outdated() => continue,
+            Err(_) => return Ok(Told::Failed),
         }
         draft.put(format!("op-{writer}-{number:06}").as_bytes(), Bytes::new())?;
         match store.commit(draft).await {
@@ -255,6 +264,14 @@ async fn audit(store: &Store, told: &BTreeMap<String, Told>) -> Result<[usize; 3
     Ok([of(Told::Stored), of(Told::Failed), of(Told::Unknown)])
 }
 
+/// Who writes.
+#[derive(Clone, Copy, Debug)]
+enum Hosts {
+    One,
+    /// Three nodes.
+    Cluster,
+}
+
 /// What happens to the server in a round.
 #[derive(Clone, Copy, Debug)]
 enum Harm {
@@ -264,13 +281,23 @@ enum Harm {
     Pause,
 }
 
-async fn write_while_harmed(harm: Harm, wait: Duration) -> Result<[usize; 3]> {
+async fn write_while_harmed(harm: Harm, wait: Duration, hosts: Hosts) -> Result<[usize; 3]> {
     let server = Arc::new(PostgresServer::start()?);
-    let store = store(&server.database("harmed")?, wait).await?;
+    let url = server.database("harmed")?;
+    let mut stores = Vec::new();
+    match hosts {
+        Hosts::One => stores.push(store(&url, wait).await?),
+        Hosts::Cluster => {
+            place(&url)?.make_schema().await?;
+            for name in ["a", "bb", "ccc"] {
+                stores.push(join(&url, name, wait, StoreLimits::default()).await?.0);
+            }
+        }
+    }
     let is_done = Arc::new(AtomicBool::new(false));
     let mut writers = JoinSet::new();
     for writer in 0..6 {
-        let (store, is_done) = (store.clone(), Arc::clone(&is_done));
+        let (store, is_done) = (stores[writer % stores.len()].clone(), Arc::clone(&is_done));
         writers.spawn(async move {
             let mut told = BTreeMap::new();
             for number in 0.. {
@@ -302,36 +329,50 @@ async fn write_while_harmed(harm: Harm, wait: Duration) -> Result<[usize; 3]> {
             }
         })
         .await??;
-        let before = store.counts().commits();
-        // Some commits between two rounds.
-        eventually("the store works again", async || Ok((store.counts().commits() > before + 3).then_some(()))).await?;
+        let before: Vec<u64> = stores.iter().map(|store| store.counts().commits()).collect();
+        // Some commits between two rounds, of each host.
+        let works = |(store, before): (&Store, &u64)| store.counts().commits() > before + 3;
+        eventually("the store works again", async || Ok(stores.iter().zip(&before).all(works).then_some(()))).await?;
     }
     is_done.store(true, Ordering::Relaxed);
     let mut told = BTreeMap::new();
     while let Some(writer) = within("a writer ends", writers.join_next()).await? {
         told.extend(writer??);
     }
-    eventually("the store is well", async || Ok(store.trouble().is_none().then_some(()))).await?;
-    let counts = audit(&store, &told).await.with_context(|| format!("{harm:?}"))?;
-    let seen = store.postgres_counts().context("it is on PostgreSQL")?;
-    ensure!(seen.connects() > 0, "no connection was lost");
-    store.close().await;
+    for store in &stores {
+        // What a host does regularly to test itself.
+        eventually("the store is well", async || {
+            Ok((store.keep_ids().await.is_ok() && store.trouble().is_none()).then_some(()))
+        })
+        .await?;
+    }
+    let mut counts = [0; 3];
+    for store in &stores {
+        counts = audit(store, &told).await.with_context(|| format!("{harm:?}"))?;
+        let seen = store.postgres_counts().context("it is on PostgreSQL")?;
+        ensure!(seen.connects() > 0, "no connection was lost");
+        store.close().await;
+    }
     Ok(counts)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_server_loses_nothing_and_no_commit_fails_while_calls_wait() -> Result<()> {
-    let [stored, failed, unknown] = write_while_harmed(Harm::Kill, Duration::from_secs(60)).await?;
-    ensure!(stored > 20 && failed == 0 && unknown == 0, "{stored} stored, {failed} failed, {unknown} unknown");
+    for hosts in [Hosts::One, Hosts::Cluster] {
+        let [stored, failed, unknown] = write_while_harmed(Harm::Kill, Duration::from_secs(60), hosts).await?;
+        ensure!(stored > 20 && failed == 0 && unknown == 0, "{stored} stored, {failed} failed, {unknown} unknown");
+    }
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_is_told_of_a_failure_finds_nothing_stored() -> Result<()> {
-    // Calls wait for a shorter time than the server needs to start.
-    let [stored, failed, unknown] = write_while_harmed(Harm::Kill, Duration::from_millis(100)).await?;
-    ensure!(stored > 20 && failed + unknown > 0, "{stored} stored, {failed} failed, {unknown} unknown");
-    let [stored, failed, unknown] = write_while_harmed(Harm::Pause, Duration::from_millis(300)).await?;
-    ensure!(stored > 20 && failed + unknown > 0, "{stored} stored, {failed} failed, {unknown} unknown");
+    for hosts in [Hosts::One, Hosts::Cluster] {
+        // Calls wait for a shorter time than the server needs to start.
+        let [stored, failed, unknown] = write_while_harmed(Harm::Kill, Duration::from_millis(100), hosts).await?;
+        ensure!(stored > 20 && failed + unknown > 0, "{stored} stored, {failed} failed, {unknown} unknown");
+        let [stored, failed, unknown] = write_while_harmed(Harm::Pause, Duration::from_millis(300), hosts).await?;
+        ensure!(stored > 20 && failed + unknown > 0, "{stored} stored, {failed} failed, {unknown} unknown");
+    }
     Ok(())
 }

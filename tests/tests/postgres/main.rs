@@ -1,9 +1,13 @@
 //! Tests of the store on a real PostgreSQL server. `cargo xtask test postgres` runs them, and also the tests of `it` about storage
 //! with all hosts on such a server.
 
+mod cluster;
+mod drafts;
 mod engine;
 mod hosts;
+mod ledger;
 mod moving;
+mod node;
 mod pooler;
 mod refusals;
 mod tls;

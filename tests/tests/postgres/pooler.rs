@@ -11,10 +11,17 @@ use bennu_tests::{PostgresServer, Setup, check, eventually};
 use crate::{config, database};
 
 /// A pooler. It ends with the value.
-struct Pooler {
+pub(crate) struct Pooler {
     process: Child,
     port: u16,
     _home: tempfile::TempDir,
+}
+
+impl Pooler {
+    /// The URL of a database behind it.
+    pub(crate) fn url(&self, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+    }
 }
 
 impl Drop for Pooler {
@@ -25,11 +32,11 @@ impl Drop for Pooler {
 }
 
 /// Returns the pooler's program, if it is installed.
-fn program() -> Option<PathBuf> {
+pub(crate) fn program() -> Option<PathBuf> {
     ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"].map(PathBuf::from).into_iter().find(|path| path.is_file())
 }
 
-async fn start(program: &Path, mode: &str) -> Result<Pooler> {
+pub(crate) async fn start(program: &Path, mode: &str) -> Result<Pooler> {
     let home = tempfile::tempdir()?;
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let server = PostgresServer::shared()?.port();
@@ -67,13 +74,12 @@ async fn a_pooler_is_refused_in_transaction_mode_and_used_in_session_mode() -> R
     };
     let (name, _) = database()?;
     let transaction = start(&program, "transaction").await?;
-    let url = |pooler: &Pooler| format!("postgres://postgres@127.0.0.1:{}/{name}", pooler.port);
     let refused =
-        Setup::new().config(&config(&url(&transaction))).start().await.err().context("the host has started")?;
+        Setup::new().config(&config(&transaction.url(&name))).start().await.err().context("the host has started")?;
     let refused = format!("{refused:#}");
     ensure!(refused.contains("pooler in transaction mode"), "{refused}");
     let session = start(&program, "session").await?;
-    let host = Setup::new().guests(&["ledger"])?.config(&config(&url(&session))).start().await?;
+    let host = Setup::new().guests(&["ledger"])?.config(&config(&session.url(&name))).start().await?;
     check(
         &host,
         "alice > join ledger:1\nalice < ok {}\nalice > deposit {\"to\": \"a\", \"n\": 5}\nalice < ok {\"balance\": 5}",

@@ -60,13 +60,15 @@ pub enum Suite {
     Browser,
     /// The packages that carry the executable.
     Packages,
-    /// The store on PostgreSQL.
+    /// The store and the cluster on PostgreSQL.
     Postgres,
+    /// The bus of a cluster on NATS.
+    Nats,
     /// The configurations of proxies, with the official Phoenix client.
     Proxies,
     /// Projects and plugins in Go, Python, C and Zig, with the compilers of PyPI.
     Languages,
-    /// What threads send to a reactor, in all orders in which they can run.
+    /// What threads send to a reactor, and the lease of a cluster's nodes, in all orders in which they can run.
     Models,
     /// The dependencies: licences, crates in two versions, known vulnerabilities.
     Deny,
@@ -82,7 +84,7 @@ pub enum Suite {
 
 impl Suite {
     /// All suites, in the order in which they run. The first one also compiles the tests of the others.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Lint,
         Self::Guests,
         Self::Host,
@@ -92,6 +94,7 @@ impl Suite {
         Self::Browser,
         Self::Packages,
         Self::Postgres,
+        Self::Nats,
         Self::Proxies,
         Self::Languages,
         Self::Models,
@@ -131,6 +134,7 @@ impl Suite {
             Self::Browser => "browser",
             Self::Packages => "packages",
             Self::Postgres => "postgres",
+            Self::Nats => "nats",
             Self::Proxies => "proxies",
             Self::Languages => "languages",
             Self::Models => "models",
@@ -155,11 +159,14 @@ impl Suite {
             Self::Browser => "The example pages and the hooks for React in Chromium",
             Self::Packages => "The packages for npm and PyPI that carry the executable, installed from their files",
             Self::Postgres => {
-                "The store on a PostgreSQL server: killed, stopped, full, refused; and the host's tests of storage on it"
+                "The store and the cluster on a PostgreSQL server: killed, stopped, full, refused; and the host's tests of storage on it"
             }
+            Self::Nats => "The bus of a cluster on a NATS server: killed, stopped, refused, and with strangers on it",
             Self::Proxies => "The configurations of nginx, HAProxy and Caddy, with TLS and the official Phoenix client",
             Self::Languages => "Projects and plugins in Go, Python, C and Zig",
-            Self::Models => "What threads send to a reactor, in all orders in which they can run (loom)",
+            Self::Models => {
+                "What threads send to a reactor (loom), and the lease of a cluster's nodes (Spin), in all orders"
+            }
             Self::Deny => "The dependencies: licences, crates in two versions, known vulnerabilities",
             Self::Loaded => "The tests of the binary again, while other processes use all processors",
             Self::Docs => "The documentation of every crate, and the targets of its links",
@@ -186,7 +193,7 @@ struct Rounds {
 }
 
 /// All tests whose number of rounds depends on the tier.
-const ROUNDS: [Rounds; 31] = [
+const ROUNDS: [Rounds; 37] = [
     // Damaged input for readers of JSON, which another reader must read the same.
     Rounds { test: "protocol::v2", usual: 20_000, full: 2_000_000 },
     Rounds { test: "semantics::scan", usual: 20_000, full: 2_000_000 },
@@ -206,6 +213,8 @@ const ROUNDS: [Rounds; 31] = [
     Rounds { test: "entries::journal", usual: 100, full: 5_000 },
     Rounds { test: "entries::published", usual: 40, full: 4_000 },
     Rounds { test: "entries::evict", usual: 50, full: 2_000 },
+    // Nodes of a cluster in a simulation, in which everything goes wrong.
+    Rounds { test: "cluster::simulation", usual: 300, full: 10_000 },
     // Clients that read at random speeds.
     Rounds { test: "phoenix::entries", usual: 2, full: 60 },
     Rounds { test: "phoenix::recover", usual: 300, full: 3_000 },
@@ -223,6 +232,12 @@ const ROUNDS: [Rounds; 31] = [
     // The same on a database server, which is killed itself.
     Rounds { test: "postgres::model", usual: 9, full: 300 },
     Rounds { test: "postgres::kill", usual: 8, full: 100 },
+    Rounds { test: "postgres::drafts", usual: 2, full: 50 },
+    Rounds { test: "postgres::nodes", usual: 6, full: 100 },
+    Rounds { test: "postgres::settle", usual: 30, full: 500 },
+    // Flushes on the bus of a cluster, and nodes that are renewed and buried at the same time.
+    Rounds { test: "cluster::flushes", usual: 600, full: 10_000 },
+    Rounds { test: "cluster::races", usual: 10, full: 150 },
     // Replacements of the host, and the clients that send meanwhile.
     Rounds { test: "replacements", usual: 2, full: 20 },
     Rounds { test: "replacements::clients", usual: 50, full: 2_000 },

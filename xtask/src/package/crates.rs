@@ -7,8 +7,16 @@ use crate::process::{cargo, run};
 use crate::step::step;
 
 /// The crates that a registry would have, each after those that it depends on.
-const CRATES: [&str; 7] =
-    ["bennu-semantics", "bennu-world", "bennu-guest", "bennu-outbound", "bennu-engine", "bennu-templates", "bennu"];
+const CRATES: [&str; 8] = [
+    "bennu-semantics",
+    "bennu-world",
+    "bennu-guest",
+    "bennu-outbound",
+    "bennu-engine",
+    "bennu-templates",
+    "bennu-cluster",
+    "bennu",
+];
 
 /// Packs all crates and builds the packages. They find each other in the packages, and not in the workspace.
 pub(crate) fn verify() -> Result<()> {

@@ -9,7 +9,7 @@ use bennu_test_tiers::Suite;
 
 use crate::compilers::Compilers;
 use crate::toolchain::Toolchain;
-use crate::{chromium, node, places, postgres, proxies, python};
+use crate::{chromium, nats, node, places, postgres, proxies, python, spin};
 
 /// The fetched dependencies of the selected suites.
 pub(super) struct Fetched {
@@ -19,6 +19,10 @@ pub(super) struct Fetched {
     pub(super) chromium: Option<PathBuf>,
     /// The programs of the database server. None if there is no server here, and none can be installed.
     pub(super) postgres: Option<PathBuf>,
+    /// The NATS server. None if there is none here, and none can be installed.
+    pub(super) nats: Option<PathBuf>,
+    /// Whether Spin is there.
+    pub(super) has_spin: bool,
     /// The compilers of other languages.
     pub(super) compilers: Option<Compilers>,
 }
@@ -66,7 +70,9 @@ fn fetch(suites: &[Suite]) -> Result<Fetched> {
         proxies::find()?;
     }
     let postgres = if wants(&[Suite::Postgres]) { postgres::find() } else { None };
+    let nats = if wants(&[Suite::Nats]) { nats::find() } else { None };
     let chromium = wants(&[Suite::Browser]).then(chromium::find).transpose()?;
+    let has_spin = wants(&[Suite::Models]) && spin::find();
     let compilers = wants(&[Suite::Languages]).then(Compilers::find).transpose()?;
-    Ok(Fetched { toolchain, chromium, compilers, postgres })
+    Ok(Fetched { toolchain, chromium, compilers, postgres, nats, has_spin })
 }

@@ -14,8 +14,8 @@ use super::deny;
 use super::fetched::{Fetched, Fetching};
 use crate::lints::linted;
 use crate::process::{self, cargo, run as start};
-use crate::step::{failed, step};
-use crate::{bench, chromium, dist, guests, node, package, page, places, postgres};
+use crate::step::{failed, note, step};
+use crate::{bench, chromium, dist, guests, nats, node, package, page, places, postgres};
 
 /// The state that suites share: the tier, the fetched dependencies, whether the host is built, and the number of tests so
 /// far.
@@ -115,7 +115,8 @@ pub(super) fn run(suite: Suite, run: &mut SuiteRun) -> Result<()> {
             dist::with_built(&host)?;
             run.tests("the tests of the packages", node_tests("packages")?)
         }
-        Suite::Postgres => store_on_postgres(run),
+        Suite::Postgres => on_postgres(run),
+        Suite::Nats => bus_on_nats(run),
         Suite::Proxies => {
             run.build()?;
             run.fetched()?;
@@ -128,7 +129,10 @@ pub(super) fn run(suite: Suite, run: &mut SuiteRun) -> Result<()> {
             tests.env("PATH", path);
             run.tests("the tests of other languages", tests)
         }
-        Suite::Models => run.tests("the models", models()),
+        Suite::Models => {
+            run.tests("the models of threads", models())?;
+            lease_of_nodes(run)
+        }
         Suite::Deny => deny::run(),
         Suite::Loaded => {
             run.build()?;
@@ -145,8 +149,19 @@ pub(super) fn run(suite: Suite, run: &mut SuiteRun) -> Result<()> {
 
 /// Why a suite can't run here, though nothing is wrong.
 pub(super) fn missing(suite: Suite, run: &mut SuiteRun) -> Result<Option<String>> {
-    let is_missing = suite == Suite::Postgres && run.fetched()?.postgres.is_none();
-    Ok(is_missing.then(|| format!("no PostgreSQL was found; install one, or set {}", postgres::VARIABLE)))
+    let fetched = match suite {
+        Suite::Postgres | Suite::Nats => run.fetched()?,
+        _ => return Ok(None),
+    };
+    Ok(match suite {
+        Suite::Postgres if fetched.postgres.is_none() => {
+            Some(format!("no PostgreSQL was found; install one, or set {}", postgres::VARIABLE))
+        }
+        Suite::Nats if fetched.nats.is_none() => {
+            Some(format!("no NATS server was found; install one, or set {}", nats::VARIABLE))
+        }
+        _ => None,
+    })
 }
 
 /// The tests of the host about storage that don't look into the files of a data directory.
@@ -174,7 +189,21 @@ const OF_FILES: [&str; 8] = [
     "the_warning_about_a_readable_data_directory",
 ];
 
-fn store_on_postgres(run: &mut SuiteRun) -> Result<()> {
+/// The tests of what every bus and every table of a cluster does, with one engine.
+fn conformance(engine: &str) -> Result<Command> {
+    let mut command = linted(host_cargo("test"))?;
+    command.args(["--test", "conformance", "--", engine]);
+    Ok(command)
+}
+
+fn bus_on_nats(run: &mut SuiteRun) -> Result<()> {
+    let server = run.fetched()?.nats.clone().context("no NATS server was found")?;
+    let mut tests = conformance("nats")?;
+    tests.env(nats::VARIABLE, server);
+    run.tests("the tests of the bus on NATS", tests)
+}
+
+fn on_postgres(run: &mut SuiteRun) -> Result<()> {
     run.build()?;
     let programs = run.fetched()?.postgres.clone().context("no PostgreSQL was found")?;
     let tests = |test: &str| -> Result<Command> {
@@ -183,6 +212,9 @@ fn store_on_postgres(run: &mut SuiteRun) -> Result<()> {
         Ok(command)
     };
     run.tests("the tests of the store on PostgreSQL", tests("postgres")?)?;
+    let mut cluster = conformance("postgres")?;
+    cluster.env(postgres::VARIABLE, &programs);
+    run.tests("the tests of the cluster on PostgreSQL", cluster)?;
     let mut stored = tests("it")?;
     stored.env("BENNU_TEST_STORE", "postgres").arg("--").args(STORED);
     for name in OF_FILES {
@@ -256,6 +288,17 @@ fn models() -> Command {
     command.args(["test", "--release"]);
     command.env("RUSTFLAGS", "--cfg loom -Dwarnings").env("CARGO_TARGET_DIR", places::target().join("loom"));
     command
+}
+
+/// Checks the model of the lease of a cluster's nodes, if Spin is there.
+fn lease_of_nodes(run: &mut SuiteRun) -> Result<()> {
+    if !run.fetched()?.has_spin {
+        note("the model of the lease isn't checked: no Spin or no C compiler was found; install them");
+        return Ok(());
+    }
+    let mut tests = linted(command_cargo("test", "bennu-cluster"))?;
+    tests.args(["--test", "model", "--", "--ignored"]);
+    run.tests("the model of the lease", tests)
 }
 
 /// Cargo for the client in Rust, in a target directory of its own, because its dependencies are different from the host's.

@@ -9,7 +9,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::room::Room;
 use super::topics::TopicTurns;
-use crate::channel::turn::{Evaluated, Former, Persisted, Saved, Services, commit_draft, refused};
+use crate::channel::turn::{Evaluated, Former, Persisted, Saved, Services, commit_draft, is_current, refused};
 use crate::contract::{Fault, FaultKind};
 use crate::entries::{PendingEntries, RollbackGivenUp, TopicEntries};
 use crate::protocol::Topic;
@@ -53,7 +53,7 @@ pub(in crate::channel) async fn persist(
     }
     let Some(draft) = draft else { return Ok(Persisted::Done) };
     if !draft.has_writes() {
-        let is_current = !draft.has_reads() || services.store.is_current(&draft);
+        let is_current = !draft.has_reads() || is_current(&services.store, &draft).await?;
         return Ok(if is_current { Persisted::Done } else { Persisted::Conflict });
     }
     let persisted = commit_draft(&services.store, draft).await?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::fault_log::{Failed, FaultLine};
+use super::persist::RetryDeadline;
 use super::saved::{EntriesOfCall, Saved};
 use crate::contract::{
     Answer, Call, CallFuture, CallInput, Effect, Fault, HttpJournal, Member, Outcome, Part, TopicCall, Upgrade,
@@ -58,11 +59,25 @@ pub(in crate::channel) async fn invoke(
     call: &mut PluginCall,
     states: &StateSnapshot,
 ) -> Result<Evaluated, Fault> {
-    let result = evaluate(route, call, states, false).await;
+    let mut result = evaluate(route, call, states, false).await;
+    if matches!(&result, Err(fault) if fault.is_outdated()) {
+        result = Box::pin(evaluate_again(route, call, states)).await;
+    }
     if route.trial().is_none() {
         return result;
     }
     Box::pin(settle_on_probation(route, call, states, result)).await
+}
+
+/// Calls a generation again whose call has read what another host has changed meanwhile, until its reads are of one moment.
+async fn evaluate_again(route: &Arc<Route>, call: &mut PluginCall, states: &StateSnapshot) -> Result<Evaluated, Fault> {
+    let deadline = RetryDeadline::new();
+    loop {
+        match evaluate(route, call, states, false).await {
+            Err(fault) if fault.is_outdated() => deadline.check()?,
+            result => return result,
+        }
+    }
 }
 
 /// Checks the result of a generation that is on probation. After a fault, the generation before it gets the same call.

@@ -17,7 +17,7 @@ pub(super) use former::Former;
 pub(super) use gate::TurnGate;
 pub(super) use invoke::{Evaluated, PluginCall, StateSnapshot, invoke, upgrade_state};
 pub(super) use member_numbers::MemberNumbers;
-pub(super) use persist::{Persisted, RetryDeadline, commit_draft, refused};
+pub(super) use persist::{Persisted, RetryDeadline, commit_draft, is_current, refused};
 pub(super) use queue::{Drain, Job, TurnQueue};
 pub(super) use saved::{Saved, Settled};
 pub(super) use services::Services;

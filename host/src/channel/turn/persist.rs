@@ -54,6 +54,12 @@ pub(in crate::channel) async fn commit_draft(store: &Store, draft: Box<Draft>) -
     }
 }
 
+/// Whether the store still has what a call has read.
+pub(in crate::channel) async fn is_current(store: &Store, draft: &Draft) -> Result<bool, Fault> {
+    let current = store.is_current(draft).await;
+    current.map_err(|error| Fault::new(FaultKind::Store, format!("the store can't be read: {error}")))
+}
+
 /// What follows from a draft that wasn't committed: a retry, or a fault.
 pub(in crate::channel) fn refused(error: &CommitError) -> Result<Persisted, Fault> {
     match error {

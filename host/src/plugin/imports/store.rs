@@ -82,6 +82,7 @@ impl store::Host for Guest {
 pub(super) fn read_fault(error: &ReadError) -> Fault {
     match error {
         ReadError::Oversize(oversize) => Fault::oversize(oversize.to_string()),
+        ReadError::Failed(failed) if failed.is_outdated() => Fault::outdated(error.to_string()),
         ReadError::Failed(_) => Fault::new(FaultKind::Store, error.to_string()),
     }
 }

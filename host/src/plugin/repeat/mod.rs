@@ -93,9 +93,10 @@ impl Gatekeeper for RepeatedPlugin {
             let answers = Arc::default();
             loop {
                 let decide = |plugin| WasmPlugin::decide(plugin, request.clone(), Arc::clone(&answers));
-                let (admission, draft) = self.twice(decide, difference::of_decided).await?;
-                if draft.is_none_or(|draft| self.served.is_current(&draft)) {
-                    return Ok(admission);
+                match self.twice(decide, difference::of_decided).await {
+                    Ok((admission, draft)) if self.served.is_current(draft.as_deref()).await? => return Ok(admission),
+                    Err(fault) if !fault.is_outdated() => return Err(fault),
+                    Ok(_) | Err(_) => {}
                 }
             }
         })

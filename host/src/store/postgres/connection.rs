@@ -103,7 +103,7 @@ impl Session {
 }
 
 /// Sets what a session needs, and checks the server. Returns the process of the server.
-async fn begin(client: &Client) -> Result<(i32, String), Unusable> {
+pub(super) async fn begin(client: &Client) -> Result<(i32, String), Unusable> {
     client.batch_execute(SETTINGS).await?;
     let row = client.query_one(QUESTIONS, &[]).await?;
     let (version, shown, encoding): (i32, &str, &str) = (row.get(0), row.get(1), row.get(2));

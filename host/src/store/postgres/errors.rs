@@ -5,15 +5,15 @@ use std::io;
 
 use tokio_postgres::error::{Error, Severity, SqlState};
 
-/// The error codes of the functions in the database.
-pub(super) const FENCED: &str = "BN002";
+/// The error codes of the functions in the database: another host has taken over the store, or this node of a cluster counts as dead.
+const FENCED: [&str; 2] = ["BN002", "BN010"];
 
 /// What a failed statement says about its effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
     /// It has none: the database refused the statement, and rolled it back.
     Refused,
-    /// Another host has taken over the store.
+    /// Another host has taken over, so this one can't write any more.
     Fenced,
     /// Nobody knows: there was no answer.
     Unknown,
@@ -22,7 +22,7 @@ pub(super) enum Effect {
 impl Effect {
     pub(super) fn of(error: &Error) -> Self {
         let Some(answer) = error.as_db_error() else { return Self::Unknown };
-        if answer.code().code() == FENCED {
+        if FENCED.contains(&answer.code().code()) {
             return Self::Fenced;
         }
         // A session that is ended may have committed before it. Then this error comes in place of the answer.

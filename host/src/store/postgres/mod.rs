@@ -14,9 +14,16 @@
 //! A batch has a number. If its answer is lost, the engine asks the database for the outcome by that number, or lets the
 //! database refuse the number from then on. So a batch is never stored twice, and never reported as failed although it is stored.
 
+mod cluster;
 mod connection;
 mod engine;
 mod errors;
+mod ledger;
+mod ledger_moment;
+mod ledger_rows;
+mod ledger_view;
+mod ledger_writers;
+mod opening;
 mod place;
 mod readers;
 mod schema;
@@ -26,6 +33,8 @@ mod tls;
 mod view;
 mod window;
 mod writer;
+
+pub(super) use ledger::PostgresLedger;
 
 pub use engine::{Counts as PostgresCounts, Postgres};
 pub use place::{PostgresPlace, SCHEMA};

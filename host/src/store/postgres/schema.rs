@@ -5,13 +5,14 @@ use tokio_postgres::Client;
 use super::connection::Unusable;
 
 /// The version of the schema that this host makes and knows.
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 
 /// The first key of the locks that hosts take in the database: the bytes "benn".
 pub(super) const LOCKS: i32 = i32::from_be_bytes(*b"benn");
 
 /// The steps from each version to the next one. A step that was released isn't changed any more.
-const STEPS: [&str; VERSION as usize] = [include_str!("schema/1.sql")];
+const STEPS: [&[&str]; VERSION as usize] =
+    [&[include_str!("schema/1.sql")], &[bennu_cluster::postgres::SCHEMA_STEP, include_str!("schema/2.sql")]];
 
 /// Makes the schema, or brings it to the present version. One host does it at a time, in one transaction.
 ///
@@ -41,7 +42,9 @@ pub(super) async fn migrate(client: &mut Client, schema: &str) -> Result<(), Unu
         )));
     }
     for step in STEPS.iter().skip(usize::try_from(found).unwrap_or(usize::MAX)) {
-        transaction.batch_execute(&filled(step, schema)).await?;
+        for part in *step {
+            transaction.batch_execute(&filled(part, schema)).await?;
+        }
     }
     transaction.commit().await?;
     if found < VERSION {
@@ -55,8 +58,14 @@ pub(super) fn lock_key(name: &str) -> i32 {
     crc32fast::hash(name.as_bytes()).cast_signed()
 }
 
+/// Returns the name of the lock that a host has which writes.
+pub(super) fn writer_lock(schema: &str) -> String {
+    format!("{schema} writer")
+}
+
 fn filled(step: &str, schema: &str) -> String {
-    step.replace("{schema}", schema)
+    let lock = format!("{LOCKS}, {}", lock_key(&writer_lock(schema)));
+    step.replace("{schema}", schema).replace("{writer_lock}", &lock)
 }
 
 #[cfg(test)]
@@ -65,7 +74,7 @@ mod tests {
 
     #[test]
     fn every_name_in_the_statements_has_the_schema() {
-        let made: String = STEPS.iter().map(|step| filled(step, "other")).collect();
+        let made: String = STEPS.iter().flat_map(|step| *step).map(|part| filled(part, "other")).collect();
         assert!(!made.contains('{') && !made.contains("bennu."), "{made}");
         for object in ["TABLE", "FUNCTION", "VIEW"] {
             let create = format!("CREATE {object} ");

@@ -13,12 +13,10 @@ use tokio_postgres::types::ToSql;
 
 use super::connection::{ANSWER_TIMEOUT, Session, Unusable};
 use super::engine::Counts;
-use super::errors::{Effect, explain, is_passing};
+use super::errors::{Effect, explain};
+use super::opening::{LockMode, PAUSE, has_locked, open};
 use super::place::PostgresPlace;
-use super::schema::{LOCKS, lock_key, migrate};
-use super::self_test;
 use super::statements::Writing;
-use crate::store::directory::InUse;
 use crate::store::engine::{EngineError, Writes};
 
 pub(super) struct Writer {
@@ -46,73 +44,22 @@ pub(super) enum Outcome {
     Unknown(EngineError),
 }
 
-/// The pause between two attempts to connect, or to get the lock.
-const PAUSE: Duration = Duration::from_millis(100);
-
 /// The time that an attempt to connect has at least.
 pub(super) const ATTEMPT: Duration = Duration::from_secs(3);
-
-/// How long a host that starts waits for the lock. The server needs a moment to notice that a host was killed.
-const LOCK_GRACE: Duration = Duration::from_secs(3);
 
 impl Writer {
     /// Makes the schema if it is missing, and begins to write. Waits a moment for a server that is starting. Also returns another
     /// session, for a connection that reads.
     ///
     /// # Errors
-    /// If the database can't be used, or another host writes to it: then the error is an [`InUse`].
+    /// If the database can't be used, or another host writes to it: then the error is an [`InUse`](crate::store::InUse).
     pub(super) async fn open(
         place: &PostgresPlace,
         runtime: &Handle,
         counts: &Arc<Counts>,
     ) -> anyhow::Result<(Self, Session)> {
-        let deadline = Instant::now() + place.patience();
-        let session = loop {
-            match Session::connect(place, runtime).await {
-                Ok(session) => break session,
-                Err(Unusable::Failed(error)) if is_passing(&error) && Instant::now() < deadline => {
-                    tracing::debug!("the database can't be reached yet: {}", explain(&error));
-                    tokio::time::sleep(PAUSE).await;
-                }
-                Err(error) => anyhow::bail!("{error}"),
-            }
-        };
-        Self::begin(place, runtime, counts, session).await
-    }
-
-    async fn begin(
-        place: &PostgresPlace,
-        runtime: &Handle,
-        counts: &Arc<Counts>,
-        mut session: Session,
-    ) -> anyhow::Result<(Self, Session)> {
-        let readable = |error: Unusable| anyhow::anyhow!("{error}");
+        let (session, second) = open(place, runtime, LockMode::Alone).await?;
         let of_database = |error: tokio_postgres::Error| anyhow::anyhow!("{}", explain(&error));
-        let second = Session::connect(place, runtime).await.map_err(readable)?;
-        self_test::check(&session.client, &second.client).await.map_err(readable)?;
-        migrate(&mut session.client, place.schema()).await.map_err(readable)?;
-        let syncs =
-            session.client.query_one("SELECT current_setting('fsync')::bool", &[]).await.map_err(of_database)?;
-        if !syncs.get::<_, bool>(0) {
-            tracing::warn!(
-                "the database server has `fsync = off`: a crash of its machine can lose or damage what is stored"
-            );
-        }
-        let deadline = Instant::now() + LOCK_GRACE;
-        while !has_locked(&session, place).await.map_err(of_database)? {
-            if Instant::now() < deadline {
-                tokio::time::sleep(PAUSE).await;
-                continue;
-            }
-            let query = format!("SELECT host, since::text FROM {}.writer", place.schema());
-            let row = session.client.query_one(&query, &[]).await.map_err(of_database)?;
-            let (host, since): (&str, &str) = (row.get(0), row.get(1));
-            let used = format!(
-                "{place} is in use by another bennu, on {host} since {since}: stop that one, or give this one a database or a \
-                 schema (`store.schema`) of its own"
-            );
-            return Err(InUse(used).into());
-        }
         let statements = Writing::prepare(&session.client, place.schema()).await.map_err(of_database)?;
         let query = format!("SELECT {}.begin_writing($1)", place.schema());
         let epoch = session.client.query_one(&query, &[&machine()]).await.map_err(of_database)?.get(0);
@@ -215,7 +162,7 @@ impl Writer {
         let session = Session::connect(&self.place, &self.runtime).await?;
         let epoch = format!("SELECT epoch, host, since::text FROM {}.writer", self.place.schema());
         loop {
-            let is_locked = has_locked(&session, &self.place).await?;
+            let is_locked = has_locked(&session, &self.place, LockMode::Alone).await?;
             let writing = session.client.query_one(&epoch, &[]).await?;
             if writing.get::<_, i64>(0) != self.epoch {
                 return Err(Unusable::Unfit(format!(
@@ -264,12 +211,6 @@ async fn after_failure(deadline: Instant, error: impl FnOnce() -> EngineError) -
 fn machine() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::env::var("HOSTNAME"));
     name.map_or_else(|_| "an unknown machine".into(), |name| name.trim().to_owned())
-}
-
-async fn has_locked(session: &Session, place: &PostgresPlace) -> Result<bool, tokio_postgres::Error> {
-    let key = lock_key(&format!("{} writer", place.schema()));
-    let row = session.client.query_one("SELECT pg_try_advisory_lock($1, $2)", &[&LOCKS, &key]).await?;
-    row.try_get(0)
 }
 
 /// Ends a process of the server, if it still is the one of this host. One that waits for a standby isn't ended: its commit would be

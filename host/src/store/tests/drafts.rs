@@ -97,9 +97,9 @@ fn a_call_conflicts_with_writes_to_its_reads_and_with_no_others() {
             let mut draft = store.begin(&chat);
             reading(&mut draft);
             put(&store, &owner("another"), key, "theirs");
-            assert!(store.is_current(&draft));
+            assert!(now(store.is_current(&draft)).unwrap());
             put(&store, &chat, key, "new");
-            assert_eq!(store.is_current(&draft), !by.contains(&key), "{what}, {key}");
+            assert_eq!(now(store.is_current(&draft)).unwrap(), !by.contains(&key), "{what}, {key}");
             let outcome = outcome(&store, draft);
             assert_eq!(outcome.err(), by.contains(&key).then_some(CommitError::Conflict), "{what}, {key}");
         }
@@ -116,7 +116,7 @@ fn a_call_sees_the_store_as_it_was_when_the_call_began() {
     assert_eq!(now(draft.get(b"a")).unwrap(), Some("1".into()));
     assert_eq!(now(draft.get(b"b")).unwrap(), None);
     // Its commit succeeds because it only reads. `is_current` says whether the reads are outdated.
-    assert!(!store.is_current(&draft));
+    assert!(!now(store.is_current(&draft)).unwrap());
     now(store.commit(draft)).unwrap();
     assert_eq!(now(store.begin(&chat).get(b"a")).unwrap(), Some("2".into()));
 }
@@ -238,7 +238,11 @@ fn a_draft_that_was_paused_sees_what_is_committed_meanwhile_and_conflicts_with_c
             assert_eq!(value.is_some(), *key == written_meanwhile, "it sees what is committed");
         }
         assert_eq!(now(draft.get(b"own")).unwrap(), Some("1".into()), "it keeps its writes");
-        assert_eq!(store.is_current(&draft), !has_conflict, "{read_before:?} {written_meanwhile} {read_after:?}");
+        assert_eq!(
+            now(store.is_current(&draft)).unwrap(),
+            !has_conflict,
+            "{read_before:?} {written_meanwhile} {read_after:?}"
+        );
         let expected = if has_conflict { Some(CommitError::Conflict) } else { None };
         assert_eq!(outcome(&store, draft).err(), expected, "{read_before:?} {written_meanwhile} {read_after:?}");
         let mut clear = store.begin(&chat);

@@ -8,6 +8,7 @@ mod drafts;
 mod engines;
 mod entries;
 mod kill;
+mod ledger;
 mod lines;
 mod load;
 mod log;

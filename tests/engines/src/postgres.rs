@@ -1,20 +1,19 @@
 //! A PostgreSQL server for tests, in a directory of its own.
 
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::DEADLINE;
+use crate::process::{free_port, spawn};
 
 /// The environment variable with the directory of the server's programs. `cargo xtask test postgres` sets it.
 const PROGRAMS: &str = "BENNU_POSTGRES_BIN";
@@ -28,11 +27,6 @@ const PREFIX: &str = "bennu-postgres-";
 /// The superuser of a server.
 const SUPERUSER: &str = "postgres";
 
-/// Whether every test host is to use a server.
-pub(crate) fn is_wanted() -> bool {
-    std::env::var_os(STORE).is_some_and(|engine| engine == "postgres")
-}
-
 /// A server. Dropping the value kills it, and removes its data.
 pub struct PostgresServer {
     home: TempDir,
@@ -42,6 +36,18 @@ pub struct PostgresServer {
 }
 
 impl PostgresServer {
+    /// Whether every test host is to use a server.
+    #[must_use]
+    pub fn is_wanted() -> bool {
+        std::env::var_os(STORE).is_some_and(|engine| engine == "postgres")
+    }
+
+    /// Whether there is a PostgreSQL here.
+    #[must_use]
+    pub fn is_there() -> bool {
+        programs().is_ok()
+    }
+
     /// Starts a server. It doesn't wait for the disk: no test ends the machine, and the death of its processes loses nothing.
     ///
     /// # Errors
@@ -322,32 +328,7 @@ fn program(name: &str) -> Result<Command> {
     Ok(command)
 }
 
-/// Starts a process from a thread that lasts. A process with a death signal ends with the thread that has started it.
-fn spawn(command: Command) -> Result<Child> {
-    type Request = (Command, Sender<std::io::Result<Child>>);
-    static STARTER: OnceLock<Mutex<Sender<Request>>> = OnceLock::new();
-    let starter = STARTER.get_or_init(|| {
-        let (requests, queue) = channel::<Request>();
-        thread::spawn(move || {
-            for (mut command, answer) in queue {
-                let _ = answer.send(command.spawn());
-            }
-        });
-        Mutex::new(requests)
-    });
-    let (answer, started) = channel();
-    let sent = starter.lock().unwrap_or_else(PoisonError::into_inner).send((command, answer));
-    if sent.is_err() {
-        bail!("the thread that starts servers has ended");
-    }
-    started.recv()?.context("starting PostgreSQL")
-}
-
 fn children(pid: i32) -> Vec<i32> {
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     children.split_whitespace().filter_map(|child| child.parse().ok()).collect()
-}
-
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

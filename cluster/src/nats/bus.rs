@@ -1,0 +1,219 @@
+//! The bus on NATS.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::frame::{self, Frame, PAYLOAD_BYTES_MIN};
+use super::place::NatsPlace;
+use super::receiver::Ear;
+use super::sender::{Sender, Subjects};
+use crate::bus::{Bus, BusEnds, BusError, BusFuture, Lane};
+use crate::node::NodeId;
+
+/// How long the server may take for the connection and its first answers.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often the client asks whether the server is there. After two questions without an answer, the connection is lost.
+const PING_INTERVAL: Duration = Duration::from_secs(2);
+
+/// The longest pause between two attempts to connect.
+const RECONNECT_MAX: Duration = Duration::from_secs(2);
+
+/// How many messages may wait in the client until the host's task takes them. The task waits for nothing else, so only a host that gets no
+/// processor time comes near it.
+const SUBSCRIPTION_CAPACITY: usize = 1 << 18;
+
+/// How many events of the client wait.
+const EVENTS: usize = 128;
+
+/// The counts of a bus since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NatsBusCounts {
+    /// Flushes that were sent.
+    pub flushes: u64,
+    /// The messages of these flushes.
+    pub messages: u64,
+    /// Flushes that were heard, this node's own among them.
+    pub heard: u64,
+    /// Flushes that were heard and dropped, because the host didn't take the earlier ones.
+    pub overflows: u64,
+    /// Messages on the subjects that belonged to nothing.
+    pub ignored: u64,
+    /// How often the bus was heard again after a loss.
+    pub reconnects: u64,
+}
+
+/// The counts while they change.
+#[derive(Default)]
+pub(super) struct Counters {
+    pub(super) flushes: AtomicU64,
+    pub(super) messages: AtomicU64,
+    pub(super) heard: AtomicU64,
+    pub(super) overflows: AtomicU64,
+    pub(super) ignored: AtomicU64,
+    pub(super) reconnects: AtomicU64,
+}
+
+/// A bus on NATS. It has one connection for each node that opened it.
+pub struct NatsBus {
+    place: NatsPlace,
+    subjects: Subjects,
+    counters: Arc<Counters>,
+}
+
+impl NatsBus {
+    /// A bus on the servers of a place. `cluster` is the identity of the cluster, as
+    /// [`PostgresTable::cluster_id`](crate::postgres::PostgresTable::cluster_id) returns it: clusters with different identities don't hear one another.
+    #[must_use]
+    pub fn new(place: NatsPlace, cluster: &str) -> Self {
+        Self { place, subjects: Subjects::new(cluster), counters: Arc::default() }
+    }
+
+    /// The counts since the bus was made.
+    #[must_use]
+    pub fn counts(&self) -> NatsBusCounts {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        NatsBusCounts {
+            flushes: read(&self.counters.flushes),
+            messages: read(&self.counters.messages),
+            heard: read(&self.counters.heard),
+            overflows: read(&self.counters.overflows),
+            ignored: read(&self.counters.ignored),
+            reconnects: read(&self.counters.reconnects),
+        }
+    }
+
+    async fn begin(&self, me: NodeId) -> Result<BusEnds, BusError> {
+        let (sender, events) = mpsc::channel(EVENTS);
+        let client = self.connect(me, sender).await?;
+        let (subjects, counters) = (self.subjects.clone(), Arc::clone(&self.counters));
+        let lanes = [
+            subscribe(&client, subjects.of(Lane::All)).await?,
+            subscribe(&client, subjects.of(Lane::Node(me.epoch))).await?,
+        ];
+        let mut ear = Ear { client: client.clone(), me, subjects, counters, lanes, events, mark: 0 };
+        self.wait_for_marks(&mut ear).await?;
+        let sender = Sender::new(client, me, self.subjects.clone(), Arc::clone(&self.counters));
+        Ok((Box::new(sender), Box::new(ear.listen())))
+    }
+
+    async fn connect(&self, me: NodeId, events: mpsc::Sender<Event>) -> Result<Client, BusError> {
+        let options: ConnectOptions = self.place.options().map_err(BusError::Unfit)?;
+        let options = options
+            .name(format!("bennu {}", me.epoch))
+            .connection_timeout(OPEN_TIMEOUT / 2)
+            .ping_interval(PING_INTERVAL)
+            .subscription_capacity(SUBSCRIPTION_CAPACITY)
+            .reconnect_delay_callback(pause)
+            .event_callback(move |event| {
+                let events = events.clone();
+                async move {
+                    // Nobody takes events after the bus was closed.
+                    let _ = events.send(event).await;
+                }
+            });
+        let client = options.connect(self.place.servers()).await.map_err(|error| self.refusal(&error))?;
+        let payload = client.max_payload();
+        if payload < PAYLOAD_BYTES_MIN {
+            return Err(BusError::Unfit(format!(
+                "{} takes messages of at most {payload} bytes; raise its `max_payload` to {PAYLOAD_BYTES_MIN} or more",
+                self.place
+            )));
+        }
+        Ok(client)
+    }
+
+    fn refusal(&self, error: &ConnectError) -> BusError {
+        let (place, said) = (&self.place, chain(error));
+        match error.kind() {
+            ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => BusError::Unfit(format!(
+                "{place} refuses the login: check the credentials of the bus, and the users in the server's configuration ({said})"
+            )),
+            ConnectErrorKind::Tls | ConnectErrorKind::ServerParse => BusError::Unfit(format!("{place}: {said}")),
+            _ => BusError::Down(format!("{place} can't be reached: {said}")),
+        }
+    }
+
+    /// Waits until the node hears itself on both lanes. A server that refuses a subject only says so, and goes on. The client tells of its
+    /// connection at some time: that must not be taken for a later one.
+    async fn wait_for_marks(&self, ear: &mut Ear) -> Result<(), BusError> {
+        let (mut missing, mut is_told) = (vec![1, 2], false);
+        ear.send_mark(Lane::All).await;
+        let own = Lane::Node(ear.me.epoch);
+        ear.send_mark(own).await;
+        while !missing.is_empty() || !is_told {
+            tokio::select! {
+                biased;
+                Some(event) = ear.events.recv() => match event {
+                    Event::ServerError(error) => {
+                        let pattern = self.subjects.pattern();
+                        return Err(BusError::Unfit(format!(
+                            "{} says: {error}; let the user publish and subscribe to `{pattern}`", self.place
+                        )));
+                    }
+                    Event::Disconnected | Event::Closed => {
+                        return Err(BusError::Down(format!("{} has closed the connection", self.place)));
+                    }
+                    Event::Connected => is_told = true,
+                    _ => {}
+                },
+                message = Ear::message(&mut ear.lanes) => {
+                    let Some(message) = message else { return Err(BusError::Down("the connection has ended".into())) };
+                    if let Some(Frame::Mark(node, mark)) = frame::read(&message.payload) && node == ear.me {
+                        missing.retain(|missing| *missing != mark);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn subscribe(client: &Client, subject: String) -> Result<async_nats::Subscriber, BusError> {
+    client.subscribe(subject).await.map_err(|error| BusError::Down(error.to_string()))
+}
+
+/// The pause before an attempt to connect: doubled with each one.
+fn pause(attempts: usize) -> Duration {
+    let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(u32::MAX).min(6);
+    if attempts == 0 { Duration::ZERO } else { (Duration::from_millis(50) * 2_u32.pow(doublings)).min(RECONNECT_MAX) }
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+impl Bus for NatsBus {
+    fn open(&self, me: NodeId) -> BusFuture<'_, Result<BusEnds, BusError>> {
+        Box::pin(async move {
+            let silent = |_| Err(BusError::Down(format!("{} doesn't answer", self.place)));
+            timeout(OPEN_TIMEOUT, self.begin(me)).await.unwrap_or_else(silent)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pause;
+
+    #[test]
+    fn attempts_to_connect_pause_longer_up_to_a_bound() {
+        let pauses: Vec<u128> = (0..9).map(|attempts| pause(attempts).as_millis()).collect();
+        assert_eq!(pauses, [0, 50, 100, 200, 400, 800, 1_600, 2_000, 2_000]);
+    }
+}

@@ -1,0 +1,29 @@
+//! The table of nodes, and the bus, on PostgreSQL.
+//!
+//! ```text
+//! flush ──► pieces ──► bus_send(epoch, incarnation, pieces) ──► one channel ──► all listeners ──► pieces ──► flush
+//! ```
+//!
+//! One channel of `NOTIFY` carries everything, because whoever holds the lock of the server's queue holds up all others: so a flush is one
+//! transaction with many messages. The order of the queue is the order of the commits. The functions in the database refuse what a
+//! dead node sends.
+
+mod bus;
+mod connect;
+mod counts;
+mod failure;
+mod pieces;
+mod receiver;
+mod sender;
+mod session;
+mod table;
+mod version;
+
+pub use bus::PostgresBus;
+pub use connect::{Connect, ConnectError, Connection, Messages, drive};
+pub use counts::PostgresBusCounts;
+pub use table::PostgresTable;
+
+/// The tables and the functions of the cluster, as a step of a schema. `{schema}` stands for the name of the schema, which is lower-case
+/// ASCII.
+pub const SCHEMA_STEP: &str = include_str!("schema.sql");

@@ -1,0 +1,258 @@
+//! The table of nodes in the database.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Error, Row};
+
+use super::connect::Connect;
+use super::failure::of_table;
+use super::session::Session;
+use crate::node::{Epoch, Incarnation, NodeId, Speaks};
+use crate::table::{Hello, NodeRow, NodeTable, Renewal, TableError, TableFuture};
+
+/// How long the database may take for a call, with a new session if the last one is lost.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The same for a renewal. A lease of 10 s is good for 8 s, in which two attempts fit.
+const RENEWAL_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// The table. A thread of its own serves its two sessions, so a renewal doesn't wait for what else the host does. Renewals have a session
+/// of their own, so they don't wait for a burial, which may have to wait.
+pub struct PostgresTable {
+    shared: Arc<Shared>,
+    /// None only while the value is dropped.
+    runtime: Option<Runtime>,
+}
+
+struct Shared {
+    connect: Arc<dyn Connect>,
+    renewing: Slot,
+    other: Slot,
+}
+
+/// A place for a session. Empty before the first call, and after a call failed.
+type Slot = Mutex<Option<Arc<Session>>>;
+
+/// A parameter of a statement.
+type Parameter = (Box<dyn ToSql + Sync + Send>, Type);
+
+/// A statement that selects from a function of the schema.
+struct Call {
+    function: &'static str,
+    /// What is selected of each row.
+    columns: &'static str,
+    parameters: Vec<Parameter>,
+}
+
+impl PostgresTable {
+    /// A table in a schema that has [`SCHEMA_STEP`](super::SCHEMA_STEP). It connects at the first call.
+    ///
+    /// # Errors
+    /// If no thread can be started.
+    pub fn new(connect: Arc<dyn Connect>) -> io::Result<Self> {
+        let runtime =
+            Builder::new_multi_thread().worker_threads(1).thread_name("cluster-table").enable_all().build()?;
+        let shared = Shared { connect, renewing: Slot::default(), other: Slot::default() };
+        Ok(Self { shared: Arc::new(shared), runtime: Some(runtime) })
+    }
+
+    /// Returns the identity of the cluster, 32 hexadecimal digits with dashes. It is made with the schema.
+    ///
+    /// # Errors
+    /// If the database doesn't answer, or can't be used.
+    pub fn cluster_id(&self) -> TableFuture<'_, String> {
+        Box::pin(async move {
+            let rows =
+                self.select(false, |schema| format!("SELECT id::text FROM {schema}.cluster"), Vec::new()).await?;
+            let id = rows.first().and_then(|row| row.try_get(0).ok());
+            id.ok_or_else(|| {
+                TableError::Unfit("the schema has no identity of the cluster: was it restored in part?".into())
+            })
+        })
+    }
+
+    /// Takes the next block of numbers for members. A block is given once, from 1 to 536,870,911, so that 2^24 numbers of each fit in 53 bits.
+    ///
+    /// # Errors
+    /// If the database doesn't answer, can't be used, or has given all blocks.
+    pub async fn member_block(&self) -> Result<u64, TableError> {
+        let rows = self.select(false, |schema| format!("SELECT nextval('{schema}.member_block')"), Vec::new()).await?;
+        let block = rows.first().and_then(|row| row.try_get(0).ok()).and_then(|block: i64| block.try_into().ok());
+        block.ok_or_else(|| TableError::Unfit("the sequence of blocks gave no number".into()))
+    }
+
+    async fn call(&self, is_renewal: bool, call: Call) -> Result<Vec<Row>, TableError> {
+        let Call { function, columns, parameters } = call;
+        let places: Vec<String> = (1..=parameters.len()).map(|at| format!("${at}")).collect();
+        let text = |schema: &str| format!("SELECT {columns} FROM {schema}.{function}({}) AS answer", places.join(", "));
+        self.select(is_renewal, text, parameters).await
+    }
+
+    async fn select(
+        &self,
+        is_renewal: bool,
+        text: impl FnOnce(&str) -> String,
+        parameters: Vec<Parameter>,
+    ) -> Result<Vec<Row>, TableError> {
+        let text = text(self.shared.connect.schema());
+        let shared = Arc::clone(&self.shared);
+        let Some(runtime) = &self.runtime else { return Err(ended()) };
+        let work = runtime.spawn(async move {
+            let silent = |_| Err(TableError::Down("the database doesn't answer".into()));
+            let patience = if is_renewal { RENEWAL_TIMEOUT } else { ANSWER_TIMEOUT };
+            let answer = timeout(patience, shared.select(is_renewal, &text, &parameters)).await;
+            let answer = answer.unwrap_or_else(silent);
+            if answer.is_err() {
+                shared.forget(is_renewal);
+            }
+            answer
+        });
+        work.await.unwrap_or_else(|_| Err(ended()))
+    }
+}
+
+impl Drop for PostgresTable {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn ended() -> TableError {
+    TableError::Down("the host is stopping".into())
+}
+
+impl Shared {
+    fn slot(&self, is_renewal: bool) -> &Slot {
+        if is_renewal { &self.renewing } else { &self.other }
+    }
+
+    async fn select(&self, is_renewal: bool, text: &str, parameters: &[Parameter]) -> Result<Vec<Row>, TableError> {
+        let session = self.session(is_renewal).await?;
+        let parameters: Vec<_> =
+            parameters.iter().map(|(value, kind)| (&**value as &(dyn ToSql + Sync), kind.clone())).collect();
+        // Not prepared: one round trip, and nothing of the session to lose.
+        let rows = session.client.query_typed(text, &parameters).await;
+        rows.map_err(|error| of_table(&*self.connect, &error))
+    }
+
+    async fn session(&self, is_renewal: bool) -> Result<Arc<Session>, TableError> {
+        let kept = self.slot(is_renewal).lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(session) = kept.filter(|session| !session.has_ended()) {
+            return Ok(session);
+        }
+        let session = Arc::new(Session::connect(&*self.connect).await?);
+        *self.slot(is_renewal).lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&session));
+        Ok(session)
+    }
+
+    fn forget(&self, is_renewal: bool) {
+        *self.slot(is_renewal).lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// The columns of a row, in the order of [`row`].
+const COLUMNS: &str = "epoch, incarnation, name, version, speaks_from, speaks_to, beat, is_dead, is_draining";
+
+fn row(row: &Row) -> Result<NodeRow, TableError> {
+    read(row).ok().flatten().ok_or_else(|| TableError::Unfit("the table of nodes has a row that no host wrote".into()))
+}
+
+fn read(row: &Row) -> Result<Option<NodeRow>, Error> {
+    let (epoch, incarnation): (i64, &[u8]) = (row.try_get(0)?, row.try_get(1)?);
+    let (from, to, beat): (i32, i32, i64) = (row.try_get(4)?, row.try_get(5)?, row.try_get(6)?);
+    let (Ok(incarnation), Ok(from), Ok(to)) = (incarnation.try_into(), from.try_into(), to.try_into()) else {
+        return Ok(None);
+    };
+    Ok(Some(NodeRow {
+        id: NodeId { epoch: Epoch(epoch.cast_unsigned()), incarnation: Incarnation(incarnation) },
+        name: row.try_get(2)?,
+        version: row.try_get(3)?,
+        speaks: Speaks { from, to },
+        beat: beat.cast_unsigned(),
+        is_dead: row.try_get(7)?,
+        is_draining: row.try_get(8)?,
+    }))
+}
+
+fn number(value: u64) -> Parameter {
+    (Box::new(value.cast_signed()), Type::INT8)
+}
+
+fn bits(incarnation: Incarnation) -> Parameter {
+    (Box::new(incarnation.0.to_vec()), Type::BYTEA)
+}
+
+fn text(value: &str) -> Parameter {
+    (Box::new(value.to_owned()), Type::TEXT)
+}
+
+fn version(value: u16) -> Parameter {
+    (Box::new(i32::from(value)), Type::INT4)
+}
+
+/// A call of a node about its own row.
+fn own(function: &'static str, id: NodeId) -> Call {
+    Call { function, columns: "answer", parameters: vec![number(id.epoch.0), bits(id.incarnation)] }
+}
+
+impl NodeTable for PostgresTable {
+    fn hello<'a>(
+        &'a self,
+        name: &'a str,
+        version_of_host: &'a str,
+        incarnation: Incarnation,
+        speaks: Speaks,
+    ) -> TableFuture<'a, Hello> {
+        let parameters =
+            vec![text(name), text(version_of_host), bits(incarnation), version(speaks.from), version(speaks.to)];
+        let call = Call { function: "node_hello", columns: COLUMNS, parameters };
+        Box::pin(async move {
+            let rows = self.call(false, call).await?;
+            let found = row(rows.first().ok_or_else(|| TableError::Unfit("the table of nodes gave no row".into()))?)?;
+            Ok(if found.name != name {
+                Hello::NoCommonVersion(found)
+            } else if found.id.incarnation == incarnation {
+                Hello::Welcome(found.id.epoch)
+            } else {
+                Hello::NameTaken(found)
+            })
+        })
+    }
+
+    fn renew(&self, id: NodeId) -> TableFuture<'_, Renewal> {
+        Box::pin(async move {
+            let rows = self.call(true, own("node_renew", id)).await?;
+            let beat: Option<i64> = rows.first().and_then(|row| row.try_get(0).ok().flatten());
+            Ok(beat.map_or(Renewal::Fenced, |beat| Renewal::Good(beat.cast_unsigned())))
+        })
+    }
+
+    fn roll(&self) -> TableFuture<'_, Vec<NodeRow>> {
+        let call = Call { function: "node_roll", columns: COLUMNS, parameters: Vec::new() };
+        Box::pin(async move { self.call(false, call).await?.iter().map(row).collect() })
+    }
+
+    fn bury(&self, epoch: Epoch, beat: u64) -> TableFuture<'_, bool> {
+        let parameters = vec![number(epoch.0), number(beat)];
+        let call = Call { function: "node_bury", columns: "answer", parameters };
+        Box::pin(async move {
+            let rows = self.call(false, call).await?;
+            Ok(rows.first().is_some_and(|row| row.try_get(0).unwrap_or(false)))
+        })
+    }
+
+    fn drain(&self, id: NodeId) -> TableFuture<'_, ()> {
+        Box::pin(async move { self.call(false, own("node_drain", id)).await.map(drop) })
+    }
+
+    fn leave(&self, id: NodeId) -> TableFuture<'_, ()> {
+        Box::pin(async move { self.call(false, own("node_leave", id)).await.map(drop) })
+    }
+}

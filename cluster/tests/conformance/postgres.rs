@@ -1,0 +1,182 @@
+//! PostgreSQL, for the tests.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::{Context, Result, bail};
+use bennu_cluster::bus::BusFuture;
+use bennu_cluster::postgres::{
+    Connect, ConnectError, Connection, Messages, PostgresBus, PostgresTable, SCHEMA_STEP, drive,
+};
+use bennu_cluster::{Hello, Incarnation, NodeId, NodeTable, Speaks};
+use bennu_test_engines::PostgresServer;
+use tokio_postgres::{Client, Config, Error, NoTls};
+
+use crate::bus::{Bed, Node};
+use crate::is_there;
+use crate::table::Tables;
+
+/// The schema of the tests.
+pub(crate) const SCHEMA: &str = "pond";
+
+/// What a host sets for its sessions.
+const SETTINGS: &str = "SET default_transaction_isolation = 'read committed'; SET client_min_messages = 'warning'; \
+                        SET tcp_keepalives_idle = 5; SET tcp_user_timeout = 15000";
+
+/// Connects without TLS.
+struct Direct(Config);
+
+impl Connect for Direct {
+    fn connect(&self) -> BusFuture<'_, Result<Connection, ConnectError>> {
+        Box::pin(async move {
+            let down = |error: Error| ConnectError::Down(self.explain(&error));
+            let (client, mut connection) = self.0.connect(NoTls).await.map_err(down)?;
+            let mut messages: Messages = Box::pin(futures_util::stream::poll_fn(move |cx| connection.poll_message(cx)));
+            drive(&mut messages, client.batch_execute(SETTINGS), drop).await.map_err(down)?;
+            Ok(Connection { client, messages })
+        })
+    }
+
+    fn schema(&self) -> &str {
+        SCHEMA
+    }
+
+    fn explain(&self, error: &Error) -> String {
+        error.as_db_error().map_or_else(|| error.to_string(), |answer| answer.to_string())
+    }
+}
+
+/// A database with the schema, on a server that tests share, or on one of its own.
+pub(crate) struct Pond {
+    url: String,
+    own: Option<PostgresServer>,
+}
+
+impl Pond {
+    /// A database on the shared server.
+    pub(crate) async fn shared() -> Result<Option<Self>> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        if !is_there("PostgreSQL", PostgresServer::is_there()) {
+            return Ok(None);
+        }
+        let database = format!("pond{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let made = tokio::task::spawn_blocking(move || PostgresServer::shared()?.database(&database));
+        let pond = Self { url: made.await??, own: None };
+        pond.fill().await?;
+        Ok(Some(pond))
+    }
+
+    /// A server of its own.
+    pub(crate) async fn own() -> Result<Option<Self>> {
+        if !is_there("PostgreSQL", PostgresServer::is_there()) {
+            return Ok(None);
+        }
+        let server = tokio::task::spawn_blocking(PostgresServer::start).await??;
+        let url = server.url("postgres", "postgres");
+        let pond = Self { url, own: Some(server) };
+        pond.fill().await?;
+        Ok(Some(pond))
+    }
+
+    async fn fill(&self) -> Result<()> {
+        let step = SCHEMA_STEP.replace("{schema}", SCHEMA);
+        Ok(self.client().await?.batch_execute(&format!("CREATE SCHEMA {SCHEMA}; {step}")).await?)
+    }
+
+    /// The server.
+    pub(crate) fn server(&self) -> Result<&PostgresServer> {
+        self.own.as_ref().context("the server is shared")
+    }
+
+    /// Another client of the database.
+    pub(crate) async fn client(&self) -> Result<Client> {
+        let (client, connection) = tokio_postgres::connect(&self.url, NoTls).await?;
+        tokio::spawn(connection);
+        Ok(client)
+    }
+
+    pub(crate) fn connect(&self) -> Result<Arc<dyn Connect>> {
+        Ok(Arc::new(Direct(self.url.parse()?)))
+    }
+
+    /// A table with sessions of its own.
+    pub(crate) fn table(&self) -> Result<PostgresTable> {
+        Ok(PostgresTable::new(self.connect()?)?)
+    }
+
+    pub(crate) fn bus(&self) -> Result<PostgresBus> {
+        Ok(PostgresBus::new(self.connect()?))
+    }
+
+    /// A row for a node.
+    pub(crate) async fn row(&self, name: &str) -> Result<NodeId> {
+        let incarnation = incarnation();
+        match self.table()?.hello(name, "0.1.0", incarnation, Speaks { from: 1, to: 1 }).await? {
+            Hello::Welcome(epoch) => Ok(NodeId { epoch, incarnation }),
+            refused => bail!("{refused:?}"),
+        }
+    }
+}
+
+/// Bits that no other start of a node has.
+pub(crate) fn incarnation() -> Incarnation {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let mut bits = [0xa5; 16];
+    bits[8..].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+    Incarnation(bits)
+}
+
+impl Bed for Pond {
+    async fn node(&self, name: &str) -> Result<Node> {
+        Ok(Node { bus: Arc::new(self.bus()?), me: self.row(name).await? })
+    }
+
+    fn kill(&self) -> Result<()> {
+        self.server()?.kill()
+    }
+
+    fn start_again(&self) -> Result<()> {
+        tokio::task::block_in_place(|| self.server()?.start_again())
+    }
+}
+
+impl Tables for Pond {
+    fn table(&self) -> Result<Arc<dyn NodeTable>> {
+        Ok(Arc::new(Self::table(self)?))
+    }
+
+    fn incarnation(&self) -> Incarnation {
+        incarnation()
+    }
+}
+
+mod shared {
+    use super::Pond;
+
+    crate::suite!(bus, Pond::shared:
+        all_hear_what_one_sends_in_its_order,
+        flushes_of_several_senders_keep_the_order_of_each,
+        the_lane_of_a_node_reaches_this_node_only,
+        flushes_of_all_sizes_arrive_whole,
+        waiting_may_be_given_up,
+        a_stopped_receiver_holds_nobody_up,
+    );
+    crate::suite!(table, Pond::shared:
+        a_node_that_starts_gets_a_greater_epoch,
+        a_start_that_is_repeated_has_the_same_epoch,
+        a_living_namesake_is_in_the_way_until_it_is_buried,
+        a_node_without_a_common_version_is_in_the_way,
+        a_renewal_raises_the_beat_of_the_living_node_only,
+        a_burial_needs_the_beat_that_was_seen,
+        a_node_leaves_and_its_name_is_free,
+        a_node_that_drains_says_so,
+        of_several_namesakes_one_starts,
+        a_node_is_buried_or_renewed_and_never_both,
+    );
+}
+
+mod own {
+    use super::Pond;
+
+    crate::suite!(bus, Pond::own: after_a_restart_of_the_engine_all_is_heard_again);
+}

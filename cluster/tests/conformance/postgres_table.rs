@@ -1,0 +1,206 @@
+//! What only the table on PostgreSQL does.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use bennu_cluster::{NodeTable, Renewal, TableError};
+use bennu_test_engines::{eventually, within};
+use tokio_postgres::{Client, IsolationLevel};
+
+use crate::postgres::{Pond, SCHEMA, incarnation};
+
+/// The error code of a statement.
+fn code<T>(answer: Result<T, tokio_postgres::Error>) -> Result<String> {
+    let error = answer.err().context("the statement has succeeded")?;
+    Ok(error.code().context("the server didn't answer")?.code().to_owned())
+}
+
+/// Waits until a session waits for an advisory lock.
+async fn somebody_waits(client: &Client) -> Result<()> {
+    let query = "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)";
+    eventually("somebody waits for the lock", async || {
+        Ok(client.query_one(query, &[]).await?.get::<_, bool>(0).then_some(()))
+    })
+    .await
+}
+
+/// A commit of a node is under way. Its burial waits for it, and the node's next commit is refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_burial_waits_for_the_commit_under_way() -> Result<()> {
+    // Of its own: the locks of all databases are looked at.
+    let Some(pond) = Pond::own().await? else { return Ok(()) };
+    let id = pond.row("one").await?;
+    let table = Arc::new(pond.table()?);
+    let (mut committing, watching) = (pond.client().await?, pond.client().await?);
+    watching.batch_execute("CREATE TABLE kept (what text)").await?;
+    let fence = format!("SELECT {SCHEMA}.node_fence($1, $2)");
+    let (epoch, bits) = (id.epoch.0.cast_signed(), &id.incarnation.0[..]);
+
+    let commit = committing.transaction().await?;
+    commit.execute(&fence, &[&epoch, &bits]).await?;
+    let burying = tokio::spawn({
+        let table = Arc::clone(&table);
+        async move { table.bury(id.epoch, 0).await }
+    });
+    somebody_waits(&watching).await?;
+    // Others see it alive, and what it has begun is carried out.
+    ensure!(!table_row_is_dead(&watching).await?);
+    commit.execute("INSERT INTO kept VALUES ('begun')", &[]).await?;
+    ensure!(!burying.is_finished(), "the burial didn't wait");
+    commit.commit().await?;
+    ensure!(within("the burial", burying).await???);
+    ensure!(table_row_is_dead(&watching).await?);
+    ensure!(watching.query_one("SELECT count(*) FROM kept", &[]).await?.get::<_, i64>(0) == 1);
+    let late = committing.transaction().await?;
+    ensure!(code(late.execute(&fence, &[&epoch, &bits]).await)? == "BN010");
+    Ok(())
+}
+
+async fn table_row_is_dead(client: &Client) -> Result<bool> {
+    Ok(client.query_one(&format!("SELECT is_dead FROM {SCHEMA}.node"), &[]).await?.get(0))
+}
+
+/// While a burial waits, the node can renew, with the same table even: then it isn't buried.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renewal_does_not_wait_for_a_burial_and_prevents_it() -> Result<()> {
+    let Some(pond) = Pond::own().await? else { return Ok(()) };
+    let id = pond.row("one").await?;
+    let table = Arc::new(pond.table()?);
+    let (mut committing, watching) = (pond.client().await?, pond.client().await?);
+    let commit = committing.transaction().await?;
+    let (epoch, bits) = (id.epoch.0.cast_signed(), &id.incarnation.0[..]);
+    commit.execute(&format!("SELECT {SCHEMA}.node_fence($1, $2)"), &[&epoch, &bits]).await?;
+    let burying = tokio::spawn({
+        let table = Arc::clone(&table);
+        async move { table.bury(id.epoch, 0).await }
+    });
+    somebody_waits(&watching).await?;
+    ensure!(table.renew(id).await? == Renewal::Good(1));
+    ensure!(!burying.is_finished(), "the burial didn't wait");
+    commit.commit().await?;
+    ensure!(!within("the burial", burying).await???, "a node that has renewed was buried");
+    ensure!(table.renew(id).await? == Renewal::Good(2));
+    Ok(())
+}
+
+/// A commit that comes while a burial waits is behind it, and is refused. Otherwise a busy node could never be buried.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_comes_later_waits_for_the_burial() -> Result<()> {
+    let Some(pond) = Pond::own().await? else { return Ok(()) };
+    let id = pond.row("one").await?;
+    let table = Arc::new(pond.table()?);
+    let (mut first, mut second, watching) = (pond.client().await?, pond.client().await?, pond.client().await?);
+    let fence = format!("SELECT {SCHEMA}.node_fence($1, $2)");
+    let (epoch, bits) = (id.epoch.0.cast_signed(), id.incarnation.0.to_vec());
+    let begun = first.transaction().await?;
+    begun.execute(&fence, &[&epoch, &bits]).await?;
+    let burying = tokio::spawn(async move { table.bury(id.epoch, 0).await });
+    somebody_waits(&watching).await?;
+    let late = tokio::spawn(async move {
+        let late = second.transaction().await?;
+        late.execute(&fence, &[&epoch, &bits]).await
+    });
+    let query = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+    eventually("both wait", async || Ok((watching.query_one(query, &[]).await?.get::<_, i64>(0) == 2).then_some(())))
+        .await?;
+    begun.commit().await?;
+    ensure!(within("the burial", burying).await???);
+    ensure!(code(within("the late commit", late).await??)? == "BN010");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_fence_lets_only_the_living_node_pass() -> Result<()> {
+    let Some(pond) = Pond::shared().await? else { return Ok(()) };
+    let id = pond.row("one").await?;
+    let client = pond.client().await?;
+    let fence = format!("SELECT {SCHEMA}.node_fence($1, $2)");
+    let (epoch, bits, others) = (id.epoch.0.cast_signed(), &id.incarnation.0[..], incarnation());
+    client.execute(&fence, &[&epoch, &bits]).await?;
+    ensure!(code(client.execute(&fence, &[&epoch, &&others.0[..]]).await)? == "BN010");
+    ensure!(code(client.execute(&fence, &[&(epoch + 1), &bits]).await)? == "BN010");
+    ensure!(pond.table()?.bury(id.epoch, 0).await?);
+    ensure!(code(client.execute(&fence, &[&epoch, &bits]).await)? == "BN010");
+    Ok(())
+}
+
+/// A role or a client may have another isolation level as its default. The functions would decide by what was true before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_function_runs_in_another_isolation_level() -> Result<()> {
+    let Some(pond) = Pond::shared().await? else { return Ok(()) };
+    let id = pond.row("one").await?;
+    let mut client = pond.client().await?;
+    let me = format!("{}, '\\x{}'", id.epoch, "a5".repeat(16));
+    for call in [
+        "node_hello('two', '0.1.0', '\\x00112233445566778899aabbccddeeff', 1, 1)".to_owned(),
+        format!("node_renew({me})"),
+        "node_roll()".to_owned(),
+        format!("node_bury({}, 0)", id.epoch),
+        format!("node_leave({me})"),
+        format!("node_drain({me})"),
+        format!("node_listens({me})"),
+        format!("node_fence({me})"),
+        format!("bus_send({me}, '{{}}')"),
+    ] {
+        for level in [IsolationLevel::RepeatableRead, IsolationLevel::Serializable] {
+            let transaction = client.build_transaction().isolation_level(level).start().await?;
+            let said = transaction.batch_execute(&format!("SELECT {SCHEMA}.{call}")).await;
+            ensure!(code(said)? == "BN011", "{call}");
+        }
+    }
+    ensure!(pond.table()?.renew(id).await? == Renewal::Good(1));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_dead_are_kept_and_the_others_are_not() -> Result<()> {
+    let Some(pond) = Pond::shared().await? else { return Ok(()) };
+    let (first, table) = (pond.row("old").await?, pond.table()?);
+    let client = pond.client().await?;
+    let many = format!(
+        "DO $$ DECLARE made bigint; BEGIN FOR n IN 1..150 LOOP \
+             SELECT epoch INTO made FROM {SCHEMA}.node_hello('n' || n, '', decode(lpad(to_hex(n), 32, '0'), 'hex'), 1, 1); \
+             PERFORM {SCHEMA}.node_bury(made, 0); END LOOP; END $$"
+    );
+    client.batch_execute(&many).await?;
+    // It has the lowest epoch, and is the last one that died.
+    ensure!(table.bury(first.epoch, 0).await?);
+    pond.row("new").await?;
+    let rows = table.roll().await?;
+    ensure!(rows.len() == 101 && rows.iter().filter(|row| row.is_dead).count() == 100, "{} rows", rows.len());
+    ensure!(rows.iter().any(|row| row.id == first), "the last one that died is forgotten");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_connects_again() -> Result<()> {
+    let Some(pond) = Pond::own().await? else { return Ok(()) };
+    let (id, table) = (pond.row("one").await?, pond.table()?);
+    ensure!(table.renew(id).await? == Renewal::Good(1));
+    pond.server()?.kill()?;
+    for _ in 0..2 {
+        ensure!(matches!(table.renew(id).await, Err(TableError::Down(_))));
+        ensure!(matches!(table.roll().await, Err(TableError::Down(_))));
+    }
+    tokio::task::block_in_place(|| pond.server().and_then(|server| server.start_again()))?;
+    ensure!(table.renew(id).await? == Renewal::Good(2));
+    ensure!(table.roll().await?.len() == 1);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_has_an_identity_and_blocks_of_numbers() -> Result<()> {
+    let Some(pond) = Pond::shared().await? else { return Ok(()) };
+    let table = pond.table()?;
+    let id = table.cluster_id().await?;
+    ensure!(id.len() == 36 && pond.table()?.cluster_id().await? == id, "{id}");
+    ensure!(
+        [table.member_block().await?, pond.table()?.member_block().await?, table.member_block().await?] == [1, 2, 3]
+    );
+    let client = pond.client().await?;
+    client.batch_execute(&format!("SELECT setval('{SCHEMA}.member_block', 536870911)")).await?;
+    ensure!(matches!(table.member_block().await, Err(TableError::Unfit(_))));
+    client.batch_execute(&format!("DROP SCHEMA {SCHEMA} CASCADE")).await?;
+    ensure!(matches!(table.roll().await, Err(TableError::Unfit(_))));
+    Ok(())
+}

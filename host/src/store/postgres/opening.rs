@@ -1,0 +1,134 @@
+//! The first connections of a host: they check the database, and make the schema.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+use super::connection::{Session, Unusable};
+use super::errors::{explain, is_passing};
+use super::place::PostgresPlace;
+use super::schema::{LOCKS, lock_key, migrate, writer_lock};
+use super::self_test;
+use crate::store::directory::InUse;
+
+/// The pause between two attempts to connect, or to get the lock.
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a host that starts waits for the lock. The server needs a moment to notice that a host was killed.
+const LOCK_GRACE: Duration = Duration::from_secs(3);
+
+/// How a session has the lock of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LockMode {
+    /// Alone: a host without a cluster.
+    Alone,
+    /// With the other nodes of a cluster.
+    Shared,
+}
+
+impl PostgresPlace {
+    /// Makes the schema if it is missing, or brings it up to date. The table of nodes is in it, and a host of a cluster needs its row there
+    /// before it can open the store. Waits a moment for a server that is starting.
+    ///
+    /// # Errors
+    /// If the database can't be used. The message says what to do.
+    pub async fn make_schema(&self) -> anyhow::Result<()> {
+        let runtime = Handle::try_current().context("a runtime is needed")?;
+        checked(self, &runtime).await.map(drop)
+    }
+}
+
+/// Makes the schema if it is missing, and takes the lock of the store in the first of the returned sessions. Waits a moment for a server
+/// that is starting.
+///
+/// # Errors
+/// If the database can't be used, or others have the lock: then the error is an [`InUse`].
+pub(super) async fn open(
+    place: &PostgresPlace,
+    runtime: &Handle,
+    mode: LockMode,
+) -> anyhow::Result<(Session, Session)> {
+    let (session, second) = checked(place, runtime).await?;
+    let of_database = |error: tokio_postgres::Error| anyhow::anyhow!("{}", explain(&error));
+    let syncs = session.client.query_one("SELECT current_setting('fsync')::bool", &[]).await.map_err(of_database)?;
+    if !syncs.get::<_, bool>(0) {
+        tracing::warn!(
+            "the database server has `fsync = off`: a crash of its machine can lose or damage what is stored"
+        );
+    }
+    let deadline = Instant::now() + LOCK_GRACE;
+    while !has_locked(&session, place, mode).await.map_err(of_database)? {
+        if Instant::now() >= deadline {
+            return Err(InUse(in_use(&session, place, mode).await.map_err(of_database)?).into());
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok((session, second))
+}
+
+/// Returns two sessions of a database that can be used, and that has the schema.
+async fn checked(place: &PostgresPlace, runtime: &Handle) -> anyhow::Result<(Session, Session)> {
+    let mut session = first_session(place, runtime).await?;
+    let readable = |error: Unusable| anyhow::anyhow!("{error}");
+    let second = Session::connect(place, runtime).await.map_err(readable)?;
+    self_test::check(&session.client, &second.client).await.map_err(readable)?;
+    migrate(&mut session.client, place.schema()).await.map_err(readable)?;
+    Ok((session, second))
+}
+
+async fn first_session(place: &PostgresPlace, runtime: &Handle) -> anyhow::Result<Session> {
+    let deadline = Instant::now() + place.patience();
+    loop {
+        match Session::connect(place, runtime).await {
+            Ok(session) => return Ok(session),
+            Err(Unusable::Failed(error)) if is_passing(&error) && Instant::now() < deadline => {
+                tracing::debug!("the database can't be reached yet: {}", explain(&error));
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(error) => anyhow::bail!("{error}"),
+        }
+    }
+}
+
+/// Tries to take the lock of the store, until the session ends. Returns whether the session has it.
+pub(super) async fn has_locked(
+    session: &Session,
+    place: &PostgresPlace,
+    mode: LockMode,
+) -> Result<bool, tokio_postgres::Error> {
+    let key = lock_key(&writer_lock(place.schema()));
+    let take = match mode {
+        LockMode::Alone => "SELECT pg_try_advisory_lock($1, $2)",
+        LockMode::Shared => "SELECT pg_try_advisory_lock_shared($1, $2)",
+    };
+    session.client.query_one(take, &[&LOCKS, &key]).await?.try_get(0)
+}
+
+/// Returns who has the lock, and what to do.
+async fn in_use(session: &Session, place: &PostgresPlace, mode: LockMode) -> Result<String, tokio_postgres::Error> {
+    let query = format!("SELECT host, since::text FROM {}.writer", place.schema());
+    let row = session.client.query_one(&query, &[]).await?;
+    let (host, since): (&str, &str) = (row.get(0), row.get(1));
+    Ok(match mode {
+        LockMode::Alone if is_shared(session, place).await? => format!(
+            "{place} is in use by the hosts of a cluster: stop them, or give this host a database or a schema (`store.schema`) of its own"
+        ),
+        LockMode::Alone => format!(
+            "{place} is in use by another bennu, on {host} since {since}: stop that one, or give this one a database or a schema \
+             (`store.schema`) of its own"
+        ),
+        LockMode::Shared => {
+            format!("{place} is in use by a bennu without `[cluster]`, on {host} since {since}: stop that one first")
+        }
+    })
+}
+
+/// Whether others share the lock.
+async fn is_shared(session: &Session, place: &PostgresPlace) -> Result<bool, tokio_postgres::Error> {
+    let key = lock_key(&writer_lock(place.schema()));
+    let query = "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock' AND granted \
+                 AND classid = $1::int::oid AND objid::int8 = $2::int8 & 4294967295 AND objsubid = 2)";
+    session.client.query_one(query, &[&LOCKS, &i64::from(key)]).await?.try_get(0)
+}

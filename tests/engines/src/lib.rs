@@ -1,0 +1,11 @@
+//! Servers for tests, each in a directory of its own: [`PostgresServer`] and [`NatsServer`]. And how tests wait: for a condition, with a
+//! deadline ([`eventually`]).
+
+mod nats;
+mod postgres;
+mod process;
+mod wait;
+
+pub use nats::NatsServer;
+pub use postgres::PostgresServer;
+pub use wait::{DEADLINE, eventually, within};
