@@ -18,6 +18,7 @@ pub mod api;
 pub mod auth;
 pub mod channel;
 pub mod clients;
+pub mod cluster;
 pub mod contract;
 pub mod counts;
 pub mod dashboard;

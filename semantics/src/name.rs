@@ -126,6 +126,15 @@ impl Pattern {
 }
 
 impl Pattern {
+    /// Whether every topic of another pattern is one of its topics.
+    #[must_use]
+    pub fn includes(&self, other: &Self) -> bool {
+        match other {
+            Self::Exact(name) => self.matches(name),
+            Self::Prefix(prefix) => self.matches_all(prefix),
+        }
+    }
+
     /// Whether every topic that starts with `prefix` is one of its topics.
     #[must_use]
     pub fn matches_all(&self, prefix: &str) -> bool {

@@ -21,8 +21,8 @@ use bennu::contract::{
 use bennu::plugin::{Cache, Digest, Engine, Loader, Origin, PluginLimits, PoolLimits};
 use bennu::presence::Pace;
 use bennu::protocol::{Frame, Incoming, Message, Outbound, Payload, Ref, Serializer, Topic};
-use bennu::pubsub::{Broadcast, DropKey, Except, OutboxLimits};
-use bennu::routes::{RouteTable, Routes};
+use bennu::pubsub::{Broadcast, Droppable, Except, OutboxLimits};
+use bennu::routes::{Placement, RouteTable, Routes};
 use bennu::socket::{Endpoint, Socket, SocketLimits, Sockets};
 use bennu::store::{Owner, QUOTA_BYTES, Store, StoreLimits};
 use bytes::Bytes;
@@ -87,6 +87,7 @@ impl Stage {
             store,
             http: Http::none(),
             repeats_calls: false,
+            placement: Placement::Alone,
         };
         let origin = Arc::new(Origin {
             name: "echo".into(),
@@ -202,7 +203,7 @@ impl Stage {
     /// The same, with a droppable shout.
     pub(crate) fn shout_droppable(&self, topic: &str, key: &str) {
         let topic = Topic::new(topic);
-        let droppable = Some(DropKey::of(&topic, "shout", key));
+        let droppable = Some(Droppable::of(&topic, "shout", key));
         self.shout_as(topic, droppable);
     }
 
@@ -215,11 +216,11 @@ impl Stage {
         );
     }
 
-    fn shout_as(&self, topic: Topic, droppable: Option<DropKey>) {
+    fn shout_as(&self, topic: Topic, droppable: Option<Droppable>) {
         self.broadcast(topic, Payload::Json(PAYLOAD.into()), droppable);
     }
 
-    fn broadcast(&self, topic: Topic, payload: Payload, droppable: Option<DropKey>) {
+    fn broadcast(&self, topic: Topic, payload: Payload, droppable: Option<Droppable>) {
         let except = Except::Nobody;
         self.endpoint.node.pubsub.broadcast(Broadcast {
             topic,

@@ -171,7 +171,7 @@ mod tests {
     fn a_payload_with_line_breaks_is_one_line() {
         let (event, payload) = ("e\n".into(), Payload::Json("{\r\n\"a\":\n1}".into()));
         let kind = TopicEventKind::Broadcast { event, payload };
-        let event = TopicEvent { number: 1, topic: Topic::new("a\"b"), kind };
+        let event = TopicEvent { number: 1, topic: Topic::new("a\"b"), kind, is_from_elsewhere: false };
         let text = shown(&event, position(""));
         let data = text.lines().find_map(|line| line.strip_prefix("data: ")).expect("data");
         let data: Value = serde_json::from_str(data).expect("JSON");

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use bennu_outbound::FailureKind;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::Api;
+use super::cluster::covering;
+use super::{Api, ApiError};
 use crate::channel::RoomSize;
 use crate::clients::Limited;
 use crate::jobs::JobCounts;
@@ -23,7 +26,32 @@ const ROOMS_SHOWN: usize = 20;
 /// The maximum number of users that are listed as refused now, and of addresses, sockets and plugins.
 const LIMITED_SHOWN: usize = 100;
 
-pub(super) async fn inspect(State(api): State<Arc<Api>>) -> Json<Value> {
+/// The query parameters of `GET /api/inspect`.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Wanted {
+    /// Whether the other nodes are asked too.
+    cluster: bool,
+}
+
+pub(super) async fn inspect(
+    State(api): State<Arc<Api>>,
+    wanted: Result<Query<Wanted>, QueryRejection>,
+) -> Result<Json<Value>, ApiError> {
+    let Query(Wanted { cluster }) = wanted.map_err(|error| ApiError::bad(error.body_text()))?;
+    let state = inspected(&api).await;
+    if !cluster {
+        return Ok(Json(state));
+    }
+    let Some(peers) = &api.cluster else { return Err(ApiError::unknown("this host isn't in a cluster")) };
+    let (elsewhere, coverage) = peers.inspect().await;
+    let mut nodes = Map::from_iter([(peers.link().name().to_owned(), state)]);
+    nodes.extend(elsewhere.into_iter().filter_map(|(name, text)| Some((name, serde_json::from_slice(&text).ok()?))));
+    Ok(Json(covering(json!({ "nodes": nodes }), Some(coverage))))
+}
+
+/// Returns what this node says of itself.
+pub(crate) async fn inspected(api: &Api) -> Value {
     let mut topics = api.node.pubsub.topics();
     let topic_count = topics.len();
     topics.sort_by(|(a, a_members), (b, b_members)| b_members.cmp(a_members).then_with(|| a.cmp(b)));
@@ -38,7 +66,7 @@ pub(super) async fn inspect(State(api): State<Arc<Api>>) -> Json<Value> {
     state["topics"] = json!(shown);
     state["plugins"] = json!(api.statuses.all());
     state["largest_rooms"] = json!(api.largest_rooms(ROOMS_SHOWN).await);
-    Json(state)
+    state
 }
 
 impl Api {

@@ -5,16 +5,19 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::{Extension, Json};
+use bytestring::ByteString;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::body::{Body, check_name, payload_of};
+use super::cluster::covering;
 use super::idempotency::IdempotencyKey;
 use super::keys::Caller;
 use super::{Api, ApiError};
 use crate::channel::MemberSelector;
-use crate::protocol::{NAME_BYTES_MAX, Payload};
+use crate::cluster::{Acted, Coverage, NodeQuestion, ToMembers as ToMembersMessage};
+use crate::protocol::{NAME_BYTES_MAX, Payload, Topic};
 
 /// The body of `POST /api/push` and `POST /api/send-member`: an event for some members of a topic.
 #[derive(Deserialize)]
@@ -53,11 +56,13 @@ pub(super) async fn push(
     caller.check_topic(&topic)?;
     let selector = selector(&topic, &event, member, socket_id)?;
     let payload = payload_of(payload.as_deref(), payload_base64.as_deref(), Payload::check_object)?;
-    let node = Arc::clone(&api.node);
+    let of_api = Arc::clone(&api);
     api.once("/api/push", key, async move {
-        node.pubsub.pressure.hold_back().await;
-        let pushed = node.push_members(&topic, &selector, &event, &payload);
-        pushed.map(reached).ok_or_else(|| busy(&format!("too many frames wait for the members of `{topic}`")))
+        of_api.node.pubsub.pressure.hold_back().await;
+        let pushed = of_api.node.push_members(&topic, &selector, &event, &payload);
+        let message = format!("too many frames wait for the members of `{topic}`");
+        let to = move || NodeQuestion::PushMembers(ToMembersMessage::of(&topic, selector, event, payload));
+        of_api.reached(pushed, to, &message).await
     })
     .await
 }
@@ -74,11 +79,13 @@ pub(super) async fn send_member(
     caller.check_topic(&topic)?;
     let selector = selector(&topic, &event, member, socket_id)?;
     let payload = payload_of(payload.as_deref(), payload_base64.as_deref(), Payload::check_value)?;
-    let node = Arc::clone(&api.node);
+    let of_api = Arc::clone(&api);
     api.once("/api/send-member", key, async move {
-        node.pubsub.pressure.hold_back().await;
-        let sent = node.send_members(&topic, &selector, &event.into(), &payload);
-        sent.map(reached).ok_or_else(|| busy("too many messages wait for a member"))
+        of_api.node.pubsub.pressure.hold_back().await;
+        let event = ByteString::from(event);
+        let sent = of_api.node.send_members(&topic, &selector, &event, &payload);
+        let to = move || NodeQuestion::SendMembers(ToMembersMessage::of(&topic, selector, event, payload));
+        of_api.reached(sent, to, "too many messages wait for a member").await
     })
     .await
 }
@@ -100,9 +107,37 @@ pub(super) async fn kick(
         let message = format!("`reason` must have at most {NAME_BYTES_MAX} bytes, not {}", reason.len());
         return Err(ApiError::bad(message));
     }
-    let node = Arc::clone(&api.node);
+    let of_api = Arc::clone(&api);
     // A second kick does no harm, so it needs no key.
-    api.once("/api/kick", None, async move { Ok(reached(node.kick(topic.as_deref(), &selector, &reason).await)) }).await
+    api.once("/api/kick", None, async move {
+        let kicked = of_api.node.kick(topic.as_deref(), &selector, &reason).await;
+        let topic = topic.as_deref().map(Topic::new);
+        let kick = move || NodeQuestion::Kick { topic, selector, reason: reason.into() };
+        of_api.reached(Some(kicked), kick, "").await
+    })
+    .await
+}
+
+impl Api {
+    /// Does for the members at the other nodes what has been done for `here` members at this one, and answers with the sum. A
+    /// node without room isn't among those that have answered, unless all are without room.
+    async fn reached(
+        &self,
+        here: Option<usize>,
+        elsewhere: impl FnOnce() -> NodeQuestion,
+        is_full: &str,
+    ) -> Result<Value, ApiError> {
+        let elsewhere = self.act_elsewhere(elsewhere).await;
+        let count = here.unwrap_or(0) + elsewhere.map_or(0, |acted| acted.count);
+        if count == 0 && (here.is_none() || elsewhere.is_some_and(|acted| acted.is_busy)) {
+            return Err(busy(is_full));
+        }
+        let coverage = elsewhere.map(|Acted { coverage, .. }| Coverage {
+            answered: coverage.answered - usize::from(here.is_none()),
+            ..coverage
+        });
+        Ok(covering(json!({ "members": count }), coverage))
+    }
 }
 
 fn selector(
@@ -125,10 +160,6 @@ fn member_selector(member: Option<u64>, socket_id: Option<String>) -> Result<Mem
         }
         _ => Err(ApiError::bad("give `member` or `socket_id`, and not both")),
     }
-}
-
-fn reached(members: usize) -> Value {
-    json!({ "members": members })
 }
 
 fn busy(what: &str) -> ApiError {

@@ -1,6 +1,5 @@
 //! The calls that broadcast to members, and close sockets.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -12,12 +11,14 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::body::{Body, check_name, object, payload_of};
+use super::cluster::covering;
 use super::idempotency::IdempotencyKey;
 use super::keys::Caller;
 use super::{Api, ApiError};
+use crate::cluster::NodeQuestion;
 use crate::counts::Limit;
 use crate::protocol::{NAME_BYTES_MAX, Payload, Topic};
-use crate::pubsub::{Broadcast, DropKey, Except, PubSub};
+use crate::pubsub::{Broadcast, Droppable, Except, PubSub};
 
 /// The maximum number of events in one request.
 const MESSAGES_MAX: usize = 1000;
@@ -130,7 +131,10 @@ fn many(body: &Body) -> Result<Vec<Event>, ApiError> {
 /// `POST /api/disconnect`. Answers with the number of sockets.
 pub(super) async fn disconnect(State(api): State<Arc<Api>>, body: Body) -> Result<Json<Value>, ApiError> {
     let Disconnect { id } = body.read()?;
-    Ok(Json(json!({ "sockets": api.node.pubsub.disconnect(&id) })))
+    let here = api.node.pubsub.disconnect_here(&id);
+    let elsewhere = api.act_elsewhere(|| NodeQuestion::Disconnect(id.into())).await;
+    let sockets = here + elsewhere.map_or(0, |acted| acted.count);
+    Ok(Json(covering(json!({ "sockets": sockets }), elsewhere.map(|acted| acted.coverage))))
 }
 
 impl Api {
@@ -141,9 +145,8 @@ impl Api {
             None => Except::Nobody,
             Some(Excluded::Member(member)) => Except::Member(member),
             Some(Excluded::Socket(id)) => {
-                let people = self.node.people(&event.topic, usize::MAX);
-                let left = people.into_iter().filter(|person| person.socket_id.as_deref() == Some(&*id));
-                Except::Members(Arc::new(left.map(|person| person.member).collect::<HashSet<_>>()))
+                let members = self.node.members_of_socket(&event.topic, &id);
+                Except::Socket { id: id.into(), members: Arc::new(members) }
             }
         };
         if event.wait_ms.is_some() {
@@ -155,7 +158,7 @@ impl Api {
                 let message = format!("`droppable` must have at most {NAME_BYTES_MAX} bytes, not {}", key.len());
                 return Err(ApiError::bad(message));
             }
-            key => key.map(|key| DropKey::of(&topic, &event.event, key)),
+            key => key.map(|key| Droppable::of(&topic, &event.event, key)),
         };
         Ok(Broadcast { topic, event: event.event.into(), payload, except, droppable, number: None })
     }
@@ -163,13 +166,17 @@ impl Api {
 
 impl Api {
     /// Counts the members that are subscribed now and not left out. A plugin that intercepts the event may still drop it for
-    /// some of them.
+    /// some of them. Members at other nodes are counted as these nodes have told, with those that are left out there.
     fn receivers(&self, broadcast: &Broadcast) -> usize {
         let topic = broadcast.topic.as_str();
+        self.receivers_here(broadcast, topic) + self.count_elsewhere(topic)
+    }
+
+    fn receivers_here(&self, broadcast: &Broadcast, topic: &str) -> usize {
         let subscribed = self.node.pubsub.audience(topic).map_or(0, |audience| audience.len());
         match &broadcast.except {
             Except::Nobody => subscribed,
-            Except::Members(out) => subscribed.saturating_sub(out.len()),
+            Except::Socket { members, .. } => subscribed.saturating_sub(members.len()),
             Except::Member(out) => {
                 let is_there = self.node.people(topic, usize::MAX).iter().any(|person| person.member == *out);
                 subscribed.saturating_sub(usize::from(is_there))

@@ -4,6 +4,7 @@
 
 mod access;
 mod body;
+mod cluster;
 mod config;
 mod deliveries;
 mod error;
@@ -36,6 +37,7 @@ use axum::routing::{any, get, post};
 
 use self::access::{Reach, admit, needs};
 use crate::channel::Node;
+use crate::cluster::Peers;
 use crate::deliveries::Deliveries;
 use crate::health::Health;
 use crate::jobs::Jobs;
@@ -51,6 +53,7 @@ pub use sessions::Sessions;
 pub(crate) use access::{AccessError, check_page, is_own_origin};
 pub(crate) use body::Body;
 pub(crate) use error::ApiError;
+pub(crate) use inspect::inspected;
 pub(crate) use sessions::{Session, SignInError, set_cookie};
 
 /// The parts of the host that the API uses.
@@ -83,6 +86,8 @@ pub struct Api {
     pub answers: Answers,
     /// Returns how many lines of the log were lost.
     pub log_lines_lost: fn() -> u64,
+    /// The other nodes, if this host is in a cluster.
+    pub cluster: Option<Arc<Peers>>,
 }
 
 /// Returns the routes of the API, below `/api`.
@@ -112,6 +117,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/api/deliveries/{command}", needs(Scope::Operate, Reach::All, post(deliveries::change)))
         .route("/api/config/reload", needs(Scope::Operate, Reach::All, post(config::reload)))
         .route("/api/inspect", needs(Scope::Read, Reach::All, get(inspect::inspect)))
+        .route("/api/cluster", needs(Scope::Read, Reach::All, get(cluster::cluster)))
         .route("/api/openapi.json", get(describe))
         .route("/metrics", needs(Scope::Read, Reach::All, get(metrics::metrics)))
         .route("/api", any(unknown))

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::cluster::covering;
 use super::keys::Caller;
 use super::{Api, ApiError};
 use crate::protocol::{Payload, Topic};
@@ -41,7 +42,12 @@ pub(super) async fn list(
 ) -> Result<Json<Value>, ApiError> {
     let Query(Wanted { prefix, after, limit }) = wanted.map_err(|error| ApiError::bad(error.body_text()))?;
     caller.check_prefix(&prefix)?;
-    let found = api.node.pubsub.topics_under(&prefix, after.as_deref(), limit.min(LISTED_MAX));
+    let (after, limit) = (after.as_deref(), limit.min(LISTED_MAX));
+    let found = api.node.pubsub.topics_under(&prefix, after, limit);
+    let found = match &api.cluster {
+        Some(peers) => peers.topics_under(found, &prefix, after, limit),
+        None => found,
+    };
     let shown = |(topic, members): &(Topic, usize)| json!({ "topic": topic.as_str(), "members": members });
     Ok(Json(json!({ "topics": found.iter().map(shown).collect::<Vec<_>>() })))
 }
@@ -54,12 +60,21 @@ pub(super) async fn one(
 ) -> Result<Json<Value>, ApiError> {
     let Path(topic) = topic?;
     caller.check_topic(&topic)?;
-    let members = api.node.pubsub.audience(&topic).map_or(0, |audience| audience.len());
-    let people = api.node.people(&topic, LISTED_MAX);
+    let mut members = api.node.pubsub.audience(&topic).map_or(0, |audience| audience.len());
+    let mut people = api.node.people(&topic, LISTED_MAX);
+    let mut coverage = None;
+    if let Some(peers) = &api.cluster {
+        let elsewhere = peers.members(&topic, LISTED_MAX).await;
+        members += elsewhere.count;
+        people.extend(elsewhere.people);
+        people.truncate(LISTED_MAX);
+        coverage = Some(elsewhere.coverage);
+    }
     let people = people
         .iter()
         .map(|person| json!({ "member": person.member, "user": person.user, "socket_id": person.socket_id }));
-    Ok(Json(json!({ "topic": topic, "members": members, "people": people.collect::<Vec<_>>() })))
+    let answer = json!({ "topic": topic, "members": members, "people": people.collect::<Vec<_>>() });
+    Ok(Json(covering(answer, coverage)))
 }
 
 /// `GET /api/topics/{topic}/presence`: the presences, in the form of `presence_state`.

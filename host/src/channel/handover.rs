@@ -149,7 +149,7 @@ impl Node {
         let facts: HashMap<u32, Arc<SocketFacts>> =
             sockets.iter().map(|socket| (socket.number, facts_of(socket))).collect();
         let highest = topics.iter().flat_map(|topic| &topic.topic.members).map(|member| member.id).max();
-        self.topics().services.skip_members(highest.unwrap_or(0));
+        self.topics().services.member_numbers.skip(highest.unwrap_or(0));
         let mut adopted = Adopted::default();
         for AdoptedTopic { topic: TopicRecord { topic: name, members, room }, entries, history, broadcasts } in topics {
             let name = Topic::new(&name);

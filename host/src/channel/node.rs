@@ -1,21 +1,22 @@
 //! The channels of a host, for the rest of the host.
 
 use std::any::Any;
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytestring::ByteString;
 use tokio::sync::oneshot;
 
 use super::member::{
-    Channel, Connection, Intercepts, MemberEvent, MemberSelector, members_of, push_to_all, send_to_all,
+    Channel, Connection, Intercepts, MemberEvent, MemberSelector, members_of, push_to_all, send_to_all, send_to_number,
 };
 use super::room::{
     Delivered, DueJob, IdempotentRequest, InfoCause, InfoJob, InfoOutcome, RoomSize, Sender, TopicEvent, TopicMessage,
     Topics, Undelivered, largest_rooms, post_and_spawn, post_message, settle_stored_rooms,
 };
 use super::topic_info::route_of;
-use super::turn::{Services, TurnGate};
+use super::turn::{MemberNumbers, Services, TurnGate};
 use crate::clients::Clients;
 use crate::contract::jobs::JobId;
 use crate::contract::limits::NodeLimits;
@@ -27,8 +28,8 @@ use crate::pubsub::{MemberInfo, PubSub};
 use crate::routes::RouteTable;
 use crate::store::Store;
 
-/// The name of this node in the lists of presences. There are no other nodes yet.
-const NAME: &str = "local";
+/// The name of a host that isn't in a cluster, in the lists of presences.
+const ALONE: &str = "local";
 
 /// The pause after the first failure to settle stored rooms. It doubles with each further failure, up to the maximum. Each
 /// failure writes a line to the log, so a long pause also keeps the log short.
@@ -37,6 +38,20 @@ const SETTLING_PAUSE_MAX: Duration = Duration::from_secs(300);
 
 /// How often [`Node::idle`] looks for broadcasts that wait.
 const IDLE_LOOK: Duration = Duration::from_millis(1);
+
+/// What tells a node from others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NodeIdentity {
+    /// The host isn't in a cluster.
+    Alone,
+    /// The host is a node of a cluster. Its members have numbers of blocks that it is given ([`Node::add_member_block`]).
+    InCluster {
+        /// Its name.
+        name: String,
+        /// The number of its start. A later start of any node has a greater one.
+        epoch: u64,
+    },
+}
 
 /// All channels and topics of a host, and the services that they use.
 pub struct Node {
@@ -63,23 +78,27 @@ impl Node {
         store: Store,
         entries: Arc<EntriesNode>,
     ) -> Arc<Self> {
-        Self::with_http(routes, limits, pace, store, entries, Http::none())
+        Self::with_identity(routes, limits, pace, (store, entries), Http::none(), NodeIdentity::Alone)
     }
 
-    /// A node without members whose plugins may ask for requests by HTTP.
+    /// A node without members whose plugins may ask for requests by HTTP, and that may be one of several.
     #[must_use]
-    pub fn with_http(
+    pub fn with_identity(
         routes: Arc<RouteTable>,
         limits: NodeLimits,
         pace: Pace,
-        store: Store,
-        entries: Arc<EntriesNode>,
+        (store, entries): (Store, Arc<EntriesNode>),
         http: Arc<Http>,
+        identity: NodeIdentity,
     ) -> Arc<Self> {
         let pubsub = Arc::new(PubSub::new());
         pubsub.set_interceptor(Arc::new(Intercepts::new(Arc::clone(&routes))));
         pubsub.events.set_describe(described);
-        let presence = Arc::new(Presence::new(&pubsub, NAME, system_now_ms(), pace));
+        let (name, incarnation, member_numbers) = match identity {
+            NodeIdentity::Alone => (ALONE.into(), system_now_ms(), MemberNumbers::alone()),
+            NodeIdentity::InCluster { name, epoch } => (name, epoch, MemberNumbers::in_blocks()),
+        };
+        let presence = Arc::new(Presence::new(&pubsub, &name, incarnation, pace));
         let services = Services::new(
             Arc::clone(&routes),
             Arc::clone(&pubsub),
@@ -88,7 +107,8 @@ impl Node {
             limits,
             entries,
             http,
-        );
+        )
+        .with_member_numbers(member_numbers);
         let clients = Arc::clone(&services.clients);
         Arc::new(Self { routes, pubsub, presence, store, clients, topics: Arc::new(Topics::new(services)) })
     }
@@ -146,6 +166,32 @@ impl Node {
     #[must_use]
     pub fn people(&self, topic: &str, most: usize) -> Vec<Person> {
         members_of(&self.pubsub, topic).take(most).map(|channel| channel.person()).collect()
+    }
+
+    /// The numbers of the members of a topic whose sockets have this id.
+    #[must_use]
+    pub fn members_of_socket(&self, topic: &str, socket_id: &str) -> HashSet<u64> {
+        let is_of_socket = |person: &Person| person.socket_id.as_deref() == Some(socket_id);
+        let people = members_of(&self.pubsub, topic).map(|channel| channel.person());
+        people.filter(is_of_socket).map(|person| person.member).collect()
+    }
+
+    /// The members of the topics that `is_affected` names, to be told to join again one by one.
+    #[must_use]
+    pub fn members_to_rejoin(&self, is_affected: impl Fn(&str) -> bool) -> Vec<Weak<Channel>> {
+        let topics = self.pubsub.topics().into_iter().filter(|(topic, _)| is_affected(topic.as_str()));
+        let members = topics.flat_map(|(topic, _)| members_of(&self.pubsub, topic.as_str()));
+        members.map(|channel| Arc::downgrade(&channel)).collect()
+    }
+
+    /// Adds a block of numbers for members, which no other node has. Blocks of a later call are later blocks.
+    pub fn add_member_block(&self, block: u64) {
+        self.topics.services.member_numbers.add_block(block);
+    }
+
+    /// Waits until a further block of numbers is wanted.
+    pub async fn wants_member_block(&self) {
+        self.topics.services.member_numbers.wants_block().await;
     }
 
     /// Waits until there is no channel. In a host that is stopping, this is after the last `terminate`.
@@ -215,6 +261,13 @@ impl Node {
         let Some(audience) = self.pubsub.audience(topic) else { return Some(0) };
         let members = selector.find(&audience);
         send_to_all(&members, event, payload).then_some(members.len())
+    }
+
+    /// Sends an event of another node to the `handle_info` of a member, if it is here. `from` is the topic of the sender.
+    pub fn send_member(&self, from: &Topic, (topic, member): (&Topic, u64), event: ByteString, payload: Payload) {
+        if let Some(audience) = self.pubsub.audience(topic.as_str()) {
+            send_to_number(&audience, member, from, event, payload);
+        }
     }
 
     /// Pushes an event to the clients of the selected members of a topic. Returns the number of members, or none if the topic's

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytestring::ByteString;
+use futures_util::future::BoxFuture;
 
 use super::Fault;
 use crate::protocol::Topic;
@@ -53,8 +54,14 @@ pub trait Surroundings: Send + Sync {
     /// Returns the number of members of a topic.
     fn count(&self, topic: &str) -> usize;
 
-    /// Returns up to `most` members of a topic.
+    /// Returns up to `most` members of a topic. In a cluster these are the ones at this node.
     fn members(&self, topic: &str, most: usize) -> Vec<Person>;
+
+    /// In a cluster, returns a future that asks the other nodes for up to `most` members of a topic. It ends within a moment,
+    /// whether all have answered or not. Returns none without a cluster.
+    fn members_elsewhere(&self, _topic: &str, _most: usize) -> Option<BoxFuture<'static, Vec<Person>>> {
+        None
+    }
 
     /// Returns up to `most` topics that begin with `prefix` and sort after `after`, each with its number of members.
     fn topics(&self, prefix: &str, after: Option<&str>, most: usize) -> Vec<(Topic, usize)>;

@@ -18,7 +18,7 @@ mod names;
 mod tests;
 
 use crate::server::fuzz as server;
-use crate::{api, auth, plugin, store, transport};
+use crate::{api, auth, cluster, plugin, store, transport};
 
 /// A reader of untrusted input, with its name.
 pub struct Target {
@@ -29,7 +29,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 31] = [
+pub const TARGETS: [Target; 32] = [
     // What clients send.
     Target { name: "frames", run: messages::frames },
     Target { name: "socket", run: messages::socket },
@@ -51,6 +51,8 @@ pub const TARGETS: [Target; 31] = [
     Target { name: "api_body", run: api::fuzz::body },
     Target { name: "jwks", run: auth::fuzz::jwks },
     Target { name: "url", run: names::url },
+    // What other nodes of a cluster send.
+    Target { name: "node_message", run: cluster::fuzz::node_message },
     // What plugins are and ask for.
     Target { name: "component", run: plugin::fuzz::component },
     Target { name: "core_module", run: plugin::fuzz::core_module },

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::channel::{Delivered, Node};
+use crate::channel::{Delivered, Node, NodeIdentity};
 use crate::contract::{Http, HttpResult, Identity, NowMs, system_now_ms};
 use crate::deliveries::Courier;
 use crate::entries::EntriesNode;
@@ -107,7 +107,8 @@ impl StageSetup {
         let client = Arc::new(TableClient::new(config.limits.outbound()));
         let http = Http::new(Arc::clone(&client) as _, config.http_access(false)?, config.limits.http());
         let (limits, pace) = (config.limits.node(), config.limits.pace());
-        let node = Node::with_http(routes, limits, pace, store.clone(), entries, Arc::clone(&http));
+        let node =
+            Node::with_identity(routes, limits, pace, (store.clone(), entries), Arc::clone(&http), NodeIdentity::Alone);
         let clock: NowMs = Arc::new(clock(&runtime, began_ms));
         // Schedules, cron lines and starts, by the clock of the stage.
         runtime.spawn(Dispatcher::new(Arc::clone(&node), Arc::clone(&clock), config.cron_lines()?).run());

@@ -1,4 +1,4 @@
-//! Writes and reads the values of a record.
+//! Writes and reads the values of a record: of a hand-over, or of a message between hosts.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ pub struct Malformed;
 
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a record of the hand-over is malformed")
+        f.write_str("a record is malformed")
     }
 }
 
@@ -19,70 +19,70 @@ impl std::error::Error for Malformed {}
 
 /// The bytes of a record that is written. Numbers are big-endian. Bytes and lists begin with their length in 4 bytes.
 #[derive(Default)]
-pub(super) struct Writer(BytesMut);
+pub(crate) struct Writer(BytesMut);
 
 /// The rest of a record that is read. Its bytes are slices of the record.
-pub(super) struct Reader(Bytes);
+pub(crate) struct Reader(Bytes);
 
 impl Writer {
-    pub(super) fn finish(self) -> Bytes {
+    pub(crate) fn finish(self) -> Bytes {
         self.0.freeze()
     }
 
-    pub(super) fn u8(&mut self, value: u8) {
+    pub(crate) fn u8(&mut self, value: u8) {
         self.0.put_u8(value);
     }
 
-    pub(super) fn flag(&mut self, value: bool) {
+    pub(crate) fn flag(&mut self, value: bool) {
         self.u8(value.into());
     }
 
-    pub(super) fn u32(&mut self, value: u32) {
+    pub(crate) fn u32(&mut self, value: u32) {
         self.0.put_u32(value);
     }
 
-    pub(super) fn u64(&mut self, value: u64) {
+    pub(crate) fn u64(&mut self, value: u64) {
         self.0.put_u64(value);
     }
 
-    pub(super) fn bytes(&mut self, value: &[u8]) {
+    pub(crate) fn bytes(&mut self, value: &[u8]) {
         // No state of a host has 4 GiB: the limits of rooms and entries are far below, and a frame that is too long is refused.
         self.u32(u32::try_from(value.len()).unwrap_or(u32::MAX));
         self.0.put_slice(value);
     }
 
-    pub(super) fn text(&mut self, value: &str) {
+    pub(crate) fn text(&mut self, value: &str) {
         self.bytes(value.as_bytes());
     }
 
-    pub(super) fn option<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T)) {
+    pub(crate) fn option<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T)) {
         self.flag(value.is_some());
         if let Some(value) = value {
             write(self, value);
         }
     }
 
-    pub(super) fn list<T>(&mut self, values: &[T], mut write: impl FnMut(&mut Self, &T)) {
+    pub(crate) fn list<T>(&mut self, values: &[T], mut write: impl FnMut(&mut Self, &T)) {
         self.u32(u32::try_from(values.len()).unwrap_or(u32::MAX));
         values.iter().for_each(|value| write(self, value));
     }
 }
 
 impl Reader {
-    pub(super) fn new(record: Bytes) -> Self {
+    pub(crate) fn new(record: Bytes) -> Self {
         Self(record)
     }
 
     /// Ends the reading. Nothing may be left.
-    pub(super) fn finish(self) -> Result<(), Malformed> {
+    pub(crate) fn finish(self) -> Result<(), Malformed> {
         if self.0.is_empty() { Ok(()) } else { Err(Malformed) }
     }
 
-    pub(super) fn u8(&mut self) -> Result<u8, Malformed> {
+    pub(crate) fn u8(&mut self) -> Result<u8, Malformed> {
         self.0.try_get_u8().map_err(|_| Malformed)
     }
 
-    pub(super) fn flag(&mut self) -> Result<bool, Malformed> {
+    pub(crate) fn flag(&mut self) -> Result<bool, Malformed> {
         match self.u8()? {
             0 => Ok(false),
             1 => Ok(true),
@@ -90,31 +90,31 @@ impl Reader {
         }
     }
 
-    pub(super) fn u32(&mut self) -> Result<u32, Malformed> {
+    pub(crate) fn u32(&mut self) -> Result<u32, Malformed> {
         self.0.try_get_u32().map_err(|_| Malformed)
     }
 
-    pub(super) fn u64(&mut self) -> Result<u64, Malformed> {
+    pub(crate) fn u64(&mut self) -> Result<u64, Malformed> {
         self.0.try_get_u64().map_err(|_| Malformed)
     }
 
-    pub(super) fn bytes(&mut self) -> Result<Bytes, Malformed> {
+    pub(crate) fn bytes(&mut self) -> Result<Bytes, Malformed> {
         let length = self.u32()? as usize;
         if length > self.0.len() { Err(Malformed) } else { Ok(self.0.split_to(length)) }
     }
 
-    pub(super) fn text(&mut self) -> Result<ByteString, Malformed> {
+    pub(crate) fn text(&mut self) -> Result<ByteString, Malformed> {
         ByteString::try_from(self.bytes()?).map_err(|_| Malformed)
     }
 
-    pub(super) fn option<T>(
+    pub(crate) fn option<T>(
         &mut self,
         read: impl FnOnce(&mut Self) -> Result<T, Malformed>,
     ) -> Result<Option<T>, Malformed> {
         if self.flag()? { read(self).map(Some) } else { Ok(None) }
     }
 
-    pub(super) fn list<T>(
+    pub(crate) fn list<T>(
         &mut self,
         mut read: impl FnMut(&mut Self) -> Result<T, Malformed>,
     ) -> Result<Vec<T>, Malformed> {

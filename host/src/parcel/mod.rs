@@ -14,6 +14,7 @@ mod records;
 mod tests;
 
 pub use codec::Malformed;
+pub(crate) use codec::{Reader, Writer};
 pub use frame::{FRAME_BYTES, Frame, FrameError, RECORD_BYTES_MAX, VERSION};
 pub use records::{
     BroadcastRecord, EntryRecord, HistoryRecord, MemberRecord, PART_BYTES, PayloadRecord, Record, RoomRecord,

@@ -20,6 +20,8 @@ wasmtime::component::bindgen!({
         "bennu:channel/schedule.get": async | trappable,
         // The entries of a durable room may have to be read from the disk, also before they are written.
         "bennu:channel/entries": async | trappable,
+        // In a cluster, the other nodes are asked.
+        "bennu:channel/topics.members": async | trappable,
         // A server may answer at any time.
         "bennu:channel/http": async | trappable,
         default: trappable,

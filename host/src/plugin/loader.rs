@@ -22,7 +22,7 @@ use super::usage::GenerationUsage;
 use super::{Anatomy, Cache, Digest, Engine, Kind, Tools, WasmPlugin, compiler, wasi};
 use crate::contract::limits::keys;
 use crate::contract::{Behaviour, CallLimits, Gatekeeper, Http, Surroundings, limit_key};
-use crate::routes::{NamedGatekeeper, Probation, Route, RouteSpec, Takes};
+use crate::routes::{NamedGatekeeper, Placement, Probation, Route, RouteSpec, Takes};
 use crate::store::Store;
 
 /// Loads components as plugins.
@@ -45,6 +45,8 @@ pub struct Loader {
     /// Whether each call is run twice, on two instances. If the outcomes differ, the call is a fault that says what differs:
     /// the plugin keeps state in its instances, or isn't deterministic.
     pub repeats_calls: bool,
+    /// Which routes the host may serve.
+    pub placement: Placement,
 }
 
 /// A loaded plugin that has not been published yet.
@@ -214,6 +216,7 @@ impl Loader {
             Kind::Plugin => self.describe(&mut instance, prepared.has_handle_out()).await?,
             Kind::Gatekeeper => Vec::new(),
         };
+        self.placement.check(&routes)?;
         let own = routes.iter().map(|route| route.pattern.clone()).collect();
         let context = self.context(&generation, own);
         let takes = prepared.takes(&anatomy, !context.access.is_empty());

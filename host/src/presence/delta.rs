@@ -62,6 +62,12 @@ impl Delta {
         &self.shares
     }
 
+    /// Whether it has no writes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.shares.is_empty()
+    }
+
     /// Merges another delta into this one.
     pub fn merge(&mut self, other: &Self) {
         for (replica, share) in &other.shares {

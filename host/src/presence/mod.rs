@@ -17,12 +17,14 @@
 //! The payloads have the form that phoenix.js's `Presence` reads. Metas are opaque texts, to which the refs are added.
 
 mod delta;
+mod delta_receiver;
 mod diff;
 mod entry;
 mod replica;
 mod seen;
 mod shard;
 mod share;
+mod share_parts;
 mod state;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -33,11 +35,13 @@ mod window;
 
 pub use bennu_semantics::limits::Pace;
 pub use delta::{Delta, DeltaError};
+pub use delta_receiver::DeltaReceiver;
 pub use diff::{Diff, Diffs};
 pub use entry::PresenceEntry;
 pub use replica::Replica;
 pub use seen::Seen;
 pub use share::Share;
+pub use share_parts::{ShareEnd, ShareParts};
 pub use state::{Change, PresenceError, State};
 pub use tracker::Presence;
 pub use window::{Offer, Window};

@@ -1,17 +1,20 @@
 //! A shard: the presences of a part of the topics, their windows, and the lock that keeps their diffs in order.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use tokio::time::Instant;
 
 use super::window::Windows;
-use super::{Change, Diff, Diffs, Offer, Pace, PresenceError, Replica, State};
+use super::{Change, DeltaReceiver, Diff, Diffs, Offer, Pace, PresenceError, Replica, State};
 use crate::counts::{Limit, Rare};
 use crate::protocol::{Payload, Topic, event};
 use crate::pubsub::{Broadcast, Except, PubSub};
 
 pub(super) struct Shard {
     pubsub: Arc<PubSub>,
+    own: Replica,
+    /// Gets the writes of this node. None without a cluster.
+    receiver: OnceLock<Arc<dyn DeltaReceiver>>,
     pace: Pace,
     /// One lock for the state and the windows. It is held while a diff is broadcast, so that diffs keep the order of the
     /// changes. A topic's audience and outboxes are locked under it.
@@ -25,7 +28,12 @@ struct Inner {
 
 impl Shard {
     pub(super) fn new(pubsub: Arc<PubSub>, own: Replica, pace: Pace) -> Self {
-        Self { pubsub, pace, inner: Mutex::new(Inner { state: State::new(own), windows: Windows::new() }) }
+        let inner = Mutex::new(Inner { state: State::new(own.clone()), windows: Windows::new() });
+        Self { pubsub, own, receiver: OnceLock::new(), pace, inner }
+    }
+
+    pub(super) fn set_receiver(&self, receiver: Arc<dyn DeltaReceiver>) {
+        let _ = self.receiver.set(receiver);
     }
 
     /// Calls `read` with the state, under the lock.
@@ -48,10 +56,21 @@ impl Shard {
         operation: impl FnOnce(&mut State) -> Result<Change, PresenceError>,
     ) -> Result<(), PresenceError> {
         let mut inner = self.lock();
-        // The delta is for other nodes, which don't exist yet.
-        let Change { diffs, delta: _ } = operation(&mut inner.state)?;
+        let Change { diffs, delta } = operation(&mut inner.state)?;
+        if let Some(receiver) = self.receiver.get().filter(|_| !delta.is_empty()) {
+            // Under the lock, so that the others get the writes in the order of their clocks.
+            receiver.receive(&delta);
+        }
         self.offer(&mut inner, diffs);
         Ok(())
+    }
+
+    /// Applies what another node has said, and sends the diffs to the members at this node.
+    pub(super) fn follow<T>(self: &Arc<Self>, follow: impl FnOnce(&mut State) -> (Diffs, T)) -> T {
+        let mut inner = self.lock();
+        let (diffs, result) = follow(&mut inner.state);
+        self.offer(&mut inner, diffs);
+        result
     }
 
     /// Sends each diff, or leaves it in its topic's window and starts the task that flushes it.
@@ -68,15 +87,23 @@ impl Shard {
         }
     }
 
+    /// Sends a diff to the members at this node. Every node does so for itself.
     fn broadcast(&self, topic: Topic, diff: &Diff) {
-        self.pubsub.broadcast(Broadcast {
+        let has_own = || diff.joins().chain(diff.leaves()).any(|entry| entry.replica == self.own);
+        let is_from_elsewhere = self.receiver.get().is_some() && !has_own();
+        let broadcast = Broadcast {
             topic,
             event: event::PRESENCE_DIFF.into(),
             payload: diff.payload(),
             except: Except::Nobody,
             droppable: None,
             number: None,
-        });
+        };
+        if is_from_elsewhere {
+            self.pubsub.deliver_from_elsewhere(broadcast);
+        } else {
+            self.pubsub.deliver(broadcast);
+        }
     }
 
     /// No panic can leave the data half changed, so a poisoned lock is used like any other.

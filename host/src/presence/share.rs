@@ -44,6 +44,11 @@ impl Share {
         self.entries.values()
     }
 
+    /// Returns the entry with this clock.
+    pub(super) fn entry(&self, clock: u64) -> Option<&Arc<PresenceEntry>> {
+        self.entries.get(&clock)
+    }
+
     /// Returns the share of one write at `clock`, which removes the entries `gone` and adds the entry `come`.
     ///
     /// A write uses a clock even if it only removes entries. So a replica that knows the clock also knows the removals,

@@ -8,7 +8,7 @@ use bytestring::ByteString;
 
 use super::share::ShareDelta;
 use super::view::View;
-use super::{Delta, Diffs, PresenceEntry, Replica, Share};
+use super::{Delta, Diffs, PresenceEntry, Replica, Share, ShareEnd, ShareParts};
 use crate::protocol::{Payload, Topic};
 
 /// The set as one replica knows it. Operations write to its own share. The shares of others are merged by
@@ -160,6 +160,31 @@ impl State {
         let diffs = self.down(replica);
         self.others.remove(replica);
         diffs
+    }
+
+    /// Returns the clock up to which this replica has written.
+    #[must_use]
+    pub fn clock(&self) -> u64 {
+        self.mine.seen().through()
+    }
+
+    /// Whether writes of another replica up to this clock are missing. False if the replica isn't up.
+    #[must_use]
+    pub fn lacks(&self, replica: &Replica, clock: u64) -> bool {
+        self.others.get(replica).is_some_and(|other| other.share.seen().through() < clock)
+    }
+
+    /// Returns the share of this replica in parts of about `bytes_max` bytes, for a replica that has missed writes.
+    #[must_use]
+    pub fn own_parts(&self, bytes_max: usize) -> ShareParts {
+        ShareParts::of(&self.own, &self.mine, bytes_max)
+    }
+
+    /// Applies the end of the parts of another replica's share. Returns none if a part is missing, or the replica isn't up. Then
+    /// nothing has changed.
+    pub fn merge_end(&mut self, replica: &Replica, end: &ShareEnd) -> Option<Diffs> {
+        let share = end.applied_to(&self.others.get(replica)?.share)?;
+        Some(self.merge(&Delta { shares: BTreeMap::from([(replica.clone(), share)]) }))
     }
 
     /// Returns everything that is known, for a replica that has missed writes.

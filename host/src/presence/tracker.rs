@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytestring::ByteString;
 
 use super::shard::Shard;
-use super::{Pace, PresenceError, Replica};
+use super::{Delta, DeltaReceiver, Diffs, Pace, PresenceError, Replica, ShareEnd, ShareParts, State};
 use crate::protocol::{Payload, Topic};
 use crate::pubsub::PubSub;
 
@@ -100,6 +100,75 @@ impl Presence {
     pub fn keys(&self, topic: &Topic, member: u64) -> Vec<Arc<str>> {
         self.shard(topic)
             .read(|state| state.of_member(topic, member).iter().map(|entry| Arc::clone(&entry.key)).collect())
+    }
+
+    /// Sets the way of this node's writes to the other nodes. This is called once, before the first presence. Later calls are
+    /// ignored.
+    pub fn set_receiver(&self, receiver: &Arc<dyn DeltaReceiver>) {
+        self.shards.iter().for_each(|shard| shard.set_receiver(Arc::clone(receiver)));
+    }
+
+    /// A node is up: its presences count from now on. It may be called again.
+    pub fn up(&self, name: &str, incarnation: u64) {
+        self.follow_all(name, incarnation, State::up);
+    }
+
+    /// A node is gone for good, and so are its presences.
+    pub fn forget(&self, name: &str, incarnation: u64) {
+        self.follow_all(name, incarnation, State::forget);
+    }
+
+    fn follow_all(&self, name: &str, incarnation: u64, follow: impl Fn(&mut State, &Replica) -> Diffs) {
+        for (at, shard) in (0..).zip(&self.shards) {
+            let replica = Replica::new(name, at, incarnation);
+            shard.follow(|state| (follow(state, &replica), ()));
+        }
+    }
+
+    /// Merges the writes of another node. Writes of any other replica than those of the node are ignored, so that no node
+    /// speaks for another one. Returns whether there were any.
+    pub fn merge(&self, name: &str, incarnation: u64, delta: Delta) -> bool {
+        let mut has_foreign = false;
+        for (replica, share) in delta.shares {
+            let shard = self.shards.get(usize::from(replica.shard()));
+            match shard.filter(|_| replica.name() == name && replica.incarnation() == incarnation) {
+                Some(shard) => shard.follow(|state| (state.merge(&Delta { shares: [(replica, share)].into() }), ())),
+                None => has_foreign = true,
+            }
+        }
+        has_foreign
+    }
+
+    /// The clocks up to which this node has written, by shard.
+    #[must_use]
+    pub fn clocks(&self) -> [u64; Self::SHARDS as usize] {
+        std::array::from_fn(|at| self.shards[at].read(State::clock))
+    }
+
+    /// The shards in which writes of a node up to these clocks are missing, one bit each.
+    #[must_use]
+    pub fn lacking(&self, name: &str, incarnation: u64, clocks: &[u64; Self::SHARDS as usize]) -> u16 {
+        let lacks = |at: u16| {
+            let replica = Replica::new(name, at, incarnation);
+            self.shards[usize::from(at)].read(|state| state.lacks(&replica, clocks[usize::from(at)]))
+        };
+        (0..Self::SHARDS).filter(|at| lacks(*at)).fold(0, |lacking, at| lacking | 1 << at)
+    }
+
+    /// All presences of this node in a shard, in parts of about `bytes_max` bytes. None if there is no such shard.
+    #[must_use]
+    pub fn own_parts(&self, shard: u16, bytes_max: usize) -> Option<ShareParts> {
+        Some(self.shards.get(usize::from(shard))?.read(|state| state.own_parts(bytes_max)))
+    }
+
+    /// Applies the end of the parts of another node's share. Returns whether it was applied: no part was missing.
+    pub fn merge_end(&self, name: &str, incarnation: u64, shard: u16, end: &ShareEnd) -> bool {
+        let replica = Replica::new(name, shard, incarnation);
+        let Some(shard) = self.shards.get(usize::from(shard)) else { return false };
+        shard.follow(|state| match state.merge_end(&replica, end) {
+            Some(diffs) => (diffs, true),
+            None => (Diffs::new(), false),
+        })
     }
 
     fn shard(&self, topic: &Topic) -> &Arc<Shard> {

@@ -184,7 +184,7 @@ impl Audience {
         if handling.history.is_some() || inner.history.is_some() {
             self.record(&mut inner, &mut broadcast, handling.history, &pubsub.histories);
         }
-        pubsub.events.broadcast(&broadcast);
+        pubsub.events.broadcast(&broadcast, handling.is_from_elsewhere);
         for (_, (id, observer)) in &inner.observers {
             if !broadcast.except.leaves_out(*id) {
                 owners.extend(observer.observe(&broadcast));
@@ -311,7 +311,7 @@ impl Audience {
         if let Some(rejoin) = rejoin {
             self.rejoin(&mut inner, topic, &subscriber, rejoin, &pubsub.histories);
         }
-        pubsub.events.member(topic, &subscriber.member, true);
+        pubsub.note_member(topic, &subscriber.member, true);
         let since = inner.queued;
         Some(inner.subscribers.insert(Placed { subscriber, since, shown: Shown::default() }))
     }
@@ -325,7 +325,7 @@ impl Audience {
         }
         if let Some(placed) = &removed {
             inner.leave_history(placed.subscriber.id);
-            pubsub.events.member(topic, &placed.subscriber.member, false);
+            pubsub.note_member(topic, &placed.subscriber.member, false);
         }
         let closed = inner.close_if_empty();
         drop(inner);
@@ -413,8 +413,8 @@ impl Inner {
 
     /// Encodes a broadcast once for each serializer and pushes it to the subscribers. This is the hot loop of the host.
     pub(super) fn deliver(&mut self, broadcast: &Broadcast, counts: &Arc<DroppableCounts>) {
-        if let Some(key) = broadcast.droppable {
-            return self.deliver_droppable(broadcast, key, counts);
+        if let Some(droppable) = &broadcast.droppable {
+            return self.deliver_droppable(broadcast, droppable.key, counts);
         }
         if let Some(number) = broadcast.number {
             return self.deliver_numbered(broadcast, number);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
-use super::DropKey;
+use super::Droppable;
 use crate::protocol::{DeflateCount, Frame, Outbound, Payload, Ref, Serializer, Topic};
 
 /// A broadcast, before it is encoded.
@@ -22,7 +22,7 @@ pub struct Broadcast {
     /// The members that don't get it.
     pub except: Except,
     /// For a droppable message: its key. A slow client gets only the last message with this key.
-    pub droppable: Option<DropKey>,
+    pub droppable: Option<Droppable>,
     /// Its number in the topic's history. The audience sets it, if the topic has a history.
     pub number: Option<NonZeroU64>,
 }
@@ -35,8 +35,13 @@ pub enum Except {
     Nobody,
     /// This member is left out, such as the sender.
     Member(u64),
-    /// These members are left out.
-    Members(Arc<HashSet<u64>>),
+    /// The members whose sockets have this id are left out.
+    Socket {
+        /// The id.
+        id: Arc<str>,
+        /// Those of them that are at this node.
+        members: Arc<HashSet<u64>>,
+    },
 }
 
 impl Except {
@@ -46,7 +51,7 @@ impl Except {
         match self {
             Self::Nobody => false,
             Self::Member(out) => *out == member,
-            Self::Members(out) => out.contains(&member),
+            Self::Socket { members, .. } => members.contains(&member),
         }
     }
 }

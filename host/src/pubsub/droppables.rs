@@ -5,6 +5,8 @@ use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
+use bytestring::ByteString;
+
 use super::queue::Queue;
 use crate::counts::{Limit, Traffic};
 use crate::protocol::{Frame, Topic};
@@ -34,6 +36,24 @@ impl DropKey {
     pub fn of_member(self, id: u64) -> Self {
         let Self([first, second]) = self;
         Self([first ^ id, second])
+    }
+}
+
+/// What makes a broadcast droppable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Droppable {
+    /// Identifies the messages of which only the last is kept at this node.
+    pub key: DropKey,
+    /// The key as its sender gave it. Other nodes make their own [`DropKey`] of it.
+    pub name: ByteString,
+}
+
+impl Droppable {
+    /// Makes a message with this key droppable.
+    #[must_use]
+    pub fn of(topic: &Topic, event: &str, name: impl Into<ByteString>) -> Self {
+        let name = name.into();
+        Self { key: DropKey::of(topic, event, &name), name }
     }
 }
 

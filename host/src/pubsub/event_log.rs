@@ -50,6 +50,8 @@ pub struct TopicEvent {
     pub topic: Topic,
     /// What has happened.
     pub kind: TopicEventKind,
+    /// Whether it has happened at another node.
+    pub is_from_elsewhere: bool,
 }
 
 /// What has happened in a topic.
@@ -118,6 +120,8 @@ struct Watched {
     since: u64,
     /// When its last reader ended.
     left: Instant,
+    /// Whether a program outside has read it. The host's own readers want only what happens at this node.
+    is_from_outside: bool,
 }
 
 impl Default for EventLog {
@@ -175,7 +179,7 @@ impl EventLog {
         is_counted: bool,
     ) -> (EventReader, bool) {
         inner.end_unread(Instant::now());
-        let watched_since = patterns.iter().map(|pattern| inner.watch(pattern)).max().unwrap_or(inner.last);
+        let watched_since = patterns.iter().map(|pattern| inner.watch(pattern, is_counted)).max().unwrap_or(inner.last);
         self.is_watching.store(true, Ordering::Relaxed);
         let first = inner.first();
         let known = since.filter(|since| {
@@ -190,10 +194,11 @@ impl EventLog {
 
     /// Keeps a broadcast, if its topic is watched.
     #[inline]
-    pub(super) fn broadcast(&self, broadcast: &Broadcast) {
+    pub(super) fn broadcast(&self, broadcast: &Broadcast, is_from_elsewhere: bool) {
         if self.is_watching.load(Ordering::Relaxed) {
             let Broadcast { topic, event, payload, .. } = broadcast;
-            self.add(topic, || TopicEventKind::Broadcast { event: event.clone(), payload: payload.detached() });
+            let kind = || TopicEventKind::Broadcast { event: event.clone(), payload: payload.detached() };
+            self.add(topic, is_from_elsewhere, kind);
         }
     }
 
@@ -201,14 +206,53 @@ impl EventLog {
     #[inline]
     pub(super) fn member(&self, topic: &Topic, member: &Arc<dyn Any + Send + Sync>, has_joined: bool) {
         if self.is_watching.load(Ordering::Relaxed)
-            && let Some(info) = self.describe.get().and_then(|describe| describe(member))
+            && let Some(info) = self.describe(member)
         {
-            self.add(topic, || if has_joined { TopicEventKind::Join(info) } else { TopicEventKind::Leave(info) });
+            self.add(topic, false, || TopicEventKind::of_member(info, has_joined));
         }
     }
 
+    /// Describes a member, as programs outside see it.
+    pub(super) fn describe(&self, member: &Arc<dyn Any + Send + Sync>) -> Option<MemberInfo> {
+        self.describe.get().and_then(|describe| describe(member))
+    }
+
+    /// Keeps the join of a member of another node, or its end, if its topic is watched.
+    pub fn member_elsewhere(&self, topic: &Topic, info: MemberInfo, has_joined: bool) {
+        if self.is_watching.load(Ordering::Relaxed) {
+            self.add(topic, true, || TopicEventKind::of_member(info, has_joined));
+        }
+    }
+
+    /// Tells all readers that they have missed events: those of another node that were lost.
+    pub fn lose(&self) {
+        let mut inner = self.lock();
+        while !inner.stored.is_empty() {
+            inner.drop_oldest();
+        }
+        // A number without an event. Whoever has read the last event hasn't read this one.
+        inner.last += 1;
+        let last = inner.last;
+        drop(inner);
+        self.last.send_replace(last);
+    }
+
+    /// The patterns that programs outside watch, each once.
+    #[must_use]
+    pub fn watched(&self) -> Vec<Pattern> {
+        if !self.is_watching.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        self.lock()
+            .watched
+            .iter()
+            .filter(|watched| watched.is_from_outside)
+            .map(|watched| watched.pattern.clone())
+            .collect()
+    }
+
     #[cold]
-    fn add(&self, topic: &Topic, kind: impl FnOnce() -> TopicEventKind) {
+    fn add(&self, topic: &Topic, is_from_elsewhere: bool, kind: impl FnOnce() -> TopicEventKind) {
         let mut inner = self.lock();
         if !inner.watched.iter().any(|watched| watched.pattern.matches(topic.as_str())) {
             return;
@@ -218,7 +262,7 @@ impl EventLog {
         let kind = kind();
         let bytes = EVENT_BYTES + topic.as_str().len() + kind.bytes();
         inner.bytes += bytes;
-        inner.stored.push_back((Arc::new(TopicEvent { number, topic: topic.clone(), kind }), bytes));
+        inner.stored.push_back((Arc::new(TopicEvent { number, topic: topic.clone(), kind, is_from_elsewhere }), bytes));
         while inner.stored.len() > EVENTS_MAX || inner.bytes > BYTES_MAX {
             Limit::EventsKept.hit();
             inner.drop_oldest();
@@ -271,13 +315,14 @@ impl Inner {
     }
 
     /// Adds a reader of a pattern. Returns the number of the last event before the pattern was watched.
-    fn watch(&mut self, pattern: &Pattern) -> u64 {
+    fn watch(&mut self, pattern: &Pattern, is_from_outside: bool) -> u64 {
         if let Some(watched) = self.watched.iter_mut().find(|watched| watched.pattern == *pattern) {
             watched.readers += 1;
+            watched.is_from_outside |= is_from_outside;
             return watched.since;
         }
         let (since, left) = (self.last, Instant::now());
-        self.watched.push(Watched { pattern: pattern.clone(), readers: 1, since, left });
+        self.watched.push(Watched { pattern: pattern.clone(), readers: 1, since, left, is_from_outside });
         since
     }
 
@@ -295,6 +340,10 @@ impl Inner {
 }
 
 impl TopicEventKind {
+    fn of_member(info: MemberInfo, has_joined: bool) -> Self {
+        if has_joined { Self::Join(info) } else { Self::Leave(info) }
+    }
+
     fn bytes(&self) -> usize {
         match self {
             Self::Broadcast { event, payload } => event.len() + payload.len(),
@@ -398,78 +447,4 @@ impl Drop for EventReader {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::{Except, PubSub};
-    use super::*;
-
-    fn say(pubsub: &PubSub, topic: &str, event: &'static str) {
-        let (topic, payload, except) = (Topic::new(topic), Payload::EMPTY, Except::Nobody);
-        pubsub.broadcast(Broadcast { topic, event: event.into(), payload, except, droppable: None, number: None });
-    }
-
-    fn patterns(of: &[&str]) -> Vec<Pattern> {
-        of.iter().map(|pattern| Pattern::parse(pattern).expect("a pattern")).collect()
-    }
-
-    async fn next(reader: &mut EventReader) -> String {
-        match reader.next().await.expect("the log is open") {
-            ReadEvent::Missed => "missed".into(),
-            ReadEvent::Event(event) => match &event.kind {
-                TopicEventKind::Broadcast { event: name, .. } => format!("{} {name}", event.topic.as_str()),
-                other => format!("{} {other:?}", event.topic.as_str()),
-            },
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_reader_gets_the_events_of_its_topics_and_goes_on_after_a_break() {
-        let pubsub = PubSub::new();
-        say(&pubsub, "a", "unseen");
-        let (mut reader, is_complete) = pubsub.events.read(patterns(&["a", "b:*"]), None).expect("few readers");
-        assert!(is_complete);
-        for (topic, event) in [("a", "1"), ("c", "2"), ("b:1", "3")] {
-            say(&pubsub, topic, event);
-        }
-        assert_eq!((next(&mut reader).await, next(&mut reader).await), ("a 1".into(), "b:1 3".into()));
-        let position = reader.position();
-        drop(reader);
-        say(&pubsub, "b:2", "4");
-        tokio::time::advance(Duration::from_secs(59)).await;
-        pubsub.events.sweep();
-        let (mut again, is_complete) =
-            pubsub.events.read(patterns(&["b:*", "a"]), Some(position)).expect("few readers");
-        assert!(is_complete);
-        assert_eq!(next(&mut again).await, "b:2 4");
-        let position = again.position();
-        let (_, is_complete) = pubsub.events.read(patterns(&["a", "new"]), Some(position)).expect("few readers");
-        assert!(is_complete, "nothing has happened since");
-        say(&pubsub, "a", "5");
-        let (_, is_complete) = pubsub.events.read(patterns(&["a", "later"]), Some(position)).expect("few readers");
-        assert!(!is_complete, "nobody has watched that topic");
-        drop(again);
-        tokio::time::advance(Duration::from_secs(61)).await;
-        pubsub.events.sweep();
-        assert!(!pubsub.events.is_watching.load(Ordering::Relaxed) && pubsub.events.lock().stored.is_empty());
-        let (_, is_complete) = pubsub.events.read(patterns(&["a"]), Some(position)).expect("few readers");
-        assert!(!is_complete, "it was away for too long");
-        let other = Position { epoch: Epoch::UNKNOWN, ..position };
-        let (_, is_complete) = pubsub.events.read(patterns(&["a"]), Some(other)).expect("few readers");
-        assert!(!is_complete, "another log");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_slow_reader_is_told_what_it_has_missed_and_the_number_of_readers_is_limited() {
-        let pubsub = PubSub::new();
-        let (mut reader, _) = pubsub.events.read(patterns(&["a"]), None).expect("few readers");
-        (0..EVENTS_MAX + 5).for_each(|_| say(&pubsub, "a", "e"));
-        assert_eq!(next(&mut reader).await, "missed");
-        assert_eq!(next(&mut reader).await, "a e");
-        assert_eq!(reader.position().number, 6);
-        let others: Vec<_> = (1..READERS_MAX).map(|_| pubsub.events.read(patterns(&["a"]), None)).collect();
-        assert!(others.iter().all(Result::is_ok) && pubsub.events.read(patterns(&["a"]), None).is_err());
-        drop(others);
-        assert!(pubsub.events.read(patterns(&["a"]), None).is_ok());
-        pubsub.events.close();
-        assert!(reader.next().await.is_none());
-    }
-}
+mod tests;

@@ -183,6 +183,17 @@ impl PubSub {
         }
     }
 
+    /// Broadcasts of another node to some topics were lost. Their histories begin anew, so that no client believes that it has
+    /// got all, and the readers of the log of events are told.
+    pub fn lose_broadcasts(&self, is_affected: impl Fn(&str) -> bool) {
+        for (topic, audience) in self.histories.all() {
+            if is_affected(topic.as_str()) {
+                audience.lose_broadcasts();
+            }
+        }
+        self.events.lose();
+    }
+
     /// Sweeps the histories and the log of events at regular times.
     pub async fn keep_sweeping_histories(self: Arc<Self>) {
         loop {

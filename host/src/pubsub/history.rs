@@ -286,7 +286,9 @@ impl History {
         match except {
             Except::Nobody => Box::default(),
             Except::Member(member) => self.clients.get(member).copied().into_iter().collect(),
-            Except::Members(members) => members.iter().filter_map(|member| self.clients.get(member)).copied().collect(),
+            Except::Socket { members, .. } => {
+                members.iter().filter_map(|member| self.clients.get(member)).copied().collect()
+            }
         }
     }
 

@@ -1,8 +1,9 @@
 //! The subscribers of all topics, and the one way to send them messages.
 //!
-//! Every message to a topic goes through [`PubSub::broadcast`], whether a plugin, a command or (later) another node sends
-//! it. It is encoded once for each serializer in use, and compressed once for each, and every subscriber's [`Outbox`] gets
-//! the same bytes. The connections write their outboxes themselves. Nothing here awaits under a lock.
+//! Every message to a topic goes through [`PubSub::broadcast`], whether a plugin or a command sends it. In a cluster, that
+//! sends it to the other nodes too, where it goes through [`PubSub::deliver_from_elsewhere`]. It is encoded once for each
+//! serializer in use, and compressed once for each, and every subscriber's [`Outbox`] gets the same bytes. The connections
+//! write their outboxes themselves. Nothing here awaits under a lock.
 
 mod after_turn;
 mod audience;
@@ -13,6 +14,7 @@ mod event_log;
 mod histories;
 mod history;
 mod names;
+mod other_nodes;
 mod outbox;
 mod placed;
 mod pressure;
@@ -39,7 +41,7 @@ use crate::protocol::{Frame, Serializer, Topic};
 pub use after_turn::{AfterTurn, poll_once};
 pub use audience::Audience;
 pub use broadcast::{Broadcast, Encoded, Except};
-pub use droppables::{DropKey, DroppableCounts, Pushed};
+pub use droppables::{DropKey, Droppable, DroppableCounts, Pushed};
 pub use entries_update::{CaughtUp, EntriesState, EntriesUpdate, Wanted};
 pub use event_log::{
     DescribeMember, EventLog, EventReader, MemberInfo, PATTERNS_MAX, READERS_MAX, ReadEvent, TooManyReaders,
@@ -48,6 +50,7 @@ pub use event_log::{
 pub use histories::{Histories, HistoryLimits};
 pub use history::{ClientKey, Epoch, Position};
 pub use names::Named;
+pub use other_nodes::OtherNodes;
 pub use outbox::{Outbox, OutboxLimits, OutboxWaker, Taken};
 pub use placed::{Subscription, TopicSubscriptionHandle};
 pub use pressure::{HELD_BACK_MAX, Pressure};
@@ -92,6 +95,8 @@ pub struct Handling {
     pub deferred: Option<Deferred>,
     /// The history that the topic keeps.
     pub history: Option<HistorySpec>,
+    /// Whether the broadcast was made at another node.
+    pub is_from_elsewhere: bool,
 }
 
 /// Says what happens to broadcasts.
@@ -117,6 +122,7 @@ pub struct PubSub {
     /// The events that programs outside read.
     pub events: Arc<EventLog>,
     interceptor: OnceLock<Arc<dyn Interceptor>>,
+    other_nodes: OnceLock<Arc<dyn OtherNodes>>,
 }
 
 impl PubSub {
@@ -131,17 +137,47 @@ impl PubSub {
         let _ = self.interceptor.set(interceptor);
     }
 
-    /// Delivers a broadcast to all current subscribers of its topic. The event `disconnect` also closes all sockets
-    /// whose id is the topic's name.
+    /// Sets the other nodes of the cluster. This is called once, before the first member joins. Later calls are ignored.
+    pub fn set_other_nodes(&self, other_nodes: Arc<dyn OtherNodes>) {
+        let _ = self.other_nodes.set(other_nodes);
+    }
+
+    /// The other nodes, if this one is in a cluster.
+    #[must_use]
+    pub fn other_nodes(&self) -> Option<&dyn OtherNodes> {
+        self.other_nodes.get().map(|other_nodes| &**other_nodes)
+    }
+
+    /// Delivers a broadcast to all current subscribers of its topic, at all nodes of the cluster. The event `disconnect` also
+    /// closes all sockets whose id is the topic's name.
     pub fn broadcast(&self, broadcast: Broadcast) {
-        Traffic::Broadcasts.add(1);
-        if &*broadcast.event == names::DISCONNECT {
-            self.disconnect(broadcast.topic.as_str());
+        if let Some(other_nodes) = self.other_nodes() {
+            other_nodes.broadcast(&broadcast);
         }
-        let Some(audience) = self.audience(broadcast.topic.as_str()) else { return self.events.broadcast(&broadcast) };
+        self.deliver(broadcast);
+    }
+
+    /// The same, only at this node: what other nodes say themselves, such as the changes of presences.
+    pub fn deliver(&self, broadcast: Broadcast) {
+        Traffic::Broadcasts.add(1);
+        self.deliver_as(broadcast, false);
+    }
+
+    /// Delivers a broadcast that was made at another node to the subscribers at this one.
+    pub fn deliver_from_elsewhere(&self, broadcast: Broadcast) {
+        self.deliver_as(broadcast, true);
+    }
+
+    fn deliver_as(&self, broadcast: Broadcast, is_from_elsewhere: bool) {
+        if &*broadcast.event == names::DISCONNECT {
+            self.disconnect_here(broadcast.topic.as_str());
+        }
+        let Some(audience) = self.audience(broadcast.topic.as_str()) else {
+            return self.events.broadcast(&broadcast, is_from_elsewhere);
+        };
         let interceptor = self.interceptor.get();
         let handling = interceptor.map(|interceptor| interceptor.intercept(&broadcast, &audience));
-        audience.broadcast(broadcast, handling.unwrap_or_default(), self);
+        audience.broadcast(broadcast, Handling { is_from_elsewhere, ..handling.unwrap_or_default() }, self);
     }
 
     /// Delivers a change of a topic's published state to all current subscribers. Returns whether a subscriber may
@@ -218,14 +254,31 @@ impl PubSub {
         }
     }
 
+    /// A member has joined a topic, or ended. The audience is locked.
+    fn note_member(&self, topic: &Topic, member: &Arc<dyn Any + Send + Sync>, has_joined: bool) {
+        self.events.member(topic, member, has_joined);
+        if let Some(other_nodes) = self.other_nodes() {
+            other_nodes.member(topic, has_joined, &|| self.events.describe(member));
+        }
+    }
+
     /// Registers an open socket under its id.
     #[must_use = "the socket is registered until this is dropped"]
     pub fn name(&self, id: &str, outbox: &Arc<Outbox>) -> Named {
         self.names.enter(id, outbox)
     }
 
-    /// Closes every socket with this id, so that its client connects again. Returns the number of sockets.
+    /// Closes every socket with this id, at all nodes of the cluster, so that its client connects again. Returns the number of
+    /// sockets at this node.
     pub fn disconnect(&self, id: &str) -> usize {
+        if let Some(other_nodes) = self.other_nodes() {
+            other_nodes.disconnect(id);
+        }
+        self.disconnect_here(id)
+    }
+
+    /// The same, only at this node.
+    pub fn disconnect_here(&self, id: &str) -> usize {
         self.names.disconnect(id)
     }
 

@@ -144,6 +144,16 @@ impl Audience {
         }
     }
 
+    /// A broadcast of another node was lost. The clients that have asked for recovery get another position.
+    pub(super) fn lose_broadcasts(&self) {
+        let mut inner = self.lock();
+        inner.lose_numbered();
+        // If jobs wait, they are told when these are done.
+        if inner.draining.is_none() {
+            inner.tell_lost();
+        }
+    }
+
     /// Adds the ages of the kept broadcasts.
     pub(super) fn count_history_ages(&self, now: Instant, ages: &mut Ages) {
         let inner = self.lock();
@@ -330,7 +340,7 @@ mod tests {
 
     impl Interceptor for KeepsAll {
         fn intercept(&self, _: &Broadcast, _: &Arc<Audience>) -> Handling {
-            Handling { history: Some(self.0), deferred: None }
+            Handling { history: Some(self.0), ..Handling::default() }
         }
     }
 

@@ -4,10 +4,12 @@
 //! generation. Only the plugin library publishes a table.
 
 mod gatekeepers;
+mod placement;
 mod probation;
 mod table;
 
 pub use bennu_semantics::{HistorySpec, ManifestError, OnFault, RoomKind, RouteSpec, Turns};
 pub use gatekeepers::{GatekeeperChoice, Gatekeepers, NamedGatekeeper};
+pub use placement::{Misplaced, Placement};
 pub use probation::{Probation, ProbationResult, ProbationTerms};
 pub use table::{Conflict, Route, RouteTable, Routes, Takes};

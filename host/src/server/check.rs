@@ -7,9 +7,9 @@ use anyhow::{Context, Result};
 use tokio::net::lookup_host;
 
 use super::findings::{Finding, findings};
-use super::host::{check_apart, files, loader};
 use super::logging::check_filter;
 use super::mounts::{authenticator, tokens};
+use super::parts::{check_apart, files, loader};
 use super::{Config, MountTable};
 use crate::contract::{Http, NoHost};
 use crate::plugin::{Builds, Library, LibraryOptions, PluginStatus, PluginStatuses};

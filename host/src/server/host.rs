@@ -3,45 +3,40 @@
 mod replacing;
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use axum::Router;
-use bennu_outbound::{Client, Roots, SystemNetwork};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use replacing::Replacing;
 
-use super::api_key::{api_key_file, own_api_key};
+use super::cluster::{ClusterNode, EnteredCluster};
 use super::config_reload::{ConfigParts, ConfigReload};
-use super::data;
 use super::findings::log_remarks;
 use super::held_requests::HeldRequests;
 use super::later::Later;
 use super::listeners::Bound;
 use super::mounts::{MountParts, tokens};
 use super::overview::Overview;
+use super::parts::{
+    access, api_routes, files, health_routes, http, library, loader, node, open_store, start_entries, start_reactors,
+};
 use super::self_test::SelfTest;
 use super::start::Start;
 use super::stopping::{End, close_sockets, end_sockets_and_rooms, until_end};
 use super::surroundings::HostSurroundings;
 use super::tasks::spawn_tasks;
 use super::vital::{Ended, Vital};
-use super::{Config, MountTable, log_lines_lost};
-use crate::api::{self, Access, Api, ApiKey, HealthParts, Sessions, health_router};
+use super::{Config, log_lines_lost};
+use crate::api::{self, Api, Sessions};
 use crate::channel::Node;
-use crate::contract::{CallLimits, Http, Surroundings};
-use crate::dashboard::{self, Connections};
-use crate::entries::EntriesNode;
-use crate::health::{Draining, Health};
-use crate::plugin::{Builds, Cache, Control, Engine, Kinds, Library, LibraryOptions, Loader, PluginStatuses, Source};
+use crate::plugin::{Control, Library, PluginStatuses};
 use crate::routes::RouteTable;
 use crate::socket::Sockets;
-use crate::store::Store;
 use crate::transport::{Accepting, Intake, LiveRouter, Mount, Reactors, StaticFiles, listen};
 
 /// The maximum number of connections to an API with its own address.
@@ -80,33 +75,7 @@ pub struct Host {
     vital: Vital,
     /// Names the vital task or thread that has ended, for the API. It is set at most once.
     failure: Arc<OnceLock<String>>,
-}
-
-/// Makes a loader of plugins with the limits and the cache of the configuration. `instances` is the limit for all plugins
-/// together.
-///
-/// # Errors
-/// Returns an error if the engine can't run on this machine, or if the configured cache directory can't be used.
-pub fn loader(
-    config: &Config,
-    surroundings: Arc<dyn Surroundings>,
-    store: Store,
-    http: Arc<Http>,
-    instances: u32,
-) -> Result<Loader> {
-    let call_limits = config.limits.call();
-    let cache = match &config.cache {
-        Some(directory) => Some(Cache::open(directory).context("`cache` can't be used")?),
-        None => Cache::default_directory().and_then(|directory| {
-            Cache::open(&directory).inspect_err(|error| tracing::warn!("compiled plugins aren't kept: {error:#}")).ok()
-        }),
-    };
-    // Address space is reserved for the largest memory that a plugin may have.
-    let own = config.plugins.values().filter_map(|table| table.memory_bytes);
-    let memory_bytes = own.fold(call_limits.memory_bytes, usize::max);
-    let engine = Engine::new(&CallLimits { memory_bytes, ..(*call_limits).clone() }, instances)?;
-    let (pool_limits, repeats_calls) = (config.limits.pool(), config.repeats_calls);
-    Ok(Loader { engine, cache, call_limits, pool_limits, surroundings, store, http, repeats_calls })
+    cluster: EnteredCluster,
 }
 
 impl Host {
@@ -126,26 +95,25 @@ impl Host {
     /// # Errors
     /// See [`Host::start`].
     pub async fn start_with(config: &Config, start: Start) -> Result<Self> {
-        let Start { listeners, inherited, relaunch } = start;
+        let Start { listeners, inherited, relaunch, cluster } = start;
         let (files, sources, mut vital) = (files(config)?, config.sources()?, Vital::default());
         let Bound { clients: listener, api: api_listener, are_managed } = listeners.bind(config).await?;
         let (routes, statuses) = (Arc::new(RouteTable::default()), Arc::new(PluginStatuses::default()));
+        let cluster = ClusterNode::start(config, cluster).await?;
         let (store, entries) = (open_store(config, &mut vital).await?, start_entries(config, &mut vital));
         let (http, sockets, tokens) = (http(config)?, Arc::new(Sockets::default()), tokens(config)?);
-        let node = node(config, &routes, &store, entries, &http);
-        let surroundings = HostSurroundings::new(&node).with_tokens(tokens.clone());
-        let live_tokens = surroundings.tokens();
-        let loader = loader(config, Arc::new(surroundings), store, Arc::clone(&http), config.limits.instances)?;
+        let (node, peers) = cluster.connect(|identity| node(config, &routes, &store, entries, &http, identity)).await?;
+        let surroundings = Arc::new(HostSurroundings::new(&node).with_tokens(tokens.clone()).with_peers(peers.clone()));
+        let loader = loader(config, Arc::clone(&surroundings) as _, store, Arc::clone(&http), config.limits.instances)?;
         vital.spawn("the thread that interrupts plugins", loader.engine.ended());
-        let mut library = library(config, loader, sources.clone(), (routes, Arc::clone(&statuses)))?;
+        let mut library = library(config, cluster.placed(loader), sources.clone(), (routes, Arc::clone(&statuses)))?;
         let reactors = start_reactors(config, &node, &mut vital)?;
         let (failure, later) = (Arc::<OnceLock<String>>::default(), Later::new(config, &node, Arc::clone(&http))?);
         let mount_parts = MountParts::new(config, &node, &sockets, &reactors);
-        let mounts = mount_parts.mounts_at_start(config, tokens.as_ref()).await?;
-        let access = access(config)?.map(Arc::new);
+        let (mounts, access) = (mount_parts.mounts_at_start(config, tokens.as_ref()).await?, access(config)?);
         let parts = ConfigParts {
             access: access.clone(),
-            tokens: live_tokens,
+            tokens: surroundings.tokens(),
             http,
             mounts: mount_parts,
             control: library.control(),
@@ -154,8 +122,8 @@ impl Host {
             sources: sources.clone(),
             proxies: Arc::new(ArcSwap::from_pointee(config.proxies())),
         };
-        let config_reload = ConfigReload::new(config, parts)?;
-        let self_test = SelfTest::new(&reactors, &library, &node.store);
+        let (config_reload, self_test) =
+            (ConfigReload::new(config, parts)?, SelfTest::new(&reactors, &library, &node.store));
         let health_routes = health_routes(&self_test.health, &node, &statuses, &failure, access.clone());
         // Never at the address of the clients: pages there, and whatever they load, would have the origin of the dashboard.
         let sessions = api_listener.as_ref().map(|_| Arc::<Sessions>::default());
@@ -175,8 +143,10 @@ impl Host {
                 health: Arc::clone(&self_test.health),
                 answers: api::Answers::default(),
                 log_lines_lost,
+                cluster: peers.clone(),
             })
         });
+        let cluster = cluster.enter(&mut vital, &node, peers.as_ref(), api.as_ref()).await;
         let api = api_routes(api, sessions.as_ref(), config_reload.connections(config))?;
         library.start().await;
         log_remarks(config, &sources, &node, &statuses, listener.local_addr()?).await?;
@@ -201,6 +171,7 @@ impl Host {
             later,
             vital,
             failure,
+            cluster,
         })
     }
 
@@ -277,6 +248,7 @@ impl Host {
             later,
             mut vital,
             failure,
+            cluster,
             ..
         } = self;
         let ending = library.ending();
@@ -301,7 +273,7 @@ impl Host {
         config_reload.serves(Arc::clone(&router));
         vital.spawn("the task that accepts connections", listen(listener, router, most_sockets, accepting));
         let end = until_end(stop, [&mut vital, &mut loading, &mut operating], handing_over.as_ref()).await;
-        health.set_draining(Some(Draining::Stopping));
+        cluster.stop(&health).await;
         // Ends the tasks that accept connections and sweep topics.
         drop(vital);
         intake.set(false);
@@ -330,134 +302,11 @@ impl Host {
         let _ = timeout(LIBRARY_ENDS, loading.ended()).await;
         // The threads of the reactors end with the last reference. The routes of the dashboard have one, too.
         drop((loading, operating, reactors));
+        cluster.leave().await;
         // Acknowledged writes are already on the disk. This ends the writes that are still queued, in order.
         node.store.close().await;
         outcome
     }
-}
-
-/// Opens the store.
-async fn open_store(config: &Config, vital: &mut Vital) -> Result<Store> {
-    let store = data::open(config).await?;
-    check_apart(config)?;
-    vital.spawn("the thread that writes the store", store.ended());
-    Ok(store)
-}
-
-/// Makes the place of the published entries, which a task keeps within their limit.
-fn start_entries(config: &Config, vital: &mut Vital) -> Arc<EntriesNode> {
-    let entries = EntriesNode::with_cache(config.limits.entries(), config.limits.entries_cache());
-    vital.spawn("the task that evicts entries", Arc::clone(&entries).keep_within_limit());
-    entries
-}
-
-/// Starts the threads that serve WebSocket connections.
-fn start_reactors(config: &Config, node: &Node, vital: &mut Vital) -> Result<Arc<Reactors>> {
-    let reactors = Reactors::start(config.wire_threads(), &node.pubsub.pressure).context("serving connections")?;
-    vital.spawn("a thread that serves WebSocket connections", reactors.ended());
-    Ok(reactors)
-}
-
-/// Makes the node, with the limits of the configuration.
-fn node(
-    config: &Config,
-    routes: &Arc<RouteTable>,
-    store: &Store,
-    entries: Arc<EntriesNode>,
-    http: &Arc<Http>,
-) -> Arc<Node> {
-    let (limits, pace) = (config.limits.node(), config.limits.pace());
-    let node = Node::with_http(Arc::clone(routes), limits, pace, store.clone(), entries, Arc::clone(http));
-    node.pubsub.histories.set_limits(config.limits.history());
-    node.clients.set_limits(config.limits.clients());
-    node
-}
-
-/// Makes the library of all plugins, which has loaded none yet.
-fn library(
-    config: &Config,
-    loader: Loader,
-    sources: Vec<Source>,
-    published: (Arc<RouteTable>, Arc<PluginStatuses>),
-) -> Result<Library> {
-    let builds = Builds::open(&config.data.join("builds")).context("`data` can't be used")?;
-    let options = LibraryOptions { settings: config.settings()?, probation: (&config.reload).into() };
-    let mut library = Library::new(loader, sources, options, builds, published);
-    library.remember(Kinds::open(&config.data).context("`data` can't be used")?);
-    if config.mounts().values().any(MountTable::relies_on_the_only_gatekeeper) {
-        library.expect_one_gatekeeper();
-    }
-    Ok(library)
-}
-
-/// Makes the routes of the API, if it is enabled, and those of the dashboard, if there are sessions.
-fn api_routes(api: Option<Arc<Api>>, sessions: Option<&Arc<Sessions>>, connections: Connections) -> Result<Router> {
-    let Some(api) = api else { return Ok(Router::new()) };
-    let dashboard = sessions.map(|sessions| dashboard::router(&api, sessions, connections)).transpose()?;
-    Ok(api::router(api).merge(dashboard.unwrap_or_default()))
-}
-
-/// Makes the endpoints that tell the results of the self-test.
-fn health_routes(
-    health: &Arc<Health>,
-    node: &Arc<Node>,
-    statuses: &Arc<PluginStatuses>,
-    failure: &Arc<OnceLock<String>>,
-    access: Option<Arc<Access>>,
-) -> Router {
-    let (health, node) = (Arc::clone(health), Arc::clone(node));
-    let (statuses, failure) = (Arc::clone(statuses), Arc::clone(failure));
-    health_router(HealthParts { health, node, statuses, failure, access })
-}
-
-/// Returns the requests by HTTP that the configuration grants. The client does nothing until the first one.
-fn http(config: &Config) -> Result<Arc<Http>> {
-    let client = Client::new(config.limits.outbound(), Arc::new(SystemNetwork::default()), Roots::System);
-    Ok(Http::new(Arc::new(client), config.http_access(true)?, config.limits.http()))
-}
-
-/// Returns the static files, if the configuration names a directory for them. Checks that the directory can be read.
-pub(super) fn files(config: &Config) -> Result<Option<StaticFiles>> {
-    let files = config.static_directory.as_ref().map(|directory| {
-        std::fs::read_dir(directory)
-            .map(|_| StaticFiles::new(directory.clone()))
-            .with_context(|| format!("looking for static files in {}", directory.display()))
-    });
-    files.transpose()
-}
-
-/// Refuses a data directory inside the directory of static files: everybody could read plugins' data and the API key.
-pub(super) fn check_apart(config: &Config) -> Result<()> {
-    let Some(pages) = &config.static_directory else { return Ok(()) };
-    let plain = |path: &Path| std::fs::canonicalize(path).or_else(|_| std::path::absolute(path));
-    if plain(&config.data)?.starts_with(plain(pages)?) {
-        bail!(
-            "the data directory {} is inside {}, whose files are served, so everybody could read it; \
-             name another directory with --data or --static",
-            config.data.display(),
-            pages.display()
-        );
-    }
-    Ok(())
-}
-
-/// Returns the keys of the API, if the API is enabled: the one for everything, which `api.key` names or the host makes, and those
-/// of `api.keys`. The caller must have opened the store, so that no other host uses the data directory.
-fn access(config: &Config) -> Result<Option<Access>> {
-    if !config.api.enabled {
-        return Ok(None);
-    }
-    let key = match config.api_key()? {
-        Some(key) => key,
-        None => {
-            let key = own_api_key(&config.data)?;
-            tracing::info!("the key of the API is in {}", api_key_file(&config.data).display());
-            key
-        }
-    };
-    let mut keys = config.api_keys()?;
-    keys.push(ApiKey::for_everything(&key));
-    Ok(Some(Access::new(keys)))
 }
 
 #[cfg(test)]

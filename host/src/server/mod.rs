@@ -2,6 +2,7 @@
 
 mod api_key;
 mod check;
+mod cluster;
 mod config;
 mod config_reload;
 mod data;
@@ -20,6 +21,7 @@ mod logging;
 mod mounts;
 mod nearest;
 mod overview;
+mod parts;
 mod scope_limits;
 mod self_test;
 mod service_manager;
@@ -32,20 +34,22 @@ mod vital;
 
 pub use api_key::{api_key_file, made_api_key};
 pub use check::{Checked, check};
+pub use cluster::{ClusterSeams, ClusterStart};
 pub use config::{
-    ApiKeyTable, ApiTable, AuthName, BuildTable, Config, ConfigChange, HttpGrant, HttpGrantTable, JwksUrl, JwtTable,
-    LanguageName, LogFormat, MountTable, PluginTable, StoreTable, StoreUrl, TakesEffect, TokenTable, TransportName,
-    WebPushTable, WebhookTable,
+    ApiKeyTable, ApiTable, AuthName, BuildTable, ClusterBus, ClusterTable, Config, ConfigChange, HttpGrant,
+    HttpGrantTable, JwksUrl, JwtTable, LanguageName, LogFormat, MountTable, PluginTable, StoreTable, StoreUrl,
+    TakesEffect, TokenTable, TransportName, WebPushTable, WebhookTable,
 };
 pub use config_reload::{ConfigReload, ConfigReloaded, ReadConfig};
 pub use findings::Finding;
 pub use handing_over::Relaunch;
-pub use host::{Host, loader};
+pub use host::Host;
 pub use limits::Limits;
 pub use listeners::Listeners;
 pub use logging::{LogEvent, flush_log, log_lines_lost, start_logging, start_logging_with, write_error_line};
 pub use mounts::tokens;
 pub use overview::Overview;
+pub use parts::loader;
 pub use scope_limits::{AddressLimits, UserLimits};
 pub use service_manager::ServiceManager;
 pub use start::Start;

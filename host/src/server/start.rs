@@ -1,5 +1,6 @@
 //! What a host starts with.
 
+use super::cluster::ClusterStart;
 use super::handing_over::Relaunch;
 use super::listeners::Listeners;
 use super::taking_over::Inherited;
@@ -13,4 +14,6 @@ pub struct Start {
     pub inherited: Option<Box<Inherited>>,
     /// How to start a process like this one.
     pub relaunch: Option<Relaunch>,
+    /// The cluster that it enters as a node.
+    pub cluster: Option<ClusterStart>,
 }

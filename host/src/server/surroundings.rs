@@ -5,9 +5,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwapOption;
 use bytestring::ByteString;
+use futures_util::future::BoxFuture;
 
 use crate::auth::{Derivation, LEEWAY_SECONDS, Leeway, MaxAge, TokenError, Tokens, Unsignable};
 use crate::channel::Node;
+use crate::cluster::Peers;
 use crate::contract::{Fault, NoHost, Person, Surroundings, TokenProblem, system_now_ms, system_random};
 use crate::protocol::{Payload, Topic, read_value};
 
@@ -16,13 +18,15 @@ pub struct HostSurroundings {
     node: Arc<Node>,
     tokens: Arc<ArcSwapOption<Tokens>>,
     clock: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// The other nodes, if the host is in a cluster.
+    peers: Option<Arc<Peers>>,
 }
 
 impl HostSurroundings {
     /// Makes the surroundings of a node, without tokens and with this machine's clock.
     #[must_use]
     pub fn new(node: &Arc<Node>) -> Self {
-        Self { node: Arc::clone(node), tokens: Arc::default(), clock: Box::new(system_now_ms) }
+        Self { node: Arc::clone(node), tokens: Arc::default(), clock: Box::new(system_now_ms), peers: None }
     }
 
     /// Sets the tokens. Without tokens, a call that signs or verifies one gets a fault.
@@ -35,6 +39,12 @@ impl HostSurroundings {
     /// Returns the tokens, which can be replaced later.
     pub(super) fn tokens(&self) -> Arc<ArcSwapOption<Tokens>> {
         Arc::clone(&self.tokens)
+    }
+
+    /// Sets the other nodes of the cluster. Their members count, too.
+    #[must_use]
+    pub fn with_peers(self, peers: Option<Arc<Peers>>) -> Self {
+        Self { peers, ..self }
     }
 
     /// Sets another clock, which returns milliseconds since 1970.
@@ -62,15 +72,25 @@ impl Surroundings for HostSurroundings {
     }
 
     fn count(&self, topic: &str) -> usize {
-        self.node.pubsub.audience(topic).map_or(0, |audience| audience.len())
+        let here = self.node.pubsub.audience(topic).map_or(0, |audience| audience.len());
+        self.peers.as_ref().map_or(here, |peers| here + peers.count(topic))
     }
 
     fn members(&self, topic: &str, most: usize) -> Vec<Person> {
         self.node.people(topic, most)
     }
 
+    fn members_elsewhere(&self, topic: &str, most: usize) -> Option<BoxFuture<'static, Vec<Person>>> {
+        let (peers, topic) = (Arc::clone(self.peers.as_ref()?), topic.to_owned());
+        Some(Box::pin(async move { peers.members(&topic, most).await.people }))
+    }
+
     fn topics(&self, prefix: &str, after: Option<&str>, most: usize) -> Vec<(Topic, usize)> {
-        self.node.pubsub.topics_under(prefix, after, most)
+        let here = self.node.pubsub.topics_under(prefix, after, most);
+        match &self.peers {
+            Some(peers) => peers.topics_under(here, prefix, after, most),
+            None => here,
+        }
     }
 
     fn presences(&self, topic: &str) -> ByteString {

@@ -228,6 +228,24 @@ impl Store {
         id
     }
 
+    /// Makes the ids of this store different from those of all other nodes of a cluster. `epoch` is the number of the node's start.
+    /// It is called before the first id is drawn.
+    pub fn set_epoch(&self, epoch: u64) {
+        self.shared.ids.set_epoch(epoch);
+    }
+
+    /// Returns the time and the count of the last id, as a number that grows with each id.
+    #[must_use]
+    pub fn last_id_time(&self) -> u64 {
+        self.shared.ids.last()
+    }
+
+    /// Makes further ids sort after an id of another node, by its [`last_id_time`](Self::last_id_time). A time that is more than
+    /// five seconds ahead of this node's clock is ignored.
+    pub fn follow_id(&self, last_id_time: u64) {
+        self.shared.ids.follow(last_id_time, now_ms());
+    }
+
     /// Writes the id mark from now on. This guarantees that the ids of later hosts sort after those of this one, even if
     /// this host is killed or its clock is wrong. Returns how far the clock is behind the ids that were drawn earlier.
     /// Returns none if that is at most 60 s, because the mark of a killed host is that far ahead.

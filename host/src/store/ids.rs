@@ -21,6 +21,9 @@ const LEFT_MS: u64 = 30_000;
 /// milliseconds can be drawn while the mark can't be moved.
 const SPARE_MS: u64 = 1_000;
 
+/// How far the time of another node's id may be ahead of this node's clock, to be followed.
+pub(super) const AHEAD_MS: u64 = 5_000;
+
 /// The latest time that an id can have: the year 10889.
 pub(super) const LATEST_MS: u64 = (1 << 48) - 1;
 
@@ -32,13 +35,15 @@ pub(super) struct Ids {
     mark_ms: AtomicU64,
     /// Whether a later mark was requested and isn't written yet.
     is_asked: AtomicBool,
+    /// The last 36 bits of the ids.
+    run: AtomicU64,
 }
 
 impl Ids {
     /// Creates ids that continue from a mark, if there was one. They have no upper bound until a mark is [kept](Self::keep).
     pub(super) fn after(mark_ms: Option<u64>) -> Self {
         let last = AtomicU64::new(mark_ms.unwrap_or(0).min(LATEST_MS) << 16);
-        Self { last, mark_ms: AtomicU64::new(u64::MAX), is_asked: AtomicBool::new(false) }
+        Self { last, mark_ms: AtomicU64::new(u64::MAX), is_asked: AtomicBool::new(false), run: AtomicU64::new(run()) }
     }
 
     /// Draws an id of 20 characters: 48 bits of milliseconds and 16 bits of a count, which grow strictly, and 36 random
@@ -54,7 +59,28 @@ impl Ids {
         let last = self.last.update(Ordering::Relaxed, Ordering::Relaxed, step);
         let is_late = now_ms.max(last >> 16).saturating_add(LEFT_MS) > mark_ms;
         let asks = is_late && !self.is_asked.load(Ordering::Relaxed) && !self.is_asked.swap(true, Ordering::Relaxed);
-        (encode(step(last), run()), asks)
+        (encode(step(last), self.run.load(Ordering::Relaxed)), asks)
+    }
+
+    /// Makes the ids of this run different from those of all other nodes of a cluster: 20 bits of the node's epoch come before 16
+    /// random ones. No two nodes that are alive have these bits in common.
+    pub(super) fn set_epoch(&self, epoch: u64) {
+        const CHANCE_BITS: u32 = 16;
+        let chance = run() & ((1 << CHANCE_BITS) - 1);
+        self.run.store((epoch << CHANCE_BITS | chance) & ((1 << 36) - 1), Ordering::Relaxed);
+    }
+
+    /// Returns the time and the count of the last id.
+    pub(super) fn last(&self) -> u64 {
+        self.last.load(Ordering::Relaxed)
+    }
+
+    /// Follows an id that another node has drawn: ids of this node sort after it from now on. A time that is more than
+    /// [`AHEAD_MS`] ahead of this node's clock isn't followed, so that one wrong clock doesn't move all nodes.
+    pub(super) fn follow(&self, last: u64, now_ms: u64) {
+        if last >> 16 <= now_ms.saturating_add(AHEAD_MS).min(LATEST_MS) {
+            self.last.fetch_max(last, Ordering::Relaxed);
+        }
     }
 
     /// Returns the time of the last id.
@@ -129,6 +155,25 @@ mod tests {
         let drawn: Vec<String> = (0..10_000).map(|at| ids.draw(clock[at % clock.len()]).0).collect();
         assert!(drawn.is_sorted_by(|a, b| a < b));
         assert!(drawn.iter().all(|id| id.len() == 20));
+    }
+
+    #[test]
+    fn ids_sort_after_those_of_another_node_that_were_heard_unless_its_clock_is_wrong() {
+        let (here, there) = (Ids::after(None), Ids::after(None));
+        here.set_epoch(7);
+        there.set_epoch(8);
+        assert_ne!(here.draw(NOW).0[13..], there.draw(NOW).0[13..], "the epochs differ");
+        let theirs = there.draw(NOW + 4_000).0;
+        here.follow(there.last(), NOW);
+        let ours = here.draw(NOW).0;
+        assert!(ours[..13] > theirs[..13], "{ours} {theirs}");
+        let _ = there.draw(NOW + 3_600_000);
+        here.follow(there.last(), NOW);
+        assert!(here.last_ms() < NOW + 5_000);
+        // An earlier id changes nothing.
+        let last = here.last();
+        here.follow(NOW << 16, NOW);
+        assert_eq!(here.last(), last);
     }
 
     #[test]

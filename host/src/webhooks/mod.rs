@@ -177,6 +177,10 @@ impl WebhookTask {
             tracing::warn!(url = self.webhook.url, "a webhook was too slow, so it has missed events");
             return Some(self.row("missed", &json!({}), None));
         };
+        // The node at which it happened stores a delivery, so that there is one.
+        if event.is_from_elsewhere {
+            return None;
+        }
         let (kind, data) = shown(event);
         self.webhook.events.contains(&kind).then(|| self.row(kind.name(), &data, Some(&event.topic)))
     }

@@ -3,6 +3,7 @@
 //! All these tests are one program, because linking one takes seconds.
 
 mod addressed;
+mod cluster;
 mod durable;
 mod durable_entries;
 mod elsewhere;

@@ -10,7 +10,7 @@ use crate::imports;
 use crate::tidy::sources;
 
 /// Each top-level module with the modules that it may import. All modules are listed.
-const MODULES: [(&str, &[&str]); 30] = [
+const MODULES: [(&str, &[&str]); 31] = [
     ("counts", &[]),
     ("files", &[]),
     ("health", &[]),
@@ -31,6 +31,7 @@ const MODULES: [(&str, &[&str]); 30] = [
         "channel",
         &["counts", "protocol", "parcel", "contract", "presence", "pubsub", "routes", "store", "entries", "clients"],
     ),
+    ("cluster", &["protocol", "parcel", "contract", "presence", "pubsub", "channel", "store"]),
     ("deliveries", &["contract", "store"]),
     ("webhooks", &["protocol", "contract", "pubsub", "store"]),
     ("jobs", &["protocol", "contract", "store", "channel"]),
@@ -50,6 +51,7 @@ const MODULES: [(&str, &[&str]); 30] = [
             "pubsub",
             "plugin",
             "channel",
+            "cluster",
             "deliveries",
             "jobs",
             "socket",
@@ -93,6 +95,7 @@ const MODULES: [(&str, &[&str]); 30] = [
             "routes",
             "plugin",
             "channel",
+            "cluster",
             "deliveries",
             "jobs",
             "socket",
@@ -125,7 +128,20 @@ const MODULES: [(&str, &[&str]); 30] = [
     ("project", &["plugin", "server"]),
     (
         "fuzz",
-        &["protocol", "auth", "contract", "store", "plugin", "jobs", "socket", "transport", "api", "server", "kit"],
+        &[
+            "protocol",
+            "auth",
+            "contract",
+            "store",
+            "plugin",
+            "cluster",
+            "jobs",
+            "socket",
+            "transport",
+            "api",
+            "server",
+            "kit",
+        ],
     ),
     // The binary. It uses the library as the crate `bennu`.
     ("commands", &[]),

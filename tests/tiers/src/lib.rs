@@ -193,7 +193,7 @@ struct Rounds {
 }
 
 /// All tests whose number of rounds depends on the tier.
-const ROUNDS: [Rounds; 36] = [
+const ROUNDS: [Rounds; 37] = [
     // Damaged input for readers of JSON, which another reader must read the same.
     Rounds { test: "protocol::v2", usual: 20_000, full: 2_000_000 },
     Rounds { test: "semantics::scan", usual: 20_000, full: 2_000_000 },
@@ -205,6 +205,8 @@ const ROUNDS: [Rounds; 36] = [
     Rounds { test: "entries::table", usual: 500, full: 20_000 },
     Rounds { test: "entries::calls", usual: 500, full: 20_000 },
     Rounds { test: "jobs::agenda", usual: 500, full: 20_000 },
+    // Presences of several nodes over ways that lose messages.
+    Rounds { test: "cluster::presences", usual: 10, full: 500 },
     Rounds { test: "deliveries::queue", usual: 100, full: 5_000 },
     Rounds { test: "pubsub::droppables", usual: 2_000, full: 100_000 },
     Rounds { test: "history::model", usual: 60, full: 3_000 },

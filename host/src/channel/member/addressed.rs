@@ -86,13 +86,20 @@ impl Addressees {
         self.topics.get(topic).map(|found| &*found.audience)
     }
 
-    /// Carries out an effect of a turn of the topic `from`, if it is one with addressees.
-    pub(in crate::channel::member) fn carry_out(&self, from: &Topic, effect: Effect) {
+    /// Carries out an effect of a turn of the topic `from`, if it is one with addressees. Addressees that may be at other nodes
+    /// are left to these.
+    pub(in crate::channel::member) fn carry_out(&self, pubsub: &PubSub, from: &Topic, effect: Effect) {
+        let other_nodes = pubsub.other_nodes();
         if let Effect::SendMember { topic, member, event, payload } = effect {
-            if let Some(channel) = self.member(&topic, member) {
-                send_to(channel, from, event.into(), payload);
+            match (self.member(&topic, member), other_nodes) {
+                (Some(channel), _) => send_to(channel, from, event.into(), payload),
+                (None, Some(other_nodes)) => other_nodes.send_member(from, (&topic, member), &event, &payload),
+                (None, None) => {}
             }
         } else if let Effect::PushToSocket { topic, socket_id, event, payload } = effect {
+            if let Some(other_nodes) = other_nodes {
+                other_nodes.push_to_socket(&topic, &socket_id, &event, &payload);
+            }
             for channel in self.with_socket(&topic, &socket_id) {
                 Frames::new(channel, self.audience(&topic)).push(&event, &payload);
             }
@@ -140,6 +147,19 @@ pub(in crate::channel::member) fn have_addressees_room(pubsub: &PubSub, effects:
     };
     messages.into_values().all(|(channel, count, bytes)| channel.has_room(count, bytes))
         && frames.into_iter().all(|(topic, count)| has_room(topic, count))
+}
+
+/// Sends an event of another node to a member's `handle_info`, if the member is here. `from` is the topic of the sender.
+pub(in crate::channel) fn send_to_number(
+    audience: &Audience,
+    member: u64,
+    from: &Topic,
+    event: ByteString,
+    payload: Payload,
+) {
+    if let Some(channel) = MemberSelector::Member(member).find(audience).first() {
+        send_to(channel, from, event, payload);
+    }
 }
 
 /// Sends an event to a member's `handle_info`. `from` is the topic of the sender.

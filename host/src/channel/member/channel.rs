@@ -132,6 +132,9 @@ pub(in crate::channel::member) struct EndedMember {
 }
 
 impl Channel {
+    /// The number of a channel for which none was left. No member has it.
+    pub(in crate::channel::member) const NUMBERLESS: u64 = 0;
+
     /// A channel that is about to join, by a message with these refs. Its events come after those of `after`, the last
     /// channel of the same socket and topic, if that one may have events.
     pub(in crate::channel) fn new(
@@ -142,7 +145,8 @@ impl Channel {
         after: Option<&Arc<Self>>,
     ) -> Arc<Self> {
         let topic = topics.services.pubsub.topic(topic);
-        let id = topics.services.next_member();
+        // Without a number, its join is refused.
+        let id = topics.services.member_numbers.draw().unwrap_or(Self::NUMBERLESS);
         Self::with_id(topics, connection, topic, id, (join_ref, reference), after)
     }
 

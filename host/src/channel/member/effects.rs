@@ -17,7 +17,7 @@ use crate::channel::room::{
 };
 use crate::contract::{Effect, Follows, HttpRequest, Message, Need, SeatRequest, Source, TimerId};
 use crate::protocol::{Payload, Ref, Topic};
-use crate::pubsub::{Audience, Broadcast, DropKey, Except};
+use crate::pubsub::{Audience, Broadcast, Droppable, Except};
 
 /// The first event that phoenix.js's `Presence` needs: the whole list.
 const PRESENCE_STATE: &str = "presence_state";
@@ -55,20 +55,20 @@ impl<'a> EffectScope<'a> {
     }
 
     /// Sends an event to the topic's members. `key` is the key of a droppable one.
-    fn broadcast(&self, key: Option<&str>, event: ByteString, payload: Payload) {
+    fn broadcast(&self, key: Option<Box<str>>, event: ByteString, payload: Payload) {
         self.publish(self.topic.clone(), key, event, payload, Except::Nobody);
     }
 
     /// The same, except to the member whose turn it is.
-    fn broadcast_from(&self, key: Option<&str>, event: ByteString, payload: Payload) {
+    fn broadcast_from(&self, key: Option<Box<str>>, event: ByteString, payload: Payload) {
         if let Some(MemberScope { channel, .. }) = &self.member {
             self.publish(self.topic.clone(), key, event, payload, Except::Member(channel.member.id));
         }
     }
 
     /// Sends an event to the members of any topic.
-    fn publish(&self, topic: Topic, key: Option<&str>, event: ByteString, payload: Payload, except: Except) {
-        let droppable = key.map(|key| DropKey::of(&topic, &event, key));
+    fn publish(&self, topic: Topic, key: Option<Box<str>>, event: ByteString, payload: Payload, except: Except) {
+        let droppable = key.map(|key| Droppable::of(&topic, &event, key.into_string()));
         self.topics.services.pubsub.broadcast(Broadcast { topic, event, payload, except, droppable, number: None });
     }
 
@@ -113,7 +113,7 @@ pub(in crate::channel) fn carry_out(effects: Vec<Effect>, mut scope: EffectScope
             let pubsub = &scope.topics.services.pubsub;
             let found = addressees
                 .get_or_insert_with(|| Addressees::of(pubsub, std::iter::once(&effect).chain(effects.as_slice())));
-            found.carry_out(scope.topic, effect);
+            found.carry_out(pubsub, scope.topic, effect);
             continue;
         }
         follows |= matches!(effect, Effect::Follow { .. } | Effect::Unfollow { .. });
@@ -131,10 +131,10 @@ fn carry_out_one(effect: Effect, scope: &mut EffectScope<'_>, seat: &mut SeatReq
     match effect {
         // In any turn.
         Effect::Broadcast { event, payload } => scope.broadcast(None, event, payload),
-        Effect::BroadcastDroppable { key, event, payload } => scope.broadcast(Some(&key), event, payload),
+        Effect::BroadcastDroppable { key, event, payload } => scope.broadcast(Some(key), event, payload),
         Effect::Publish { topic, event, payload } => scope.publish(topic, None, event, payload, Except::Nobody),
         Effect::PublishDroppable { topic, key, event, payload } => {
-            scope.publish(topic, Some(&key), event.into(), payload, Except::Nobody);
+            scope.publish(topic, Some(key), event.into(), payload, Except::Nobody);
         }
         Effect::Send { topic, event, payload } => match &scope.member {
             Some(member) => {
@@ -155,7 +155,7 @@ fn carry_out_one(effect: Effect, scope: &mut EffectScope<'_>, seat: &mut SeatReq
         Effect::PublishState { state } => scope.room(|turns| publish(turns, state)),
         // In a member's turn.
         Effect::BroadcastFrom { event, payload } => scope.broadcast_from(None, event, payload),
-        Effect::BroadcastFromDroppable { key, event, payload } => scope.broadcast_from(Some(&key), event, payload),
+        Effect::BroadcastFromDroppable { key, event, payload } => scope.broadcast_from(Some(key), event, payload),
         Effect::Push { event, payload } => scope.member(|_, frames| frames.push(&event, &payload)),
         Effect::Reply { reply_ref, reply } => {
             scope.member(|_, frames| frames.reply(&Ref::from_json(reply_ref), &reply));

@@ -56,6 +56,8 @@ pub enum MemberEvent {
     RolledBack,
     /// No route serves it any more.
     Unrouted,
+    /// Messages of another node to its topic were lost. Its client has to join again.
+    MissedMessages,
 }
 
 impl MemberEvent {
@@ -73,7 +75,8 @@ impl MemberEvent {
             | Self::Gone(_)
             | Self::Replaced
             | Self::RolledBack
-            | Self::Unrouted => 0,
+            | Self::Unrouted
+            | Self::MissedMessages => 0,
         }
     }
 }

@@ -38,7 +38,7 @@ impl Interceptor for Intercepts {
         let intercepts = route.spec.intercepts.iter().any(|event| **event == *broadcast.event);
         let deferred = intercepts
             .then(|| -> Deferred { Box::pin(let_through(Arc::clone(route), broadcast.clone(), Arc::clone(audience))) });
-        Handling { deferred, history: route.spec.history }
+        Handling { deferred, history: route.spec.history, is_from_elsewhere: false }
     }
 }
 
@@ -182,7 +182,7 @@ fn deliver(channel: &Arc<Channel>, audience: &Audience, encoded: &mut Encoded<'_
             (None, None)
         }
     };
-    match (frame, *droppable) {
+    match (frame, droppable) {
         (Some(frame), None) => {
             Traffic::Deliveries.add(1);
             match before {
@@ -190,8 +190,8 @@ fn deliver(channel: &Arc<Channel>, audience: &Audience, encoded: &mut Encoded<'_
                 Some(before) => channel.connection.outbox.push_both(before, frame),
             }
         }
-        (Some(frame), Some(key)) => {
-            audience.send_droppable((channel.member.id, &channel.connection.outbox), &frame, key);
+        (Some(frame), Some(droppable)) => {
+            audience.send_droppable((channel.member.id, &channel.connection.outbox), &frame, droppable.key);
         }
         (None, _) => {}
     }

@@ -23,6 +23,15 @@ pub(in crate::channel::member) async fn join(channel: &Arc<Channel>, params: Pay
         return;
     }
     let frames = Frames::new(channel, None);
+    if channel.member.id == Channel::NUMBERLESS {
+        tracing::error!(
+            topic = channel.topic(),
+            "a join is refused: this node has no number for a member, and gets none"
+        );
+        channel.finish();
+        // The client tries it again.
+        return frames.error();
+    }
     let Some(route) = channel.route(None) else {
         channel.finish();
         // The same answer as for a topic without a route: there was never a channel.

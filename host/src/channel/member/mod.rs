@@ -25,7 +25,7 @@ mod topic_subscription;
 mod turn;
 
 pub use addressed::MemberSelector;
-pub(super) use addressed::{push_to_all, send_to_all};
+pub(super) use addressed::{push_to_all, send_to_all, send_to_number};
 pub use channel::{Channel, Connection};
 pub(super) use effects::{EffectScope, carry_out, has_room_for};
 pub use event::MemberEvent;

@@ -85,6 +85,11 @@ impl Channel {
         }
     }
 
+    /// Ends it so that its client joins again, because messages of another node to its topic were lost.
+    pub fn rejoin(self: &Arc<Self>) {
+        self.post_ending(MemberEvent::MissedMessages);
+    }
+
     /// Ends it for an operator, after the events that wait. No limit applies, because one such event waits at most.
     pub(in crate::channel) fn kick(self: &Arc<Self>, reason: &str) {
         // Another flag than that of other endings: after those, its client would join again by itself.
@@ -176,7 +181,8 @@ impl Channel {
             | MemberEvent::Gone(_)
             | MemberEvent::Replaced
             | MemberEvent::RolledBack
-            | MemberEvent::Unrouted => {}
+            | MemberEvent::Unrouted
+            | MemberEvent::MissedMessages => {}
         }
     }
 

@@ -73,6 +73,8 @@ async fn turn_once(channel: Arc<Channel>, event: MemberEvent) {
             }
         }
         MemberEvent::RolledBack => end_with_error(&channel, Ending::RolledBack).await,
+        // For the plugin, it is like a connection that was lost: the client comes back, and may have missed something.
+        MemberEvent::MissedMessages => end_with_error(&channel, Ending::Closed).await,
         MemberEvent::In { .. } | MemberEvent::Info(_) | MemberEvent::Timer(_) | MemberEvent::Unrouted => {}
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::Notify;
 
 use super::gate::TurnGate;
+use super::member_numbers::MemberNumbers;
 use crate::clients::Clients;
 use crate::contract::Http;
 use crate::contract::limits::NodeLimits;
@@ -26,8 +27,8 @@ pub(in crate::channel) struct Services {
     pub(in crate::channel) http: Arc<Http>,
     pub(in crate::channel) clients: Arc<Clients>,
     pub(in crate::channel) gate: Arc<TurnGate>,
+    pub(in crate::channel) member_numbers: MemberNumbers,
     // The counts are relaxed: each one is a number of its own, and no other memory is read by its value.
-    next_member: AtomicU64,
     channels: AtomicUsize,
     faults: AtomicU64,
     ticks: AtomicU64,
@@ -55,7 +56,7 @@ impl Services {
             http,
             clients: Arc::default(),
             gate: Arc::default(),
-            next_member: AtomicU64::new(1),
+            member_numbers: MemberNumbers::alone(),
             channels: AtomicUsize::new(0),
             faults: AtomicU64::new(0),
             ticks: AtomicU64::new(0),
@@ -64,13 +65,9 @@ impl Services {
         }
     }
 
-    pub(in crate::channel) fn next_member(&self) -> u64 {
-        self.next_member.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// The numbers up to this one are used by another host.
-    pub(in crate::channel) fn skip_members(&self, highest: u64) {
-        self.next_member.fetch_max(highest.saturating_add(1), Ordering::Relaxed);
+    /// The same with other numbers for members.
+    pub(in crate::channel) fn with_member_numbers(self, member_numbers: MemberNumbers) -> Self {
+        Self { member_numbers, ..self }
     }
 
     pub(in crate::channel) fn channel_made(&self) {

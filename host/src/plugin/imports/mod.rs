@@ -1,6 +1,6 @@
 //! The functions that a guest imports from the host, as the contract declares them.
 //!
-//! Reads return at once, except those of the store, of entries and by HTTP. Effects go into the call's record. An error ends the call:
+//! Reads return at once, except those of the store, of entries, by HTTP, and of the members at other nodes. Effects go into the call's record. An error ends the call:
 //! wasmtime unwinds the guest, and the host gets the fault as the call's result.
 
 mod effects;
@@ -30,7 +30,7 @@ impl Guest {
     }
 }
 
-/// Returns the result of a read, and whether the read had to wait for the disk.
+/// Returns the result of a read, and whether the read had to wait for the disk or for other nodes.
 async fn waited<T>(read: impl Future<Output = T>) -> (T, bool) {
     let (mut read, mut has_waited) = (pin!(read), false);
     let done = poll_fn(|context| {

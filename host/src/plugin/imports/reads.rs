@@ -9,6 +9,7 @@ use super::super::bindings::bennu::channel::token::Problem;
 use super::super::bindings::bennu::channel::topics::{Person, Topic};
 use super::super::bindings::bennu::channel::{member, token, topics};
 use super::super::guest::{Guest, Subject};
+use super::waited;
 use crate::contract::limits::LISTED_MAX;
 use crate::contract::{Effect, Fault, Member, TokenProblem, one_line};
 
@@ -95,9 +96,19 @@ impl topics::Host for Guest {
         Ok(u32::try_from(self.context.surroundings.count(&topic)).unwrap_or(u32::MAX))
     }
 
-    fn members(&mut self, topic: String, limit: u32) -> Result<Vec<Person>> {
+    async fn members(&mut self, topic: String, limit: u32) -> Result<Vec<Person>> {
         self.reach()?.check_readable(&topic)?;
-        Ok(self.context.surroundings.members(&topic, most(limit)).into_iter().map(Person::from).collect())
+        let (surroundings, most) = (Arc::clone(&self.context.surroundings), most(limit));
+        let mut people = surroundings.members(&topic, most);
+        if people.len() < most
+            && let Some(elsewhere) = surroundings.members_elsewhere(&topic, most)
+        {
+            let (elsewhere, has_waited) = waited(elsewhere).await;
+            self.has_waited |= has_waited;
+            people.extend(elsewhere);
+            people.truncate(most);
+        }
+        Ok(people.into_iter().map(Person::from).collect())
     }
 
     fn answer_ref(&mut self) -> Result<Option<String>> {

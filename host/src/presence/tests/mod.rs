@@ -4,12 +4,13 @@ mod client;
 mod follow;
 mod laws;
 mod operations;
+mod parts;
 mod replicas;
 mod tracking;
 
 use serde_json::Value;
 
-use super::{Change, Diff, Diffs, Replica, State};
+use super::{Change, Diff, Diffs, Replica, ShareParts, State};
 use crate::protocol::{Payload, Topic};
 
 /// A random generator that prints its seed if the test fails. `SEED=7 cargo test` runs that seed alone.

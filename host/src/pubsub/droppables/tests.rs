@@ -70,7 +70,7 @@ fn a_message_to_a_new_member_comes_after_the_reply_to_its_join() {
         event: "cursor".into(),
         payload: Payload::EMPTY,
         except: Except::Nobody,
-        droppable: Some(key("ada")),
+        droppable: Some(Droppable::of(&topic, "cursor", "ada")),
         number: None,
     };
     let first = pubsub.subscribe(&topic, &member(1), Some(&Frame::text("joined 1")));

@@ -3,6 +3,7 @@
 mod api;
 mod build;
 mod changes;
+mod cluster;
 mod contents;
 mod http;
 mod json;
@@ -36,6 +37,7 @@ pub use api::{ApiKeyTable, ApiTable};
 pub use build::{BuildTable, LanguageName};
 pub(super) use changes::changes;
 pub use changes::{ConfigChange, TakesEffect};
+pub use cluster::{ClusterBus, ClusterTable};
 pub(super) use contents::{Contents, contents};
 pub use http::{HttpGrant, HttpGrantTable};
 pub use mount::{AuthName, JwksUrl, JwtTable, MountTable, TokenTable, TransportName};

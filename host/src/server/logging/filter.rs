@@ -23,11 +23,12 @@ const HOST: &str = "bennu";
 pub(super) const GUEST: &str = "guest";
 
 /// The modules of the host that are targets.
-const MODULES: [&str; 29] = [
+const MODULES: [&str; 30] = [
     "api",
     "auth",
     "channel",
     "clients",
+    "cluster",
     "commands",
     "contract",
     "counts",

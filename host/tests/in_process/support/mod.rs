@@ -6,9 +6,9 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
-use bennu::channel::{Node, NodeLimits};
+use bennu::channel::{Node, NodeIdentity, NodeLimits};
 use bennu::contract::{
-    Answer, Behaviour, Call, CallFuture, CallInput, Decision, Ending, Fault, Identity, Outcome, Passing, Reply,
+    Answer, Behaviour, Call, CallFuture, CallInput, Decision, Ending, Fault, Http, Identity, Outcome, Passing, Reply,
     SocketFacts, TopicCall, Upgrade,
 };
 use bennu::entries::{EntriesNode, EntryInput};
@@ -180,8 +180,26 @@ impl Stage {
         limits: NodeLimits,
         entries: Arc<EntriesNode>,
     ) -> Self {
+        Self::with_identity(store, parts, limits, entries, NodeIdentity::Alone)
+    }
+
+    /// A host that is a node of a cluster.
+    pub(crate) fn in_cluster(parts: impl IntoIterator<Item = Part>, name: &str, epoch: u64) -> Self {
+        let store = Store::in_memory(StoreLimits::default()).expect("a store in memory");
+        let identity = NodeIdentity::InCluster { name: name.into(), epoch };
+        Self::with_identity(store, parts, NodeLimits::default(), Arc::default(), identity)
+    }
+
+    fn with_identity(
+        store: Store,
+        parts: impl IntoIterator<Item = Part>,
+        limits: NodeLimits,
+        entries: Arc<EntriesNode>,
+        identity: NodeIdentity,
+    ) -> Self {
         let routes = Arc::new(RouteTable::default());
-        let node = Node::new(Arc::clone(&routes), limits, Pace::default(), store, entries);
+        let (table, pace) = (Arc::clone(&routes), Pace::default());
+        let node = Node::with_identity(table, limits, pace, (store, entries), Http::none(), identity);
         let endpoint = Endpoint {
             node,
             sockets: Arc::new(Sockets::default()),

@@ -1,0 +1,289 @@
+//! What a host sends to the others, and what it knows of them.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bennu_cluster::{Epoch, Lane, NodePresence, NodeStatus, SendError};
+use bytestring::ByteString;
+use tokio::time::Instant;
+
+use super::affected::AffectedTopics;
+use super::census::Census;
+use super::codec::encode;
+use super::counts::{PeerCounters, PeerCounts};
+use super::link::ClusterLink;
+use super::messages::{BroadcastMessage, MessageBody, NodeMessage, NodeQuestion};
+use super::questions::{Answers, Given, Questions};
+use crate::presence::{Delta, DeltaReceiver};
+use crate::protocol::{Pattern, Payload, Topic};
+use crate::pubsub::{Broadcast, MemberInfo, OtherNodes};
+use crate::store::Store;
+
+/// How long a question about the members of a topic waits for answers.
+pub(super) const MEMBERS_WAIT: Duration = Duration::from_millis(250);
+
+/// How long a question that changes something waits for answers.
+pub(super) const ACT_WAIT: Duration = Duration::from_secs(1);
+
+/// How often [`Peers::connected`] looks at the nodes.
+const CONNECTED_LOOK: Duration = Duration::from_millis(20);
+
+/// The other hosts of a cluster.
+pub struct Peers {
+    pub(super) link: Arc<dyn ClusterLink>,
+    /// For the time of the last unique id.
+    store: Store,
+    pub(super) questions: Questions,
+    census: Mutex<Census>,
+    /// The topics whose members have changed since they were last told, and those that every node has to hear of.
+    changed: Mutex<Changed>,
+    /// The topics to which a message couldn't be sent since it was last told.
+    dropped: Mutex<AffectedTopics>,
+    /// The patterns that the other nodes watch. `is_watched` is a hint that saves the lock: a member that joins at the same
+    /// time as the first pattern comes may be before it or after it.
+    watched: Mutex<HashMap<Epoch, Vec<Pattern>>>,
+    is_watched: AtomicBool,
+    /// The nodes for which this one is up: from now on, they hear what it sends.
+    known_to: Mutex<HashSet<Epoch>>,
+    pub(super) counters: PeerCounters,
+}
+
+/// What has to be told about the numbers of members.
+#[derive(Debug, Default)]
+pub(super) struct Changed {
+    pub(super) topics: HashSet<Topic>,
+    /// Whether all topics have to be told, because a node may know none.
+    pub(super) is_whole: bool,
+}
+
+impl Peers {
+    /// The peers that a link reaches.
+    #[must_use]
+    pub fn new(link: Arc<dyn ClusterLink>, store: Store) -> Arc<Self> {
+        Arc::new(Self {
+            link,
+            store,
+            questions: Questions::default(),
+            census: Mutex::default(),
+            changed: Mutex::default(),
+            dropped: Mutex::new(AffectedTopics::none()),
+            watched: Mutex::default(),
+            is_watched: AtomicBool::new(false),
+            known_to: Mutex::default(),
+            counters: PeerCounters::default(),
+        })
+    }
+
+    /// The way to the other nodes, for what an operator sees of it.
+    #[must_use]
+    pub fn link(&self) -> &dyn ClusterLink {
+        &*self.link
+    }
+
+    /// Counts since the start.
+    #[must_use]
+    pub fn counts(&self) -> PeerCounts {
+        self.counters.read()
+    }
+
+    /// The number of a topic's members at the other nodes. It may be a second old.
+    #[must_use]
+    pub fn count(&self, topic: &str) -> usize {
+        lock(&self.census).count(topic)
+    }
+
+    /// How many topics have members at the other nodes.
+    #[must_use]
+    pub fn topics_elsewhere(&self) -> usize {
+        lock(&self.census).topics()
+    }
+
+    /// Adds the topics and members of the other nodes to those of this one. Both lists are in order, and begin with `prefix`.
+    #[must_use]
+    pub fn topics_under(
+        &self,
+        here: Vec<(Topic, usize)>,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Vec<(Topic, usize)> {
+        let elsewhere = lock(&self.census).under(prefix, after, limit);
+        let mut all = std::collections::BTreeMap::new();
+        for (topic, members) in here.into_iter().chain(elsewhere) {
+            *all.entry(topic).or_insert(0) += members;
+        }
+        all.into_iter().take(limit).collect()
+    }
+
+    /// Waits until all living nodes hear this one and are heard by it, so that no broadcast of a first client is missed, and for at
+    /// most `most`. Returns the names of the nodes for which that isn't so.
+    pub async fn connected(&self, most: Duration) -> Vec<String> {
+        let until = Instant::now() + most;
+        loop {
+            let missing = self.unconnected();
+            if missing.as_ref().is_some_and(Vec::is_empty) || Instant::now() >= until {
+                return missing.unwrap_or_default();
+            }
+            tokio::time::sleep(CONNECTED_LOOK).await;
+        }
+    }
+
+    /// The living nodes that this one doesn't hear, or that don't hear this one. None while the table hasn't been read.
+    fn unconnected(&self) -> Option<Vec<String>> {
+        let (me, nodes, known_to) = (self.link.me(), self.link.nodes(), lock(&self.known_to));
+        nodes.iter().find(|node| node.row.id.epoch == me)?;
+        let others = nodes.iter().filter(|node| node.row.id.epoch != me && node.presence != NodePresence::Dead);
+        let is_connected =
+            |node: &&NodeStatus| node.presence == NodePresence::Up && known_to.contains(&node.row.id.epoch);
+        Some(others.filter(|node| !is_connected(node)).map(|node| node.row.name.clone()).collect())
+    }
+
+    /// A node hears this one from now on.
+    pub(super) fn set_known_to(&self, node: Epoch, is_known: bool) {
+        let mut known_to = lock(&self.known_to);
+        if is_known {
+            known_to.insert(node)
+        } else {
+            known_to.remove(&node)
+        };
+    }
+
+    /// Asks all other nodes that are alive, and waits for their answers, at most for `wait`. A node that hasn't been heard lately
+    /// counts as asked, but isn't waited for.
+    pub async fn ask(&self, question: NodeQuestion, wait: Duration) -> Answers {
+        let (me, nodes) = (self.link.me(), self.link.nodes());
+        let others = nodes.iter().filter(|node| node.row.id.epoch != me && node.presence != NodePresence::Dead);
+        let asked = others.clone().count();
+        if asked == 0 {
+            return Answers::default();
+        }
+        self.counters.questions_asked.add(1);
+        let heard = others.filter(|node| node.presence == NodePresence::Up).map(|node| node.row.id.epoch);
+        let heard: Vec<Epoch> = heard.collect();
+        let given = self.ask_heard(heard, question, wait).await;
+        self.counters.answers_missing.add((asked - given.len()) as u64);
+        Answers { asked, given }
+    }
+
+    async fn ask_heard(&self, nodes: Vec<Epoch>, question: NodeQuestion, wait: Duration) -> Given {
+        let Some(waiting) = self.questions.enter(nodes) else {
+            self.counters.questions_refused.add(1);
+            return Vec::new();
+        };
+        match self.send(Lane::All, MessageBody::Question(waiting.number, question)) {
+            Ok(()) => waiting.answers(wait).await,
+            Err(_) => Vec::new(),
+        }
+    }
+
+    /// Sends a message. One that can't be sent is counted.
+    pub(super) fn send(&self, lane: Lane, body: MessageBody) -> Result<(), SendError> {
+        let message = encode(&NodeMessage { id_time: self.store.last_id_time(), body });
+        let sent = self.link.send(lane, message);
+        if let Err(SendError::Full | SendError::TooLarge) = sent {
+            self.counters.messages_dropped.add(1);
+        }
+        sent
+    }
+
+    /// Sends a message to all other nodes. If that isn't possible, they are told later that they lack a message to this topic.
+    fn send_to_topic(&self, topic: &Topic, body: MessageBody) -> bool {
+        let sent = self.send(Lane::All, body);
+        if let Err(SendError::Full | SendError::TooLarge) = sent {
+            lock(&self.dropped).add(topic.as_str());
+        }
+        sent.is_ok()
+    }
+
+    /// Tells the other nodes that they lack messages, if they do. If that can't be sent either, it is tried again.
+    pub(super) fn tell_dropped(&self) {
+        let mut dropped = lock(&self.dropped);
+        if !dropped.is_empty() && self.send(Lane::All, MessageBody::Dropped(dropped.hashes())).is_ok() {
+            *dropped = AffectedTopics::none();
+        }
+    }
+
+    /// The census of the other nodes.
+    pub(super) fn census(&self) -> MutexGuard<'_, Census> {
+        lock(&self.census)
+    }
+
+    /// What has to be told about the numbers of members.
+    pub(super) fn changed(&self) -> MutexGuard<'_, Changed> {
+        lock(&self.changed)
+    }
+
+    /// Sets which patterns a node watches.
+    pub(super) fn set_watched(&self, by: Epoch, patterns: Vec<Pattern>) {
+        let mut watched = lock(&self.watched);
+        if patterns.is_empty() {
+            watched.remove(&by);
+        } else {
+            watched.insert(by, patterns);
+        }
+        self.is_watched.store(!watched.is_empty(), Ordering::Relaxed);
+    }
+
+    /// The nodes that watch a topic.
+    fn watchers(&self, topic: &Topic) -> Vec<Epoch> {
+        if !self.is_watched.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        let watched = lock(&self.watched);
+        let by = |patterns: &Vec<Pattern>| patterns.iter().any(|pattern| pattern.matches(topic.as_str()));
+        watched.iter().filter(|(_, patterns)| by(patterns)).map(|(node, _)| *node).collect()
+    }
+}
+
+impl OtherNodes for Peers {
+    fn broadcast(&self, broadcast: &Broadcast) {
+        let body = MessageBody::Broadcast(BroadcastMessage::of(broadcast));
+        self.counters.broadcasts_sent.add(u64::from(self.send_to_topic(&broadcast.topic, body)));
+    }
+
+    fn disconnect(&self, id: &str) {
+        let _ = self.send(Lane::All, MessageBody::Disconnect(id.to_owned().into()));
+    }
+
+    fn send_member(&self, from: &Topic, (topic, member): (&Topic, u64), event: &str, payload: &Payload) {
+        let (from, event) = (from.clone(), event.to_owned().into());
+        let body = MessageBody::Member { from, topic: topic.clone(), member, event, payload: payload.clone() };
+        self.send_to_topic(topic, body);
+    }
+
+    fn push_to_socket(&self, topic: &Topic, socket_id: &str, event: &str, payload: &Payload) {
+        let (socket_id, event): (ByteString, ByteString) = (socket_id.to_owned().into(), event.to_owned().into());
+        self.send_to_topic(
+            topic,
+            MessageBody::Socket { topic: topic.clone(), socket_id, event, payload: payload.clone() },
+        );
+    }
+
+    fn member(&self, topic: &Topic, has_joined: bool, describe: &dyn Fn() -> Option<MemberInfo>) {
+        lock(&self.changed).topics.insert(topic.clone());
+        let watchers = self.watchers(topic);
+        if watchers.is_empty() {
+            return;
+        }
+        let Some(info) = describe() else { return };
+        for node in watchers {
+            let (topic, info) = (topic.clone(), info.clone());
+            // A node that is dead needs nothing.
+            let _ = self.send(Lane::Node(node), MessageBody::MemberEvent { topic, info, has_joined });
+        }
+    }
+}
+
+impl DeltaReceiver for Peers {
+    fn receive(&self, delta: &Delta) {
+        // If it can't be sent, the others find by their clocks that they lack it.
+        let _ = self.send(Lane::All, MessageBody::Presence(delta.clone()));
+    }
+}
+
+/// No panic can leave the data half changed, so a poisoned lock is used like any other.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
