@@ -49,7 +49,7 @@ pub(super) fn cut(from: Epoch, number: u64, lane: Lane, flush: &[u8]) -> Option<
 
 /// What a notification was.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Heard {
+pub(super) enum Received {
     /// The last piece of a flush, which is whole now.
     Flush(Bytes),
     /// A piece of a flush with more pieces.
@@ -84,19 +84,19 @@ impl Hearing {
     }
 
     /// Takes the text of a notification.
-    pub(super) fn hear(&mut self, text: &str) -> Heard {
-        let Some(piece) = Piece::read(text) else { return Heard::Ignored };
+    pub(super) fn hear(&mut self, text: &str) -> Received {
+        let Some(piece) = Piece::read(text) else { return Received::Ignored };
         if piece.to.is_some_and(|to| to != self.me) {
-            return Heard::Elsewhere;
+            return Received::Elsewhere;
         }
         self.bytes.clear();
         if BASE64.decode_vec(piece.text, &mut self.bytes).is_err() {
-            return Heard::Ignored;
+            return Received::Ignored;
         }
         match self.assembler.put(piece.place, &self.bytes) {
-            Put::Flush(flush) => Heard::Flush(flush),
-            Put::Piece => Heard::Piece,
-            Put::Ignored => Heard::Ignored,
+            Put::Flush(flush) => Received::Flush(flush),
+            Put::Piece => Received::Piece,
+            Put::Ignored => Received::Ignored,
         }
     }
 
@@ -135,7 +135,7 @@ mod tests {
         (0..count).map(|at| u8::try_from(at * 31 % 251).unwrap()).collect()
     }
 
-    fn hear_all(pieces: &[String]) -> Vec<Heard> {
+    fn hear_all(pieces: &[String]) -> Vec<Received> {
         let mut hearing = Hearing::new(ME);
         pieces.iter().map(|piece| hearing.hear(piece)).collect()
     }
@@ -146,8 +146,8 @@ mod tests {
             let pieces = cut(Epoch(u64::MAX), u64::MAX, Lane::All, &bytes(size)).unwrap();
             assert!(pieces.iter().all(|piece| piece.len() <= 7_900), "{size}");
             let mut heard = hear_all(&pieces);
-            assert_eq!(heard.pop(), Some(Heard::Flush(bytes(size).into())), "{size}");
-            assert!(heard.iter().all(|heard| *heard == Heard::Piece), "{size}");
+            assert_eq!(heard.pop(), Some(Received::Flush(bytes(size).into())), "{size}");
+            assert!(heard.iter().all(|heard| *heard == Received::Piece), "{size}");
         }
     }
 
@@ -164,7 +164,7 @@ mod tests {
     fn a_flush_for_another_node_is_not_heard() {
         let mine = cut(Epoch(1), 1, Lane::Node(ME), b"mine").unwrap();
         let other = cut(Epoch(1), 2, Lane::Node(Epoch(8)), b"other").unwrap();
-        assert_eq!(hear_all(&[other, mine].concat()), [Heard::Elsewhere, Heard::Flush("mine".into())]);
+        assert_eq!(hear_all(&[other, mine].concat()), [Received::Elsewhere, Received::Flush("mine".into())]);
     }
 
     #[test]
@@ -186,11 +186,11 @@ mod tests {
             "flush 1 1 0 2869 * aGk",
         ];
         let mut hearing = Hearing::new(ME);
-        assert_eq!(hearing.hear(&pieces[0]), Heard::Piece);
+        assert_eq!(hearing.hear(&pieces[0]), Received::Piece);
         for text in texts {
-            assert_eq!(hearing.hear(text), Heard::Ignored, "{text:?}");
+            assert_eq!(hearing.hear(text), Received::Ignored, "{text:?}");
         }
-        assert_eq!(hearing.hear(&pieces[1]), Heard::Flush(bytes(2 * PIECE_BYTES).into()));
-        assert_eq!(hearing.hear("flush 1 1 0 1 * aGk"), Heard::Flush("hi".into()));
+        assert_eq!(hearing.hear(&pieces[1]), Received::Flush(bytes(2 * PIECE_BYTES).into()));
+        assert_eq!(hearing.hear("flush 1 1 0 1 * aGk"), Received::Flush("hi".into()));
     }
 }

@@ -13,7 +13,7 @@ use tokio_postgres::{AsyncMessage, Client, Error};
 use super::connect::{Connect, Connection, Messages, drive};
 use super::counts::Counters;
 use super::failure::of_opening;
-use super::pieces::{Heard, Hearing};
+use super::pieces::{Received, Hearing};
 use super::session::note;
 use crate::backoff::Backoff;
 use crate::bus::{BusError, BusEvent, BusFuture, BusReceiver};
@@ -171,12 +171,12 @@ impl Listener {
             return Some(BusEvent::Roll);
         }
         match self.hearing.hear(notification.payload()) {
-            Heard::Flush(flush) => {
+            Received::Flush(flush) => {
                 Counters::add(&self.counters.heard, 1);
                 Some(BusEvent::Flush(flush))
             }
-            Heard::Piece | Heard::Elsewhere => None,
-            Heard::Ignored => {
+            Received::Piece | Received::Elsewhere => None,
+            Received::Ignored => {
                 Counters::add(&self.counters.ignored, 1);
                 None
             }
