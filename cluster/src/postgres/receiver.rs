@@ -13,7 +13,7 @@ use tokio_postgres::{AsyncMessage, Client, Error};
 use super::connect::{Connect, Connection, Messages, drive};
 use super::counts::Counters;
 use super::failure::of_opening;
-use super::pieces::{Received, Hearing};
+use super::pieces::{Hearing, Received};
 use super::session::note;
 use crate::backoff::Backoff;
 use crate::bus::{BusError, BusEvent, BusFuture, BusReceiver};
