@@ -164,14 +164,12 @@ impl Store {
     /// # Errors
     /// If the store is shared with other hosts, and fails.
     pub async fn is_current(&self, draft: &Draft) -> Result<bool, EngineError> {
-        match &self.shared.ledger {
-            None => Ok(self.shared.is_current(draft)),
-            Some(ledger) if draft.has_reads() => {
-                let read = ledger.is_current(draft.owner().name(), draft.since(), &draft.footprint).await;
-                draft.seen.report_error(read)
-            }
-            Some(_) => Ok(true),
+        let Some(ledger) = &self.shared.ledger else { return Ok(self.shared.is_current(draft)) };
+        if !draft.has_reads() {
+            return Ok(true);
         }
+        let read = ledger.is_current(draft.owner().name(), draft.since(), &draft.footprint).await;
+        draft.seen.report_error(read)
     }
 
     /// Stores all writes of a call, or none. When the future is ready with a revision, every call that begins later sees the

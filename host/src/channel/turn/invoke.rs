@@ -59,14 +59,32 @@ pub(in crate::channel) async fn invoke(
     call: &mut PluginCall,
     states: &StateSnapshot,
 ) -> Result<Evaluated, Fault> {
-    let mut result = evaluate(route, call, states, false).await;
-    if matches!(&result, Err(fault) if fault.is_outdated()) {
-        result = Box::pin(evaluate_again(route, call, states)).await;
+    // By value: a result that was borrowed here would have its place in the memory of each turn, while it is settled.
+    let (is_outdated, result) = with_outdated(evaluate(route, call, states, false).await);
+    if !is_outdated && route.trial().is_none() {
+        return result;
     }
+    Box::pin(settle(route, call, states, is_outdated, result)).await
+}
+
+/// Says whether a call has read what another host has changed meanwhile.
+fn with_outdated(result: Result<Evaluated, Fault>) -> (bool, Result<Evaluated, Fault>) {
+    (matches!(&result, Err(fault) if fault.is_outdated()), result)
+}
+
+/// Calls the generation again if its reads weren't of one moment, and the one before it if it fails on probation.
+async fn settle(
+    route: &Arc<Route>,
+    call: &mut PluginCall,
+    states: &StateSnapshot,
+    is_outdated: bool,
+    result: Result<Evaluated, Fault>,
+) -> Result<Evaluated, Fault> {
+    let result = if is_outdated { evaluate_again(route, call, states).await } else { result };
     if route.trial().is_none() {
         return result;
     }
-    Box::pin(settle_on_probation(route, call, states, result)).await
+    settle_on_probation(route, call, states, result).await
 }
 
 /// Calls a generation again whose call has read what another host has changed meanwhile, until its reads are of one moment.
