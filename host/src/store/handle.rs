@@ -156,6 +156,12 @@ impl Store {
         paused.resume(seen)
     }
 
+    /// What [`Self::is_current`] says, at once. None if other hosts write to the store too, so that the answer takes a while.
+    #[must_use]
+    pub fn is_current_alone(&self, draft: &Draft) -> Option<bool> {
+        self.shared.ledger.is_none().then(|| self.shared.is_current(draft))
+    }
+
     /// Whether no key that a call has read was changed since the call began.
     ///
     /// A call that writes does not have to ask, because its commit checks this. A call that only reads has seen the store at

@@ -53,7 +53,12 @@ pub(in crate::channel) async fn persist(
     }
     let Some(draft) = draft else { return Ok(Persisted::Done) };
     if !draft.has_writes() {
-        let is_current = !draft.has_reads() || is_current(&services.store, &draft).await?;
+        let is_current = !draft.has_reads()
+            || match services.store.is_current_alone(&draft) {
+                Some(is_current) => is_current,
+                // Boxed because most hosts don't share their store. Otherwise each turn would need the memory for it.
+                None => Box::pin(is_current(&services.store, &draft)).await?,
+            };
         return Ok(if is_current { Persisted::Done } else { Persisted::Conflict });
     }
     let persisted = commit_draft(&services.store, draft).await?;
