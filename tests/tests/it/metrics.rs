@@ -96,7 +96,9 @@ type Moves<'a> = &'a [(&'a str, &'a [(&'a str, &'a str)], f64)];
 async fn each_metric_moves_when_its_thing_happens() -> Result<()> {
     let setup =
         Setup::new().guests(&["naughty", "echo", "counter"])?.limit("call_cpu_ms", 50).limit("frame_bytes", 10_000);
-    let host = setup.limit("presence_burst", 1).limit("entries_cache_bytes", 1_000).start().await?;
+    // Little memory, so that a call that grows meets this limit before that of its CPU time, also where pages of memory are slow to get.
+    let setup = setup.limit("presence_burst", 1).limit("entries_cache_bytes", 1_000).limit("memory_bytes", 8 << 20);
+    let host = setup.start().await?;
     let first = scrape(&host).await?;
     let mut cast = Cast::new(&host);
     let calls = "bennu_plugin_calls_total";
