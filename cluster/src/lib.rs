@@ -10,6 +10,7 @@
 
 mod backoff;
 pub mod bus;
+mod causes;
 pub mod cluster;
 pub mod core;
 mod inbox;
@@ -26,6 +27,7 @@ pub mod wire;
 
 pub use bus::memory::MemoryBus;
 pub use bus::{Bus, BusEnds, BusError, BusEvent, BusReceiver, BusSender, Lane};
+pub use causes::with_causes;
 pub use cluster::{
     Cluster, ClusterCounts, ClusterEvent, ClusterEvents, ClusterLimits, ClusterOptions, NodePresence, NodeStatus,
     Secret, SendError, StartError,

@@ -87,6 +87,9 @@ const PACKAGE: &str = "\n[[package]]\n";
 /// What tests of the workspace need, and the vendored manifests don't have.
 const FOR_TESTS: [&str; 2] = ["allocation-counter", "bennu-test-tiers"];
 
+/// Packages with a dependency that only features need which other crates of the workspace ask for. The lock file doesn't tell features.
+const FOR_OTHERS: [(&str, &str); 1] = [("bytes", "serde")];
+
 /// The lock file of a project, without the project's own package: what the SDK and `serde` need, of the workspace's lock file. It is
 /// text with the form that cargo gives it, so that cargo doesn't write it again.
 fn lock(workspace: &str) -> Result<String> {
@@ -100,7 +103,7 @@ fn lock(workspace: &str) -> Result<String> {
         let (name, version) = (words.next().unwrap_or_default(), words.next());
         for package in packages.iter().filter(|package| package.name == name) {
             if version.is_none_or(|version| version == package.version) && found.insert((name, package.version)) {
-                waiting.extend(package.dependencies().filter(|name| !FOR_TESTS.contains(name)));
+                waiting.extend(package.dependencies());
             }
         }
     }
@@ -110,6 +113,9 @@ fn lock(workspace: &str) -> Result<String> {
     let texts = kept.iter().map(|package| package.written(is_one));
     Ok(std::iter::once(head.to_owned()).chain(texts).collect::<Vec<_>>().join(PACKAGE))
 }
+
+/// What is left of a package's dependencies when all are left out.
+const NO_DEPENDENCIES: &str = "dependencies = [\n]\n";
 
 /// A package of a lock file.
 struct Package<'l> {
@@ -127,18 +133,24 @@ impl<'l> Package<'l> {
         Self { name: value("name"), version: value("version"), text }
     }
 
+    /// The dependencies that a project has, too.
     fn dependencies(&self) -> impl Iterator<Item = &'l str> {
-        self.text.lines().filter_map(dependency)
+        self.text.lines().filter_map(dependency).filter(|name| !self.is_left_out(name))
+    }
+
+    fn is_left_out(&self, name: &str) -> bool {
+        FOR_TESTS.contains(&name) || FOR_OTHERS.contains(&(self.name, name))
     }
 
     /// The text for a lock file with fewer packages. A dependency has a version only if there are several.
     fn written(&self, is_one: impl Fn(&str) -> bool) -> String {
         let line = |line: &str| match dependency(line).map(|it| it.split(' ').next().unwrap_or_default()) {
-            Some(name) if FOR_TESTS.contains(&name) => String::new(),
+            Some(name) if self.is_left_out(name) => String::new(),
             Some(name) if is_one(name) => format!(" \"{name}\",\n"),
             _ => format!("{line}\n"),
         };
-        self.text.trim_end().lines().map(line).collect()
+        let text: String = self.text.trim_end().lines().map(line).collect();
+        text.replace(NO_DEPENDENCIES, "")
     }
 }
 

@@ -10,9 +10,10 @@ use tokio::time::timeout;
 
 use super::frame::{self, Frame, PAYLOAD_BYTES_MIN};
 use super::place::NatsPlace;
-use super::receiver::Ear;
+use super::receiver::Subscription;
 use super::sender::{Sender, Subjects};
 use crate::bus::{Bus, BusEnds, BusError, BusFuture, Lane};
+use crate::causes::with_causes;
 use crate::node::NodeId;
 
 /// How long the server may take for the connection and its first answers.
@@ -97,10 +98,10 @@ impl NatsBus {
             subscribe(&client, subjects.of(Lane::All)).await?,
             subscribe(&client, subjects.of(Lane::Node(me.epoch))).await?,
         ];
-        let mut ear = Ear { client: client.clone(), me, subjects, counters, lanes, events, mark: 0 };
-        self.wait_for_marks(&mut ear).await?;
+        let mut subscription = Subscription { client: client.clone(), me, subjects, counters, lanes, events, mark: 0 };
+        self.wait_for_marks(&mut subscription).await?;
         let sender = Sender::new(client, me, self.subjects.clone(), Arc::clone(&self.counters));
-        Ok((Box::new(sender), Box::new(ear.listen())))
+        Ok((Box::new(sender), Box::new(subscription.listen())))
     }
 
     async fn connect(&self, me: NodeId, events: mpsc::Sender<Event>) -> Result<Client, BusError> {
@@ -130,7 +131,7 @@ impl NatsBus {
     }
 
     fn refusal(&self, error: &ConnectError) -> BusError {
-        let (place, said) = (&self.place, chain(error));
+        let (place, said) = (&self.place, with_causes(error));
         match error.kind() {
             ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => BusError::Unfit(format!(
                 "{place} refuses the login: check the credentials of the bus, and the users in the server's configuration ({said})"
@@ -142,15 +143,15 @@ impl NatsBus {
 
     /// Waits until the node hears itself on both lanes. A server that refuses a subject only says so, and goes on. The client tells of its
     /// connection at some time: that must not be taken for a later one.
-    async fn wait_for_marks(&self, ear: &mut Ear) -> Result<(), BusError> {
+    async fn wait_for_marks(&self, subscription: &mut Subscription) -> Result<(), BusError> {
         let (mut missing, mut is_told) = (vec![1, 2], false);
-        ear.send_mark(Lane::All).await;
-        let own = Lane::Node(ear.me.epoch);
-        ear.send_mark(own).await;
+        subscription.send_mark(Lane::All).await;
+        let own = Lane::Node(subscription.me.epoch);
+        subscription.send_mark(own).await;
         while !missing.is_empty() || !is_told {
             tokio::select! {
                 biased;
-                Some(event) = ear.events.recv() => match event {
+                Some(event) = subscription.events.recv() => match event {
                     Event::ServerError(error) => {
                         let pattern = self.subjects.pattern();
                         return Err(BusError::Unfit(format!(
@@ -163,9 +164,9 @@ impl NatsBus {
                     Event::Connected => is_told = true,
                     _ => {}
                 },
-                message = Ear::message(&mut ear.lanes) => {
+                message = Subscription::message(&mut subscription.lanes) => {
                     let Some(message) = message else { return Err(BusError::Down("the connection has ended".into())) };
-                    if let Some(Frame::Mark(node, mark)) = frame::read(&message.payload) && node == ear.me {
+                    if let Some(Frame::Mark(node, mark)) = frame::read(&message.payload) && node == subscription.me {
                         missing.retain(|missing| *missing != mark);
                     }
                 }
@@ -183,20 +184,6 @@ async fn subscribe(client: &Client, subject: String) -> Result<async_nats::Subsc
 fn pause(attempts: usize) -> Duration {
     let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(u32::MAX).min(6);
     if attempts == 0 { Duration::ZERO } else { (Duration::from_millis(50) * 2_u32.pow(doublings)).min(RECONNECT_MAX) }
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 impl Bus for NatsBus {

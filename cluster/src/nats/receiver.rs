@@ -28,7 +28,7 @@ const MARK_PAUSE: Duration = Duration::from_secs(1);
 const OPEN_MAX: usize = 16;
 
 /// What is needed to listen.
-pub(super) struct Ear {
+pub(super) struct Subscription {
     pub(super) client: Client,
     pub(super) me: NodeId,
     pub(super) subjects: Subjects,
@@ -40,7 +40,7 @@ pub(super) struct Ear {
     pub(super) mark: u64,
 }
 
-impl Ear {
+impl Subscription {
     /// Waits for a message of either lane. The client ends a subscription only when it ends itself.
     pub(super) async fn message(lanes: &mut [Subscriber; 2]) -> Option<Message> {
         let [all, own] = lanes;
@@ -61,22 +61,28 @@ impl Ear {
     pub(super) fn listen(self) -> Receiver {
         let inbox = Arc::new(Inbox::default());
         let task = tokio::spawn(
-            Pump { inbox: Arc::clone(&inbox), ear: self, assembler: Assembler::new(OPEN_MAX), next_mark: None }.run(),
+            ReceiveTask {
+                inbox: Arc::clone(&inbox),
+                subscription: self,
+                assembler: Assembler::new(OPEN_MAX),
+                next_mark: None,
+            }
+            .run(),
         );
         Receiver { inbox, task }
     }
 }
 
 /// Takes what the client gives, always: the client drops what isn't taken.
-struct Pump {
+struct ReceiveTask {
     inbox: Arc<Inbox>,
-    ear: Ear,
+    subscription: Subscription,
     assembler: Assembler,
     /// When the next mark is sent. None while everything is heard.
     next_mark: Option<Instant>,
 }
 
-impl Pump {
+impl ReceiveTask {
     async fn run(mut self) {
         loop {
             let next_mark = self.next_mark;
@@ -89,15 +95,15 @@ impl Pump {
             tokio::select! {
                 // First, so that a loss is told before what comes after it.
                 biased;
-                Some(event) = self.ear.events.recv() => self.event(event),
-                message = Ear::message(&mut self.ear.lanes) => match message {
+                Some(event) = self.subscription.events.recv() => self.event(event),
+                message = Subscription::message(&mut self.subscription.lanes) => match message {
                     Some(message) => self.message(&message),
                     None => return self.inbox.lost(),
                 },
                 () = marking => {
                     self.next_mark = Some(Instant::now() + MARK_PAUSE);
-                    let own = Lane::Node(self.ear.me.epoch);
-                    self.ear.send_mark(own).await;
+                    let own = Lane::Node(self.subscription.me.epoch);
+                    self.subscription.send_mark(own).await;
                 }
             }
         }
@@ -130,9 +136,9 @@ impl Pump {
         let ignored = match frame::read(&message.payload) {
             Some(Frame::Mark(node, mark)) => {
                 // An older one was sent before the loss.
-                if node == self.ear.me && mark == self.ear.mark && self.next_mark.is_some() {
+                if node == self.subscription.me && mark == self.subscription.mark && self.next_mark.is_some() {
                     self.next_mark = None;
-                    self.ear.counters.reconnects.fetch_add(1, Ordering::Relaxed);
+                    self.subscription.counters.reconnects.fetch_add(1, Ordering::Relaxed);
                     tracing::info!("the cluster's bus on NATS is heard again");
                     self.inbox.found();
                 }
@@ -140,8 +146,11 @@ impl Pump {
             }
             Some(Frame::Piece(place, bytes)) => match self.assembler.put(place, bytes) {
                 Put::Flush(flush) => {
-                    let counter =
-                        if self.inbox.push(flush) { &self.ear.counters.heard } else { &self.ear.counters.overflows };
+                    let counter = if self.inbox.push(flush) {
+                        &self.subscription.counters.heard
+                    } else {
+                        &self.subscription.counters.overflows
+                    };
                     counter.fetch_add(1, Ordering::Relaxed);
                     false
                 }
@@ -151,7 +160,7 @@ impl Pump {
             None => true,
         };
         if ignored {
-            self.ear.counters.ignored.fetch_add(1, Ordering::Relaxed);
+            self.subscription.counters.ignored.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

@@ -10,7 +10,7 @@ use tokio_postgres::{Client, Error};
 use super::connect::Connect;
 use super::counts::{Counters, PostgresBusCounts};
 use super::failure::of_opening;
-use super::receiver::{Listener, Listening};
+use super::receiver::{ListenTask, Listening};
 use super::sender::{Sender, Sending};
 use super::version;
 use crate::bus::{Bus, BusEnds, BusError, BusFuture};
@@ -54,7 +54,7 @@ impl PostgresBus {
         }
         let channel = format!("SELECT quote_ident({}.bus_channel())", connect.schema());
         let channel = sending.client().query_one(&channel, &[]).await.map_err(failed)?.get(0);
-        let listener = Listener::new(Arc::clone(&self.connect), me, channel, Arc::clone(&self.counters));
+        let listener = ListenTask::new(Arc::clone(&self.connect), me, channel, Arc::clone(&self.counters));
         listener.begin(&mut listening).await?;
         let sender = Sender::new(Arc::clone(&self.connect), me, Arc::clone(&self.counters), sending);
         Ok((Box::new(sender), Box::new(listener.run(listening))))

@@ -60,8 +60,8 @@ pub(super) enum Received {
     Ignored,
 }
 
-/// Hears the pieces on a channel.
-pub(super) struct Hearing {
+/// Puts the pieces of flushes on a channel together.
+pub(super) struct PieceReader {
     me: Epoch,
     assembler: Assembler,
     /// The bytes of the last piece.
@@ -76,7 +76,7 @@ struct Piece<'a> {
     text: &'a str,
 }
 
-impl Hearing {
+impl PieceReader {
     /// `me` is the node that hears.
     pub(super) fn new(me: Epoch) -> Self {
         // The flushes of several senders don't mix in the queue.
@@ -84,7 +84,7 @@ impl Hearing {
     }
 
     /// Takes the text of a notification.
-    pub(super) fn hear(&mut self, text: &str) -> Received {
+    pub(super) fn read(&mut self, text: &str) -> Received {
         let Some(piece) = Piece::read(text) else { return Received::Ignored };
         if piece.to.is_some_and(|to| to != self.me) {
             return Received::Elsewhere;
@@ -136,8 +136,8 @@ mod tests {
     }
 
     fn hear_all(pieces: &[String]) -> Vec<Received> {
-        let mut hearing = Hearing::new(ME);
-        pieces.iter().map(|piece| hearing.hear(piece)).collect()
+        let mut reader = PieceReader::new(ME);
+        pieces.iter().map(|piece| reader.read(piece)).collect()
     }
 
     #[test]
@@ -185,12 +185,12 @@ mod tests {
             "flush 1 1 0 18446744073709551615 * aGk",
             "flush 1 1 0 2869 * aGk",
         ];
-        let mut hearing = Hearing::new(ME);
-        assert_eq!(hearing.hear(&pieces[0]), Received::Piece);
+        let mut reader = PieceReader::new(ME);
+        assert_eq!(reader.read(&pieces[0]), Received::Piece);
         for text in texts {
-            assert_eq!(hearing.hear(text), Received::Ignored, "{text:?}");
+            assert_eq!(reader.read(text), Received::Ignored, "{text:?}");
         }
-        assert_eq!(hearing.hear(&pieces[1]), Received::Flush(bytes(2 * PIECE_BYTES).into()));
-        assert_eq!(hearing.hear("flush 1 1 0 1 * aGk"), Received::Flush("hi".into()));
+        assert_eq!(reader.read(&pieces[1]), Received::Flush(bytes(2 * PIECE_BYTES).into()));
+        assert_eq!(reader.read("flush 1 1 0 1 * aGk"), Received::Flush("hi".into()));
     }
 }

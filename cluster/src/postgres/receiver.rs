@@ -13,7 +13,7 @@ use tokio_postgres::{AsyncMessage, Client, Error};
 use super::connect::{Connect, Connection, Messages, drive};
 use super::counts::Counters;
 use super::failure::of_opening;
-use super::pieces::{Hearing, Received};
+use super::pieces::{PieceReader, Received};
 use super::session::note;
 use crate::backoff::Backoff;
 use crate::bus::{BusError, BusEvent, BusFuture, BusReceiver};
@@ -71,17 +71,17 @@ impl Listening {
 }
 
 /// What listens for one node.
-pub(super) struct Listener {
+pub(super) struct ListenTask {
     connect: Arc<dyn Connect>,
     me: NodeId,
     channel: String,
     counters: Arc<Counters>,
-    hearing: Hearing,
+    reader: PieceReader,
 }
 
-impl Listener {
+impl ListenTask {
     pub(super) fn new(connect: Arc<dyn Connect>, me: NodeId, channel: String, counters: Arc<Counters>) -> Self {
-        Self { connect, me, channel, counters, hearing: Hearing::new(me.epoch) }
+        Self { connect, me, channel, counters, reader: PieceReader::new(me.epoch) }
     }
 
     /// Starts to listen. What is sent after the return is heard.
@@ -111,7 +111,7 @@ impl Listener {
         loop {
             let Some(why) = self.hear(&mut listening, &events).await else { return };
             tracing::warn!("the session that hears the cluster's bus is lost: {why}");
-            self.hearing.clear();
+            self.reader.clear();
             if events.send(BusEvent::Down).await.is_err() {
                 return;
             }
@@ -170,7 +170,7 @@ impl Listener {
         if notification.payload() == ROLL {
             return Some(BusEvent::Roll);
         }
-        match self.hearing.hear(notification.payload()) {
+        match self.reader.read(notification.payload()) {
             Received::Flush(flush) => {
                 Counters::add(&self.counters.heard, 1);
                 Some(BusEvent::Flush(flush))

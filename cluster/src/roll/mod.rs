@@ -12,7 +12,7 @@ use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use entry::Entry;
+use entry::NodeEntry;
 pub use namesake::{Namesake, NamesakeState};
 use own_heartbeats::OwnHeartbeats;
 pub use polls::Polls;
@@ -72,7 +72,7 @@ pub enum Known {
 pub struct Roll {
     me: NodeId,
     lease: Duration,
-    nodes: BTreeMap<Epoch, Entry>,
+    nodes: BTreeMap<Epoch, NodeEntry>,
     dead: BTreeSet<Epoch>,
     /// When the last poll was answered, unless it failed.
     polled: Option<Moment>,
@@ -130,7 +130,7 @@ impl Roll {
                     self.dead.remove(&node);
                     changes.push(RollChange::Alive(node));
                 }
-                vacant.insert(Entry::new(row, now))
+                vacant.insert(NodeEntry::new(row, now))
             }
             Slot::Occupied(occupied) => {
                 let entry = occupied.into_mut();

@@ -24,11 +24,11 @@ use crate::is_there;
 const CLUSTER: &str = "pond";
 
 /// A server, and nodes on it.
-struct Lake {
+struct NatsEngine {
     server: NatsServer,
 }
 
-impl Lake {
+impl NatsEngine {
     async fn new() -> Result<Option<Self>> {
         Self::with("").await
     }
@@ -66,7 +66,7 @@ fn node() -> NodeId {
     NodeId { epoch: Epoch(epoch), incarnation: Incarnation(bits) }
 }
 
-impl Bed for Lake {
+impl Bed for NatsEngine {
     async fn node(&self, _name: &str) -> Result<Node> {
         Ok(Node { bus: Arc::new(self.bus(NatsLogin::None)?), me: node() })
     }
@@ -80,7 +80,7 @@ impl Bed for Lake {
     }
 }
 
-crate::suite!(bus, Lake::new:
+crate::suite!(bus, NatsEngine::new:
     all_hear_what_one_sends_in_its_order,
     flushes_of_several_senders_keep_the_order_of_each,
     the_lane_of_a_node_reaches_this_node_only,
@@ -91,9 +91,9 @@ crate::suite!(bus, Lake::new:
 );
 
 mod small_messages {
-    use super::Lake;
+    use super::NatsEngine;
 
-    crate::suite!(bus, Lake::small:
+    crate::suite!(bus, NatsEngine::small:
         flushes_of_several_senders_keep_the_order_of_each,
         flushes_of_all_sizes_arrive_whole,
     );
@@ -114,14 +114,14 @@ fn user(name: &str, password: &str) -> NatsLogin {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn credentials_that_are_wrong_are_refused_with_a_sentence() -> Result<()> {
-    let Some(lake) = Lake::with("authorization { user: bennu, password: right }").await? else { return Ok(()) };
+    let Some(engine) = NatsEngine::with("authorization { user: bennu, password: right }").await? else { return Ok(()) };
     for login in [NatsLogin::None, user("bennu", "hunter2"), NatsLogin::Token("hunter2".into())] {
-        let said = refusal(&lake.bus(login)?).await?;
+        let said = refusal(&engine.bus(login)?).await?;
         ensure!(said.contains("refuses the login: check the credentials of the bus"), "{said}");
         ensure!(!said.contains("hunter2"), "{said}");
     }
     let me = node();
-    let (mut sender, mut own) = lake.bus(user("bennu", "right"))?.open(me).await?;
+    let (mut sender, mut own) = engine.bus(user("bennu", "right"))?.open(me).await?;
     send(&mut *sender, Lane::All, flush(me, 1, 10)).await?;
     hear_until(&mut *own, me, 1).await?;
     Ok(())
@@ -129,9 +129,9 @@ async fn credentials_that_are_wrong_are_refused_with_a_sentence() -> Result<()> 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_opens_the_bus() -> Result<()> {
-    let Some(lake) = Lake::with("authorization { token: right }").await? else { return Ok(()) };
-    refusal(&lake.bus(NatsLogin::Token("wrong".into()))?).await?;
-    lake.bus(NatsLogin::Token("right".into()))?.open(node()).await?;
+    let Some(engine) = NatsEngine::with("authorization { token: right }").await? else { return Ok(()) };
+    refusal(&engine.bus(NatsLogin::Token("wrong".into()))?).await?;
+    engine.bus(NatsLogin::Token("right".into()))?.open(node()).await?;
     Ok(())
 }
 
@@ -143,31 +143,31 @@ async fn permissions_that_are_missing_are_told() -> Result<()> {
         { user: deaf, password: x, permissions: { publish: \"bennu.pond.>\", subscribe: \"bennu.pond.all\" } }, \
         { user: mute, password: x, permissions: { publish: \"bennu.pond.all\", subscribe: \"bennu.pond.>\" } }, \
         { user: other, password: x, permissions: { publish: \"bennu.sea.>\", subscribe: \"bennu.sea.>\" } } ] }";
-    let Some(lake) = Lake::with(configuration).await? else { return Ok(()) };
+    let Some(engine) = NatsEngine::with(configuration).await? else { return Ok(()) };
     for name in ["deaf", "mute", "other"] {
-        let said = refusal(&lake.bus(user(name, "x"))?).await?;
+        let said = refusal(&engine.bus(user(name, "x"))?).await?;
         ensure!(
             said.contains("ermissions") && said.contains("publish and subscribe to `bennu.pond.>`"),
             "{name}: {said}"
         );
     }
-    lake.bus(user("enough", "x"))?.open(node()).await?;
+    engine.bus(user("enough", "x"))?.open(node()).await?;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_takes_only_tiny_messages_is_refused() -> Result<()> {
-    let Some(lake) = Lake::with("max_payload: 1024").await? else { return Ok(()) };
-    let said = refusal(&lake.bus(NatsLogin::None)?).await?;
+    let Some(engine) = NatsEngine::with("max_payload: 1024").await? else { return Ok(()) };
+    let said = refusal(&engine.bus(NatsLogin::None)?).await?;
     ensure!(said.contains("at most 1024 bytes; raise its `max_payload`"), "{said}");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_not_there_is_down_and_not_unfit() -> Result<()> {
-    let Some(lake) = Lake::new().await? else { return Ok(()) };
-    lake.server.kill()?;
-    let opened = lake.bus(NatsLogin::None)?.open(node()).await;
+    let Some(engine) = NatsEngine::new().await? else { return Ok(()) };
+    engine.server.kill()?;
+    let opened = engine.bus(NatsLogin::None)?.open(node()).await;
     let Err(BusError::Down(said)) = opened else { anyhow::bail!("the bus has opened, or is unfit") };
     ensure!(said.contains("can't be reached"), "{said}");
     Ok(())
@@ -176,10 +176,10 @@ async fn a_server_that_is_not_there_is_down_and_not_unfit() -> Result<()> {
 /// Whoever may publish on the subjects can also imitate a flush: the secret of the cluster is against that, not the bus.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn messages_of_others_are_ignored_and_counted() -> Result<()> {
-    let Some(lake) = Lake::new().await? else { return Ok(()) };
-    let (bus, me) = (lake.bus(NatsLogin::None)?, node());
+    let Some(engine) = NatsEngine::new().await? else { return Ok(()) };
+    let (bus, me) = (engine.bus(NatsLogin::None)?, node());
     let (mut sender, mut own) = bus.open(me).await?;
-    let stranger = lake.stranger().await?;
+    let stranger = engine.stranger().await?;
     let piece = |at: u32, count: u32| {
         let mut frame = vec![1];
         frame.extend(me.epoch.0.to_be_bytes());
@@ -211,8 +211,8 @@ async fn messages_of_others_are_ignored_and_counted() -> Result<()> {
 /// Two clusters on one server don't hear each other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clusters_are_kept_apart() -> Result<()> {
-    let Some(lake) = Lake::new().await? else { return Ok(()) };
-    let place = NatsPlace::new(&lake.server.url(), NatsLogin::None, NatsTls::Off).map_err(anyhow::Error::msg)?;
+    let Some(engine) = NatsEngine::new().await? else { return Ok(()) };
+    let place = NatsPlace::new(&engine.server.url(), NatsLogin::None, NatsTls::Off).map_err(anyhow::Error::msg)?;
     let (one, other) = (NatsBus::new(place.clone(), "pond"), NatsBus::new(place, "sea"));
     let (here, there) = (node(), node());
     let (mut sender, _own) = one.open(here).await?;
@@ -230,13 +230,13 @@ async fn a_server_that_is_silent_is_noticed() -> Result<()> {
     if Tier::current() < Tier::Full {
         return Ok(());
     }
-    let Some(lake) = Lake::new().await? else { return Ok(()) };
-    let (bus, me) = (lake.bus(NatsLogin::None)?, node());
+    let Some(engine) = NatsEngine::new().await? else { return Ok(()) };
+    let (bus, me) = (engine.bus(NatsLogin::None)?, node());
     let (mut sender, mut own) = bus.open(me).await?;
-    lake.server.pause(true)?;
+    engine.server.pause(true)?;
     ensure!(next(&mut *own).await? == BusEvent::Down);
     ensure!(matches!(sender.send(Lane::All, flush(me, 1, 10)).await, Err(BusError::Down(_))));
-    lake.server.pause(false)?;
+    engine.server.pause(false)?;
     ensure!(next(&mut *own).await? == BusEvent::Up);
     send(&mut *sender, Lane::All, flush(me, 2, 10)).await?;
     hear_until(&mut *own, me, 2).await?;
@@ -286,7 +286,7 @@ async fn a_certificate_is_checked_and_tls_is_not_given_up() -> Result<()> {
         ensure!(said.contains("certificate"), "{host}: {said}");
     }
     // A server, or somebody between, that offers no TLS.
-    let Some(plain) = Lake::new().await? else { return Ok(()) };
+    let Some(plain) = NatsEngine::new().await? else { return Ok(()) };
     let url = format!("nats://localhost:{}", plain.server.port());
     let place = NatsPlace::new(&url, NatsLogin::None, trusting(&right)?).map_err(anyhow::Error::msg)?;
     ensure!(NatsBus::new(place, CLUSTER).open(node()).await.is_err(), "it was sent without TLS");

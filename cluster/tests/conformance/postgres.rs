@@ -17,7 +17,7 @@ use crate::is_there;
 use crate::table::Tables;
 
 /// The schema of the tests.
-pub(crate) const SCHEMA: &str = "pond";
+pub(crate) const SCHEMA: &str = "engine";
 
 /// What a host sets for its sessions.
 const SETTINGS: &str = "SET default_transaction_isolation = 'read committed'; SET client_min_messages = 'warning'; \
@@ -47,23 +47,23 @@ impl Connect for Direct {
 }
 
 /// A database with the schema, on a server that tests share, or on one of its own.
-pub(crate) struct Pond {
+pub(crate) struct PostgresEngine {
     url: String,
     own: Option<PostgresServer>,
 }
 
-impl Pond {
+impl PostgresEngine {
     /// A database on the shared server.
     pub(crate) async fn shared() -> Result<Option<Self>> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         if !is_there("PostgreSQL", PostgresServer::is_there()) {
             return Ok(None);
         }
-        let database = format!("pond{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let database = format!("engine{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let made = tokio::task::spawn_blocking(move || PostgresServer::shared()?.database(&database));
-        let pond = Self { url: made.await??, own: None };
-        pond.fill().await?;
-        Ok(Some(pond))
+        let engine = Self { url: made.await??, own: None };
+        engine.fill().await?;
+        Ok(Some(engine))
     }
 
     /// A server of its own.
@@ -73,9 +73,9 @@ impl Pond {
         }
         let server = tokio::task::spawn_blocking(PostgresServer::start).await??;
         let url = server.url("postgres", "postgres");
-        let pond = Self { url, own: Some(server) };
-        pond.fill().await?;
-        Ok(Some(pond))
+        let engine = Self { url, own: Some(server) };
+        engine.fill().await?;
+        Ok(Some(engine))
     }
 
     async fn fill(&self) -> Result<()> {
@@ -126,7 +126,7 @@ pub(crate) fn incarnation() -> Incarnation {
     Incarnation(bits)
 }
 
-impl Bed for Pond {
+impl Bed for PostgresEngine {
     async fn node(&self, name: &str) -> Result<Node> {
         Ok(Node { bus: Arc::new(self.bus()?), me: self.row(name).await? })
     }
@@ -140,7 +140,7 @@ impl Bed for Pond {
     }
 }
 
-impl Tables for Pond {
+impl Tables for PostgresEngine {
     fn table(&self) -> Result<Arc<dyn NodeTable>> {
         Ok(Arc::new(Self::table(self)?))
     }
@@ -151,9 +151,9 @@ impl Tables for Pond {
 }
 
 mod shared {
-    use super::Pond;
+    use super::PostgresEngine;
 
-    crate::suite!(bus, Pond::shared:
+    crate::suite!(bus, PostgresEngine::shared:
         all_hear_what_one_sends_in_its_order,
         flushes_of_several_senders_keep_the_order_of_each,
         the_lane_of_a_node_reaches_this_node_only,
@@ -161,7 +161,7 @@ mod shared {
         waiting_may_be_given_up,
         a_stopped_receiver_holds_nobody_up,
     );
-    crate::suite!(table, Pond::shared:
+    crate::suite!(table, PostgresEngine::shared:
         a_node_that_starts_gets_a_greater_epoch,
         a_start_that_is_repeated_has_the_same_epoch,
         a_living_namesake_is_in_the_way_until_it_is_buried,
@@ -176,7 +176,7 @@ mod shared {
 }
 
 mod own {
-    use super::Pond;
+    use super::PostgresEngine;
 
-    crate::suite!(bus, Pond::own: after_a_restart_of_the_engine_all_is_heard_again);
+    crate::suite!(bus, PostgresEngine::own: after_a_restart_of_the_engine_all_is_heard_again);
 }

@@ -7,15 +7,15 @@ use bennu_test_engines::{eventually, within};
 use bennu_test_tiers::{Tier, rounds};
 
 use crate::bus::{Bed, flush, hear_until, next, read, send};
-use crate::postgres::{Pond, SCHEMA};
+use crate::postgres::{PostgresEngine, SCHEMA};
 
 /// Ends sessions of the database: those for which the condition holds.
-async fn end_sessions(pond: &Pond, condition: &str) -> Result<i64> {
+async fn end_sessions(engine: &PostgresEngine, condition: &str) -> Result<i64> {
     let query = format!(
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
          WHERE datname = current_database() AND pid <> pg_backend_pid() AND {condition}"
     );
-    Ok(pond.client().await?.query_one(&query, &[]).await?.get(0))
+    Ok(engine.client().await?.query_one(&query, &[]).await?.get(0))
 }
 
 /// Sends until it succeeds: the first flush after a loss may find a session that has ended.
@@ -30,8 +30,8 @@ async fn send_again(sender: &mut dyn BusSender, me: NodeId, number: u64) -> Resu
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sessions_that_were_ended_are_made_again() -> Result<()> {
-    let Some(pond) = Pond::shared().await? else { return Ok(()) };
-    let node = pond.node("one").await?;
+    let Some(engine) = PostgresEngine::shared().await? else { return Ok(()) };
+    let node = engine.node("one").await?;
     let (mut sender, mut own) = node.open().await?;
     send(&mut *sender, Lane::All, flush(node.me, 1, 10)).await?;
     hear_until(&mut *own, node.me, 1).await?;
@@ -39,7 +39,7 @@ async fn sessions_that_were_ended_are_made_again() -> Result<()> {
     for (number, (condition, is_heard)) in
         (2..).zip([(&*listener, true), (&format!("NOT {listener}"), false), ("true", true)])
     {
-        ensure!(end_sessions(&pond, condition).await? > 0, "no session for {condition}");
+        ensure!(end_sessions(&engine, condition).await? > 0, "no session for {condition}");
         if is_heard {
             ensure!(next(&mut *own).await? == BusEvent::Down);
             ensure!(next(&mut *own).await? == BusEvent::Up);
@@ -53,11 +53,11 @@ async fn sessions_that_were_ended_are_made_again() -> Result<()> {
 /// A node is buried while it sends. All that it was told is sent is heard before the hint, and nothing of it after the hint.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_of_a_dead_node_is_heard_after_its_death() -> Result<()> {
-    let Some(pond) = Pond::shared().await? else { return Ok(()) };
-    let table = pond.table()?;
-    let witness = pond.node("witness").await?;
+    let Some(engine) = PostgresEngine::shared().await? else { return Ok(()) };
+    let table = engine.table()?;
+    let witness = engine.node("witness").await?;
     for round in 0..rounds("cluster::races") as u64 {
-        let node = pond.node(&format!("node-{round}")).await?;
+        let node = engine.node(&format!("node-{round}")).await?;
         let (mut sender, _unheard) = node.open().await?;
         let (mut voice, mut ear) = witness.open().await?;
         let me = node.me;
@@ -99,13 +99,13 @@ async fn nothing_of_a_dead_node_is_heard_after_its_death() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_session_of_a_dead_node_that_listens_is_ended() -> Result<()> {
-    let Some(pond) = Pond::shared().await? else { return Ok(()) };
-    let node = pond.node("one").await?;
+    let Some(engine) = PostgresEngine::shared().await? else { return Ok(()) };
+    let node = engine.node("one").await?;
     let (_sender, mut own) = node.open().await?;
-    let client = pond.client().await?;
+    let client = engine.client().await?;
     let query = format!("SELECT listener_pid FROM {SCHEMA}.node WHERE listener_start IS NOT NULL");
     let pid: i32 = client.query_one(&query, &[]).await?.get(0);
-    ensure!(pond.table()?.bury(node.me.epoch, 0).await?);
+    ensure!(engine.table()?.bury(node.me.epoch, 0).await?);
     let query = "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1)";
     eventually("the session has ended", async || {
         Ok(client.query_one(query, &[&pid]).await?.get::<_, bool>(0).then_some(()))
@@ -119,11 +119,11 @@ async fn the_session_of_a_dead_node_that_listens_is_ended() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_without_its_row_sends_nothing() -> Result<()> {
-    let Some(pond) = Pond::shared().await? else { return Ok(()) };
-    let (node, witness) = (pond.node("one").await?, pond.node("witness").await?);
+    let Some(engine) = PostgresEngine::shared().await? else { return Ok(()) };
+    let (node, witness) = (engine.node("one").await?, engine.node("witness").await?);
     let (mut sender, _own) = node.open().await?;
     let (mut voice, mut ear) = witness.open().await?;
-    let client = pond.client().await?;
+    let client = engine.client().await?;
     client
         .batch_execute(&format!(
             "UPDATE {SCHEMA}.node SET incarnation = '\\x00112233445566778899aabbccddeeff' WHERE name = 'one'"
@@ -139,11 +139,11 @@ async fn a_node_without_its_row_sends_nothing() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn notifications_of_others_are_ignored_and_counted() -> Result<()> {
-    let Some(pond) = Pond::shared().await? else { return Ok(()) };
-    let me = pond.row("one").await?;
-    let bus = pond.bus()?;
+    let Some(engine) = PostgresEngine::shared().await? else { return Ok(()) };
+    let me = engine.row("one").await?;
+    let bus = engine.bus()?;
     let (mut sender, mut own) = bus.open(me).await?;
-    let client = pond.client().await?;
+    let client = engine.client().await?;
     let hostile = [
         String::new(),
         "hello".into(),
@@ -177,10 +177,10 @@ async fn notifications_of_others_are_ignored_and_counted() -> Result<()> {
 /// The documents say what a flush costs.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flush_takes_one_id_of_a_transaction_whatever_its_size() -> Result<()> {
-    let Some(pond) = Pond::own().await? else { return Ok(()) };
-    let node = pond.node("one").await?;
+    let Some(engine) = PostgresEngine::own().await? else { return Ok(()) };
+    let node = engine.node("one").await?;
     let (mut sender, mut own) = node.open().await?;
-    let client = pond.client().await?;
+    let client = engine.client().await?;
     // Each call takes one itself. Nothing else runs on this server.
     let count =
         async || anyhow::Ok(client.query_one("SELECT pg_current_xact_id()::text::bigint", &[]).await?.get::<_, i64>(0));
@@ -198,10 +198,10 @@ async fn a_flush_takes_one_id_of_a_transaction_whatever_its_size() -> Result<()>
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_sessions_end_with_their_owners() -> Result<()> {
-    let Some(pond) = Pond::shared().await? else { return Ok(()) };
-    let node = pond.node("one").await?;
+    let Some(engine) = PostgresEngine::shared().await? else { return Ok(()) };
+    let node = engine.node("one").await?;
     let ends = node.open().await?;
-    let client = pond.client().await?;
+    let client = engine.client().await?;
     let query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
     let sessions = async |count: i64| {
         eventually(&format!("{count} sessions"), async || {
@@ -220,13 +220,13 @@ async fn a_server_that_is_silent_is_noticed() -> Result<()> {
     if Tier::current() < Tier::Full {
         return Ok(());
     }
-    let Some(pond) = Pond::own().await? else { return Ok(()) };
-    let node = pond.node("one").await?;
+    let Some(engine) = PostgresEngine::own().await? else { return Ok(()) };
+    let node = engine.node("one").await?;
     let (mut sender, mut own) = node.open().await?;
-    pond.server()?.pause(true)?;
+    engine.server()?.pause(true)?;
     ensure!(next(&mut *own).await? == BusEvent::Down);
     ensure!(matches!(sender.send(Lane::All, flush(node.me, 1, 10)).await, Err(BusError::Down(_))));
-    pond.server()?.pause(false)?;
+    engine.server()?.pause(false)?;
     ensure!(next(&mut *own).await? == BusEvent::Up);
     send_again(&mut *sender, node.me, 2).await?;
     let heard = hear_until(&mut *own, node.me, 2).await?;
@@ -241,8 +241,8 @@ async fn a_quiet_bus_stays_connected() -> Result<()> {
     if Tier::current() < Tier::Full {
         return Ok(());
     }
-    let Some(pond) = Pond::shared().await? else { return Ok(()) };
-    let node = pond.node("one").await?;
+    let Some(engine) = PostgresEngine::shared().await? else { return Ok(()) };
+    let node = engine.node("one").await?;
     let (mut sender, mut own) = node.open().await?;
     let quiet = tokio::time::timeout(std::time::Duration::from_secs(8), own.next()).await;
     ensure!(quiet.is_err(), "{quiet:?}");

@@ -7,7 +7,7 @@ use bennu_cluster::{NodeTable, Renewal, TableError};
 use bennu_test_engines::{eventually, within};
 use tokio_postgres::{Client, IsolationLevel};
 
-use crate::postgres::{Pond, SCHEMA, incarnation};
+use crate::postgres::{PostgresEngine, SCHEMA, incarnation};
 
 /// The error code of a statement.
 fn code<T>(answer: Result<T, tokio_postgres::Error>) -> Result<String> {
@@ -28,10 +28,10 @@ async fn somebody_waits(client: &Client) -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_burial_waits_for_the_commit_under_way() -> Result<()> {
     // Of its own: the locks of all databases are looked at.
-    let Some(pond) = Pond::own().await? else { return Ok(()) };
-    let id = pond.row("one").await?;
-    let table = Arc::new(pond.table()?);
-    let (mut committing, watching) = (pond.client().await?, pond.client().await?);
+    let Some(engine) = PostgresEngine::own().await? else { return Ok(()) };
+    let id = engine.row("one").await?;
+    let table = Arc::new(engine.table()?);
+    let (mut committing, watching) = (engine.client().await?, engine.client().await?);
     watching.batch_execute("CREATE TABLE kept (what text)").await?;
     let fence = format!("SELECT {SCHEMA}.node_fence($1, $2)");
     let (epoch, bits) = (id.epoch.0.cast_signed(), &id.incarnation.0[..]);
@@ -63,10 +63,10 @@ async fn table_row_is_dead(client: &Client) -> Result<bool> {
 /// While a burial waits, the node can renew, with the same table even: then it isn't buried.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_renewal_does_not_wait_for_a_burial_and_prevents_it() -> Result<()> {
-    let Some(pond) = Pond::own().await? else { return Ok(()) };
-    let id = pond.row("one").await?;
-    let table = Arc::new(pond.table()?);
-    let (mut committing, watching) = (pond.client().await?, pond.client().await?);
+    let Some(engine) = PostgresEngine::own().await? else { return Ok(()) };
+    let id = engine.row("one").await?;
+    let table = Arc::new(engine.table()?);
+    let (mut committing, watching) = (engine.client().await?, engine.client().await?);
     let commit = committing.transaction().await?;
     let (epoch, bits) = (id.epoch.0.cast_signed(), &id.incarnation.0[..]);
     commit.execute(&format!("SELECT {SCHEMA}.node_fence($1, $2)"), &[&epoch, &bits]).await?;
@@ -86,10 +86,10 @@ async fn a_renewal_does_not_wait_for_a_burial_and_prevents_it() -> Result<()> {
 /// A commit that comes while a burial waits is behind it, and is refused. Otherwise a busy node could never be buried.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commit_that_comes_later_waits_for_the_burial() -> Result<()> {
-    let Some(pond) = Pond::own().await? else { return Ok(()) };
-    let id = pond.row("one").await?;
-    let table = Arc::new(pond.table()?);
-    let (mut first, mut second, watching) = (pond.client().await?, pond.client().await?, pond.client().await?);
+    let Some(engine) = PostgresEngine::own().await? else { return Ok(()) };
+    let id = engine.row("one").await?;
+    let table = Arc::new(engine.table()?);
+    let (mut first, mut second, watching) = (engine.client().await?, engine.client().await?, engine.client().await?);
     let fence = format!("SELECT {SCHEMA}.node_fence($1, $2)");
     let (epoch, bits) = (id.epoch.0.cast_signed(), id.incarnation.0.to_vec());
     let begun = first.transaction().await?;
@@ -111,15 +111,15 @@ async fn a_commit_that_comes_later_waits_for_the_burial() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_fence_lets_only_the_living_node_pass() -> Result<()> {
-    let Some(pond) = Pond::shared().await? else { return Ok(()) };
-    let id = pond.row("one").await?;
-    let client = pond.client().await?;
+    let Some(engine) = PostgresEngine::shared().await? else { return Ok(()) };
+    let id = engine.row("one").await?;
+    let client = engine.client().await?;
     let fence = format!("SELECT {SCHEMA}.node_fence($1, $2)");
     let (epoch, bits, others) = (id.epoch.0.cast_signed(), &id.incarnation.0[..], incarnation());
     client.execute(&fence, &[&epoch, &bits]).await?;
     ensure!(code(client.execute(&fence, &[&epoch, &&others.0[..]]).await)? == "BN010");
     ensure!(code(client.execute(&fence, &[&(epoch + 1), &bits]).await)? == "BN010");
-    ensure!(pond.table()?.bury(id.epoch, 0).await?);
+    ensure!(engine.table()?.bury(id.epoch, 0).await?);
     ensure!(code(client.execute(&fence, &[&epoch, &bits]).await)? == "BN010");
     Ok(())
 }
@@ -127,9 +127,9 @@ async fn the_fence_lets_only_the_living_node_pass() -> Result<()> {
 /// A role or a client may have another isolation level as its default. The functions would decide by what was true before.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_function_runs_in_another_isolation_level() -> Result<()> {
-    let Some(pond) = Pond::shared().await? else { return Ok(()) };
-    let id = pond.row("one").await?;
-    let mut client = pond.client().await?;
+    let Some(engine) = PostgresEngine::shared().await? else { return Ok(()) };
+    let id = engine.row("one").await?;
+    let mut client = engine.client().await?;
     let me = format!("{}, '\\x{}'", id.epoch, "a5".repeat(16));
     for call in [
         "node_hello('two', '0.1.0', '\\x00112233445566778899aabbccddeeff', 1, 1)".to_owned(),
@@ -148,15 +148,15 @@ async fn no_function_runs_in_another_isolation_level() -> Result<()> {
             ensure!(code(said)? == "BN011", "{call}");
         }
     }
-    ensure!(pond.table()?.renew(id).await? == Renewal::Good(1));
+    ensure!(engine.table()?.renew(id).await? == Renewal::Good(1));
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_last_dead_are_kept_and_the_others_are_not() -> Result<()> {
-    let Some(pond) = Pond::shared().await? else { return Ok(()) };
-    let (first, table) = (pond.row("old").await?, pond.table()?);
-    let client = pond.client().await?;
+    let Some(engine) = PostgresEngine::shared().await? else { return Ok(()) };
+    let (first, table) = (engine.row("old").await?, engine.table()?);
+    let client = engine.client().await?;
     let many = format!(
         "DO $$ DECLARE made bigint; BEGIN FOR n IN 1..150 LOOP \
              SELECT epoch INTO made FROM {SCHEMA}.node_hello('n' || n, '', decode(lpad(to_hex(n), 32, '0'), 'hex'), 1, 1); \
@@ -165,7 +165,7 @@ async fn the_last_dead_are_kept_and_the_others_are_not() -> Result<()> {
     client.batch_execute(&many).await?;
     // It has the lowest epoch, and is the last one that died.
     ensure!(table.bury(first.epoch, 0).await?);
-    pond.row("new").await?;
+    engine.row("new").await?;
     let rows = table.roll().await?;
     ensure!(rows.len() == 101 && rows.iter().filter(|row| row.is_dead).count() == 100, "{} rows", rows.len());
     ensure!(rows.iter().any(|row| row.id == first), "the last one that died is forgotten");
@@ -174,15 +174,15 @@ async fn the_last_dead_are_kept_and_the_others_are_not() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_table_connects_again() -> Result<()> {
-    let Some(pond) = Pond::own().await? else { return Ok(()) };
-    let (id, table) = (pond.row("one").await?, pond.table()?);
+    let Some(engine) = PostgresEngine::own().await? else { return Ok(()) };
+    let (id, table) = (engine.row("one").await?, engine.table()?);
     ensure!(table.renew(id).await? == Renewal::Good(1));
-    pond.server()?.kill()?;
+    engine.server()?.kill()?;
     for _ in 0..2 {
         ensure!(matches!(table.renew(id).await, Err(TableError::Down(_))));
         ensure!(matches!(table.roll().await, Err(TableError::Down(_))));
     }
-    tokio::task::block_in_place(|| pond.server().and_then(|server| server.start_again()))?;
+    tokio::task::block_in_place(|| engine.server().and_then(|server| server.start_again()))?;
     ensure!(table.renew(id).await? == Renewal::Good(2));
     ensure!(table.roll().await?.len() == 1);
     Ok(())
@@ -190,14 +190,14 @@ async fn a_table_connects_again() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_has_an_identity_and_blocks_of_numbers() -> Result<()> {
-    let Some(pond) = Pond::shared().await? else { return Ok(()) };
-    let table = pond.table()?;
+    let Some(engine) = PostgresEngine::shared().await? else { return Ok(()) };
+    let table = engine.table()?;
     let id = table.cluster_id().await?;
-    ensure!(id.len() == 36 && pond.table()?.cluster_id().await? == id, "{id}");
+    ensure!(id.len() == 36 && engine.table()?.cluster_id().await? == id, "{id}");
     ensure!(
-        [table.member_block().await?, pond.table()?.member_block().await?, table.member_block().await?] == [1, 2, 3]
+        [table.member_block().await?, engine.table()?.member_block().await?, table.member_block().await?] == [1, 2, 3]
     );
-    let client = pond.client().await?;
+    let client = engine.client().await?;
     client.batch_execute(&format!("SELECT setval('{SCHEMA}.member_block', 536870911)")).await?;
     ensure!(matches!(table.member_block().await, Err(TableError::Unfit(_))));
     client.batch_execute(&format!("DROP SCHEMA {SCHEMA} CASCADE")).await?;

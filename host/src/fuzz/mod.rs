@@ -29,7 +29,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 32] = [
+pub const TARGETS: [Target; 33] = [
     // What clients send.
     Target { name: "frames", run: messages::frames },
     Target { name: "socket", run: messages::socket },
@@ -52,6 +52,7 @@ pub const TARGETS: [Target; 32] = [
     Target { name: "jwks", run: auth::fuzz::jwks },
     Target { name: "url", run: names::url },
     // What other nodes of a cluster send.
+    Target { name: "flush", run: bennu_cluster::wire::fuzz_wire },
     Target { name: "node_message", run: cluster::fuzz::node_message },
     // What plugins are and ask for.
     Target { name: "component", run: plugin::fuzz::component },

@@ -132,7 +132,7 @@ tests! {
     frames socket websocket inflate handshake connect longpoll origin token token_payload jwt traceparent
     x_forwarded_for forwarded proxy_protocol
     api_body jwks url
-    node_message
+    flush node_message
     component core_module script manifest effects published payload
     store_log store_rows export
     config cron transcript

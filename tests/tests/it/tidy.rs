@@ -36,8 +36,8 @@ const RETIRED: [&str; 52] = [
 ];
 
 /// The folders in which these names are retired. Types that come from the contract keep the contract's names.
-const RETIRED_IN: [&str; 6] =
-    ["host/src", "guest/src/testing", "outbound/src", "semantics/src", "world/src", "xtask/src"];
+const RETIRED_IN: [&str; 7] =
+    ["cluster/src", "host/src", "guest/src/testing", "outbound/src", "semantics/src", "world/src", "xtask/src"];
 
 /// Names that are retired in all folders.
 const RETIRED_EVERYWHERE: [&str; 19] = [

@@ -3,6 +3,7 @@
 use std::error::Error as _;
 use std::io;
 
+use bennu_cluster::with_causes;
 use tokio_postgres::error::{Error, Severity, SqlState};
 
 /// The error codes of the functions in the database: another host has taken over the store, or this node of a cluster counts as dead.
@@ -57,7 +58,7 @@ fn is_unreachable(error: &Error) -> bool {
 
 /// Returns the error in a sentence.
 pub(super) fn explain(error: &Error) -> String {
-    let Some(answer) = error.as_db_error() else { return chain(error) };
+    let Some(answer) = error.as_db_error() else { return with_causes(error) };
     let said = answer.message();
     let advice = match answer.code().code() {
         "28P01" | "28000" => "check the user and the password of `store.url`, and the server's pg_hba.conf",
@@ -85,18 +86,4 @@ pub(super) fn explain(error: &Error) -> String {
         _ => return format!("{said} (SQLSTATE {})", answer.code().code()),
     };
     format!("{said}: {advice}")
-}
-
-/// Returns the error with its causes: `tokio-postgres` leaves them out of its own texts.
-fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        cause = error.source();
-    }
-    text
 }
