@@ -22,9 +22,6 @@ use crate::{eventually, http};
 /// The value of the `Host` header in the transcripts.
 const HOST: &str = "127.0.0.1:4110";
 
-/// The limit of a wait for a frame that the transcript has.
-const PATIENCE: Duration = Duration::from_secs(5);
-
 /// A difference from a transcript.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Difference {
@@ -44,17 +41,19 @@ impl fmt::Display for Difference {
 }
 
 /// Replays one scenario and returns the differences from the transcript. The transcript doesn't have the headers of each
-/// connection, so `offers` returns the headers of the n-th one.
+/// connection, so `offers` returns the headers of the n-th one. `patience` limits each wait for a frame that the transcript has.
 ///
 /// # Errors
 /// If the connection to the host fails.
 pub async fn replay(
     address: SocketAddr,
     lines: &[Line],
+    patience: Duration,
     offers: impl Fn(usize) -> Vec<(&'static str, String)>,
 ) -> Result<Vec<Difference>> {
     let mut stage = Stage {
         address,
+        patience,
         clients: HashMap::new(),
         tokens: HashMap::new(),
         refs: Refs::default(),
@@ -69,6 +68,7 @@ pub async fn replay(
 
 struct Stage {
     address: SocketAddr,
+    patience: Duration,
     clients: HashMap<String, Client>,
     /// The tokens of long-poll sessions, by the request path without the token.
     tokens: HashMap<String, String>,
@@ -123,7 +123,7 @@ impl Stage {
             Row::Pong(text) => {
                 let Some(client) = self.clients.get_mut(&who) else { return Ok(()) };
                 client.stream.send(Message::Ping(text.clone().into())).await?;
-                match timeout(PATIENCE, client.stream.next()).await {
+                match timeout(self.patience, client.stream.next()).await {
                     Ok(Some(Ok(Message::Pong(received)))) if received == text.as_bytes() => {}
                     other => self.differs.push(Difference::Other(format!("{who}: expected a pong, got {other:?}"))),
                 }
@@ -180,7 +180,7 @@ impl Stage {
             return Ok(());
         }
         loop {
-            let next = timeout(PATIENCE, client.stream.next()).await;
+            let next = timeout(self.patience, client.stream.next()).await;
             let received = match next {
                 Ok(Some(Ok(Message::Text(text)))) => self.refs.ours(&Frame::Text(text.to_string())),
                 Ok(Some(Ok(Message::Binary(bytes)))) => self.refs.ours(&Frame::Binary(bytes.to_vec())),
@@ -210,7 +210,7 @@ impl Stage {
             1006 => return,
             _ => {}
         }
-        let end = timeout(PATIENCE, async {
+        let end = timeout(self.patience, async {
             loop {
                 match client.stream.next().await {
                     Some(Ok(Message::Close(frame))) => return frame.map(|frame| u16::from(frame.code)),

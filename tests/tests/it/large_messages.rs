@@ -31,12 +31,21 @@ fn payloads() -> Vec<(&'static str, Value)> {
     ]
 }
 
+/// The CPU time that the largest messages may take, in defaults of `call_cpu_ms`. A processor that others use takes several
+/// times as long for the same work, so the default itself is checked only in the tier that has a machine to itself.
+fn allowed() -> u64 {
+    match Tier::current() {
+        Tier::Usual => 10,
+        Tier::Full => 1,
+    }
+}
+
 #[tokio::test]
 async fn no_message_of_the_maximum_size_exceeds_the_default_cpu_time() -> Result<()> {
-    let default = u64::try_from(CallLimits::default().cpu.as_millis())?;
+    let allowed = allowed() * u64::try_from(CallLimits::default().cpu.as_millis())?;
     let typescript = Setup::new().file("plugins/echo.ts", ECHO.into());
     for (setup, language) in [(typescript, "TypeScript"), (Setup::new().guests(&["echo"])?, "Rust")] {
-        let host = setup.limit("call_cpu_ms", default).limit("call_wall_ms", 60_000).start().await?;
+        let host = setup.limit("call_cpu_ms", allowed).limit("call_wall_ms", 60_000).start().await?;
         let mut client = host.connect().await?;
         client.join("bench:1", &json!({})).await?;
         for (what, payload) in payloads() {

@@ -1,10 +1,11 @@
 //! The transcripts of a running Phoenix, replayed against the reference channel.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bennu_tests::transcript::{self, Frame, Line, Row};
-use bennu_tests::{Difference, Setup, bearer, places, replay};
+use bennu_tests::{DEADLINE, Difference, Setup, bearer, places, replay};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 /// The ways in which a scenario may differ.
@@ -78,6 +79,10 @@ const TIMING_DEPENDENT: [&str; 5] = ["longpoll", "longpoll_disconnect", "max_cha
 /// The number of hosts that replay scenarios at the same time.
 const AT_ONCE: usize = 4;
 
+/// How long a replay waits for a frame that the transcript has. Some listed differences are frames that never arrive, so this is most of
+/// the time that the replays take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Adds the frames that clients sent but the transcript lacks.
 fn complete(scenario: &str, lines: &mut Vec<Line>) {
     let sent = |who: &str, text: String| Line { who: who.to_owned(), row: Row::Sent(Frame::Text(text)) };
@@ -150,22 +155,8 @@ pub(crate) async fn replay_all(reference_plugin: Vec<u8>, gatekeeper: Vec<u8>) -
     let mut scenarios = transcript::read(&text)?;
     scenarios.retain(|(scenario, _)| only.as_ref().is_none_or(|only| only == scenario));
     let differ = replay_on_several_hosts(&setup, scenarios).await?;
-    let mut findings = Vec::new();
-    for (scenario, differences) in &differ {
-        let known = DIFFERENCES.iter().find(|(known, ..)| known == scenario).map(|(_, how, _)| *how);
-        let is_known = |difference: &&Difference| match known {
-            None => false,
-            Some(Differs::InContent(words)) => {
-                let said = difference.to_string();
-                matches!(difference, Difference::Early(_)) || words.iter().any(|word| said.contains(word))
-            }
-            Some(Differs::InOrder) => matches!(difference, Difference::Early(_)),
-        };
-        let new: Vec<String> = differences.iter().filter(|it| !is_known(it)).map(ToString::to_string).collect();
-        if !new.is_empty() {
-            findings.push(format!("{scenario} differs:\n  {}", new.join("\n  ")));
-        }
-    }
+    let mut findings: Vec<String> =
+        differ.iter().filter_map(|(scenario, differences)| unlisted(scenario, differences)).collect();
     for (scenario, _, why) in DIFFERENCES {
         if only.is_none() && !TIMING_DEPENDENT.contains(scenario) && !differ.contains_key(*scenario) {
             findings.push(format!("{scenario} doesn't differ any more: {why}"));
@@ -175,6 +166,21 @@ pub(crate) async fn replay_all(reference_plugin: Vec<u8>, gatekeeper: Vec<u8>) -
     Ok(())
 }
 
+/// What differs in a scenario, and isn't listed.
+fn unlisted(scenario: &str, differences: &[Difference]) -> Option<String> {
+    let listed = DIFFERENCES.iter().find(|(listed, ..)| *listed == scenario).map(|(_, how, _)| *how);
+    let is_listed = |difference: &&Difference| match listed {
+        None => false,
+        Some(Differs::InContent(words)) => {
+            let said = difference.to_string();
+            matches!(difference, Difference::Early(_)) || words.iter().any(|word| said.contains(word))
+        }
+        Some(Differs::InOrder) => matches!(difference, Difference::Early(_)),
+    };
+    let new: Vec<String> = differences.iter().filter(|it| !is_listed(it)).map(ToString::to_string).collect();
+    (!new.is_empty()).then(|| format!("{scenario} differs:\n  {}", new.join("\n  ")))
+}
+
 /// Replays several scenarios at once, because a replay mostly waits for frames that don't arrive. Each replay has its own
 /// host, because scenarios use the same topics and ids. Returns the differences of the scenarios that differ.
 async fn replay_on_several_hosts(
@@ -182,13 +188,27 @@ async fn replay_on_several_hosts(
     scenarios: Vec<(String, Vec<Line>)>,
 ) -> Result<BTreeMap<String, Vec<Difference>>> {
     let replays = stream::iter(scenarios).map(|(scenario, mut lines)| async move {
-        let host = setup.clone().start().await?;
         complete(&scenario, &mut lines);
-        let played = replay(host.address(), &lines, |connection| offered(&scenario, connection)).await;
-        let differences = played.with_context(|| scenario.clone())?;
-        host.stop().await?;
+        let mut differences = replay_on_a_host(setup, &scenario, &lines, PATIENCE).await?;
+        // On a busy machine, a frame may take longer. So only what differs with much patience counts.
+        if unlisted(&scenario, &differences).is_some() {
+            differences = replay_on_a_host(setup, &scenario, &lines, DEADLINE).await?;
+        }
         anyhow::Ok((scenario, differences))
     });
     let differ: BTreeMap<_, _> = replays.buffer_unordered(AT_ONCE).try_collect().await?;
     Ok(differ.into_iter().filter(|(_, differences)| !differences.is_empty()).collect())
+}
+
+async fn replay_on_a_host(
+    setup: &Setup,
+    scenario: &str,
+    lines: &[Line],
+    patience: Duration,
+) -> Result<Vec<Difference>> {
+    let host = setup.clone().start().await?;
+    let played = replay(host.address(), lines, patience, |connection| offered(scenario, connection)).await;
+    let differences = played.with_context(|| scenario.to_owned())?;
+    host.stop().await?;
+    Ok(differences)
 }
