@@ -53,7 +53,7 @@ test("a refused save is shown above the page until it is mended", async (t) => {
   await host.write("plugins/chat.ts", PLUGIN.replace("throw new", "throw ; new"));
   await alert(window).waitFor();
   const text = await alert(window).textContent();
-  assert.match(text, /chat: refused; the last build goes on/);
+  assert.match(text, /chat: refused; the last build keeps running/);
   assert.match(text, /chat\.ts:7:15: /);
   await picture(window, "dev-refused");
   const small = await openWindow(browser, host.url, phone);

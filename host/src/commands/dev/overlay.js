@@ -17,7 +17,7 @@
     button { border: 0; background: none; color: inherit; font: 20px/1 system-ui; cursor: pointer; padding: 0 0.25rem; }
     button:focus-visible { outline: 2px solid #7cb3ff; }
   `
-  const TITLES = { build: "the build failed; the last build goes on", refused: "refused; the last build goes on" }
+  const TITLES = { build: "the build failed; the last build keeps running", refused: "refused; the last build keeps running" }
 
   const element = (name, text = "") => {
     const made = document.createElement(name)
