@@ -38,7 +38,8 @@ fn padded() -> Result<Vec<u8>> {
 
 async fn padded_host() -> Result<TestHost> {
     let store = spawn_blocking(padded).await??;
-    Setup::new().guests(&["ledger"])?.file("data/bennu.redb", store).start().await
+    // A client that waits for a command sends nothing meanwhile. On a busy machine, that may take minutes.
+    Setup::new().guests(&["ledger"])?.file("data/bennu.redb", store).limit("idle_ms", 600_000).start().await
 }
 
 /// Runs `bennu store` against a running host.

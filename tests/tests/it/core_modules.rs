@@ -207,7 +207,7 @@ pub(crate) async fn each_is_a_fault(host: &TestHost, cases: &[(&str, &str, &str)
 /// Each program ends with a fault that says why, and nothing else is disturbed.
 #[tokio::test]
 async fn a_program_that_exits_or_prints_without_end_is_a_fault() -> Result<()> {
-    let host = Setup::new().plugin("program", program()?).start().await?;
+    let host = Setup::new().plugin("program", program()?).limit("call_wall_ms", 60_000).start().await?;
     let cases = [
         ("exit", "trap", "called `exit` with the status 3"),
         ("lines", "oversize", "`limits.log_lines_per_call = 256`"),
