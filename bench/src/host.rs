@@ -109,16 +109,30 @@ impl Host {
     }
 
     /// Returns the sum of a metric over those of its labels that contain a text.
+    ///
+    /// # Errors
+    /// If there is none, because a name that is misspelt would be zero for ever.
     pub(crate) fn metric(&self, name: &str, label: &str) -> Result<f64> {
-        let text = self.get("/metrics")?;
-        let of = |line: &str| {
-            let rest = line.strip_prefix(name)?;
-            let (labels, value) = rest.rsplit_once(' ')?;
-            let is_it = (labels.is_empty() || labels.starts_with('{')) && labels.contains(label);
-            is_it.then(|| value.parse::<f64>().ok())?
-        };
-        Ok(text.lines().filter_map(of).sum())
+        let found = sum_of(&self.get("/metrics")?, name, label);
+        found.with_context(|| format!("there is no metric {name} with {label:?}"))
     }
+
+    /// Returns the calls of a plugin that have ended. A plugin that was never called has no such metric yet.
+    pub(crate) fn calls(&self, plugin: &str) -> Result<f64> {
+        let label = format!("plugin=\"{plugin}\"");
+        Ok(sum_of(&self.get("/metrics")?, "bennu_plugin_calls_total", &label).unwrap_or(0.0))
+    }
+}
+
+/// Returns the sum of a metric in a scrape over those of its labels that contain a text, if there is one.
+fn sum_of(scrape: &str, name: &str, label: &str) -> Option<f64> {
+    let of = |line: &str| {
+        let rest = line.strip_prefix(name)?;
+        let (labels, value) = rest.rsplit_once(' ')?;
+        let is_it = (labels.is_empty() || labels.starts_with('{')) && labels.contains(label);
+        is_it.then(|| value.parse::<f64>().ok())?
+    };
+    scrape.lines().filter_map(of).reduce(|sum, value| sum + value)
 }
 
 /// What a host has to cope with.

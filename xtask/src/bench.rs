@@ -17,7 +17,7 @@ use crate::{chromium, guests, languages, node, page, places};
 #[derive(Args)]
 pub(crate) struct Options {
     /// The scenarios: fanout, echo, native, idle, churn, mixed, stalled, intercepted, reload, start, rooms, compression, scripts,
-    /// languages, requests; all if none is named. Also board, which runs only if it is named, because it needs a browser
+    /// languages, requests, scrapes; all if none is named. Also board, which runs only if it is named, because it needs a browser
     scenarios: Vec<String>,
     /// The number of rounds. Each round measures all servers, one after another [default: 7, and 11 with --against]
     #[arg(long)]
@@ -38,9 +38,17 @@ pub(crate) struct Options {
     against: Option<PathBuf>,
 }
 
-/// Runs short versions of all scenarios, for the tests. This only checks that the benchmarks work.
+/// Runs short versions of all scenarios and attacks, for the tests. This only checks that the benchmarks work.
 pub(crate) fn smoke() -> Result<()> {
-    run(&Options { scenarios: Vec::new(), rounds: None, quick: true, peers: false, beside: Vec::new(), against: None })
+    run(&Options {
+        scenarios: Vec::new(),
+        rounds: None,
+        quick: true,
+        peers: false,
+        beside: Vec::new(),
+        against: None,
+    })?;
+    attack(&AttackOptions { attacks: Vec::new(), rounds: None, quick: true })
 }
 
 /// The arguments of `cargo xtask attack`.
@@ -51,13 +59,16 @@ pub(crate) struct AttackOptions {
     /// The number of pairs of measurements [default: 7]
     #[arg(long)]
     rounds: Option<usize>,
+    /// Run one short round of each attack. This only checks that it works: the numbers have no meaning
+    #[arg(long, conflicts_with = "rounds")]
+    quick: bool,
 }
 
 /// Attacks a host that is built in release.
 pub(crate) fn attack(options: &AttackOptions) -> Result<()> {
     build_for(&["bennu", "bennu-bench"])?;
     let mut bench = bench_command("attack");
-    bench.args(&options.attacks);
+    bench.args(&options.attacks).args(options.quick.then_some("--quick"));
     if let Some(rounds) = options.rounds {
         bench.args(["--rounds", &rounds.to_string()]);
     }
@@ -90,7 +101,7 @@ fn bench_command(command: &str) -> Command {
 }
 
 /// The scenarios that don't compare servers. `bennu-bench` has a command for each.
-const OWN: [&str; 5] = ["rooms", "compression", "scripts", LANGUAGES, "requests"];
+const OWN: [&str; 6] = ["rooms", "compression", "scripts", LANGUAGES, "requests", "scrapes"];
 
 /// The scenario that compares languages. Without `--quick`, it needs compilers from registries.
 const LANGUAGES: &str = "languages";

@@ -19,7 +19,7 @@ use crate::wire::{frame, upgrade};
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// The address of the attackers. The neighbours have another one, so limits of addresses tell them apart.
-const ATTACKERS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 66);
+pub(crate) const ATTACKERS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 66);
 
 /// What all attackers of an attack have done together.
 #[derive(Default)]

@@ -30,6 +30,13 @@ pub(super) struct Attack {
     pub(super) is_slow: bool,
 }
 
+impl Attack {
+    /// The first cell of its row.
+    pub(super) fn cell(&self) -> String {
+        format!("| `{}`: {} |", self.name, self.what)
+    }
+}
+
 /// What an attack has achieved.
 #[derive(Default)]
 pub(super) struct Effect {
@@ -75,7 +82,7 @@ const PLAIN: Attack = Attack {
 
 /// Messages that reached the plugin of the attackers.
 fn calls(host: &Host) -> Result<f64> {
-    host.metric("bennu_plugin_calls_total", "plugin=\"naughty\"")
+    host.calls("naughty")
 }
 
 fn faults(host: &Host) -> Result<f64> {
@@ -139,7 +146,7 @@ pub(super) static ATTACKS: [Attack; 17] = [
         name: "floods",
         what: "8 sockets send as fast as they can",
         begin: |_, place| Ok(attackers::floods(place)),
-        count: |host| host.metric("bennu_plugin_calls_total", "plugin=\"echo\""),
+        count: |host| host.calls("echo"),
         held: |effect| format!("{} messages a second were handled, with those of the neighbours", effect.a_second()),
         ..PLAIN
     },

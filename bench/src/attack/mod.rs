@@ -51,6 +51,10 @@ pub(crate) struct Attacking {
     plugins: PathBuf,
 }
 
+/// The first two lines of the table, as docs/reliability.md has them.
+const HEAD: &str = "| attack | what was held | memory, MB | p50, ms | p50, ratio | p99, ms | p99, ratio | lost |\n\
+                    | --- | --- | --- | --- | --- | --- | --- | --- |";
+
 /// The time between the start of an attack, or its end, and the next measurement.
 const SETTLE: Duration = Duration::from_millis(1_500);
 
@@ -62,7 +66,6 @@ const HELD_FOR: Duration = Duration::from_secs(13);
 struct Figures {
     p50: [Vec<f64>; 2],
     p99: [Vec<f64>; 2],
-    p99_ratios: Vec<f64>,
     lost: usize,
     /// The resident memory of the host before the attack, and the most during it, in MB.
     memory: [f64; 2],
@@ -78,8 +81,7 @@ impl Attacking {
             bail!("there is no attack `{unknown}`; there are {}", known.join(", "));
         }
         let runtime = attackers::runtime()?;
-        println!("| attack | what was held | memory, MB | p50, ms | p99, ms | p99, ratio | lost |");
-        println!("| --- | --- | --- | --- | --- | --- | --- |");
+        println!("{HEAD}");
         for attack in &ATTACKS {
             if self.attacks.is_empty() || self.attacks.iter().any(|named| named == attack.name) {
                 let row = self
@@ -121,7 +123,6 @@ impl Attacking {
             sleep(SETTLE / 3).await;
             figures.lost += neighbours.talk(SETTLE).await?.lost;
         }
-        figures.p99_ratios = figures.p99[1].iter().zip(&figures.p99[0]).map(|(with, without)| with / without).collect();
         let expected = self.neighbours - figures.lost;
         if neighbours.len() != expected {
             bail!("{} of {expected} neighbours are left", neighbours.len());
@@ -150,15 +151,19 @@ impl Figures {
         let median =
             |figures: &[f64]| Spread::of(figures.iter().copied()).map_or_else(String::new, |it| shown(it.median));
         let both = |figures: &[Vec<f64>; 2]| format!("{} → {}", median(&figures[0]), median(&figures[1]));
-        let ratio = Spread::of(self.p99_ratios.iter().copied()).map_or_else(String::new, |it| it.to_string());
+        let ratio = |figures: &[Vec<f64>; 2]| {
+            let ratios = figures[1].iter().zip(&figures[0]).map(|(with, without)| with / without);
+            Spread::of(ratios).map_or_else(String::new, |it| it.to_string())
+        };
         format!(
-            "| `{}`: {} | {held} | {} → {} | {} | {} | {ratio} | {} |",
-            attack.name,
-            attack.what,
+            "{} {held} | {} → {} | {} | {} | {} | {} | {} |",
+            attack.cell(),
             shown(self.memory[0]),
             shown(self.memory[1]),
             both(&self.p50),
+            ratio(&self.p50),
             both(&self.p99),
+            ratio(&self.p99),
             match self.lost {
                 0 => "nothing".to_owned(),
                 lost => format!("{lost} neighbours"),
@@ -174,5 +179,28 @@ impl Effect {
         self.closed = tally.closed.load(Ordering::Relaxed);
         self.sent = tally.sent.load(Ordering::Relaxed);
         self.answered = tally.answered.load(Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The table of the document is what the command prints: the same columns, and a row for each attack, in the same order.
+    #[test]
+    fn the_document_has_a_row_for_each_attack() -> Result<()> {
+        let document = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reliability.md"))?;
+        let (_, table) = document.split_once(&format!("{HEAD}\n")).context("the head of the table")?;
+        let rows: Vec<&str> = table.lines().take_while(|line| line.starts_with('|')).collect();
+        assert_eq!(rows.len(), ATTACKS.len());
+        for (row, attack) in rows.iter().zip(&ATTACKS) {
+            assert!(row.starts_with(&attack.cell()), "{row}\nmust begin with\n{}", attack.cell());
+            assert_eq!(
+                row.matches(" | ").count(),
+                HEAD.lines().next().map_or(0, |head| head.matches(" | ").count()),
+                "{row}"
+            );
+        }
+        Ok(())
     }
 }

@@ -10,9 +10,20 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// Fields that only lines about expected troubles have: `docs/logs.md` lists them. They are about clients that are refused or
-/// closed, limits of clients, lines that were left out or lost, and faults.
-const FIELDS: [&str; 5] = ["reason", "limit", "left_out", "lines", "kind"];
+use crate::attack::attackers::ATTACKERS;
+
+/// Fields of lines that count others, which were left out or lost: `docs/logs.md` lists them.
+const COUNTING: [&str; 2] = ["left_out", "lines"];
+
+/// The plugin whose faults the attackers cause.
+const FAILING: &str = "naughty";
+
+/// Reasons for which any client may be refused or closed: the attackers may use all connections that aren't sockets yet, and the host
+/// stops at the end. All other reasons are only those of the attackers.
+const FOR_ALL: [&str; 2] = ["connection_limit", "stopping"];
+
+/// Reasons that are failures of the host itself.
+const FAILURES: [&str; 2] = ["host_failed", "host_panicked"];
 
 /// Targets whose lines are all expected: lines of plugins, and remarks about the configuration of the soak.
 const TARGETS: [&str; 2] = ["guest", "bennu::server::findings"];
@@ -90,11 +101,53 @@ impl Found {
         let fields: Value = serde_json::from_str(line).unwrap_or_default();
         let text = |name: &str| fields[name].as_str().unwrap_or_default();
         *self.levels.entry(text("level").to_owned()).or_default() += 1;
-        let is_expected = FIELDS.iter().any(|field| !fields[*field].is_null())
-            || TARGETS.contains(&text("target"))
-            || MESSAGES.iter().any(|start| text("message").starts_with(start));
-        if !is_expected && self.unexpected.len() < KEPT_MAX {
+        if !is_expected(&fields) && self.unexpected.len() < KEPT_MAX {
             self.unexpected.push(line.to_owned());
+        }
+    }
+}
+
+/// Whether a line is about what the soak does. A fault of another plugin, or a neighbour that is refused or closed, isn't expected.
+fn is_expected(fields: &Value) -> bool {
+    let text = |name: &str| fields[name].as_str().unwrap_or_default();
+    let is_there = |name: &str| !fields[name].is_null();
+    if is_there("kind") {
+        return text("plugin") == FAILING;
+    }
+    if COUNTING.into_iter().any(is_there) {
+        return true;
+    }
+    if is_there("reason") || is_there("limit") {
+        // The lines about a client have its address, if it is known.
+        let of_attackers = !is_there("peer") || text("peer").starts_with(&format!("{ATTACKERS}:"));
+        return !FAILURES.contains(&text("reason")) && (of_attackers || FOR_ALL.contains(&text("reason")));
+    }
+    TARGETS.contains(&text("target")) || MESSAGES.iter().any(|start| text("message").starts_with(start))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_the_troubles_of_the_soak_are_expected() {
+        for (line, expected) in [
+            (json!({ "kind": "trap", "plugin": "naughty", "message": "fault: panicked" }), true),
+            (json!({ "kind": "trap", "plugin": "echo", "message": "fault: panicked" }), false),
+            (json!({ "reason": "idle", "peer": "127.0.0.66:5000", "message": "a client was closed" }), true),
+            (json!({ "reason": "idle", "peer": "127.0.0.1:5000", "message": "a client was closed" }), false),
+            (json!({ "reason": "host_panicked", "peer": "127.0.0.66:5000" }), false),
+            (json!({ "reason": "connection_limit", "peer": "127.0.0.1:5000" }), true),
+            (json!({ "limit": "address_messages", "peer": "127.0.0.66:5000", "times": 3 }), true),
+            (json!({ "limit": "address_messages", "peer": "127.0.0.1:5000", "times": 3 }), false),
+            (json!({ "reason": "idle", "left_out": 7 }), true),
+            (json!({ "message": "plugin_reloaded", "plugin": "echo" }), true),
+            (json!({ "message": "plugin_taken_back", "plugin": "echo" }), false),
+            (json!({ "message": "a fault of the host: serving a connection caused a panic" }), false),
+        ] {
+            assert_eq!(is_expected(&line), expected, "{line}");
         }
     }
 }

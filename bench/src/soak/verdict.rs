@@ -26,7 +26,7 @@ const COUNTS: [(&str, &str, bool); 7] = [
     ("bennu_topics", "", true),
     ("bennu_plugin_instances", "state=\"busy\"", false),
     ("bennu_http_requests_under_way", "", false),
-    ("bennu_entries_bytes", "place=\"memory\"", false),
+    ("bennu_entries_bytes", "kind=\"memory\"", false),
     ("bennu_history_topics", "", false),
 ];
 

@@ -36,7 +36,7 @@ pub(super) fn write(api: &Api, page: &mut Page<'_>) -> fmt::Result {
         left_out.counter(&[("kind", kind)], limit.hits())?;
     }
     let (name, waiting) = ("bennu_log_waiting_bytes_max", HighWater::LogBytes.value());
-    page.gauge(name, "The most bytes that waited to be written to the log in the last minutes.", waiting)
+    page.gauge(name, "The most bytes that waited to be written to the log in the last one to two minutes.", waiting)
 }
 
 /// The time of the start. It is computed once, so that it stays the same if the clock is set.

@@ -55,7 +55,7 @@ fn slow_clients(api: &Api, page: &mut Page<'_>) -> fmt::Result {
 
 /// The largest queues of the last one to two minutes.
 fn queues(page: &mut Page<'_>) -> fmt::Result {
-    let help = "The most entries of one queue in the last minutes.";
+    let help = "The most entries of one queue in the last one to two minutes.";
     let mut queues = page.gauges("bennu_queue_length_max", help)?;
     for (queue, value) in [
         ("outbox", HighWater::OutboxFrames),
@@ -68,7 +68,7 @@ fn queues(page: &mut Page<'_>) -> fmt::Result {
         queues.gauge(&[("queue", queue)], value.value())?;
     }
     let value = HighWater::OutboxBytes.value();
-    page.gauge("bennu_outbox_bytes_max", "The most bytes of one outbox in the last minutes.", value)
+    page.gauge("bennu_outbox_bytes_max", "The most bytes of one outbox in the last one to two minutes.", value)
 }
 
 fn compression(page: &mut Page<'_>) -> fmt::Result {
