@@ -8,6 +8,7 @@ import { dirname, join, resolve } from "node:path";
 import * as phoenix from "phoenix";
 import { WebSocket } from "ws";
 
+import { recover } from "../client/recover.mjs";
 import { RoomState } from "../client/room_state.mjs";
 import { checkTypes } from "./types.mjs";
 
@@ -52,7 +53,7 @@ export function scripts(section) {
 
 /**
  * Runs a block of JavaScript as the body of a function. Imports are left out, because the block gets these names from here:
- * `Socket`, which connects to the host, `Presence`, `RoomState`, and `names`.
+ * `Socket`, which connects to the host, `Presence`, `RoomState`, `recover`, and `names`.
  *
  * @param {string[]} wanted the names in the block whose values are returned
  */
@@ -64,7 +65,7 @@ export async function run(test, host, code, names = {}, wanted = []) {
       test.after(() => this.disconnect());
     }
   }
-  const given = { Socket, Presence: phoenix.Presence, RoomState, ...names };
+  const given = { Socket, Presence: phoenix.Presence, RoomState, recover, ...names };
   const body = `${code.replace(/^import .*$/gm, "")}\nreturn { ${wanted.join(", ")} };`;
   const AsyncFunction = (async () => {}).constructor;
   return new AsyncFunction(...Object.keys(given), body)(...Object.values(given));

@@ -1,7 +1,8 @@
-// The code of docs/centrifugo.md, taken from the page: the plugins in a host, and the clients with phoenix.js.
+// The code of docs/centrifugo.md, taken from the page: the plugins in a host, the clients with phoenix.js, and the backend.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { createServer } from "node:http";
 import { test } from "node:test";
 import { promisify } from "node:util";
 
@@ -18,21 +19,49 @@ process.env.API_KEY = "d7627bb6-2292-4911-82e1-615c0ed3eebb";
 /** A token of a user, as a backend makes it for Centrifugo. */
 const signed = (user, claims) => signJwt(SECRET, { sub: user, ...claims });
 
-/** The configuration of a section, without what `startHost` sets itself. */
-const configuration = (blocks) => blocks.get("bennu.toml")?.replace(/^(load|static) = .*$/gm, "");
+/** The configuration of a section, without what `startHost` sets itself, and with the address of its backend. */
+const configuration = (blocks, backend) =>
+  blocks.get("bennu.toml")?.replace(/^(load|static) = .*$/gm, "").replaceAll("http://localhost:3000", backend?.url);
 
-/** Tests a section of the page. `host` has its plugins and its configuration, and `client` runs its client. */
+/**
+ * Starts an empty backend. `app.get` adds an answer, as in Express: for paths that end in one parameter.
+ */
+async function startBackend(t) {
+  const answers = [];
+  const app = {
+    get: (path, answer) => {
+      const [start, name] = path.split(":");
+      answers.push({ start, name, answer });
+    },
+  };
+  const server = createServer((request, response) => {
+    const found = answers.find(({ start }) => request.url.startsWith(start));
+    if (!found) return response.writeHead(404).end();
+    const params = { [found.name]: decodeURIComponent(request.url.slice(found.start.length)) };
+    found.answer({ params }, { json: (value) => response.end(JSON.stringify(value)) });
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const close = () => new Promise((resolve) => (server.close(resolve), server.closeAllConnections()));
+  t.after(close);
+  return { app, close, url: `http://localhost:${server.address().port}` };
+}
+
+/**
+ * Tests a section of the page. `host` has its plugins and its configuration, and `client` runs its client. If the section has code for
+ * the backend, `backend` runs while the test does.
+ */
 function section(heading, body) {
   tested.add(heading);
   test(heading, async (t) => {
     const blocks = page.get(heading);
     assert.ok(blocks, "the page has this section");
     const shown = [];
-    const host = await startHost(t, { scripts: scripts(blocks), config: configuration(blocks) });
+    const backend = blocks.has("your backend") ? await startBackend(t) : undefined;
+    const host = await startHost(t, { scripts: scripts(blocks), config: configuration(blocks, backend) });
     const client = (names, wanted) =>
       run(t, host, blocks.get("the client"), { show: (text) => shown.push(text), ...names }, wanted);
     const shows = (text) => until(`the client shows ${text}`, () => shown.includes(text));
-    await body({ t, blocks, host, client, shown, shows });
+    await body({ t, backend, blocks, host, client, shown, shows });
   });
 }
 
@@ -65,23 +94,33 @@ section("Quick start", async ({ t, blocks, host }) => {
   }
 });
 
-section("Permissions and proxies", async ({ t, blocks, host, client, shown, shows }) => {
+section("Permissions and proxies", async ({ t, backend, blocks, host, client, shown, shows }) => {
+  const people = new Set(["ada"]);
+  const db = { members: async (project) => (project === "7" ? [...people] : []), remove: async (user) => people.delete(user) };
+  const names = { app: backend.app, bennu: host.url, db, key: await host.apiKey() };
+  const { remove } = await run(t, host, blocks.get("your backend"), names, ["remove"]);
+
   await client({ token: signed("bob") });
   await shows("permission denied");
-  const names = { bennu: host.url, key: await host.apiKey() };
-  const { send } = await run(t, host, blocks.get("your backend"), names, ["send"]);
   await client({ token: signed("ada") });
   for (const text of ["subscribed", "ada: hello", "ada"]) await shows(text);
   const ada = await join(connect(t, host, { authToken: signed("ada") }), "project:7");
   assert.deepEqual(await ada.push("publish", { text: " " }), { status: "error", response: { reason: "no text" } });
 
-  assert.deepEqual(await send("project:7", "deny", { user: "ada" }), { reply: { status: "ok", response: {} } });
   shown.length = 0;
-  await shows("permission denied");
+  await remove("ada", "7");
+  await shows("removed");
+  await assert.rejects(join(connect(t, host, { authToken: signed("ada") }), "project:7"), /permission denied/);
+  await backend.close();
+  await assert.rejects(join(connect(t, host, { authToken: signed("ada") }), "project:7"), /unavailable/);
 });
 
 section("History and recovery", async ({ host, client, shown, shows }) => {
-  const publish = (text) => send(host, "feed:news", "publish", { text });
+  const publish = async (text) => {
+    const body = JSON.stringify({ topic: "feed:news", event: "publication", payload: { text } });
+    const answer = await host.api("/api/broadcast", { method: "POST", headers: { "content-type": "application/json" }, body });
+    assert.equal(answer.status, 200);
+  };
   await publish("zero");
   let reloads = 0;
   const { socket } = await client({ reload: () => (reloads += 1) }, ["socket"]);

@@ -122,6 +122,31 @@ section("Disconnecting and presence", async ({ start, client, shows }) => {
 
 section("Catching up", async ({ t, start, client, shown, shows }) => {
   const host = await start();
+  let reloads = 0;
+  const { socket } = await client(host, { reload: () => (reloads += 1) }, ["socket"]);
+  const other = await join(connect(t, host), "news:1");
+  const say = (text) => other.push("say", { text });
+  await until("the client has joined", async () => {
+    await say("one");
+    return shown.length > 0;
+  });
+  await shows("one");
+  const before = shown.length;
+  socket.disconnect();
+  for (const text of ["two", "three"]) await say(text);
+  socket.connect();
+  await shows("three");
+  await say("four");
+  await shows("four");
+  assert.deepEqual(shown.slice(before), ["two", "three", "four"]);
+  socket.disconnect();
+  for (let at = 0; at < 201; at++) await say(`${at}`);
+  socket.connect();
+  await until("it reloads", () => reloads === 1);
+});
+
+section("Messages that are stored", async ({ t, start, client, shown, shows }) => {
+  const host = await start();
   const { say, socket } = await client(host, {}, ["say", "socket"]);
   say("one");
   await shows("one");

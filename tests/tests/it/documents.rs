@@ -283,6 +283,32 @@ fn every_scenario_that_differs_is_explained() -> Result<()> {
     Ok(())
 }
 
+/// Words for what the host has, in small letters.
+const THERE: [&str; 8] =
+    ["history", "recover", "http request", "prometheus", "webhook", "schedule", "cron", "idempoten"];
+
+/// What a line says that denies something.
+const DENIALS: [&str; 5] = [" yet", "not there", "not supported", "can't call", "aren't planned"];
+
+/// The guides for users of other servers deny nothing that the host has, and name the pages that describe it.
+#[test]
+fn the_guides_from_other_servers_deny_nothing_that_is_there() -> Result<()> {
+    for document in ["centrifugo.md", "socketio.md"] {
+        let text = read(document)?;
+        let missing = section(&text, "## Not there yet")?.lines();
+        let denying = text.lines().filter(|line| DENIALS.iter().any(|denial| line.contains(denial)));
+        for line in missing.chain(denying) {
+            let word = THERE.iter().find(|word| line.to_lowercase().contains(**word));
+            ensure!(word.is_none(), "{document} denies `{}`, which the host has: {line}", word.unwrap_or(&""));
+        }
+        for page in ["history.md", "http.md", "time.md", "api.md#requests-that-are-sent-again", "configuration.md#webhooks"]
+        {
+            ensure!(text.contains(&format!("({page}")), "{document} doesn't name {page}");
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn keys_and_blocks_are_found() -> Result<()> {
     let text =
