@@ -35,8 +35,11 @@ async function tell() {
   for (const order of Object.values(state.orders).filter((order) => !order.told)) {
     const headers = { authorization: `Bearer ${BENNU_API_KEY}`, "content-type": "application/json", "idempotency-key": order.id };
     const body = JSON.stringify({ topic: `orders:${order.user}`, event: "placed", payload: { id: order.id, dish: order.dish } });
-    const answer = await fetch(`${BENNU}/api/send`, { method: "POST", headers, body }).catch(() => null);
-    if (answer?.ok && (await answer.json()).reply?.status === "ok") [order.told] = [true, save()];
+    const sending = fetch(`${BENNU}/api/send`, { method: "POST", headers, body });
+    const answer = await sending.then((response) => response.ok && response.json()).catch(() => null);
+    if (answer?.reply?.status !== "ok") continue;
+    order.told = true;
+    save();
   }
 }
 (async function keepTelling() { await tell(); setTimeout(keepTelling, 500); })();

@@ -132,31 +132,40 @@ async fn the_receivers_of_the_guide_verify_signatures() -> Result<()> {
     Ok(())
 }
 
-/// The tokens and the messages of the guide work with a host.
+/// The tokens and the messages of the guide work with a host. A message that is sent again is handled once.
 #[tokio::test]
-async fn the_code_of_the_guide_signs_tokens_and_tells_topics_something() -> Result<()> {
+async fn the_code_of_the_guide_signs_tokens_and_sends_each_message_once() -> Result<()> {
     let secret = "a secret of at least thirty-two bytes";
     let config = "[mounts.\"/socket\".jwt]\nsecret = { env = \"JWT_SECRET\" }\n";
     let host = Setup::new().guests(&["naughty"])?.config(config).variable("JWT_SECRET", secret).start().await?;
     let (home, bennu, key) = (tempfile::tempdir()?, format!("http://{}", host.address()), host.api_key()?);
     let node = format!(
         "{}\n{}\nconsole.log(tokenFor(\"ada\", \"{secret}\"));\n\
-         console.log(JSON.stringify(await tell(\"naughty:1\", \"echo\", [1], {{ bennu: \"{bennu}\", key: \"{key}\" }})));\n",
+         const send = async (event, payload, once) => console.log(JSON.stringify(\
+         await tell(\"naughty:1\", event, payload, {{ bennu: \"{bennu}\", key: \"{key}\", once }})));\n",
         block("web-application.md", "js", "tokenFor")?,
         block("web-application.md", "js", "tell")?
     );
     let python = format!(
         "{}\n{}\nprint(token_for(\"ada\", \"{secret}\"))\n\
-         print(json.dumps(tell(\"naughty:1\", \"echo\", [1], \"{bennu}\", \"{key}\")))\n",
+         def send(event, payload, once):\n    \
+         print(json.dumps(tell(\"naughty:1\", event, payload, \"{bennu}\", \"{key}\", once)))\n",
         block("web-application.md", "python", "token_for")?,
         block("web-application.md", "python", "tell")?
     );
-    for (program, file, text) in [("node", "page.mjs", node), ("python3", "page.py", python)] {
-        // The program asks the host meanwhile, which is another process.
-        let printed = run(home.path(), program, file, &text)?;
-        let (token, answer) = printed.trim().split_once('\n').with_context(|| printed.clone())?;
-        let answer: Value = serde_json::from_str(answer)?;
-        ensure!(answer == json!({ "status": "ok", "response": [1] }), "{program}: {answer}");
+    for (program, wait, file, text) in [("node", "await ", "page.mjs", node), ("python3", "", "page.py", python)] {
+        // The program asks the host meanwhile, which is another process. The second message is sent twice.
+        let calls = [("echo", "[1]", 1), ("count", "COUNTER", 2), ("count", "COUNTER", 2), ("count", "COUNTER", 3)];
+        let counter = format!("{{\"key\": \"{program}\"}}");
+        let call = |(event, payload, once): &(&str, &str, u8)| {
+            format!("{wait}send(\"{event}\", {}, \"{program}-{once}\")\n", payload.replace("COUNTER", &counter))
+        };
+        let printed = run(home.path(), program, file, &(text + &calls.iter().map(call).collect::<String>()))?;
+        let (token, answers) = printed.trim().split_once('\n').with_context(|| printed.clone())?;
+        let responses = answers.lines().map(|answer| Ok(serde_json::from_str::<Value>(answer)?["response"].clone()));
+        let responses = responses.collect::<Result<Vec<_>>>()?;
+        let counted = |count: u8| json!({ "count": count });
+        ensure!(responses == [json!([1]), counted(1), counted(1), counted(2)], "{program}: {responses:?}");
         let mut client = host.connect_request().query(&format!("vsn=2.0.0&token={token}")).connect().await?;
         client.join("naughty:1", &json!({})).await?;
         let facts = client.call("naughty:1", "facts", &json!({})).await?;
