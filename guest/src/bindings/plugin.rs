@@ -279,8 +279,8 @@ pub mod bennu {
             }
         }
         /// What a plugin can read about the member whose callback runs. In a callback without a member, each of these functions
-        /// is a fault. Those callbacks are `describe`, `handle-out`, `handle-message`, `handle-tick`, `handle-seat` and
-        /// `upgrade`.
+        /// is a fault. Those callbacks are `describe`, `handle-out`, `handle-message`, `handle-topic-info`, `handle-tick`, `handle-seat`
+        /// and `upgrade`.
         #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
         pub mod member {
             #[used]
@@ -3221,8 +3221,8 @@ pub mod bennu {
         /// and those of a `durable` room are stored, one by one, and read when a callback needs them.
         ///
         /// The callbacks that get a room can use its entries: `join`, `handle-in`, `handle-info`, `terminate`,
-        /// `handle-message`, `handle-tick` and `handle-seat`. In any other callback, and in a topic without entries, each of
-        /// these functions is a fault of the kind `failed`. A call reads its own writes. If the call succeeds, the host applies
+        /// `handle-message`, `handle-topic-info`, `handle-tick` and `handle-seat`. In any other callback, and in a topic without
+        /// entries, each of these functions is a fault of the kind `failed`. A call reads its own writes. If the call succeeds, the host applies
         /// the writes, together with the room, the store and the effects. If the call fails, the host applies none of them.
         ///
         /// A key has 1 to 255 bytes. A value has at most 1 MiB (`entry_bytes`). A call writes at most 4,096 entries
@@ -4030,8 +4030,8 @@ pub mod bennu {
             /// the same place in the call, it gets the same answer, and nothing is sent. While a call waits, other commits can
             /// change the store. What the call read before is checked at its commit, so a callback still sees one state of the store.
             ///
-            /// `join`, `handle-in`, `handle-info`, `handle-message`, `handle-tick`, `handle-seat` and a gatekeeper's `connect` may ask.
-            /// In any other callback, this function is a fault. A callback asks at most 8 times (`http_gets_per_call`).
+            /// `join`, `handle-in`, `handle-info`, `handle-message`, `handle-topic-info`, `handle-tick`, `handle-seat` and a gatekeeper's
+            /// `connect` may ask. In any other callback, this function is a fault. A callback asks at most 8 times (`http_gets_per_call`).
             /// `settings` can have `timeout-ms`: the time to the end of the answer, at most 3000 (`http_get_ms`).
             #[allow(async_fn_in_trait)]
             pub fn get(
@@ -4277,7 +4277,8 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// Effect: sends a request with any method after the callback has succeeded, at most once. It has a header
+            /// Effect: sends a request with any method after the callback has succeeded, at most once. A method is in capital letters;
+            /// `CONNECT` and `TRACE` are a fault. The request has a header
             /// `idempotency-key` that no other request has, unless the plugin sets one. The member's own `handle-info` gets the
             /// answer, with the source `http` and the event `key`. In a callback without a member, such as `handle-message`, the
             /// topic's `handle-topic-info` gets it. Its payload is `{"status", "headers", "body"}`: `headers` is a list of

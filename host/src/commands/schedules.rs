@@ -21,7 +21,7 @@ pub(super) struct Schedules {
     #[arg(long)]
     cron: bool,
 
-    /// Instead of schedules, those failures of deliveries that topics are still to be told of
+    /// Show the failure messages of deliveries that wait for their topic instead
     #[arg(long, conflicts_with = "cron")]
     undelivered: bool,
 

@@ -15,8 +15,8 @@
 //!
 //! A key with a time to live has `expires_ms`.
 //! A schedule that failed has `failures`, and `next_ms` unless it was given up. Its payload is `value`, or `value_base64` if it
-//! is binary. A time of a cron line has `cron` in place of `schedule`, and a delivery's failure of which its topic is
-//! still to be told has `undelivered`.
+//! is binary. A time of a cron line has `cron` in place of `schedule`, and a failure message of a
+//! delivery has `undelivered`.
 //!
 //! `sha256` is the digest of all lines before the last one, as in `head -n -1 FILE | sha256sum`. Version 1 has none, and is still
 //! read.
@@ -100,7 +100,7 @@ struct Fields {
     /// The key of a time of a cron line.
     #[serde(skip_serializing_if = "Option::is_none")]
     cron: Option<String>,
-    /// The id of a delivery that was refused or given up, of which its topic is still to be told.
+    /// The id of the delivery of a failure message, which waits for its topic.
     #[serde(skip_serializing_if = "Option::is_none")]
     undelivered: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
