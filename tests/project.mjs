@@ -22,6 +22,12 @@ export async function newProject(test, { lang = "ts", template = "chat" } = {}) 
 /** The sources of projects that are built. */
 const SOURCES = { go: "main.go", python: "src/channels.py", rust: "src/lib.rs" };
 
+/** The environment of a project. The flags of this repository's own build aren't meant for it. */
+function environment(lang) {
+  const { RUSTC_WORKSPACE_WRAPPER: _, RUSTFLAGS: __, CARGO_TARGET_DIR: ___, ...env } = process.env;
+  return lang === "rust" ? env : process.env;
+}
+
 class Project {
   constructor(folder, lang, printed) {
     /** The folder of the project. */
@@ -29,7 +35,7 @@ class Project {
     /** What `bennu new` printed. */
     this.printed = printed;
     /** The environment of the commands that run in the folder. */
-    this.env = process.env;
+    this.env = environment(lang);
     /** The path of the channel's source in the project. */
     this.source = SOURCES[lang] ?? `plugins/app.${lang}`;
   }
@@ -70,13 +76,6 @@ class Project {
   /** Runs a line of a shell in the folder. Returns what it printed. */
   async shell(line) {
     return (await run("sh", ["-c", line], { cwd: this.folder, maxBuffer: 1 << 26 })).stdout;
-  }
-
-  /** Runs cargo in the folder. Returns what it printed. */
-  async cargo(...command) {
-    // The flags of this repository's own build aren't meant for a project.
-    const { RUSTC_WORKSPACE_WRAPPER: _, RUSTFLAGS: __, CARGO_TARGET_DIR: ___, ...env } = process.env;
-    return (await run("cargo", command, { cwd: this.folder, env, maxBuffer: 1 << 26 })).stdout;
   }
 
   /** Runs the native tests. Returns what Node printed. */

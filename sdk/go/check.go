@@ -55,7 +55,7 @@ func checkMethods[C, R any]() {
 	of := reflect.TypeFor[*C]()
 	check := func(name string, has bool, wanted reflect.Type) {
 		if has && !of.Implements(wanted) {
-			panic(fmt.Sprintf("the method %s of %s has another signature than that of %s", name, of.Elem(), wanted))
+			panic(fmt.Sprintf("the method %s of %s has a different signature from that of %s", name, of.Elem(), wanted))
 		}
 	}
 	// The names are constants, so that the linker can leave out all other methods.

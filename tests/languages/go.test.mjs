@@ -1,7 +1,7 @@
 // Projects in Go, as a person makes them who has the executable and Go.
 
 import assert from "node:assert/strict";
-import { copyFile, readFile, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join as path } from "node:path";
 import { test } from "node:test";
 
@@ -10,58 +10,13 @@ import { WebSocket } from "ws";
 import { until } from "../host.mjs";
 import { connect, join } from "../phoenix/client.mjs";
 import { newProject } from "../project.mjs";
+import { LANGUAGES, live } from "../project_life.mjs";
 import { USES } from "../templates.mjs";
-
-const sources = path(import.meta.dirname, "go");
-const built = "build/app.wasm";
 
 test("a project in Go is made, built, tested and served, and its code changes under the official client", async (t) => {
   const project = await newProject(t, { lang: "go" });
-  assert.match(project.printed, /in Go\. Next:\n\n {2}cd app\n {2}bennu dev\n$/);
-  for (const [file, to] of [["main.go", "main.go"], ["main_test.go", "main_test.go"], ["app.script", "tests/app.script"]]) {
-    await copyFile(path(sources, file), path(project.folder, to));
-  }
-  assert.match(await project.bennu("build"), /^build\/app\.wasm {2}[45]\.\d MB {2}room:\* {2}in /);
-  assert.equal(await project.bennu("test", "--no-build"), "ok      go test ./...\nok      tests/app.script\n2 passed\n");
-
-  const line = (await project.read("main.go")).split("\n").findIndex((text) => text.includes("return list[1]")) + 1;
-  // The second build is made before, so that it replaces the first one while a timer runs.
-  const first = await readFile(path(project.folder, built));
-  await project.edit((text) => text.replace("const build = 1", "const build = 2").replace("Sent int", "Sent int\n\tNote string"));
-  await project.bennu("build");
-  const second = await readFile(path(project.folder, built));
-  await project.write(built, first);
-
-  const host = await project.serve(t);
-  const ada = await join(connect(t, host), "room:1", { user: "Ada" });
-  const bo = await join(connect(t, host), "room:1", { user: "Bo" });
-  assert.deepEqual(await ada.next("joined"), { user: "Bo" });
-  assert.deepEqual(Object.keys(await bo.next("presence_state")), ["Ada"]);
-  await assert.rejects(join(connect(t, host), "room:1"), /user: missing, expected a string/);
-  const send = async () => (await ada.push("new_msg", { body: "hi ü" })).response;
-  assert.deepEqual(await send(), { sent: 1, messages: 1, build: 1 });
-  for (const client of [ada, bo]) assert.deepEqual(await client.next("new_msg"), { user: "Ada", payload: { body: "hi ü" } });
-  assert.deepEqual(await ada.push("refused"), { status: "error", response: { reason: "no" } });
-  assert.deepEqual((await ada.push("wink")).response, { reason: 'unknown event "wink"' });
-  assert.deepEqual((await join(connect(t, host), "room:1", { user: "Ada" })).joins, 1);
-  assert.equal(JSON.parse(await host.bennu("store", "get", "app", "visits/Ada")).value, "2");
-
-  // The state, the room and a timer are those of the first build.
-  await ada.push("remind", { ms: 5000 });
-  await project.write(built, second);
-  await until("the new build answers", async () => (await send()).build === 2);
-  const answer = await send();
-  assert.equal(answer.sent, answer.messages);
-  assert.equal((await ada.next("reminder")).build, 2);
-  assert.equal(ada.joins, 1, "nobody had to join again");
-
-  await host.bennu("plugins", "rollback", "app");
-  await until("the first build answers again", async () => (await send()).build === 1);
-  assert.equal(ada.joins, 1, "nobody had to join again");
-
-  await ada.push("crash");
-  await until("the fault is in the log", () => host.log.includes("panic: runtime error: index out of range [1] with length 0"));
-  assert.match(host.log, new RegExp(`; in main\\.second \\(main\\.go:${line}\\), called by main\\.\\(\\*Member\\)\\.HandleIn \\(main\\.go:\\d+\\)`));
+  await live(t, project, LANGUAGES.go);
+  assert.match(await project.bennu("check", "build/app.wasm"), /made with Go 1\.\d+\S*, bennu for Go 0\.\d+\.\d+/);
 });
 
 for (const [template, use] of Object.entries(USES)) {
@@ -97,7 +52,7 @@ test("mistakes that would go unnoticed are refused when the plugin is built", as
   assert.match(await build((text) => text.replace("User string", "user string").replaceAll("c.User", "c.user")),
     /the host can't keep the field user of main\.Chat: begin its name with an upper-case letter/);
   assert.match(await build(() => original.replace("_ bennu.Ending) {", "_ string) {")),
-    /the method Terminate of main\.Chat has another signature than that of bennu\.Terminator/);
+    /the method Terminate of main\.Chat has a different signature from that of bennu\.Terminator/);
   assert.match(await build(() => original.replace("return nil, nil", "return nil")), /main\.go:\d+:\d+: not enough return values/);
 });
 

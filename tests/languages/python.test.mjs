@@ -11,53 +11,9 @@ import { WebSocket } from "ws";
 import { until } from "../host.mjs";
 import { connect, join } from "../phoenix/client.mjs";
 import { newProject } from "../project.mjs";
+import { LANGUAGES, live } from "../project_life.mjs";
 
-/** A channel with what the SDK has most: state, a room, the store, presence, timers. */
-const SHOP = `from dataclasses import dataclass, field
-
-from bennu import Socket, channel, info, on, refuse, store
-
-
-@dataclass
-class Room:
-    orders: list[str] = field(default_factory=list)
-
-
-@channel("shop:*", room=Room)
-class Shop:
-    user: str = ""
-    bought: int = 0
-
-    def join(self, socket: Socket[Room], user: str):
-        if store.get(f"banned:{user}", False):
-            refuse("banned")
-        self.user = user
-        visits = store.get(f"visits:{user}", 0) + 1
-        store.put(f"visits:{user}", visits)
-        socket.push_presences()
-        socket.track(user, visits=visits)
-        return {"visits": visits}
-
-    @on("buy")
-    def buy(self, socket: Socket[Room], what: str, amount: int = 1):
-        self.bought += amount
-        socket.room.orders.append(what)
-        socket.broadcast("bought", user=self.user, what=what, orders=socket.room.orders)
-        return {"bought": self.bought}
-
-    @on("remind")
-    def remind(self, socket: Socket[Room], ms: int):
-        socket.send_after(ms, "reminder", what="tea")
-
-    @info("reminder")
-    def reminder(self, socket: Socket[Room], what: str):
-        socket.push("reminder", what=what)
-`;
-
-/** The line of the source with this text, counted from 1. */
-const lineOf = (source, text) => source.split("\n").findIndex((line) => line.includes(text)) + 1;
-
-test("a project in Python: new, build, tests, the official client, an edit, an exception, a rollback", async (t) => {
+test("a project in Python is made, built, tested and served, and its code changes under the official client", async (t) => {
   const project = await newProject(t, { lang: "python" });
   const [, install] = /\n {2}cd app\n {2}(.+)\n {2}bennu dev\n$/.exec(project.printed) ?? assert.fail(project.printed);
 
@@ -73,66 +29,7 @@ test("a project in Python: new, build, tests, the official client, an edit, an e
     assert.match(await project.bennu("test", "--no-build"), /ok {6}\S*python\S* .*\nok {6}tests\/app\.script\n2 passed/);
   });
 
-  await project.edit(() => SHOP);
-  await project.bennu("build");
-  const host = await project.serve(t);
-  const ada = await join(connect(t, host), "shop:1", { user: "ada" });
-  const bo = await join(connect(t, host), "shop:1", { user: "bo" });
-
-  await t.test("the official client joins, is refused, and gets replies, broadcasts, presences, timers", async () => {
-    await assert.rejects(join(connect(t, host), "shop:1"), /user: missing, expected a string/);
-    assert.deepEqual(Object.keys(await bo.next("presence_state")), ["ada"]);
-    assert.deepEqual(await ada.push("buy", { what: "tea", amount: 2 }), { status: "ok", response: { bought: 2 } });
-    assert.deepEqual(await bo.next("bought"), { user: "ada", what: "tea", orders: ["tea"] });
-    assert.deepEqual(await bo.push("buy", { what: "milk" }), { status: "ok", response: { bought: 1 } });
-    assert.deepEqual((await bo.next("bought")).orders, ["tea", "milk"], "all members share the room");
-    const refused = { status: "error", response: { reason: "amount: expected a whole number" } };
-    assert.deepEqual(await ada.push("buy", { what: "tea", amount: "2" }), refused);
-    ada.send("remind", { ms: 20 });
-    assert.deepEqual(await ada.next("reminder"), { what: "tea" });
-    const again = await join(connect(t, host), "shop:2", { user: "ada" });
-    assert.equal((await again.next("presence_state")).ada, undefined);
-    assert.equal((await again.next("presence_diff")).joins.ada.metas[0].visits, 2, "the store has the first visit");
-  });
-
-  const buys = async () => (await ada.push("buy", { what: "tea" })).response;
-  await t.test("an edited source answers with the old state, and nobody joins again", async () => {
-    await project.edit((text) => text.replace("bought: int = 0", 'bought: int = 0\n    card: str = "none"').replace('{"bought": self.bought}', '{"bought": self.bought, "card": self.card}'));
-    await project.bennu("build");
-    await until("the new code answers", async () => (await buys()).card === "none");
-    assert.ok((await buys()).bought > 3, "the state was kept");
-    assert.equal(ada.joins, 1);
-  });
-
-  await t.test("an exception's file and line are in the log, and the build before answers", async () => {
-    await project.edit((text) => text.replace("self.bought += amount", 'self.bought += {"tea": amount}["coffee"]'));
-    const line = lineOf(await project.read(project.source), '["coffee"]');
-    await project.bennu("build");
-    await until("the fault is in the log", async () => {
-      // The build that answers is the last one that has passed probation.
-      assert.equal(typeof (await buys()).bought, "number");
-      return host.log.includes(`KeyError: 'coffee'; in Shop.buy (src/channels.py:${line})`);
-    });
-    assert.equal(ada.joins, 1);
-  });
-
-  await t.test("an operator rolls back", async () => {
-    await project.edit((text) => text.replace('self.bought += {"tea": amount}["coffee"]', "self.bought += 100 * amount"));
-    await project.bennu("build");
-    let last = (await buys()).bought;
-    await until("the new code answers", async () => {
-      const before = last;
-      last = (await buys()).bought;
-      return last === before + 100;
-    });
-    await host.bennu("plugins", "rollback", "app");
-    await until("the old code answers", async () => {
-      const before = last;
-      last = (await buys()).bought;
-      return last === before + 1;
-    });
-    assert.equal(ada.joins, 1);
-  });
+  await t.test("it is served, and its code changes under the official client", () => live(t, project, LANGUAGES.python));
 });
 
 const repository = path(import.meta.dirname, "../..");

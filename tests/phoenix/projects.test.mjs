@@ -1,14 +1,13 @@
 // New projects, as a person makes them who has only the executable: their types, their tests, and the official client.
 
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
-import { cp, mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
+import { cp, mkdir, symlink, writeFile } from "node:fs/promises";
 import { join as path } from "node:path";
 import { test } from "node:test";
-import { promisify } from "node:util";
 
-import { startHost, until } from "../host.mjs";
+import { until } from "../host.mjs";
 import { newProject } from "../project.mjs";
+import { LANGUAGES, live } from "../project_life.mjs";
 import { USES } from "../templates.mjs";
 import { checkTypes } from "../types.mjs";
 import { connect, join } from "./client.mjs";
@@ -79,25 +78,8 @@ test("a native test answers the requests by HTTP of a plugin", async (t) => {
   await checkAllTypes(project);
 });
 
-test("a changed source answers with the old state, an exception names its line, and a rollback brings the old code back", async (t) => {
-  const project = await newProject(t);
-  const host = await project.serve(t);
-  const ada = await join(connect(t, host), "room:lobby", { user: "Ada" });
-  const says = async () => {
-    await ada.push("new_msg", { body: "hi" });
-    return (await ada.next("new_msg")).body;
-  };
-  await project.edit((text) => text.replace("user: socket.state.user, body }", "user: socket.state.user, body: `${body}!` }"));
-  await until("the new code answers", async () => (await says()) === "hi!");
-  await host.bennu("plugins", "rollback", "app");
-  await until("the old code answers", async () => (await says()) === "hi");
-
-  await project.edit((text) => text.replace("return {};", "return socket.missing.field;"));
-  await until("the fault is in the log", async () => {
-    await ada.push("new_msg", { body: "hi" });
-    return /cannot read property 'field' of undefined; in new_msg \(app\.ts:\d+:\d+\)/.test(host.log);
-  });
-  assert.equal(ada.joins, 1, "nobody had to join again");
+test("a project in TypeScript is made, tested and served, and its code changes under the official client", async (t) => {
+  await live(t, await newProject(t), LANGUAGES.ts);
 });
 
 test("`bennu types` gives any folder the types, and `bennu wit` the contract", async (t) => {
@@ -121,25 +103,27 @@ test("nothing is overwritten, and a name that can't be one is refused", async (t
   await refused("..", /name of a folder/);
 });
 
-/** Why this machine can't build plugins in Rust, or false. */
-const noRust = await promisify(execFile)("rustc", ["--print", "target-libdir", "--target", "wasm32-unknown-unknown"]).then(
-  async ({ stdout }) => (await readdir(stdout.trim()).catch(() => [])).length === 0 && "Rust's target wasm32-unknown-unknown isn't installed",
-  () => "Rust isn't installed",
-);
+test("a project in Rust is made, built, tested and served, and its code changes under the official client", async (t) => {
+  const project = await newProject(t, { lang: "rust" });
+  await t.test("the template passes its own tests, and serves the official client", async (t) => {
+    assert.match(await project.bennu("test"), /\nok {6}cargo test --quiet\nok {6}tests\/app\.script\n2 passed\n$/);
+    await USES.chat(t, await project.serve(t));
+  });
+  const { host, ada } = await live(t, project, LANGUAGES.rust);
+  // What the host refuses has a place, too, because the build has the lines of the source.
+  const line = (await project.read(project.source)).split("\n").findIndex((text) => text.includes("json!([1])")) + 1;
+  await ada.push("list");
+  const place = new RegExp(`the payload of an event must be a JSON object.*handle_in \\(src/lib\\.rs:${line}\\)`);
+  await until("the fault is in the log", () => place.test(host.log));
+});
 
-/** In the usual tier only one of them, because each compiles all crates. */
-const rustTemplates = process.env.BENNU_TEST_TIER === "full" ? Object.keys(USES) : ["chat"];
+/** In the usual tier only the test above, because each project compiles all crates. */
+const rustTemplates = process.env.BENNU_TEST_TIER === "full" ? Object.keys(USES).filter((template) => template !== "chat") : [];
 
 for (const template of rustTemplates) {
-  test(`the template ${template} in Rust builds outside of this repository, and serves the official client`, { skip: noRust }, async (t) => {
+  test(`the template ${template} in Rust passes its own tests and serves the official client`, async (t) => {
     const project = await newProject(t, { lang: "rust", template });
-    assert.match(await project.cargo("test", "--locked"), /test result: ok\. [23] passed/);
-    await project.cargo("build", "--locked", "--release", "--target", "wasm32-unknown-unknown");
-    const module = path(project.folder, "target/wasm32-unknown-unknown/release/app.wasm");
-    assert.equal(await project.bennu("test", module, "tests/app.script"), "ok      tests/app.script\n");
-    const host = await startHost(t, {});
-    await host.replace("app", await readFile(module));
-    await until("the plugin is loaded", () => /plugin_loaded.*plugin="app"/.test(host.log));
-    await USES[template](t, host);
+    assert.match(await project.bennu("test"), /\nok {6}cargo test --quiet\nok {6}tests\/app\.script\n2 passed\n$/);
+    await USES[template](t, await project.serve(t));
   });
 }
