@@ -6,7 +6,8 @@
 //! # Asking and waiting
 //!
 //! [`get`] waits for the answer in the middle of a callback. `join`, `handle_in`, `handle_info`, `handle_message`,
-//! `handle_tick`, `handle_seat` and a gatekeeper may wait. A callback may run again, and then gets the same answer.
+//! `handle_topic_info`, `handle_tick`, `handle_seat` and a gatekeeper may wait. A callback may run again, and then gets the
+//! same answer.
 //!
 //! ```
 //! use bennu_guest::prelude::*;

@@ -145,7 +145,7 @@ impl Fault {
     pub fn no_http() -> Self {
         Self::failed(
             "this callback can't wait for an answer by HTTP: only `join`, `handle_in`, `handle_info`, `handle_message`, \
-             `handle_tick`, `handle_seat` and a gatekeeper's `connect` can",
+             `handle_topic_info`, `handle_tick`, `handle_seat` and a gatekeeper's `connect` can",
         )
     }
 

@@ -78,8 +78,9 @@ pub(super) enum Storage {
     /// No access.
     #[default]
     Closed,
-    /// The call may read, and write if `may_write` is true. `draft` has the call's reads and writes so far.
-    Open { may_write: bool, draft: Option<Box<Draft>> },
+    /// The call may read, and write if `may_write` is true. `draft` has the call's reads and writes so far. `now_ms` is the time by
+    /// which the call judges what has expired, if it was read before the draft began.
+    Open { may_write: bool, draft: Option<Box<Draft>>, now_ms: Option<u64> },
 }
 
 /// The access of a call to the entries of its topic.

@@ -23,8 +23,8 @@ use crate::protocol::Topic;
 use crate::store::Draft;
 
 /// The storage access of a call that may write, and of a call that may only read.
-const WRITABLE: Storage = Storage::Open { may_write: true, draft: None };
-const READABLE: Storage = Storage::Open { may_write: false, draft: None };
+const WRITABLE: Storage = Storage::Open { may_write: true, draft: None, now_ms: None };
+const READABLE: Storage = Storage::Open { may_write: false, draft: None, now_ms: None };
 
 /// An instance of a component, with its wasmtime store. After an error the instance must be dropped: wasmtime never
 /// allows a store in which a guest has trapped to be entered again.

@@ -30,6 +30,7 @@ impl Guest {
             return Err(Fault::oversize(format!("a call waits for at most {most} answers by HTTP{key}")));
         }
         *place += 1;
+        self.note_time();
         if let Some(result) = journal.find(at, &request) {
             return Ok(result);
         }

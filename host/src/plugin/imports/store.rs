@@ -14,7 +14,7 @@ impl Guest {
     /// Returns the call's draft. It is created at the first use, because most calls don't use the store.
     pub(super) fn draft(&mut self, wants_to_write: bool) -> Result<&mut Draft, Fault> {
         self.check_evaluated()?;
-        let Storage::Open { may_write, draft } = &mut self.storage else {
+        let Storage::Open { may_write, draft, now_ms } = &mut self.storage else {
             return Err(Fault::no_store());
         };
         if wants_to_write && !*may_write {
@@ -26,10 +26,18 @@ impl Guest {
         let context = &self.context;
         Ok(draft.get_or_insert_with(|| {
             // The time is read before: a call that is run twice holds a lock while it begins the draft.
-            let now_ms = context.surroundings.now_ms();
+            let now_ms = now_ms.unwrap_or_else(|| context.surroundings.now_ms());
             let begin = || context.store.begin_at(&context.origin.owner, now_ms);
             Box::new(if context.repeats_calls { repeat::draft(begin) } else { begin() })
         }))
+    }
+
+    /// Reads the time by which the call judges what has expired, if the call hasn't used the store yet. A call reads it before it
+    /// waits: so nothing expires because of the wait. It isn't read at each call's start, because most calls need no time.
+    pub(super) fn note_time(&mut self) {
+        if let Storage::Open { draft: None, now_ms, .. } = &mut self.storage {
+            now_ms.get_or_insert_with(|| self.context.surroundings.now_ms());
+        }
     }
 }
 
