@@ -1,7 +1,7 @@
 //! Requests that take effect once, although they are sent several times: those with the header `Idempotency-Key`.
 //!
-//! The answers to messages for topics are stored, in the transaction of the callback. The answers to all other requests are
-//! only here, in memory, because what these requests do isn't stored either.
+//! The answers to messages for topics are stored, in the transaction of the callback, or when they come after it. The answers to all
+//! other requests are only here, in memory, because what these requests do isn't stored either.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +15,7 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::body::Body;
+use super::late_answers::LateAnswers;
 use super::{Api, ApiError};
 use crate::channel::IdempotentRequest;
 use crate::counts::Limit;
@@ -65,9 +66,12 @@ impl IdempotencyKey {
     }
 }
 
-/// The answers that are kept in memory.
+/// The answers that are kept in memory, and those that requests wait for.
 #[derive(Default)]
-pub struct Answers(Mutex<AnswerTable>);
+pub struct Answers {
+    kept: Mutex<AnswerTable>,
+    pub(super) late: LateAnswers,
+}
 
 #[derive(Default)]
 struct AnswerTable {
@@ -103,7 +107,7 @@ impl Answers {
 
     /// No panic can leave the data half changed, so a poisoned lock is used like any other.
     fn lock(&self) -> MutexGuard<'_, AnswerTable> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -15,6 +15,7 @@ mod health;
 mod idempotency;
 mod inspect;
 mod keys;
+mod late_answers;
 mod members;
 mod messages;
 mod metrics;

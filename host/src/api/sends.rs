@@ -21,7 +21,7 @@ use super::idempotency::IdempotencyKey;
 use super::keys::Caller;
 use super::messages::{Event, Events, check_names};
 use super::{Api, ApiError};
-use crate::channel::Undelivered;
+use crate::channel::{Delivered, IdempotentRequest, LateAnswer, Undelivered};
 use crate::contract::Reply;
 use crate::protocol::Payload;
 
@@ -129,7 +129,10 @@ impl Api {
         let delivered = match (key, wait) {
             (None, None) => Some(self.node.send(topic, event, payload).await),
             (None, Some(wait)) => self.node.send_and_wait(topic, event, payload, *wait).await,
-            (Some(key), wait) => self.node.send_once(topic, event, payload, key.of_part(part), *wait).await,
+            (Some(key), None) => {
+                Some(self.node.send_once(topic, event, payload, key.of_part(part), LateAnswer::Ignored).await)
+            }
+            (Some(key), Some(wait)) => self.send_once_and_wait(message, key.of_part(part), *wait).await,
         };
         let delivered = delivered.ok_or_else(|| {
             let wait_ms = wait.unwrap_or_default().as_millis();
@@ -138,6 +141,27 @@ impl Api {
         })?;
         let reply = delivered.map_err(|why| undelivered(topic, why))?;
         Ok(Sent { reply: reply.as_ref().map(Shown::of) })
+    }
+
+    /// Sends a message that takes effect once, and waits for its answer, which may come after the callback. Then it is stored, so that a
+    /// repetition gets it.
+    async fn send_once_and_wait(
+        &self,
+        message: &TopicMessage,
+        request: Arc<IdempotentRequest>,
+        wait: Duration,
+    ) -> Option<Delivered> {
+        let TopicMessage { topic, event, payload, .. } = message;
+        let (node, topic, event, payload) = (Arc::clone(&self.node), topic.clone(), event.clone(), payload.clone());
+        let sent = Arc::clone(&request);
+        let send = || async move {
+            let delivered = node.send_once(&topic, event, payload, Arc::clone(&sent), LateAnswer::Awaited).await;
+            if let Ok(Some(reply)) = &delivered {
+                node.keep_answer(&topic, &sent, reply).await;
+            }
+            delivered
+        };
+        self.answers.late.wait(&request, wait, send).await
     }
 
     /// Sends several messages: those to one topic one after another, and several topics at the same time.

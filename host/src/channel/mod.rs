@@ -24,6 +24,6 @@ pub use crate::contract::limits::NodeLimits;
 pub use crate::entries::RollbackState;
 pub use handover::{Adopted, AdoptedTopic, Unread};
 pub use member::{Channel, Connection, Drain, Full, Inbound, MemberEvent, MemberSelector};
-pub use node::{Node, NodeIdentity};
+pub use node::{LateAnswer, Node, NodeIdentity};
 pub use room::Takeover;
 pub use room::{Delivered, DueJob, IdempotentRequest, InfoOutcome, RoomSize, Undelivered};

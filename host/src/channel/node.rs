@@ -16,11 +16,12 @@ use super::room::{
     Topics, Undelivered, largest_rooms, post_and_spawn, post_message, settle_stored_rooms,
 };
 use super::topic_info::route_of;
+use super::topic_turn::keep_answer;
 use super::turn::{MemberNumbers, Services, TurnGate};
 use crate::clients::Clients;
 use crate::contract::jobs::JobId;
 use crate::contract::limits::NodeLimits;
-use crate::contract::{Fault, Http, Person, system_now_ms};
+use crate::contract::{Fault, Http, Person, Reply, system_now_ms};
 use crate::entries::{EntriesNode, EntryUsage};
 use crate::presence::{Pace, Presence};
 use crate::protocol::{Payload, Ref, Topic};
@@ -218,34 +219,34 @@ impl Node {
         }
     }
 
-    /// The same for a request that takes effect once: if it is sent again, it gets the same answer. Only an answer that is given
-    /// in the callback itself is kept. Without `wait`, no later answer is waited for, and the result isn't none.
+    /// The same for a request that takes effect once: if it is sent again, it gets the same answer. An answer that comes after the
+    /// callback isn't stored: see [`Self::keep_answer`].
     pub async fn send_once(
         &self,
         topic: &str,
         event: ByteString,
         payload: Payload,
         request: Arc<IdempotentRequest>,
-        wait: Option<Duration>,
-    ) -> Option<Delivered> {
+        late: LateAnswer,
+    ) -> Delivered {
         let (sender, delivered) = oneshot::channel();
         let topic = Topic::new(topic);
-        match wait {
-            None => {
+        match late {
+            LateAnswer::Ignored => {
                 let sender = Once { sender: AtOnce(sender), request };
                 post_message(&self.topics, TopicMessage { topic, event, payload, sender });
             }
-            Some(_) => {
+            LateAnswer::Awaited => {
                 let sender = Once { sender, request };
                 post_message(&self.topics, TopicMessage { topic, event, payload, sender });
             }
         }
-        let delivered =
-            async { delivered.await.unwrap_or_else(|_| Err(Undelivered::Fault(Fault::failed("a fault of the host")))) };
-        match wait {
-            None => Some(delivered.await),
-            Some(wait) => tokio::time::timeout(wait, delivered).await.ok(),
-        }
+        delivered.await.unwrap_or_else(|_| Err(self.unanswered()))
+    }
+
+    /// Stores the answer to a request that came after the callback of its message.
+    pub async fn keep_answer(&self, topic: &str, request: &IdempotentRequest, reply: &Reply) {
+        keep_answer(&self.topics.services, topic, request, reply).await;
     }
 
     /// Sends an event to the `handle_info` of the selected members of a topic, with the source `member`. Returns their number,
@@ -452,6 +453,15 @@ impl Sender for oneshot::Sender<Delivered> {
     fn is_waiting(&self) -> bool {
         !self.is_closed()
     }
+}
+
+/// What becomes of an answer that comes after the callback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LateAnswer {
+    /// The request ends without an answer.
+    Ignored,
+    /// The request waits for it, until its future is dropped.
+    Awaited,
 }
 
 /// A sender of a request that takes effect once.

@@ -13,8 +13,8 @@ use super::room::{
 };
 use super::topic_call::{CommitPart, TopicOutcome, log_fault, log_fault_of, store_fault, topic_turn};
 use super::topic_info::{tell, tell_answer};
-use super::turn::{Failed, Job, RetryDeadline, TurnGate};
-use crate::contract::{AnswerRef, Fault, FaultKind, SeatChange, SocketFacts, Tick, TopicCallback};
+use super::turn::{Failed, Job, RetryDeadline, Services, TurnGate};
+use crate::contract::{AnswerRef, Fault, FaultKind, Reply, SeatChange, SocketFacts, Tick, TopicCallback};
 use crate::counts::Limit;
 use crate::protocol::{Payload, Topic};
 use crate::pubsub::Pressure;
@@ -171,6 +171,25 @@ async fn once(
             return Ok(Some(outcome));
         }
         deadline.check()?;
+    }
+}
+
+/// Stores the answer to a request that came after the callback of its message, unless the answer of the callback is stored.
+pub(super) async fn keep_answer(services: &Services, topic: &str, request: &IdempotentRequest, reply: &Reply) {
+    // Another plugin may serve the topic by now: it knows nothing of the request.
+    let Some(route) = services.routes.find(topic) else { return };
+    let mut draft = services.store.begin(&route.owner);
+    let name = request.name();
+    let kept = match draft.request(&name).await {
+        Ok(Some(stored)) if request.decode(&stored) == StoredAnswer::Same(None) => {
+            draft.set_request(&name, &request.encode(Some(reply)), request.lifetime_ms);
+            services.store.commit(draft).await.map(drop).map_err(|error| error.to_string())
+        }
+        Ok(_) => return,
+        Err(error) => Err(store_fault(&error).detail),
+    };
+    if let Err(error) = kept {
+        tracing::warn!(topic, "a later answer isn't kept for a repetition of its request: {error}");
     }
 }
 

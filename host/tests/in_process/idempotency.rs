@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::support::{Notes, Part, Stage, nothing, replied};
-use bennu::channel::{Delivered, IdempotentRequest, Undelivered};
+use bennu::channel::{Delivered, IdempotentRequest, LateAnswer, Undelivered};
 use bennu::contract::{CallFuture, Fault, FaultKind, Outcome, Reply, TopicCall, TopicCallback};
 use bennu::protocol::Payload;
 
@@ -30,8 +30,7 @@ fn counter(notes: &Notes) -> Part {
 async fn send(stage: &Stage, topic: &str, event: &str, (key, digest): (&str, u8)) -> Delivered {
     let request = IdempotentRequest { key: key.into(), part: 0, digest: [digest; 32], lifetime_ms: 60_000 };
     let node = &stage.endpoint.node;
-    let sent = node.send_once(topic, event.into(), Payload::EMPTY, Arc::new(request), None).await;
-    sent.expect("nothing was waited for")
+    node.send_once(topic, event.into(), Payload::EMPTY, Arc::new(request), LateAnswer::Ignored).await
 }
 
 fn count(count: u32) -> Delivered {
