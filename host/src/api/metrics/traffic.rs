@@ -8,6 +8,7 @@ use super::Page;
 use super::page::seconds;
 use crate::api::Api;
 use crate::counts::{HighWater, Rare, Traffic};
+use crate::jobs::JobCounts;
 use crate::protocol::DeflateCount;
 
 pub(super) fn write(api: &Api, page: &mut Page<'_>) -> fmt::Result {
@@ -19,13 +20,14 @@ pub(super) fn write(api: &Api, page: &mut Page<'_>) -> fmt::Result {
     page.counter("bennu_ticks", "Ticks of topics, including those that were skipped.", ticks)?;
     page.counter("bennu_ticks_skipped", "Ticks that were skipped because the topic or the host was busy.", missed)?;
     http(api, page)?;
-    deliveries(api, page)
+    deliveries(api, page)?;
+    schedules(api, page)
 }
 
 fn messages(page: &mut Page<'_>) -> fmt::Result {
     page.counter("bennu_messages_received", "Messages from clients.", Traffic::MessagesReceived.count())?;
     page.counter("bennu_broadcasts", "Broadcasts to topics, each counted once.", Traffic::Broadcasts.count())?;
-    page.counter("bennu_deliveries", "Copies of broadcasts for members.", Traffic::Deliveries.count())?;
+    page.counter("bennu_deliveries", "Delivered frames: copies of broadcasts for members.", Traffic::Deliveries.count())?;
     let name = "bennu_frames_sent";
     page.counter(name, "Frames that connections have taken from their outboxes.", Traffic::FramesSent.count())?;
     page.counter(
@@ -95,6 +97,16 @@ fn deliveries(api: &Api, page: &mut Page<'_>) -> fmt::Result {
         ended.counter(&[("result", result)], count)?;
     }
     page.counter("bennu_http_delivery_failures", "Attempts of deliveries that have failed.", totals.failed)
+}
+
+/// What the host sends to topics by itself.
+fn schedules(api: &Api, page: &mut Page<'_>) -> fmt::Result {
+    let JobCounts { all, given_up, unserved } = api.jobs.counts();
+    let help = "Schedules, next times of cron lines, and failure messages of deliveries.";
+    let mut stored = page.gauges("bennu_schedules", help)?;
+    stored.gauge(&[("state", "waiting")], all.saturating_sub(given_up + unserved))?;
+    stored.gauge(&[("state", "unserved")], unserved)?;
+    stored.gauge(&[("state", "given-up")], given_up)
 }
 
 /// Requests by HTTP that plugins ask for.
