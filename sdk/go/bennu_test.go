@@ -109,9 +109,9 @@ type kept struct {
 func TestAChannelThatCannotWorkIsRefused(t *testing.T) {
 	defer func() { plugin.Routes = nil }()
 	for want, serve := range map[string]func(){
-		"the host can't keep the field hidden of bennu.forgetful": func() { Serve[forgetful, None]("a") },
-		"the method HandleTick of bennu.mistaken has another":     func() { Serve[mistaken, None]("a") },
-		"the host can't keep bennu.pipe: it has a chan int":       func() { Serve[pipe, None]("a") },
+		"the host can't keep the field hidden of bennu.forgetful":           func() { Serve[forgetful, None]("a") },
+		"the method HandleTick of bennu.mistaken has a different signature": func() { Serve[mistaken, None]("a") },
+		"the host can't keep bennu.pipe: it has a chan int":                 func() { Serve[pipe, None]("a") },
 		"": func() { Serve[kept, None]("a") },
 	} {
 		if text := panicked(serve); !strings.HasPrefix(text, want) || (text == "") != (want == "") {

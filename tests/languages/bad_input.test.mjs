@@ -153,7 +153,7 @@ const FAULTS = {
   go: {
     source: GO,
     faults: {
-      endless: "deadline: the call ran for more than 500 ms of CPU time",
+      endless: "deadline: the call ran for more than 500 ms of CPU time.*; in main\\.\\(\\*Member\\)\\.HandleIn|; in main\\.spin",
       sleep: "deadline: the call ran for more than 500 ms of CPU time",
       recursion: "goroutine stack exceeds|stack overflow|call stack exhausted",
       memory: "memory: it requested more memory than it may have",

@@ -98,11 +98,24 @@ fn wasmtime_name(name: &str) -> String {
     rustc_demangle::try_demangle(name).map_or_else(|_| name.to_owned(), |name| format!("{name:#}"))
 }
 
-/// Whether a frame belongs to the language's panic code, between the panic and the guest's own code.
+/// The starts of the names of functions of a language's panic code, of Rust's standard library and of Go's runtime.
+const MACHINERY: [&str; 11] = [
+    "std::",
+    "core::",
+    "alloc::",
+    "rust_panic",
+    "__rust",
+    "<alloc::",
+    "<core::",
+    "<std::",
+    "rustc",
+    "runtime.",
+    "wasm_pc_f_loop",
+];
+
+/// Whether a frame belongs to the language's own code, between the trap and the guest's code.
 fn is_machinery(name: &str) -> bool {
-    ["std::", "core::", "alloc::", "rust_panic", "__rust", "<alloc::", "<core::", "<std::", "rustc"]
-        .iter()
-        .any(|start| name.starts_with(start))
+    MACHINERY.iter().any(|start| name.starts_with(start))
 }
 
 #[cfg(test)]
@@ -114,6 +127,7 @@ mod tests {
         assert_eq!(wasmtime_name("_ZN4chat4Chat4join17h0123456789abcdefE"), "chat::Chat::join");
         assert_eq!(wasmtime_name("handle-in"), "handle-in");
         assert!(is_machinery("core::panicking::panic_fmt"));
+        assert!(is_machinery("runtime.mallocgc") && !is_machinery("main.(*Chat).HandleIn"));
         assert!(!is_machinery("chat::Chat::join"));
     }
 

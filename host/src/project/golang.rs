@@ -16,8 +16,9 @@ const SOURCES: [&str; 3] = ["go", "mod", "sum"];
 /// The module in the scratch folder.
 const MODULE: &str = "module.wasm";
 
-/// A module that a host can load: a library for WASI, with names and lines for panics, and without debug information.
-const OPTIONS: [&str; 4] = ["build", "-buildmode=c-shared", "-trimpath", "-ldflags=-s -w"];
+/// A module that a host can load: a library for WASI, with names and lines for panics, with the names of functions for traps of the
+/// engine, and without debug information.
+const OPTIONS: [&str; 4] = ["build", "-buildmode=c-shared", "-trimpath", "-ldflags=-w"];
 
 /// What Go says if its version is older than a module needs, and can't be fetched.
 const TOO_OLD: [&str; 3] = ["toolchain not available", "requires go >=", "invalid go version"];

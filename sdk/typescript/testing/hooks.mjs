@@ -15,8 +15,8 @@ export async function resolve(specifier, context, next) {
 export async function load(url, context, next) {
   const module = (source) => ({ format: "module", source, shortCircuit: true });
   if (url.startsWith(CONTRACT)) return module(imports(url));
-  // Node 22.18 and later remove types themselves.
-  if (url.endsWith(".ts") && !process.features.typescript) {
+  // Node 22.18 and later remove types themselves, except in installed packages.
+  if (url.endsWith(".ts") && (!process.features.typescript || url.includes("/node_modules/"))) {
     return module(withoutTypes(fileURLToPath(url)));
   }
   return next(url, context);

@@ -1,3 +1,5 @@
+//! The native test of the channel.
+
 use bennu_guest::prelude::*;
 
 use super::Member;

@@ -59,10 +59,9 @@ func (k *Kit) Serve() { k.Must("routes", abi.Fields{"routes": routes(), "states"
 
 // line is a line of `bennu kit`: an answer, or a call.
 type line struct {
-	OK    json.RawMessage
-	Fault *Fault
-	Error string
-
+	OK                          json.RawMessage
+	Fault                       *Fault
+	Error                       string
 	Call                        string
 	Topic, Event, Source, From  string
 	Member                      uint64
@@ -166,9 +165,9 @@ func (k *Kit) run(line *line) {
 
 func (l *line) call() plugin.Call {
 	call := plugin.Call{
-		Name: l.Call, Topic: l.Topic, Member: l.Member, Assigns: bytes(l.Assigns), Room: bytes(l.Room), Event: l.Event,
-		Source: l.Source, From: l.From, Ref: text(l.Ref), Cause: l.Cause, Detail: l.Detail, Number: l.Number, Missed: l.Missed,
-		PeriodMS: l.PeriodMS, Seat: l.Seat, Change: l.Change, Part: l.Part, Version: l.Version, State: bytes(l.State), Key: text(l.Key),
+		Name: l.Call, Topic: l.Topic, Member: l.Member, Assigns: or(l.Assigns), Room: or(l.Room), Event: l.Event,
+		Source: l.Source, From: l.From, Ref: or(l.Ref), Cause: l.Cause, Detail: l.Detail, Number: l.Number, Missed: l.Missed,
+		PeriodMS: l.PeriodMS, Seat: l.Seat, Change: l.Change, Part: l.Part, Version: l.Version, State: or(l.State), Key: or(l.Key),
 		Payload: abi.Payload{Kind: abi.JSON, Data: string(l.Payload)},
 	}
 	if l.PayloadBase64 != nil {
@@ -180,18 +179,12 @@ func (l *line) call() plugin.Call {
 	return call
 }
 
-func text(value *string) string {
-	if value == nil {
-		return ""
+// or is the value that a field has, or the zero value if the line has no such field.
+func or[T any](field *T) (value T) {
+	if field != nil {
+		value = *field
 	}
-	return *value
-}
-
-func bytes(value *[]byte) []byte {
-	if value == nil {
-		return nil
-	}
-	return *value
+	return value
 }
 
 // returned is what a callback has returned, as fields.
@@ -211,13 +204,12 @@ func returned(callback string, result plugin.Result) abi.Fields {
 	case callback == "upgrade_entry" && result.State != nil:
 		fields["value"] = result.State
 	}
-	if result.Assigns != nil {
-		fields["assigns"] = result.Assigns
+	for name, state := range map[string][]byte{"assigns": result.Assigns, "room": result.Room} {
+		if state != nil {
+			fields[name] = state
+		}
 	}
-	if result.Room != nil {
-		fields["room"] = result.Room
-	}
-	answer := abi.Fields(nil)
+	var answer abi.Fields
 	if result.Reply != nil {
 		answer = abi.PayloadFields(abi.Fields{"status": result.Reply.Status}, result.Reply.Payload)
 	}
