@@ -88,7 +88,7 @@ impl HealthParts {
         let ago = |at: Instant| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX);
         let checks: Map<String, Value> = self
             .health
-            .checks()
+            .checks(Instant::now())
             .iter()
             .map(|(check, state)| {
                 let shown = json!({ "succeeded_ms_ago": state.succeeded().map(ago), "failure": state.failure() });
@@ -96,5 +96,132 @@ impl HealthParts {
             })
             .collect();
         json!({ "ok": reasons.is_empty(), "reasons": reasons, "checks": checks })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use axum::body::{Body, to_bytes};
+    use axum::http::Request;
+    use tower_service::Service as _;
+
+    use super::*;
+    use crate::channel::NodeLimits;
+    use crate::health::{Check, Draining};
+    use crate::presence::Pace;
+    use crate::routes::RouteTable;
+    use crate::store::{Store, StoreLimits};
+
+    /// The endpoints of a host on which everything is well, except what the test changes.
+    struct Stage {
+        health: Arc<Health>,
+        failure: Arc<OnceLock<String>>,
+        router: Router,
+    }
+
+    impl Stage {
+        fn new() -> anyhow::Result<Self> {
+            let store = Store::in_memory(StoreLimits::default())?;
+            let routes = Arc::new(RouteTable::default());
+            let node = Node::new(routes, NodeLimits::default(), Pace::default(), store, Arc::default());
+            let (health, failure) = (Arc::<Health>::default(), Arc::<OnceLock<String>>::default());
+            let statuses = Arc::new(PluginStatuses::with_one_served());
+            let parts = HealthParts {
+                health: Arc::clone(&health),
+                node,
+                statuses,
+                failure: Arc::clone(&failure),
+                access: None,
+            };
+            Ok(Self { health, failure, router: health_router(parts) })
+        }
+
+        /// A host whose first self-test has passed.
+        fn tested() -> anyhow::Result<Self> {
+            let stage = Self::new()?;
+            stage.test(Instant::now(), None);
+            Ok(stage)
+        }
+
+        /// A self-test, in which one check doesn't answer.
+        fn test(&self, now: Instant, silent: Option<Check>) {
+            for check in self.health.begin_test(now).into_iter().filter(|check| Some(*check) != silent) {
+                self.health.answer(check, now, Ok(()));
+            }
+        }
+
+        async fn get(&mut self, path: &str) -> anyhow::Result<(u16, String)> {
+            let answer = self.router.call(Request::get(path).body(Body::empty())?).await?;
+            let status = answer.status().as_u16();
+            Ok((status, String::from_utf8(to_bytes(answer.into_body(), 1 << 10).await?.into())?))
+        }
+
+        /// The statuses of `/livez` and of `/readyz`. The text says the same.
+        async fn statuses(&mut self) -> anyhow::Result<(u16, u16)> {
+            let (live, ready) = (self.get("/livez").await?, self.get("/readyz").await?);
+            for (status, text) in [&live, &ready] {
+                assert_eq!(*status == 200, text == "ok\n", "{status}: {text}");
+            }
+            Ok((live.0, ready.0))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_host_is_not_ready_before_its_first_self_test() -> anyhow::Result<()> {
+        let mut stage = Stage::new()?;
+        assert_eq!(stage.statuses().await?, (200, 503));
+        stage.test(Instant::now(), None);
+        assert_eq!(stage.statuses().await?, (200, 200));
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_silent_part_makes_the_host_unready_and_then_dead() -> anyhow::Result<()> {
+        for check in Check::ALL {
+            let (mut stage, most) = (Stage::tested()?, if check == Check::Store { 13 } else { 7 });
+            for tests in 1..most {
+                stage.test(Instant::now(), Some(check));
+                let ready = if tests < 3 { 200 } else { 503 };
+                assert_eq!(stage.statuses().await?, (200, ready), "{check:?} after {tests} tests");
+            }
+            stage.test(Instant::now(), Some(check));
+            assert_eq!(stage.statuses().await?, (503, 503), "{check:?}");
+            stage.health.answer(check, Instant::now(), Ok(()));
+            assert_eq!(stage.statuses().await?, (200, 200), "{check:?} has answered");
+        }
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_self_test_that_begins_late_makes_the_host_unready_and_then_dead() -> anyhow::Result<()> {
+        let mut stage = Stage::new()?;
+        for (seconds, expected) in [(31, (503, 503)), (16, (200, 503)), (14, (200, 200))] {
+            let begun = Instant::now().checked_sub(Duration::from_secs(seconds));
+            stage.test(begun.ok_or_else(|| anyhow::anyhow!("the clock goes back so far"))?, None);
+            assert_eq!(stage.statuses().await?, expected, "{seconds} s ago");
+        }
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_vital_task_that_has_ended_makes_the_host_dead() -> anyhow::Result<()> {
+        let mut stage = Stage::tested()?;
+        stage.failure.set("the task that loads plugins has ended".to_owned()).map_err(anyhow::Error::msg)?;
+        assert_eq!(stage.statuses().await?, (503, 503));
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_host_that_drains_is_alive_and_not_ready() -> anyhow::Result<()> {
+        let mut stage = Stage::tested()?;
+        for draining in [Draining::HandingOver, Draining::Stopping] {
+            stage.health.set_draining(Some(draining));
+            assert_eq!(stage.statuses().await?, (200, 503), "{draining:?}");
+        }
+        stage.health.set_draining(None);
+        assert_eq!(stage.statuses().await?, (200, 200));
+        Ok(())
     }
 }

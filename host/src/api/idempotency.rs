@@ -47,6 +47,7 @@ impl IdempotencyKey {
             |key: &&str| (1..=KEY_BYTES_MAX).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
         let key = key.to_str().ok().filter(is_valid).filter(|_| keys.next().is_none());
         let key = key.ok_or_else(|| {
+            Limit::IdempotencyKey.hit();
             ApiError::bad(format!(
                 "`Idempotency-Key` must be one value of 1 to {KEY_BYTES_MAX} visible ASCII characters"
             ))

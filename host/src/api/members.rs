@@ -17,6 +17,7 @@ use super::keys::Caller;
 use super::{Api, ApiError};
 use crate::channel::MemberSelector;
 use crate::cluster::{Acted, Coverage, NodeQuestion, ToMembers as ToMembersMessage};
+use crate::counts::Limit;
 use crate::protocol::{NAME_BYTES_MAX, Payload, Topic};
 
 /// The body of `POST /api/push` and `POST /api/send-member`: an event for some members of a topic.
@@ -104,6 +105,7 @@ pub(super) async fn kick(
     topic.iter().try_for_each(|topic| check_name("topic", topic))?;
     let selector = member_selector(member, socket_id)?;
     if reason.len() > NAME_BYTES_MAX {
+        Limit::KickReason.hit();
         let message = format!("`reason` must have at most {NAME_BYTES_MAX} bytes, not {}", reason.len());
         return Err(ApiError::bad(message));
     }

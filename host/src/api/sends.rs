@@ -23,6 +23,7 @@ use super::messages::{Event, Events, check_names};
 use super::{Api, ApiError};
 use crate::channel::{Delivered, IdempotentRequest, LateAnswer, Undelivered};
 use crate::contract::Reply;
+use crate::counts::Limit;
 use crate::protocol::Payload;
 
 /// The longest time that a caller may wait for the answer of a topic, in milliseconds.
@@ -109,6 +110,7 @@ impl TopicMessage {
         check_names(&event)?;
         let payload = event.payload(Payload::check_value)?;
         if event.wait_ms.is_some_and(|wait_ms| wait_ms > WAIT_MS_MAX) {
+            Limit::WaitMs.hit();
             return Err(ApiError::bad(format!("`wait_ms` must be at most {WAIT_MS_MAX}")));
         }
         let wait = event.wait_ms.map(Duration::from_millis);
@@ -135,6 +137,7 @@ impl Api {
             (Some(key), Some(wait)) => self.send_once_and_wait(message, key.of_part(part), *wait).await,
         };
         let delivered = delivered.ok_or_else(|| {
+            Limit::WaitMs.hit();
             let wait_ms = wait.unwrap_or_default().as_millis();
             let message = format!("no answer came within {wait_ms} ms; the message itself may have been handled");
             ApiError::new(StatusCode::GATEWAY_TIMEOUT, "no_answer", message)

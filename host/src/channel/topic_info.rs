@@ -12,6 +12,7 @@ use super::topic_call::{CommitPart, RunningJob, log_fault, store_fault, topic_tu
 use super::turn::{Failed, Services};
 use crate::contract::jobs::{JobId, JobKind, JobRow};
 use crate::contract::{Fault, FaultKind, Fired, Message, Source, TopicCallback, TopicInfo, system_random};
+use crate::counts::Limit;
 use crate::protocol::Payload;
 use crate::routes::Route;
 
@@ -115,6 +116,7 @@ async fn store_failure(services: &Services, route: &Route, job: &RunningJob<'_>)
         _ => &failed,
     };
     if given_up {
+        Limit::ScheduleTries.hit();
         let failures = failed.failures;
         let then = match (id.kind, next) {
             (_, Some(_)) => "its next time is tried as usual",

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::account::{Account, OF_ADDRESS, OF_USER};
+use super::account::{Account, OF_ADDRESS, OF_SOCKET, OF_USER, RateBuckets};
 use super::address::ClientAddress;
 use super::hits::{Limit, OverLimit};
 use super::registry::Clients;
@@ -44,6 +44,7 @@ pub struct Client {
 }
 
 struct Accounts {
+    socket: RateBuckets,
     /// A client without a user has an account of its own.
     user: Arc<Account>,
     address: Arc<Account>,
@@ -117,13 +118,15 @@ impl Client {
     /// Counts a message.
     ///
     /// # Errors
-    /// If the user or the address is over a limit. The message must be answered, and not handled.
+    /// If the socket, the user or the address is over a limit. The message must be answered, and not handled.
     pub fn take(&self, user: Option<&str>, act: Act) -> Result<(), OverLimit> {
         if !self.clients.has_rates() {
             return Ok(());
         }
         let (now, limits, accounts) = (self.clients.now(), self.clients.limits(), self.accounts(user));
-        let taken = accounts.address.take(now, act, &limits.address, OF_ADDRESS);
+        // What the socket is refused for takes nothing from the neighbours of its address.
+        let taken = accounts.socket.take(now, act, &limits.socket, OF_SOCKET);
+        let taken = taken.and_then(|()| accounts.address.take(now, act, &limits.address, OF_ADDRESS));
         let taken = taken.and_then(|()| accounts.user.take(now, act, &limits.user, OF_USER));
         taken.inspect_err(|refusal| self.clients.hits.note(refusal.limit, now, user, Some(self.address())))
     }
@@ -210,7 +213,8 @@ impl Client {
     fn accounts(&self, user: Option<&str>) -> &Accounts {
         self.accounts.get_or_init(|| {
             let user = user.map_or_else(Arc::default, |user| self.clients.account_of_user(user));
-            Box::new(Accounts { user, address: self.clients.account_of_address(self.address.key()) })
+            let address = self.clients.account_of_address(self.address.key());
+            Box::new(Accounts { socket: RateBuckets::default(), user, address })
         })
     }
 }
@@ -226,7 +230,7 @@ impl Drop for Client {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ClientLimits, RateLimit, ScopeLimits};
+    use super::super::{ClientLimits, MessageRates, RateLimit, ScopeLimits};
     use super::*;
 
     fn at(address: &str) -> SocketAddr {
@@ -277,7 +281,7 @@ mod tests {
         let clients = limited(|limits| {
             limits.user = ScopeLimits {
                 connections: 1,
-                messages: RateLimit { per_second: 1, burst: 2 },
+                rates: MessageRates { messages: RateLimit { per_second: 1, burst: 2 }, ..MessageRates::default() },
                 ..ScopeLimits::default()
             };
         });
@@ -301,8 +305,8 @@ mod tests {
     fn clients_without_a_user_are_limited_by_their_socket_and_their_address() {
         let rate = |per_second| RateLimit { per_second, burst: per_second };
         let clients = limited(|limits| {
-            limits.user.joins = rate(1);
-            limits.address.bytes = rate(100);
+            limits.user.rates.joins = rate(1);
+            limits.address.rates.bytes = rate(100);
         });
         let (one, other) = (clients.arrive(at("203.0.113.7:1")), clients.arrive(at("203.0.113.7:2")));
         let (one, other) = (one.expect("no limit"), other.expect("no limit"));
@@ -314,13 +318,35 @@ mod tests {
     }
 
     #[test]
+    fn each_socket_has_limits_of_its_own() {
+        let rate = |per_second, burst| RateLimit { per_second, burst };
+        let clients = limited(|limits| {
+            limits.socket = MessageRates { joins: rate(1, 2), messages: rate(10, 5), bytes: rate(100, 1000) };
+            limits.address.rates.messages = rate(1, 9);
+        });
+        assert!(clients.is_limiting());
+        let (one, other) = (clients.arrive(at("203.0.113.7:1")), clients.arrive(at("203.0.113.7:2")));
+        let (one, other) = (one.expect("no limit"), other.expect("no limit"));
+        let why = |client: &Client, act| client.take(Some("ada"), act).map_err(|refusal| refusal.limit);
+        let (join, message) = (Act::Join { bytes: 1 }, Act::Message { bytes: 1 });
+        assert_eq!([join, join, join].map(|act| why(&one, act)), [Ok(()), Ok(()), Err(Limit::SocketJoins)]);
+        assert_eq!([message; 3].map(|act| why(&one, act)), [Ok(()), Ok(()), Err(Limit::SocketMessages)]);
+        // The messages that this socket was refused took nothing from the other one.
+        assert_eq!([message; 4].map(|act| why(&other, act)), [Ok(()); 4]);
+        assert_eq!(why(&other, message), Err(Limit::AddressMessages));
+        let third = clients.arrive(at("203.0.113.8:1")).expect("no limit");
+        assert_eq!(why(&third, Act::Message { bytes: 1000 }), Ok(()));
+        assert_eq!(why(&third, Act::Message { bytes: 1 }), Err(Limit::SocketBytes));
+    }
+
+    #[test]
     fn limits_can_be_exchanged_while_clients_are_connected() {
         let clients = limited(|_| {});
         let client = clients.arrive(at("203.0.113.7:1")).expect("no limit");
         let message = Act::Message { bytes: 1 };
         assert!((0..100).all(|_| client.take(None, message).is_ok()) && !clients.is_limiting());
         let mut limits = ClientLimits::default();
-        limits.address.messages = RateLimit { per_second: 1, burst: 5 };
+        limits.address.rates.messages = RateLimit { per_second: 1, burst: 5 };
         clients.set_limits(limits);
         assert!(clients.is_limiting());
         assert_eq!((0..100).filter(|_| client.take(None, message).is_ok()).count(), 5);

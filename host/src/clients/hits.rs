@@ -38,7 +38,7 @@ impl OverLimit {
 
 macro_rules! limits {
     ($($(#[$doc:meta])* $name:ident = $word:literal, $reason:literal;)*) => {
-        /// A limit of users, of addresses, or of a plugin.
+        /// A limit of a socket, of users, of addresses, or of a plugin.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Limit {
             $($(#[$doc])* $name,)*
@@ -97,6 +97,12 @@ limits! {
     AddressMessages = "address_messages", "too many messages";
     /// Bytes of an address's messages.
     AddressBytes = "address_bytes", "too many bytes";
+    /// Joins of a socket.
+    SocketJoins = "socket_joins", "too many joins";
+    /// Messages of a socket.
+    SocketMessages = "socket_messages", "too many messages";
+    /// Bytes of a socket's messages.
+    SocketBytes = "socket_bytes", "too many bytes";
     /// Faults that an address caused.
     AddressFaults = "address_faults", "too many faults";
     /// The plugin is set aside because of its faults.

@@ -1,4 +1,4 @@
-//! The limits of a user and of an address.
+//! The limits of a socket, of a user and of an address.
 
 /// A rate with a burst.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,6 +18,17 @@ impl RateLimit {
     }
 }
 
+/// The rates of messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MessageRates {
+    /// Joins.
+    pub joins: RateLimit,
+    /// Messages, joins included.
+    pub messages: RateLimit,
+    /// Bytes of these messages.
+    pub bytes: RateLimit,
+}
+
 /// The limits of all sockets of a user, or of an address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ScopeLimits {
@@ -25,28 +36,25 @@ pub struct ScopeLimits {
     pub connections: u64,
     /// Attempts to connect.
     pub connects: RateLimit,
-    /// Joins.
-    pub joins: RateLimit,
-    /// Messages, joins included.
-    pub messages: RateLimit,
-    /// Bytes of these messages.
-    pub bytes: RateLimit,
+    /// Messages of these sockets.
+    pub rates: MessageRates,
     /// Faults of one plugin that its messages cause in a minute; 0 means no limit.
     pub faults_per_minute: u64,
 }
 
-/// The limits of users and of addresses.
+/// The limits of sockets, of users and of addresses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClientLimits {
+    /// Those of each socket, which end with it.
+    pub socket: MessageRates,
     /// Those of a user.
     pub user: ScopeLimits,
     /// Those of an address.
     pub address: ScopeLimits,
 }
 
-impl ScopeLimits {
-    /// Whether it limits messages.
-    fn has_rates(&self) -> bool {
+impl MessageRates {
+    fn are_limited(&self) -> bool {
         [self.joins, self.messages, self.bytes].iter().any(|rate| rate.per_second > 0)
     }
 }
@@ -54,6 +62,6 @@ impl ScopeLimits {
 impl ClientLimits {
     /// Whether they limit messages.
     pub(super) fn has_rates(&self) -> bool {
-        self.user.has_rates() || self.address.has_rates()
+        [self.socket, self.user.rates, self.address.rates].iter().any(MessageRates::are_limited)
     }
 }

@@ -1,4 +1,4 @@
-//! The largest values of the last minutes.
+//! The largest values of the last one to two minutes.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

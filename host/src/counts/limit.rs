@@ -95,7 +95,10 @@ limits! {
     HttpDeliveryMs = "http_delivery_ms",
     HttpAtOncePerPlugin = "http_at_once_per_plugin",
     HttpAtOnce = "http_at_once",
-    // Of users and addresses.
+    // Of sockets, users and addresses.
+    SocketJoins = "socket_joins",
+    SocketMessages = "socket_messages",
+    SocketBytes = "socket_bytes",
     UserConnections = "user_connections",
     UserConnects = "user_connects",
     UserJoins = "user_joins",
@@ -115,6 +118,9 @@ limits! {
     RequestHead = "request_head",
     LongpollBody = "longpoll_body",
     ApiBody = "api_body",
+    KickReason = "kick_reason",
+    IdempotencyKey = "idempotency_key",
+    WaitMs = "wait_ms",
     IdempotencyAnswers = "idempotency_answers",
     EventStreams = "event_streams",
     EventsKept = "events_kept",
@@ -135,16 +141,21 @@ limits! {
     TickFaults = "tick_faults",
     HttpWaitingCalls = "http_waiting_calls",
     HttpAnswerQueue = "http_answer_queue",
+    WebhookPayload = "webhook_payload",
+    ScheduleTries = "schedule_tries",
     IdleRooms = "idle_rooms",
     PublishedTexts = "published_texts",
     OutboxForStates = "outbox_for_states",
     HistoryCount = "history_count",
     OutboxForMissed = "outbox_for_missed",
+    RecoveryClient = "recovery_client",
     OutboxForDroppables = "outbox_for_droppables",
     Backpressure = "backpressure",
     StoreConflicts = "store_conflicts",
     StoreReadsAtOnce = "store_reads_at_once",
     StoreLogFiles = "store_log_files",
+    StoreReplacedValues = "store_replaced_values",
+    HandOver = "hand_over",
 }
 
 impl Limit {

@@ -7,7 +7,7 @@ use std::time::Instant;
 pub enum Check {
     /// A timer of the runtime fires in time.
     Timer,
-    /// Each thread that serves WebSocket connections takes what is sent to it.
+    /// Each thread that serves WebSocket connections takes the frame of an outbox.
     Reactors,
     /// The task that owns the plugins answers.
     Library,
@@ -75,8 +75,18 @@ impl CheckState {
         self.unanswered = None;
         match result {
             Ok(()) => *self = Self { succeeded: Some(now), ..Self::default() },
-            Err(failure) => self.failure = Some(failure),
+            Err(failure) => self.fail(failure),
         }
+    }
+
+    pub(super) fn fail(&mut self, failure: String) {
+        self.failure = Some(failure);
+    }
+
+    /// Whether it has succeeded, and nothing has failed since.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.succeeded.is_some() && self.failure.is_none() && self.unanswered() == 0
     }
 
     pub(super) fn unanswered(&self) -> u32 {
@@ -92,12 +102,6 @@ impl CheckState {
     #[must_use]
     pub fn failure(&self) -> Option<&str> {
         self.failure.as_deref()
-    }
-
-    /// Whether it has answered the last self-tests.
-    #[must_use]
-    pub fn has_answered(&self) -> bool {
-        self.unanswered() == 0
     }
 
     /// Returns when it last succeeded.

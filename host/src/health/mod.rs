@@ -23,6 +23,9 @@ const UNANSWERED_BY_STORE_MAX: u32 = 12;
 /// A result is too old for readiness if so many tests have begun since it.
 const OLD: u32 = 3;
 
+/// If no test has begun for so long, the timer that begins tests is late, and the results are old.
+const LATE_TEST: Duration = Duration::from_secs(15);
+
 /// If no test has begun for so long, the task that tests doesn't run any more.
 const NO_TEST: Duration = Duration::from_secs(30);
 
@@ -92,8 +95,8 @@ impl Health {
     pub fn dead(&self, now: Instant, present: Present<'_>) -> Reasons {
         let mut reasons: Reasons = present.failure.map(str::to_owned).into_iter().collect();
         let state = self.lock();
-        if state.tested.is_some_and(|tested| now.saturating_duration_since(tested) > NO_TEST) {
-            reasons.push(format!("no self-test has begun for {} s", NO_TEST.as_secs()));
+        if state.has_not_begun_for(NO_TEST, now) {
+            reasons.push(no_test_for(NO_TEST));
         }
         for check in Check::ALL {
             let most = if check == Check::Store { UNANSWERED_BY_STORE_MAX } else { UNANSWERED_MAX };
@@ -121,6 +124,9 @@ impl Health {
             Some(Draining::Stopping) => reasons.push("the host is stopping".to_owned()),
             None => {}
         }
+        if state.has_not_begun_for(LATE_TEST, now) && !state.has_not_begun_for(NO_TEST, now) {
+            reasons.push(no_test_for(LATE_TEST));
+        }
         for check in Check::ALL {
             let result = &state.checks[check as usize];
             if let Some(failure) = result.failure() {
@@ -132,17 +138,36 @@ impl Health {
         reasons
     }
 
-    /// Returns the state of each check.
+    /// Returns the state of each check. A test that is late is a failure of the timer: nothing else could notice it, because a test
+    /// begins when the timer fires.
     #[must_use]
-    pub fn checks(&self) -> [(Check, CheckState); Check::ALL.len()] {
+    pub fn checks(&self, now: Instant) -> [(Check, CheckState); Check::ALL.len()] {
         let state = self.lock();
-        Check::ALL.map(|check| (check, state.checks[check as usize].clone()))
+        let is_late = state.has_not_begun_for(LATE_TEST, now);
+        Check::ALL.map(|check| {
+            let mut shown = state.checks[check as usize].clone();
+            if is_late && check == Check::Timer {
+                shown.fail(no_test_for(LATE_TEST));
+            }
+            (check, shown)
+        })
     }
 
     /// No panic can leave the data half changed, so a poisoned lock is used like any other.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl State {
+    /// Whether the last test began longer ago than this.
+    fn has_not_begun_for(&self, time: Duration, now: Instant) -> bool {
+        self.tested.is_some_and(|tested| now.saturating_duration_since(tested) > time)
+    }
+}
+
+fn no_test_for(time: Duration) -> String {
+    format!("no self-test has begun for {} s", time.as_secs())
 }
 
 #[cfg(test)]

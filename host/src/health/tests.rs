@@ -82,12 +82,25 @@ fn a_store_that_refuses_is_unready_for_ever_and_never_dead() {
 }
 
 #[test]
-fn a_task_that_tests_no_more_is_dead() {
+fn a_timer_that_does_not_fire_makes_the_host_unready_and_then_dead() {
     let mut test = Test::passed();
-    test.now += NO_TEST;
+    let timer = |test: &Test| test.health.checks(test.now)[Check::Timer as usize].1.is_up();
+    let (began, ms) = (test.now, Duration::from_millis(1));
+    test.now = began + LATE_TEST;
+    assert_eq!((test.unready(), timer(&test)), (String::new(), true));
+    test.now += ms;
+    let late = "no self-test has begun for 15 s";
+    assert_eq!((test.dead(), test.unready(), timer(&test)), (String::new(), late.to_owned(), false));
+    assert_eq!(test.health.checks(test.now)[Check::Timer as usize].1.failure(), Some(late));
+    test.now = began + NO_TEST;
     assert_eq!(test.dead(), "");
-    test.now += Duration::from_millis(1);
-    assert!(test.dead().contains("no self-test has begun for 30 s"), "{}", test.dead());
+    test.now += ms;
+    let none = "no self-test has begun for 30 s";
+    assert_eq!((test.dead(), test.unready(), timer(&test)), (none.to_owned(), none.to_owned(), false));
+    // Only the timer has failed, and it works again with the next test.
+    assert!(test.health.checks(test.now).iter().all(|(check, state)| state.is_up() == (*check != Check::Timer)));
+    test.run(&[]);
+    assert_eq!((test.dead(), test.unready(), timer(&test)), (String::new(), String::new(), true));
 }
 
 #[test]

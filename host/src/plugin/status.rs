@@ -160,6 +160,14 @@ impl PluginStatuses {
         self.lock().values().any(|status| status.generation > 0)
     }
 
+    /// The statuses of a host that serves one plugin.
+    #[cfg(test)]
+    pub(crate) fn with_one_served() -> Self {
+        let statuses = Self::default();
+        statuses.update("echo", |status| status.generation = 1);
+        statuses
+    }
+
     pub(super) fn update(&self, name: &str, change: impl FnOnce(&mut PluginStatus)) {
         change(self.lock().entry(name.to_owned()).or_default());
     }

@@ -264,6 +264,13 @@ impl Outbox {
         taken
     }
 
+    /// Drops the queued frames, which don't count as sent. Returns whether there were any.
+    pub fn discard(&self) -> bool {
+        let mut inner = self.lock();
+        inner.called = false;
+        !std::mem::take(&mut inner.frames).is_empty()
+    }
+
     /// Returns the code with which the connection is to be closed, if it is. A driver with an [`OutboxWaker`] that
     /// can't write checks only this. Until it takes frames again, it is woken for nothing except a close.
     #[must_use]

@@ -22,6 +22,7 @@ use super::listeners::{API, CLIENTS};
 use super::taking_over::HANDOVER_BYTES_MAX;
 use crate::channel::Node;
 use crate::contract::system_now_ms;
+use crate::counts::Limit;
 use crate::handover::{
     Answer, Connection, Incoming, Outgoing, PROTOCOL, Predecessor, PredecessorAction, PredecessorEvent, Request,
     Socket, Times, kill,
@@ -171,6 +172,7 @@ impl HandingOver {
                     return Ok(pause);
                 }
                 Err(Failed::Serves(why)) => {
+                    Limit::HandOver.hit();
                     tracing::warn!("upgrade_failed: this process serves on: {why}");
                     refuse(&mut upgrade, why).await;
                 }

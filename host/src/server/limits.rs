@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use bennu_outbound::OutboundLimits;
 use serde::Deserialize;
 
-use super::scope_limits::{AddressLimits, UserLimits};
+use super::scope_limits::{AddressLimits, SocketRates, UserLimits};
 use crate::channel::NodeLimits;
 use crate::clients::ClientLimits;
 use crate::contract::limits::{DeliveryLimits, EntryLimits, JobLimits};
@@ -170,6 +170,8 @@ pub struct Limits {
     pub http_at_once_per_plugin: usize,
     /// Requests by HTTP of all plugins at once. Past it: the failure `busy`. Default 256.
     pub http_at_once: usize,
+    /// The rates of each socket: messages, joins, bytes. By default, there is no limit.
+    pub socket: SocketRates,
     /// The limits of all sockets of a user together.
     pub user: UserLimits,
     /// The limits of all sockets of an address together.
@@ -250,6 +252,7 @@ impl Default for Limits {
             http_delivery_ms: millis(http.delivery),
             http_at_once_per_plugin: outbound.at_once_per_plugin,
             http_at_once: outbound.at_once,
+            socket: SocketRates::default(),
             user: UserLimits::default(),
             address: AddressLimits::default(),
         }
@@ -410,7 +413,7 @@ impl Limits {
     /// The limits of users and addresses.
     #[must_use]
     pub fn clients(&self) -> ClientLimits {
-        ClientLimits { user: (&self.user).into(), address: (&self.address).into() }
+        ClientLimits { socket: (&self.socket).into(), user: (&self.user).into(), address: (&self.address).into() }
     }
 
     /// The bounds of one outbox.

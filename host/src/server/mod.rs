@@ -50,7 +50,7 @@ pub use logging::{LogEvent, flush_log, log_lines_lost, start_logging, start_logg
 pub use mounts::tokens;
 pub use overview::Overview;
 pub use parts::loader;
-pub use scope_limits::{AddressLimits, UserLimits};
+pub use scope_limits::{AddressLimits, SocketRates, UserLimits};
 pub use service_manager::ServiceManager;
 pub use start::Start;
 pub use surroundings::HostSurroundings;

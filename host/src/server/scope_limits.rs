@@ -1,8 +1,8 @@
-//! The tables `limits.user` and `limits.address`.
+//! The tables `limits.socket`, `limits.user` and `limits.address`.
 
 use serde::Deserialize;
 
-use crate::clients::{RateLimit, ScopeLimits};
+use crate::clients::{MessageRates, RateLimit, ScopeLimits};
 
 // A macro, because the two tables differ only in one default.
 macro_rules! scope_table {
@@ -64,9 +64,11 @@ macro_rules! scope_table {
                 Self {
                     connections: table.connections,
                     connects: rate(table.connects_per_second, table.connects_burst),
-                    joins: rate(table.joins_per_second, table.joins_burst),
-                    messages: rate(table.messages_per_second, table.messages_burst),
-                    bytes: rate(table.bytes_per_second, table.bytes_burst),
+                    rates: MessageRates {
+                        joins: rate(table.joins_per_second, table.joins_burst),
+                        messages: rate(table.messages_per_second, table.messages_burst),
+                        bytes: rate(table.bytes_per_second, table.bytes_burst),
+                    },
                     faults_per_minute: table.faults_per_minute,
                 }
             }
@@ -82,4 +84,33 @@ scope_table! {
 scope_table! {
     /// The table `limits.address`: the limits of all sockets of an address together.
     AddressLimits, 100
+}
+
+/// The table `limits.socket`: the rates of each socket, which begin anew with each connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SocketRates {
+    /// Joins per second; 0 means no limit. Past it: error reply. Default 0.
+    pub joins_per_second: u64,
+    /// Joins at once after a pause; 0 means as many as in ten seconds. Default 0.
+    pub joins_burst: u64,
+    /// Messages per second; 0 means no limit. Past it: error reply. Default 0.
+    pub messages_per_second: u64,
+    /// Messages at once after a pause; 0 means as many as in ten seconds. Default 0.
+    pub messages_burst: u64,
+    /// Bytes of these messages per second; 0 means no limit. Past it: error reply. Default 0.
+    pub bytes_per_second: u64,
+    /// Bytes at once after a pause; 0 means as many as in ten seconds. Default 0.
+    pub bytes_burst: u64,
+}
+
+impl From<&SocketRates> for MessageRates {
+    fn from(table: &SocketRates) -> Self {
+        let rate = |per_second, burst| RateLimit { per_second, burst };
+        Self {
+            joins: rate(table.joins_per_second, table.joins_burst),
+            messages: rate(table.messages_per_second, table.messages_burst),
+            bytes: rate(table.bytes_per_second, table.bytes_burst),
+        }
+    }
 }

@@ -49,7 +49,8 @@ impl SelfTest {
 
     async fn check(&self, check: Check) -> Result<(), String> {
         match check {
-            // The timer of this task has fired. The runtime runs the task that answers.
+            // The timer of this task has fired, and the runtime runs the task that answers. That it doesn't fire is noticed by who
+            // asks: then the last test is too long ago.
             Check::Timer => Ok(()),
             Check::Reactors => self.reactors.answered().await.map_err(str::to_owned),
             Check::Library => self.library.answered().await.map_err(|error| error.to_string()),

@@ -15,8 +15,8 @@ use crate::counts::{Limit, Traffic};
 use crate::protocol::{Addressee, CloseCode, Incoming, Message, Outbound, Payload, Ref, Serializer, event};
 use crate::pubsub::{Named, Outbox, OutboxLimits};
 
-/// The most messages of a socket in a second that are refused because of a limit of its user or address. At one more, the
-/// connection is closed.
+/// The most messages of a socket in a second that are refused because of its rates, or of a limit of its user or address. At one
+/// more, the connection is closed.
 const REFUSED_PER_SECOND: u32 = 100;
 
 /// The limits of one socket.
@@ -46,7 +46,7 @@ pub struct Socket {
     state: SocketState<Arc<Channel>>,
     /// The rate of its messages, if it is limited. Boxed, because most sockets have none.
     rate: Option<Box<Rate>>,
-    /// The rate of its messages that were refused because of a limit of its user or address, once there was one.
+    /// The rate of its messages that were refused because of its own rates, or of a limit of its user or address, once there was one.
     refused: Option<Box<Rate>>,
     /// An event that its channel had no room for. Nothing more may be received until the channel has room.
     held_back: Option<(Arc<Channel>, Box<MemberEvent>)>,
@@ -176,7 +176,7 @@ impl Socket {
         Ok(())
     }
 
-    /// Checks the limits of its user and address.
+    /// Checks its rates, and the limits of its user and address.
     fn check_client(&self, message: &Message, bytes: usize) -> Result<(), OverLimit> {
         let Some((client, user)) = self.connection.facts.limited() else { return Ok(()) };
         // A client must be able to leave: otherwise the host would go on sending it what it no longer wants.
@@ -190,7 +190,7 @@ impl Socket {
         routes.find(topic).map_or(Ok(()), |route| client.may_call(user, &route.plugin, route.generation))
     }
 
-    /// Answers a message that is over a limit of its user or address. A client that goes on sending is closed, because the
+    /// Answers a message that is over one of its rates, or a limit of its user or address. A client that goes on sending is closed, because the
     /// answers cost something, too.
     fn refuse(&mut self, message: Message, refusal: OverLimit) -> Result<(), Closing> {
         let now = Instant::now();

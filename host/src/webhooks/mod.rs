@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::contract::NowMs;
 use crate::contract::deliveries::{Delivery, DeliveryRow};
+use crate::counts::Limit;
 use crate::protocol::{Pattern, Payload, Topic, event};
 use crate::pubsub::{EventLog, EventReader, MemberInfo, ReadEvent, TopicEvent, TopicEventKind};
 use crate::store::{Owner, Store};
@@ -223,7 +224,10 @@ fn shown(event: &TopicEvent) -> (WebhookEvent, Value) {
                 data["event"] = Value::from(&**name);
             }
             match payload {
-                _ if payload.len() > PAYLOAD_BYTES_MAX => data["payload_bytes"] = payload.len().into(),
+                _ if payload.len() > PAYLOAD_BYTES_MAX => {
+                    Limit::WebhookPayload.hit();
+                    data["payload_bytes"] = payload.len().into();
+                }
                 Payload::Json(text) => data["payload"] = read(text),
                 Payload::Binary(bytes) => data["payload_base64"] = BASE64_STANDARD.encode(bytes).into(),
             }

@@ -10,7 +10,7 @@ use bennu_tests::{bennu, places};
 use tempfile::TempDir;
 
 /// Every table of keys: the document, the heading of the table, and a configuration in which `KEY` stands for one key.
-const TABLES: [(&str, &str, &str); 13] = [
+const TABLES: [(&str, &str, &str); 14] = [
     ("configuration.md", "## The file", "KEY"),
     ("configuration.md", "## `[api]`", "[api]\nKEY"),
     (
@@ -28,6 +28,7 @@ const TABLES: [(&str, &str, &str); 13] = [
     ("projects.md", "## `[build.NAME]`", "[build.chat]\nKEY"),
     ("limits.md", "# Limits", "[limits]\nKEY"),
     ("limits.md", "### `[limits.user]`", "[limits.user]\nKEY"),
+    ("limits.md", "### `[limits.socket]`", "[limits.socket]\nKEY"),
     ("limits.md", "### `[limits.address]`", "[limits.address]\nKEY"),
 ];
 

@@ -33,7 +33,7 @@ const MODULES: [(&str, &[&str]); 31] = [
     ),
     ("cluster", &["protocol", "parcel", "contract", "presence", "pubsub", "channel", "store"]),
     ("deliveries", &["contract", "store"]),
-    ("webhooks", &["protocol", "contract", "pubsub", "store"]),
+    ("webhooks", &["counts", "protocol", "contract", "pubsub", "store"]),
     ("jobs", &["protocol", "contract", "store", "channel"]),
     ("socket", &["counts", "protocol", "contract", "routes", "channel", "pubsub", "clients"]),
     ("transport", &["counts", "protocol", "timing", "auth", "contract", "routes", "socket", "pubsub", "clients"]),

@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use crate::process::{self, cargo};
@@ -79,19 +79,25 @@ fn plain_target(target: &str) -> &str {
 fn build_for(target: &str, plain: &str) -> Result<PathBuf> {
     let library = process::read(Command::new("rustc").args(["--print", "target-libdir", "--target", plain]));
     let library = library.with_context(|| format!("rustc doesn't know the target {plain}"))?;
-    if !Path::new(&library).is_dir() {
-        bail!(
-            "the Rust target {plain} isn't installed, so nothing can be built for it: run `rustup target add {plain}`"
-        );
-    }
-    let has_zig = Command::new("cargo-zigbuild").arg("--version").output().is_ok_and(|output| output.status.success());
+    let has_zig =
+        || Command::new("cargo-zigbuild").arg("--version").output().is_ok_and(|output| output.status.success());
+    check_tools(plain, Path::new(&library).is_dir(), has_zig)?;
+    process::run(cargo(places::root()).args(["zigbuild", "--release", "--package", "bennu", "--target", target]))?;
+    Ok(places::target().join(plain).join("release").join("bennu"))
+}
+
+/// Refuses to build for another target without its Rust target, or without Zig.
+fn check_tools(plain: &str, has_target: bool, has_zig: impl FnOnce() -> bool) -> Result<()> {
     ensure!(
-        has_zig,
+        has_target,
+        "the Rust target {plain} isn't installed, so nothing can be built for it: run `rustup target add {plain}`"
+    );
+    ensure!(
+        has_zig(),
         "another target needs a C compiler for it: run `pip install cargo-zigbuild`, which brings Zig, and have its \
          `cargo-zigbuild` in PATH"
     );
-    process::run(cargo(places::root()).args(["zigbuild", "--release", "--package", "bennu", "--target", target]))?;
-    Ok(places::target().join(plain).join("release").join("bennu"))
+    Ok(())
 }
 
 /// Adds the other files. An executable for another machine can't write its completions here, so this machine's own does.
@@ -136,5 +142,25 @@ mod tests {
     fn the_version_of_glibc_is_no_part_of_the_target() {
         assert_eq!(plain_target("x86_64-unknown-linux-gnu.2.28"), "x86_64-unknown-linux-gnu");
         assert_eq!(plain_target("aarch64-unknown-linux-gnu"), "aarch64-unknown-linux-gnu");
+    }
+
+    #[test]
+    fn a_target_that_cannot_be_built_is_refused_by_a_sentence() {
+        let why = |target: &str| build_for(target, target).map_err(|error| error.to_string());
+        assert_eq!(why("pdp11-unknown-unix"), Err("rustc doesn't know the target pdp11-unknown-unix".into()));
+        // A target that nobody has installed.
+        let installed = "run `rustup target add sparc64-unknown-linux-gnu`";
+        assert!(why("sparc64-unknown-linux-gnu").is_err_and(|why| why.ends_with(installed)));
+        let checked = |has_target, has_zig| {
+            let checked = check_tools("aarch64-unknown-linux-gnu", has_target, || has_zig);
+            checked.map_err(|error| error.to_string())
+        };
+        assert!(
+            checked(false, true).is_err_and(|why| why.ends_with("run `rustup target add aarch64-unknown-linux-gnu`"))
+        );
+        assert!(
+            checked(true, false).is_err_and(|why| why.contains("run `pip install cargo-zigbuild`, which brings Zig"))
+        );
+        assert_eq!(checked(true, true), Ok(()));
     }
 }

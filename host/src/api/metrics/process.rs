@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::OnceLock;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::process::{Resource, getrlimit};
 
@@ -22,9 +22,8 @@ pub(super) fn write(api: &Api, page: &mut Page<'_>) -> fmt::Result {
         page.gauge("process_max_fds", "The limit of open files of the process.", most)?;
     }
     let mut checks = page.gauges("bennu_self_test_up", "Whether the last self-test of a part succeeded.")?;
-    for (check, state) in api.health.checks() {
-        let is_up = state.succeeded().is_some() && state.failure().is_none() && state.has_answered();
-        checks.gauge(&[("check", check.as_str())], u64::from(is_up))?;
+    for (check, state) in api.health.checks(Instant::now()) {
+        checks.gauge(&[("check", check.as_str())], u64::from(state.is_up()))?;
     }
     let lost = (api.log_lines_lost)();
     page.counter("bennu_log_lines_lost", "Lines of the log that could not be written.", lost)?;

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use super::channel::Channel;
 use super::frames::Frames;
 use super::intercept::replay;
+use crate::counts::Limit;
 use crate::protocol::{Frame, Payload};
 use crate::pubsub::{
     Broadcast, ClientKey, Deferred, Epoch, Position, RecoveringMember, Rejoin, Subscriber, Subscription,
@@ -51,6 +52,7 @@ impl Since {
         let Params { since } = serde_json::from_str(json).ok()?;
         let Fields { client, epoch, n } = serde_json::from_str(since?.get()).ok()?;
         if client.len() > CLIENT_BYTES_MAX {
+            Limit::RecoveryClient.hit();
             return None;
         }
         let position = match (epoch, n) {

@@ -1,21 +1,20 @@
 //! `bennu store`: backups, exports, imports and sizes of the data of plugins.
 
 mod backup;
+mod import;
 mod look;
 mod restore;
 mod source;
 mod stoppable;
 
-use std::fmt;
-use std::fs::File;
-use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use bennu::server::Config;
-use bennu::store::{Existing, Imported, Owner, QUOTA_BYTES, Store as Storage, StorePlace};
+use bennu::store::{Existing, Owner, QUOTA_BYTES, Store as Storage, StorePlace};
 use clap::{Args, Subcommand};
 
+use self::import::Input;
 use self::look::Which;
 use super::ask::Ask;
 use super::path_or_nothing;
@@ -170,7 +169,7 @@ impl Store {
                     (Some(input), None) if input != Path::new("-") => Input::File(input),
                     _ => Input::Standard,
                 };
-                import(&place, &input, existing).await
+                import::import(&place, &input, existing).await
             }
             What::Rename { place, old, new } => rename(&place, &old, &new).await,
             What::Usage { ask, plugin, topics } => look::usage(&ask, plugin.as_deref(), number(topics)).await,
@@ -205,61 +204,6 @@ impl Place {
         }
         self.open_or_make().await
     }
-}
-
-/// What an import reads.
-enum Input<'a> {
-    Standard,
-    File(&'a Path),
-    /// The store of a data directory.
-    Directory(&'a Path),
-}
-
-impl fmt::Display for Input<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Standard => f.write_str("standard input"),
-            Self::File(path) | Self::Directory(path) => path.display().fmt(f),
-        }
-    }
-}
-
-async fn import(place: &Place, input: &Input<'_>, existing: Existing) -> Result<()> {
-    if let Input::Directory(directory) = input
-        && !directory.is_dir()
-    {
-        bail!("there is no data directory {}", directory.display());
-    }
-    let store = place.open_or_make().await?;
-    let done = match input {
-        Input::Standard => store.import(&mut std::io::stdin().lock(), existing).await,
-        Input::File(path) => match File::open(path) {
-            Ok(file) => store.import(&mut BufReader::new(file), existing).await,
-            Err(error) => Err(error.into()),
-        },
-        Input::Directory(directory) => import_directory(&store, place, directory, existing).await,
-    };
-    store.close().await;
-    let imported = done.with_context(|| format!("importing {input}"))?;
-    error_line!("{} imported, of {} plugins", rows(imported.rows), imported.plugins);
-    Ok(())
-}
-
-/// Imports the store of a data directory. A thread exports it into a pipe.
-async fn import_directory(store: &Storage, place: &Place, directory: &Path, existing: Existing) -> Result<Imported> {
-    let from = Storage::open(directory, place.config()?.limits.store()).await?;
-    let (input, mut output) = std::io::pipe().context("creating a pipe")?;
-    let mut export = from.exporter(None).into_read();
-    let exporting = std::thread::spawn(move || std::io::copy(&mut export, &mut output));
-    let imported = store.import(&mut BufReader::new(input), existing).await;
-    let exported = exporting.join();
-    from.close().await;
-    // If the import fails, the export can't write any more.
-    let imported = imported?;
-    exported
-        .map_err(|_| anyhow!("the thread that exports panicked; this is a fault of bennu"))?
-        .context("exporting")?;
-    Ok(imported)
 }
 
 async fn rename(place: &Place, old: &str, new: &str) -> Result<()> {

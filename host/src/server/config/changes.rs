@@ -196,6 +196,7 @@ fn of_limits(found: &mut Vec<ConfigChange>, running: &mut Limits, new: &Limits) 
         http_delivery_ms: Restart,
         http_at_once_per_plugin: Restart,
         http_at_once: Restart,
+        socket: Now,
         user: Now,
         address: Now,
     });

@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
+use crate::counts::Limit;
 use crate::store::engine::{Direction, Span, Writes};
 use crate::store::versions::{Versions, version_at};
 
@@ -232,6 +233,7 @@ impl Inner {
                 if self.bytes <= self.limits.bytes_max || written > self.batch {
                     return;
                 }
+                Limit::StoreReplacedValues.hit();
                 self.horizon = written;
                 oldest = written;
             }

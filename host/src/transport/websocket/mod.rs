@@ -13,6 +13,7 @@ mod inflate;
 mod large_frames;
 mod reactor;
 mod reactor_handle;
+mod reactor_probe;
 mod reactors;
 mod reader;
 mod received;

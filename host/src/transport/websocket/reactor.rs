@@ -30,6 +30,7 @@ use super::connection::{Arrival, Connection, Next};
 use super::reactor_handle::{
     Inbox, ReactorHandle, enter_reactor_thread, has_local_wakes, leave_reactor_thread, take_local_wakes,
 };
+use super::reactor_probe::{PROBE, Probe};
 use super::scratch::Scratch;
 use crate::pubsub::{HELD_BACK_MAX, OutboxWaker};
 use crate::socket::Reason;
@@ -83,6 +84,8 @@ pub(super) struct Reactor {
     postponed: Vec<usize>,
     /// The connections that have frames to write.
     due: VecDeque<usize>,
+    /// The outboxes of the self-test.
+    probes: Vec<Probe>,
     /// The time at which each connection's deadline is checked next. An entry is outdated if its connection has another
     /// alarm.
     alarms: BinaryHeap<Reverse<(Instant, usize)>>,
@@ -111,6 +114,7 @@ impl Reactor {
             ready: VecDeque::new(),
             postponed: Vec::new(),
             due: VecDeque::new(),
+            probes: Vec::new(),
             alarms: BinaryHeap::new(),
             held_back: None,
             clock: AwakeClock::new(Instant::now()),
@@ -193,6 +197,7 @@ impl Reactor {
         self.ready.clear();
         self.postponed.clear();
         self.due.clear();
+        self.due.push_back(PROBE);
         for (number, connection) in &mut self.connections {
             connection.is_readable = true;
             connection.is_ready = true;
@@ -207,7 +212,10 @@ impl Reactor {
         self.handles[self.place].collect(&mut inbox);
         #[cfg(test)]
         self.inject_fault(inbox.fault.take());
-        inbox.answer_probes();
+        for probe in inbox.probes.drain(..) {
+            probe.admit(&self.waker);
+            self.probes.push(probe);
+        }
         inbox.arrivals.drain(..).for_each(|arrival| self.admit(arrival));
         self.due.extend(inbox.woken.drain(..));
         if let Some(is_paused) = inbox.pauses.take() {
@@ -358,7 +366,7 @@ impl Reactor {
 
     /// Calls a connection, and then queues or drops it as it says. A panic ends this connection only.
     fn with(&mut self, number: usize, work: impl FnOnce(&mut Connection, &mut Scratch) -> Next) {
-        let Some(connection) = self.connections.get_mut(number) else { return };
+        let Some(connection) = self.connections.get_mut(number) else { return self.without_connection(number) };
         let next = catch_unwind(AssertUnwindSafe(|| work(connection, &mut self.scratch))).unwrap_or_else(|_| {
             tracing::error!("a fault of the host: serving a connection caused a panic");
             // The frames in the scratch buffers may be this connection's, and must not be written to another one.
@@ -383,6 +391,14 @@ impl Reactor {
         }
         if connection.deadline() < connection.alarm {
             self.arm(number);
+        }
+    }
+
+    /// A number that no connection has is that of the probes, or of a connection that has ended.
+    #[cold]
+    fn without_connection(&mut self, number: usize) {
+        if number == PROBE {
+            self.probes.drain(..).for_each(Probe::take);
         }
     }
 

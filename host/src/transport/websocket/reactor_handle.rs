@@ -12,6 +12,7 @@ use mio::Waker;
 use tokio::sync::oneshot;
 
 use super::connection::Arrival;
+use super::reactor_probe::Probe;
 use super::shared_inbox::{Sent, SharedInbox, Work};
 use crate::pubsub::{OutboxWaker, Pressure};
 
@@ -30,8 +31,8 @@ pub(super) struct Inbox {
     pub(super) arrivals: Vec<Arrival>,
     /// The connections that were woken.
     pub(super) woken: Vec<usize>,
-    /// Questions whether the reactor takes what is sent to it. There is at most one of the self-test.
-    pub(super) probes: Vec<oneshot::Sender<()>>,
+    /// Questions whether the reactor works. There is at most one of the self-test.
+    pub(super) probes: Vec<Probe>,
     /// Whether the reactor must handle no messages from now on, or handle them again.
     pub(super) pauses: Option<bool>,
     /// Whether the reactor must end.
@@ -122,16 +123,6 @@ pub(super) fn take_local_wakes(place: usize, empty: Vec<usize>) -> Vec<usize> {
     HERE.with_borrow_mut(|here| std::mem::replace(&mut here.woken[place], empty))
 }
 
-impl Inbox {
-    /// Answers the probes: the reactor has taken them.
-    pub(super) fn answer_probes(&mut self) {
-        for probe in self.probes.drain(..) {
-            // Whoever asked may have stopped waiting.
-            let _ = probe.send(());
-        }
-    }
-}
-
 impl ReactorHandle {
     pub(super) fn new(group: u64, place: usize, waker: Waker, pressure: Arc<Pressure>) -> Arc<Self> {
         Arc::new(Self { group, index: place, waker, inbox: SharedInbox::new(), pressure })
@@ -156,10 +147,10 @@ impl ReactorHandle {
         arrival
     }
 
-    /// Asks whether the reactor takes what is sent to it. The answer is an error if the reactor has ended.
+    /// Asks whether the reactor takes the frame of an outbox. The answer is an error if the reactor has ended.
     pub(super) fn probe(&self) -> oneshot::Receiver<()> {
-        let (answer, answered) = oneshot::channel();
-        self.send(|inbox| inbox.probes.push(answer));
+        let (probe, answered) = Probe::new();
+        self.send(|inbox| inbox.probes.push(probe));
         answered
     }
 
@@ -223,6 +214,7 @@ mod tests {
     use futures_util::FutureExt;
     use mio::{Poll, Token};
 
+    use super::super::reactor_probe::PROBE;
     use super::*;
 
     fn handles(group: u64) -> (Vec<Poll>, [Arc<ReactorHandle>; 2]) {
@@ -271,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_is_answered_when_the_reactor_collects_its_inbox() {
+    fn a_probe_is_answered_when_the_reactor_takes_its_frame() {
         let (_polls, handles) = handles(next_group());
         assert!(handles[0].may_sleep());
         let mut stuck = handles[0].probe();
@@ -279,7 +271,12 @@ mod tests {
         assert_eq!(stuck.try_recv(), Err(oneshot::error::TryRecvError::Empty));
         let mut inbox = Inbox::default();
         handles[0].collect(&mut inbox);
-        inbox.answer_probes();
+        let probe = inbox.probes.pop().expect("the probe");
+        let waker: Arc<dyn OutboxWaker> = Arc::clone(&handles[0]) as _;
+        probe.admit(&waker);
+        handles[0].collect(&mut inbox);
+        assert_eq!((stuck.try_recv(), &*inbox.woken), (Err(oneshot::error::TryRecvError::Empty), &[PROBE][..]));
+        probe.take();
         assert_eq!(stuck.try_recv(), Ok(()));
         let mut left = handles[0].probe();
         handles[0].retire();

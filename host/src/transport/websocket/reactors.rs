@@ -25,7 +25,7 @@ pub struct Reactors {
     ended: watch::Sender<bool>,
 }
 
-/// Asks the threads of a host whether they still take what is sent to them.
+/// Asks the threads of a host whether they still take the frames of outboxes.
 #[derive(Clone)]
 pub struct ReactorProbe(Arc<[Arc<ReactorHandle>]>);
 
@@ -146,6 +146,7 @@ mod tests {
 
     use tokio::time::timeout;
 
+    use super::super::reactor_handle::Fault;
     use super::*;
 
     #[tokio::test]
@@ -155,6 +156,21 @@ mod tests {
         assert!(timeout(Duration::from_millis(10), &mut ended).await.is_err(), "both threads run");
         reactors.handles[1].send(|inbox| inbox.is_over = true);
         assert!(timeout(Duration::from_secs(30), ended).await.is_ok(), "one thread has ended");
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn the_threads_answer_probes_until_one_has_ended() -> io::Result<()> {
+        let reactors = Reactors::start(2, &Arc::default())?;
+        let answered = async || timeout(Duration::from_secs(30), reactors.probe().answered()).await;
+        for _ in 0..3 {
+            assert_eq!(answered().await, Ok(Ok(())));
+        }
+        // A turn that panics forgets its wakes, and not the probes.
+        reactors.inject_fault(0, Fault::Panic);
+        assert_eq!(answered().await, Ok(Ok(())));
+        reactors.handles[1].send(|inbox| inbox.is_over = true);
+        assert_eq!(answered().await, Ok(Err("it has ended")));
         Ok(())
     }
 }
