@@ -1,12 +1,18 @@
-//! The plugin `echo` in several languages: its file, its compilation, the CPU time of its answers, the memory of its instances.
+//! The plugin `echo` in several languages: its file, its compilation, the time from a saved file to its first answer, the CPU time of its
+//! answers, the memory of its instances, and what a first compilation does to other plugins.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use serde_json::Value;
+use tempfile::TempDir;
 
+use crate::client::Client;
+use crate::first_load::FirstLoad;
 use crate::host::{Host, default_binary, guest, script};
 use crate::rounds::order;
 use crate::scenario::Scenario;
@@ -45,10 +51,15 @@ pub(crate) struct Language {
     file: PathBuf,
     /// The same plugin after a small change of its source.
     edited: Option<PathBuf>,
+    /// The event whose answer is another one after this change.
+    asks: &'static str,
 }
 
 /// The configuration of the measured hosts: an event of the plugin takes long on purpose.
 const CONFIG: &str = "[limits]\ncall_cpu_ms = 5000\ncall_wall_ms = 60000";
+
+/// A saved file answers within this time.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The events that are measured: one that hands the payload back, and one that parses it and writes it again.
 const EVENTS: [&str; 2] = ["echo", "parse"];
@@ -57,24 +68,33 @@ impl Language {
     fn parse(text: &str) -> Result<Self, String> {
         let (name, files) = text.split_once('=').ok_or("give NAME=FILE, or NAME=FILE,EDITED")?;
         let (file, edited) = files.split_once(',').map_or((files, None), |(file, edited)| (file, Some(edited.into())));
-        Ok(Self { name: name.to_owned(), file: file.into(), edited })
+        Ok(Self { name: name.to_owned(), file: file.into(), edited, asks: "build" })
     }
 
-    fn of(name: &str, file: PathBuf) -> Self {
-        Self { name: name.to_owned(), file, edited: None }
+    fn of(name: &str, file: PathBuf, edited: PathBuf, asks: &'static str) -> Self {
+        Self { name: name.to_owned(), file, edited: Some(edited), asks }
     }
 }
 
 impl Languages {
     pub(crate) async fn run(&self) -> Result<()> {
-        let mut all = vec![Language::of("Rust", guest("echo")), Language::of("TypeScript", script())];
+        let place = tempfile::tempdir()?;
+        let edited = edited_script(&place)?;
+        let mut all = vec![
+            Language::of("Rust", guest("echo"), guest("variants/echo-v2"), "version"),
+            Language::of("TypeScript", script(), edited, "build"),
+        ];
         all.extend(self.languages.iter().cloned());
         let compiled = all.iter().map(|language| self.compiled(language)).collect::<Result<Vec<_>>>()?;
+        let mut saved = Vec::new();
+        for language in &all {
+            saved.push(self.saved(language).await?);
+        }
         let times = self.answers(&all)?;
         println!(
-            "| | file, MB | compiled, ms | from the cache, ms | after an edit, ms | CPU time of an answer, µs: unchanged | times Rust's | parsed and written | times Rust's | memory of an instance, KiB |"
+            "| | file, MB | compiled, ms | from the cache, ms | compiled after an edit, ms | saved to first answer, ms | CPU time of an answer, µs: unchanged | × Rust | parsed and written | × Rust | memory of an instance, KiB |"
         );
-        println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+        println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
         for (at, language) in all.iter().enumerate() {
             let host = Host::start(&self.host, &language.file, CONFIG)?;
             // Rust's plugin has no event that takes long, so it needs no further instances.
@@ -85,10 +105,49 @@ impl Languages {
                 [of_event[at].as_ref().map(ToString::to_string), ratio.map(shown)]
             });
             let cells = [Some(language.name.clone()), Some(shown(size))].into_iter().chain(compiled[at].clone());
-            let cells = cells.chain(answers).chain([memory]).map(Option::unwrap_or_default);
+            let cells = cells.chain([saved[at].clone()]).chain(answers).chain([memory]).map(Option::unwrap_or_default);
             println!("| {} |", cells.collect::<Vec<_>>().join(" | "));
         }
-        Ok(())
+        self.first_load(&all, &compiled)
+    }
+
+    /// Measures what the first compilation of the largest plugin does to another one.
+    fn first_load(&self, all: &[Language], compiled: &[[Option<String>; 3]]) -> Result<()> {
+        let size = |language: &Language| fs::metadata(&language.file).map_or(0, |metadata| metadata.len());
+        let (largest, [first, ..]) =
+            all.iter().zip(compiled).max_by_key(|(language, _)| size(language)).context("there is no plugin")?;
+        let milliseconds = first.as_deref().and_then(|text| text.parse().ok()).unwrap_or_default();
+        let compiling = Duration::from_millis(milliseconds).max(Duration::from_millis(200));
+        let rounds = if self.quick { 1 } else { self.rounds };
+        FirstLoad { host: &self.host, plugin: &largest.file, compiling, rounds }.run(&largest.name)
+    }
+
+    /// The milliseconds from the rename of a saved file, which was edited, to the first answer by the new code. The host has an
+    /// empty cache at the start, so that it knows only the build before. A client asks without a pause.
+    async fn saved(&self, language: &Language) -> Result<Option<String>> {
+        let Some(edited) = &language.edited else { return Ok(None) };
+        let mut times = Vec::new();
+        for _ in 0..if self.quick { 1 } else { self.rounds } {
+            let place = tempfile::tempdir()?;
+            let (plugins, cache) = (place.path().join("plugins"), place.path().join("cache"));
+            fs::create_dir(&plugins)?;
+            let file = plugins.join("echo").with_extension(language.file.extension().unwrap_or_default());
+            fs::copy(&language.file, &file).with_context(|| format!("{}: is it built?", language.file.display()))?;
+            let host =
+                Host::start(&self.host, &plugins, &format!("cache = {:?}\n{CONFIG}", cache.display().to_string()))?;
+            let mut client = Client::connect(host.address).await?;
+            ask(&mut client, "phx_join").await?;
+            let before = ask(&mut client, language.asks).await?;
+            let beside = file.with_extension("part");
+            fs::copy(edited, &beside).with_context(|| format!("{}: is it built?", edited.display()))?;
+            let began = Instant::now();
+            fs::rename(&beside, &file)?;
+            while ask(&mut client, language.asks).await? == before {
+                ensure!(began.elapsed() < PATIENCE, "{}: the saved file isn't served", language.name);
+            }
+            times.push(began.elapsed().as_secs_f64() * 1e3);
+        }
+        Ok(Spread::of(times).map(|spread| spread.to_string()))
     }
 
     /// The times of a compilation with an empty cache, of the same file again, and of the edited one.
@@ -125,4 +184,17 @@ impl Languages {
         }
         Ok(times.into_iter().map(|of_event| of_event.into_iter().map(Spread::of).collect()).collect())
     }
+}
+
+/// The script with another number in the answer to `build`.
+fn edited_script(place: &TempDir) -> Result<PathBuf> {
+    let edited = place.path().join("echo.ts");
+    fs::write(&edited, fs::read_to_string(script())?.replace("build: 1", "build: 2"))?;
+    Ok(edited)
+}
+
+/// Sends an event, and returns its reply.
+async fn ask(client: &mut Client, event: &str) -> Result<Value> {
+    client.send(format!("[\"1\",\"2\",\"bench:1\",\"{event}\",{{}}]")).await?;
+    Ok(serde_json::from_str(&client.next().await?)?)
 }

@@ -8,6 +8,7 @@ mod client;
 mod compare;
 mod compression;
 mod difference;
+mod first_load;
 mod floor;
 mod host;
 mod languages;

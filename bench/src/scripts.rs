@@ -23,9 +23,13 @@ pub(crate) struct Scripts {
     #[arg(long, default_value_t = 1_000_000)]
     pub(crate) calls: usize,
 
-    /// Plugins of the measured start, half of them in TypeScript
+    /// Plugins of the measured start: in TypeScript, in Rust, and those of `--also`
     #[arg(long, default_value_t = 100)]
     pub(crate) plugins: usize,
+
+    /// A plugin in another language, which is one of the plugins of the measured start. Its topics must be different from the others'
+    #[arg(long, value_name = "FILE")]
+    pub(crate) also: Vec<PathBuf>,
 
     /// Measured starts, after one that isn't measured
     #[arg(long, default_value_t = 7)]
@@ -132,7 +136,12 @@ impl Scripts {
     fn start(&self, plugins: usize, rounds: usize) -> Result<()> {
         let place = tempfile::tempdir()?;
         let (source, echo) = (fs::read_to_string(script())?, fs::read(guest("echo"))?);
-        for number in 0..plugins {
+        for (number, file) in self.also.iter().enumerate() {
+            fs::copy(file, place.path().join(format!("also-{number}.wasm")))
+                .with_context(|| format!("{}: is it built?", file.display()))?;
+        }
+        let own = plugins.saturating_sub(self.also.len());
+        for number in 0..own {
             let name = |extension: &str| place.path().join(format!("plugin-{number}.{extension}"));
             if number % 2 == 0 {
                 fs::write(name("ts"), source.replace("bench:", &format!("bench-{number}:")))?;
@@ -144,7 +153,9 @@ impl Scripts {
         let times: Vec<f64> = (0..rounds).map(|_| self.started(place.path(), plugins)).collect::<Result<_>>()?;
         let spread = Spread::of(times).map_or_else(String::new, |it| it.to_string());
         println!(
-            "| start with {plugins} plugins, half in TypeScript and half in Rust, all in the cache, ms | {spread} |"
+            "| start with {plugins} plugins, of which {} are in TypeScript and {} in Rust, all in the cache, ms | {spread} |",
+            own.div_ceil(2),
+            own / 2
         );
         Ok(())
     }

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -12,12 +12,14 @@ import { promisify } from "node:util";
 
 import { within } from "../host.mjs";
 import { connect, join as joinTopic } from "../phoenix/client.mjs";
+import { checkTypes } from "../types.mjs";
 
 const run = promisify(execFile);
 const packages = process.env.BENNU_PACKAGES;
 const files = await readdir(packages);
 const packed = (suffix) => files.filter((file) => file.endsWith(suffix)).map((file) => join(packages, file));
-const chat = await readFile(new URL("../../templates/files/chat/chat.ts", import.meta.url), "utf8");
+const template = (file) => readFile(new URL(`../../templates/files/chat/${file}`, import.meta.url), "utf8");
+const [chat, tests] = await Promise.all([template("chat.ts"), template("chat.test.ts")]);
 
 /** An empty folder that is removed with the test. */
 async function folderFor(t) {
@@ -39,6 +41,23 @@ async function serve(t, folder, command, args) {
   return { server, ended, socketUrl: `${line.replace("Listening on http://", "ws://")}/socket` };
 }
 
+/** Starts `bennu dev` in a project, and a client uses it. A package runner may not pass a signal on, so the whole group gets it. */
+async function developed(t, folder, command, args) {
+  const options = { cwd: folder, detached: true, stdio: ["ignore", "pipe", "inherit"] };
+  const server = spawn(command, [...args, "--listen", "127.0.0.1:0"], options);
+  const ended = once(server, "exit");
+  t.after(() => server.exitCode === null && server.signalCode === null && process.kill(-server.pid, "SIGKILL"));
+  for await (const line of createInterface(server.stdout)) {
+    const [, address] = /^Listening on http:\/\/(\S+)/.exec(line) ?? [];
+    if (!address) continue;
+    const alice = await joinTopic(connect(t, { socketUrl: `ws://${address}/socket` }), "room:lobby", { user: "alice" });
+    assert.deepEqual(await alice.push("new_msg", { body: "hi" }), { status: "ok", response: {} });
+    process.kill(-server.pid, "SIGTERM");
+    break;
+  }
+  await within("the end of the server", ended);
+}
+
 /** A client joins and pushes. Then the server is told to stop, and stops in order. */
 async function chats(t, { server, ended, socketUrl }) {
   const alice = await joinTopic(connect(t, { socketUrl }), "room:lobby", { user: "alice" });
@@ -50,11 +69,15 @@ async function chats(t, { server, ended, socketUrl }) {
 test("npm: the executable is installed for this platform, and stops with its starter", async (t) => {
   const folder = await folderFor(t);
   await writeFile(join(folder, "package.json"), "{}");
-  const npm = ["install", "--no-audit", "--no-fund", ...packed(".tgz")];
+  const npm = ["install", "--no-audit", "--no-fund", ...packed(".tgz").filter((file) => file.includes("bennu-server-"))];
   await run("npm", npm, { cwd: folder });
   const starter = join(folder, "node_modules/.bin/bennu");
   assert.match((await run(starter, ["--version"])).stdout, /^bennu \d+\.\d+\.\d+\n$/);
   assert.match((await run("npx", ["bennu-server", "--version"], { cwd: folder })).stdout, /^bennu /);
+  // What docs/install.md says: a project is made and served by npx in the folder of the package.
+  const made = await run("npx", ["bennu", "new", "app"], { cwd: folder });
+  assert.match(made.stdout, /\n {2}cd app\n {2}bennu dev\n$/);
+  await developed(t, join(folder, "app"), "npx", ["bennu", "dev"]);
   const failed = await run(starter, ["check", "nothing.ts"]).catch((error) => error);
   assert.equal(failed.code, 1, "the status is that of the executable");
   await chats(t, await serve(t, folder, starter, []));
@@ -71,6 +94,43 @@ test("npm: without the package of the platform, the starter says what is missing
   assert.match(failed.stderr, /the package bennu-server-\S+ isn't installed.*cargo install bennu/s);
 });
 
+/** The packed file with this name, without its version. */
+const one = (name) => {
+  const [file, ...more] = packed(".tgz").filter((file) => new RegExp(`/${name}-\\d`).test(file));
+  assert.deepEqual([more, file !== undefined], [[], true], name);
+  return file;
+};
+
+test("npm: a plugin's tests run with the SDK from its package, and its types are checked", async (t) => {
+  const folder = await folderFor(t);
+  await writeFile(join(folder, "package.json"), '{ "type": "module" }');
+  await run("npm", ["install", "--no-audit", "--no-fund", one("bennu-sdk")], { cwd: folder });
+  const sdk = join(folder, "node_modules/bennu-sdk");
+  const [licence, readme] = await Promise.all(["LICENSE", "README.md"].map((file) => readFile(join(sdk, file), "utf8")));
+  assert.equal(licence, await readFile(new URL("../../LICENSE", import.meta.url), "utf8"));
+  for (const [file, text] of [["plugins/app.ts", chat], ["tests/app.test.ts", tests.replaceAll("{{name}}", "app")]]) {
+    await mkdir(join(folder, file, ".."), { recursive: true });
+    await writeFile(join(folder, file), text);
+  }
+  // The commands and the settings are those of its README.
+  const [command] = /^node --import .*$/m.exec(readme);
+  // Node's runner behaves differently in a test of its own.
+  const { NODE_TEST_CONTEXT: _, ...env } = { ...process.env, BENNU: process.env.BENNU_BIN };
+  assert.match((await run("sh", ["-c", command], { cwd: folder, env })).stdout, /# pass 2\n# fail 0/);
+  await writeFile(join(folder, "tsconfig.json"), /^```json\n(.*?)^```/ms.exec(readme)[1]);
+  await checkTypes(folder);
+});
+
+test("npm: the client for browsers is imported from its package", async (t) => {
+  const folder = await folderFor(t);
+  await writeFile(join(folder, "package.json"), '{ "type": "module" }');
+  await run("npm", ["install", "--no-audit", "--no-fund", "--omit=peer", one("bennu-client")], { cwd: folder });
+  const script = 'import * as all from "bennu-client"; console.log(Object.keys(all).sort().join(" "))';
+  const { stdout } = await run(process.execPath, ["--input-type=module", "-e", script], { cwd: folder });
+  assert.match(stdout, /RoomState/);
+  assert.match(await readFile(join(folder, "node_modules/bennu-client/LICENSE"), "utf8"), /MIT/);
+});
+
 test("PyPI: the wheel has the executable and the tag of a platform", async (t) => {
   const folder = await folderFor(t);
   const [wheel, ...more] = packed(".whl").filter((file) => file.includes("bennu_server-"));
@@ -81,6 +141,16 @@ test("PyPI: the wheel has the executable and the tag of a platform", async (t) =
   const bennu = join(folder, "env/bin/bennu");
   assert.match((await run(bennu, ["--version"])).stdout, /^bennu \d/);
   await chats(t, await serve(t, folder, bennu, []));
+});
+
+test("PyPI: uvx makes and serves a project with the wheel", async (t) => {
+  const folder = await folderFor(t);
+  const [wheel] = packed(".whl").filter((file) => file.includes("bennu_server-"));
+  await run("python3", ["-m", "venv", join(folder, "uv")]);
+  await run(join(folder, "uv/bin/pip"), ["install", "--disable-pip-version-check", "--quiet", "uv"]);
+  const uvx = [join(folder, "uv/bin/uvx"), ["--from", wheel, "bennu"]];
+  await run(uvx[0], [...uvx[1], "new", "app"], { cwd: folder });
+  await developed(t, join(folder, "app"), uvx[0], [...uvx[1], "dev"]);
 });
 
 test("PyPI: the SDK is installed from its wheel, finds mistakes in a plugin, and has the contract", async (t) => {
@@ -119,6 +189,14 @@ test("the archive of a release has the executable, its licences, completions and
   await chats(t, await serve(t, folder, bennu, []));
 });
 
+test("systemd believes the new process of an upgrade, which isn't the one that it has started", async () => {
+  const unit = await readFile(new URL("../../deploy/systemd/bennu.service", import.meta.url), "utf8");
+  const settings = unit.split("\n");
+  for (const setting of ["Type=notify", "NotifyAccess=all"]) {
+    assert.ok(settings.includes(setting), setting);
+  }
+});
+
 test("the units of systemd are valid, and the host has few rights", async (t) => {
   const analyze = (...args) => run("systemd-analyze", args).catch((error) => error);
   if ((await analyze("--version")).code === "ENOENT") {
@@ -139,11 +217,3 @@ test("the units of systemd are valid, and the host has few rights", async (t) =>
   const security = await analyze("security", "--offline=true", "--threshold=20", join(folder, "bennu.service"));
   assert.equal(security.code ?? 0, 0, security.stdout);
 });
-test("systemd believes the new process of an upgrade, which isn't the one that it has started", async () => {
-  const unit = await readFile(new URL("../../deploy/systemd/bennu.service", import.meta.url), "utf8");
-  const settings = unit.split("\n");
-  for (const setting of ["Type=notify", "NotifyAccess=all"]) {
-    assert.ok(settings.includes(setting), setting);
-  }
-});
-

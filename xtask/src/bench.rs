@@ -101,7 +101,10 @@ fn bench_command(command: &str) -> Command {
 }
 
 /// The scenarios that don't compare servers. `bennu-bench` has a command for each.
-const OWN: [&str; 6] = ["rooms", "compression", "scripts", LANGUAGES, "requests", "scrapes"];
+const OWN: [&str; 6] = ["rooms", "compression", SCRIPTS, LANGUAGES, "requests", "scrapes"];
+
+/// The scenario with plugins in TypeScript, and a start with many plugins in several languages.
+const SCRIPTS: &str = "scripts";
 
 /// The scenario that compares languages. Without `--quick`, it needs compilers from registries.
 const LANGUAGES: &str = "languages";
@@ -113,7 +116,7 @@ const BOARD: &str = "board";
 pub(crate) fn run(options: &Options) -> Result<()> {
     options.check()?;
     let toolchain = build_for(&["bennu", "bennu-bench", "bennu-native"])?;
-    if options.measures("reload") {
+    if options.measures("reload") || options.measures(LANGUAGES) {
         step("plugins to reload to", || guests::build_variants(&toolchain, &places::guests()))?;
     }
     if options.peers {
@@ -126,6 +129,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let mut bench = options.bench(own);
         if own == LANGUAGES && !options.quick {
             bench.args(step("plugins in other languages", languages::build)?);
+        }
+        if own == SCRIPTS && !options.quick {
+            bench.args(step("plugins in other languages", languages::for_a_start)?);
         }
         step(own, || start(&mut bench))?;
     }

@@ -17,8 +17,21 @@ const VARIANTS: usize = 2;
 pub(crate) fn build() -> Result<Vec<OsString>> {
     let folder = places::target().join("languages");
     let compilers = Compilers::find()?;
-    let all = [("Go", go(&folder, &compilers)?), ("C", c(&folder, &compilers)?), ("Python", python(&folder)?)];
+    let all = [
+        ("Go", go(&folder, &compilers, |source| source)?),
+        ("C", c(&folder, &compilers)?),
+        ("Python", python(&folder, |source| source)?),
+    ];
     Ok(all.iter().flat_map(|(name, files)| ["--language".into(), argument(name, files)]).collect())
+}
+
+/// Builds a plugin in Go and one in Python with topics of their own. Returns the arguments of `bennu-bench scripts` that name them.
+pub(crate) fn for_a_start() -> Result<Vec<OsString>> {
+    let folder = places::target().join("languages").join("start");
+    let compilers = Compilers::find()?;
+    let go = go(&folder, &compilers, |source| source.replace("bench:", "go:"))?;
+    let python = python(&folder, |source| source.replace("bench:", "python:"))?;
+    Ok([go, python].into_iter().flat_map(|[file, _]| ["--also".into(), file.into_os_string()]).collect())
 }
 
 /// The form `NAME=FILE,EDITED`.
@@ -30,12 +43,12 @@ fn argument(name: &str, [file, edited]: &[PathBuf; VARIANTS]) -> OsString {
     argument
 }
 
-/// A source in `bench/scripts`, and the same with this text in place of that one.
-fn variants(file: &str, before: &str, after: &str) -> Result<[String; VARIANTS]> {
+/// A source in `bench/scripts`, and the same with this text in place of that one. `change` changes both.
+fn variants(file: &str, before: &str, after: &str, change: impl Fn(String) -> String) -> Result<[String; VARIANTS]> {
     let path = places::root().join("bench/scripts").join(file);
     let source = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let edited = source.replace(before, after);
-    Ok([source, edited])
+    Ok([source, edited].map(change))
 }
 
 /// Calls `build` with a folder for each variant, which has the source in this file.
@@ -57,10 +70,10 @@ fn built(
 }
 
 /// Python: componentize-py is in an environment of its own.
-fn python(folder: &Path) -> Result<[PathBuf; VARIANTS]> {
-    let (root, environment) = (places::root(), folder.join("python"));
+fn python(folder: &Path, change: impl Fn(String) -> String) -> Result<[PathBuf; VARIANTS]> {
+    let (root, environment) = (places::root(), places::target().join("languages").join("python"));
     python::environment(&environment, &root.join("templates/files/python/requirements.txt"))?;
-    built(folder, "echo.py", variants("echo.py", "\"build\": 1", "\"build\": 2")?, |place, component| {
+    built(folder, "echo.py", variants("echo.py", "\"build\": 1", "\"build\": 2", change)?, |place, component| {
         let mut build = python::command(&environment);
         build.arg("-B").arg(root.join("sdk/python/bennu")).arg("build").arg(place.join("echo.py"));
         build.arg("--output").arg(component).arg("--contract").arg(root.join("wit"));
@@ -69,9 +82,9 @@ fn python(folder: &Path) -> Result<[PathBuf; VARIANTS]> {
 }
 
 /// Go: a module whose SDK is the one of the repository. The options are those of `bennu build`.
-fn go(folder: &Path, compilers: &Compilers) -> Result<[PathBuf; VARIANTS]> {
+fn go(folder: &Path, compilers: &Compilers, change: impl Fn(String) -> String) -> Result<[PathBuf; VARIANTS]> {
     let (root, path) = (places::root(), compilers.path()?);
-    built(folder, "echo.go", variants("echo.go", "\"build\": 1", "\"build\": 2")?, |place, component| {
+    built(folder, "echo.go", variants("echo.go", "\"build\": 1", "\"build\": 2", change)?, |place, component| {
         let sdk = root.join("sdk/go");
         let module = format!(
             "module echo\n\ngo 1.25\n\nrequire bennu.dev/bennu v0.1.0\n\nreplace bennu.dev/bennu => {}\n",
@@ -79,7 +92,7 @@ fn go(folder: &Path, compilers: &Compilers) -> Result<[PathBuf; VARIANTS]> {
         );
         fs::write(place.join("go.mod"), module)?;
         let mut build = Command::new("go");
-        build.args(["build", "-buildmode=c-shared", "-trimpath", "-ldflags=-s -w", "-o"]).arg(component).arg(".");
+        build.args(["build", "-buildmode=c-shared", "-trimpath", "-ldflags=-w", "-o"]).arg(component).arg(".");
         build.current_dir(place).env("PATH", &path).env("GOOS", "wasip1").env("GOARCH", "wasm");
         process::run_quietly("building the plugin in Go", &mut build)
     })
@@ -88,7 +101,7 @@ fn go(folder: &Path, compilers: &Compilers) -> Result<[PathBuf; VARIANTS]> {
 /// C: with the bindings that wit-bindgen writes.
 fn c(folder: &Path, compilers: &Compilers) -> Result<[PathBuf; VARIANTS]> {
     let (root, path) = (places::root(), compilers.path()?);
-    built(folder, "echo.c", variants("echo.c", "\"ok\"", "\"error\"")?, |place, component| {
+    built(folder, "echo.c", variants("echo.c", "\"ok\"", "\"error\"", |source| source)?, |place, component| {
         let mut bindings = Command::new("wit-bindgen");
         bindings.args(["c", "--world", "plugin"]).arg(root.join("wit")).current_dir(place).env("PATH", &path);
         process::run_quietly("writing the bindings for C", &mut bindings)?;

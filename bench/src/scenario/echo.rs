@@ -48,7 +48,7 @@ impl Scenario for Echo {
 
 impl Echo {
     /// Connects and joins all sockets.
-    pub(super) fn enter(&self, target: &Target) -> Result<Load> {
+    pub(crate) fn enter(&self, target: &Target) -> Result<Load> {
         let encoding = Encoding::new(target.dialect, "bench:", self.payload);
         let mut load = Load::new(target.address, Encoding { echo: self.event.clone(), ..encoding })?;
         connect(&mut load, self.sockets)?;
@@ -62,7 +62,7 @@ const SAMPLED: u64 = 4;
 
 /// The state of the scenario. The reference of a message is the time at which it was sent, so nothing has to be stored for
 /// it.
-pub(super) struct Echoing {
+pub(crate) struct Echoing {
     sockets: usize,
     /// `None` if each socket waits for its answer.
     rate: Option<Rate>,
@@ -71,11 +71,11 @@ pub(super) struct Echoing {
     /// The time of the first message. Answers to messages that were sent earlier belong to another run.
     since: Option<u64>,
     answered: u64,
-    pub(super) samples: Samples,
+    pub(crate) samples: Samples,
 }
 
 impl Echoing {
-    pub(super) fn new(sockets: usize, rate: u64) -> Self {
+    pub(crate) fn new(sockets: usize, rate: u64) -> Self {
         let rate = (rate > 0).then(|| Rate::new(rate));
         Self { sockets, rate, next: 0, since: None, answered: 0, samples: Samples::default() }
     }

@@ -1,4 +1,5 @@
-//! Makes the packages with which people get the executable `bennu` without Rust, for npm and for PyPI, and the SDK in Python.
+//! Makes the packages with which people get the executable `bennu` without Rust, for npm and for PyPI, those of the SDKs in TypeScript and
+//! Python, and that of the client for browsers.
 //!
 //! `cargo install` needs no package of its own. It builds the executable from the sources.
 
@@ -41,6 +42,7 @@ pub(crate) fn pack(executable: &Path) -> Result<()> {
     let stripped = folder.join("bennu").with_extension(std::env::consts::EXE_EXTENSION);
     step("stripping the executable", || strip(executable, &stripped))?;
     let mut made = step("packages for npm", || npm::pack(&stripped, &folder))?;
+    made.extend(step("the SDK and the client for npm", || npm::pack_libraries(&folder))?);
     made.push(step("a package for PyPI", || python::pack(&stripped, &folder))?);
     made.push(step("the SDK for PyPI", || python::pack_sdk(&folder))?);
     for package in made {

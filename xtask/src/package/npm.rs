@@ -1,4 +1,5 @@
-//! The packages for npm: one that starts the executable, and one with the executable for this platform.
+//! The packages for npm: one that starts the executable, one with the executable for this platform, the SDK in TypeScript, and the
+//! client for browsers.
 //!
 //! npm installs only the packages of `optionalDependencies` that fit the platform, so nobody downloads the others.
 
@@ -31,6 +32,26 @@ pub(super) fn pack(executable: &Path, folder: &Path) -> Result<Vec<PathBuf>> {
     fs::copy(executable, platform.join(file))?;
     fs::write(platform.join("package.json"), manifest(os, arch, &file.to_string_lossy())?)?;
     [starter, platform].iter().map(|package| pack_one(package, folder)).collect()
+}
+
+/// Makes the packages of the SDK in TypeScript and of the client in `folder`, and returns their paths.
+pub(super) fn pack_libraries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let root = places::root();
+    let pack = |(sources, name): (PathBuf, &str)| {
+        check_version(&sources.join("package.json"), &format!("\"version\": \"{VERSION}\""))?;
+        let package = folder.join(name);
+        empty(&package)?;
+        copy_files(&sources, &package)?;
+        for part in ["src", "testing"].iter().filter(|part| sources.join(part).is_dir()) {
+            fs::create_dir(package.join(part))?;
+            copy_files(&sources.join(part), &package.join(part))?;
+        }
+        pack_one(&package, folder)
+    };
+    [(root.join("sdk").join("typescript"), "npm-sdk"), (root.join("client"), "npm-client")]
+        .into_iter()
+        .map(pack)
+        .collect()
 }
 
 /// Runs `npm pack`.

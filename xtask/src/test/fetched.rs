@@ -71,7 +71,7 @@ fn fetch(suites: &[Suite]) -> Result<Fetched> {
     }
     let postgres = if wants(&[Suite::Postgres]) { postgres::find() } else { None };
     let nats = if wants(&[Suite::Nats]) { nats::find() } else { None };
-    let chromium = wants(&[Suite::Browser]).then(chromium::find).transpose()?;
+    let chromium = wants(&[Suite::Browser, Suite::Languages]).then(chromium::find).transpose()?;
     let has_spin = wants(&[Suite::Models]) && spin::find();
     let compilers = wants(&[Suite::Languages]).then(Compilers::find).transpose()?;
     Ok(Fetched { toolchain, chromium, compilers, postgres, nats, has_spin })

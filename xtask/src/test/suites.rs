@@ -129,9 +129,11 @@ pub(super) fn run(suite: Suite, run: &mut SuiteRun) -> Result<()> {
         }
         Suite::Languages => {
             run.build()?;
-            let path = run.fetched()?.compilers.as_ref().context("no compilers were fetched")?.path()?;
+            let fetched = run.fetched()?;
+            let path = fetched.compilers.as_ref().context("no compilers were fetched")?.path()?;
+            let chromium = fetched.chromium.clone().context("no browser was fetched")?;
             let mut tests = node_tests("languages")?;
-            tests.env("PATH", path);
+            tests.env("PATH", path).env(chromium::VARIABLE, chromium);
             run.tests("the tests of other languages", tests)
         }
         Suite::Models => {
