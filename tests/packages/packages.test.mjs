@@ -217,3 +217,11 @@ test("the units of systemd are valid, and the host has few rights", async (t) =>
   const security = await analyze("security", "--offline=true", "--threshold=20", join(folder, "bennu.service"));
   assert.equal(security.code ?? 0, 0, security.stdout);
 });
+
+test("systemd believes the new process of an upgrade, which isn't the one that it has started", async () => {
+  const unit = await readFile(new URL("../../deploy/systemd/bennu.service", import.meta.url), "utf8");
+  const settings = unit.split("\n");
+  for (const setting of ["Type=notify", "NotifyAccess=all"]) {
+    assert.ok(settings.includes(setting), setting);
+  }
+});
