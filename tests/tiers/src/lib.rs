@@ -83,8 +83,10 @@ pub enum Suite {
 }
 
 impl Suite {
+    /// The fuzz targets with libFuzzer.
+    Fuzz,
     /// All suites, in the order in which they run. The first one also compiles the tests of the others.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Lint,
         Self::Guests,
         Self::Host,
@@ -106,6 +108,7 @@ impl Suite {
     ];
 
     /// The suites that need the plugins as components.
+        Self::Fuzz,
     pub const WITH_PLUGINS: [Self; 12] = [
         Self::Lint,
         Self::Host,
@@ -146,6 +149,7 @@ impl Suite {
         }
     }
 
+            Self::Fuzz => "fuzz",
     /// A line about the suite.
     #[must_use]
     pub const fn about(self) -> &'static str {
@@ -175,6 +179,7 @@ impl Suite {
         }
     }
 
+            Self::Fuzz => "Each fuzz target for some seconds with libFuzzer, which is guided by coverage",
     /// The lowest tier that runs the suite.
     #[must_use]
     pub const fn tier(self) -> Tier {

@@ -1,14 +1,17 @@
 //! Runs the fuzz targets of the host for longer than the tests do, or one input.
 
+use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use super::suites::host_cargo;
 use crate::lints::linted;
 use crate::places;
-use crate::process::{cargo, run as start};
+use crate::process::{self, cargo, run as start};
+use crate::step::step;
 
 /// The arguments of `cargo xtask fuzz`.
 #[derive(Args)]
@@ -32,7 +35,8 @@ pub(crate) struct FuzzOptions {
 /// Runs the targets. An input that makes one panic is written to `target/fuzz/`.
 pub(crate) fn run(options: &FuzzOptions) -> Result<()> {
     if options.coverage {
-        return with_coverage(options.target.as_deref().unwrap_or_default(), options.runs);
+        let runs = format!("-runs={}", options.runs);
+        return with_coverage(options.target.as_deref().unwrap_or_default(), &runs);
     }
     let mut tests = linted(host_cargo("test"))?;
     tests.args(["--lib", "--", "--nocapture"]);
@@ -47,18 +51,41 @@ pub(crate) fn run(options: &FuzzOptions) -> Result<()> {
     start(&mut tests)
 }
 
-/// Runs one target with `cargo-fuzz`. The inputs that reach new code are kept in `target/fuzz/corpus/`.
-fn with_coverage(target: &str, runs: usize) -> Result<()> {
-    let (given, found) = (places::root().join("host/fuzz/corpus").join(target), places::target().join("fuzz/corpus"));
+/// Why libFuzzer can't run here, if it can't.
+pub(super) fn missing() -> Option<String> {
+    let is_there = process::on_path("cargo-fuzz").is_some();
+    (!is_there)
+        .then(|| "there is no cargo-fuzz; `cargo install cargo-fuzz` installs it, and needs a C++ compiler".to_owned())
+}
+
+/// Runs each target with libFuzzer for this time.
+pub(super) fn each_for(time: Duration) -> Result<()> {
+    let mut targets = Vec::new();
+    for entry in fs::read_dir(corpora()).with_context(|| format!("cannot read {}", corpora().display()))? {
+        targets.push(entry?.file_name().to_string_lossy().into_owned());
+    }
+    targets.sort();
+    let most = format!("-max_total_time={}", time.as_secs());
+    targets.iter().try_for_each(|target| step(target, || with_coverage(target, &most)))
+}
+
+fn corpora() -> PathBuf {
+    places::root().join("host").join("fuzz").join("corpus")
+}
+
+/// Runs one target with `cargo-fuzz`, until this option of libFuzzer ends it. The inputs that reach new code are kept in
+/// `target/fuzz/corpus/`.
+fn with_coverage(target: &str, until: &str) -> Result<()> {
+    let (given, found) = (corpora().join(target), places::target().join("fuzz/corpus"));
     if !given.is_dir() {
         bail!("there is no corpus in {}; `cargo xtask fuzz --help` says where the targets are listed", given.display());
     }
     let found = found.join(target);
-    std::fs::create_dir_all(&found)?;
+    fs::create_dir_all(&found)?;
     // Without a sanitizer, because the host has no unsafe code of its own, and a stable toolchain has none. The flags for coverage are
     // stable.
     let mut fuzzer = cargo(&places::root().join("host"));
     fuzzer.args(["fuzz", "run", "--sanitizer", "none", "target"]).args([&found, &given]);
-    fuzzer.args(["--", &format!("-runs={runs}"), "-max_len=4096"]).env("BENNU_FUZZ_TARGET", target);
+    fuzzer.args(["--", until, "-max_len=4096"]).env("BENNU_FUZZ_TARGET", target);
     start(&mut fuzzer)
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::thread::{self, available_parallelism};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use bennu_test_tiers::{Suite, Tier, VARIABLE};
@@ -12,6 +13,7 @@ use bennu_test_tiers::{Suite, Tier, VARIABLE};
 use super::count::{self, Counts};
 use super::deny;
 use super::fetched::{Fetched, Fetching};
+use super::fuzz;
 use crate::lints::linted;
 use crate::process::{self, cargo, run as start};
 use crate::step::{failed, note, step};
@@ -153,6 +155,7 @@ pub(super) fn run(suite: Suite, run: &mut SuiteRun) -> Result<()> {
         Suite::Bench => bench::smoke(),
         Suite::Soak => bench::soak(SOAK_MINUTES),
     }
+        Suite::Fuzz => fuzz::each_for(FUZZ_TIME),
 }
 
 /// Why a suite can't run here, though nothing is wrong.
@@ -160,6 +163,7 @@ pub(super) fn missing(suite: Suite, run: &mut SuiteRun) -> Result<Option<String>
     let fetched = match suite {
         Suite::Postgres | Suite::Nats => run.fetched()?,
         _ => return Ok(None),
+        Suite::Fuzz => return Ok(fuzz::missing()),
     };
     Ok(match suite {
         Suite::Postgres if fetched.postgres.is_none() => {
@@ -332,6 +336,9 @@ pub(super) fn host_cargo(verb: &str) -> Command {
 const SOAK_MINUTES: f64 = 2.0;
 
 /// The variable that sets how many tests Rust's test runner runs at the same time.
+/// The time that the suite `fuzz` has for each target.
+const FUZZ_TIME: Duration = Duration::from_secs(5);
+
 const TEST_THREADS: &str = "RUST_TEST_THREADS";
 
 /// How many more tests than processors run at the same time. Most of the `it` tests mostly wait: for a host to start, for
