@@ -60,6 +60,8 @@ macro_rules! gatekeeper {
 
             #[cfg(target_family = "wasm")]
             $crate::bindings::gatekeeper::export_gatekeeper!(BennuGatekeeper with_types_in $crate::bindings::gatekeeper);
+
+            $crate::name_sdk!();
         };
     };
 }

@@ -64,7 +64,32 @@ macro_rules! channels {
 
             #[cfg(target_family = "wasm")]
             $crate::bindings::plugin::export_plugin!(BennuPlugin with_types_in $crate::bindings::plugin);
+
+            $crate::name_sdk!();
         };
+    };
+}
+
+/// What a build says about its SDK. The host shows it.
+pub const SDK: &str = concat!("bennu-guest ", env!("CARGO_PKG_VERSION"));
+
+/// [`SDK`], for a section of the module.
+#[must_use]
+pub const fn sdk() -> [u8; SDK.len()] {
+    let mut bytes = [0; SDK.len()];
+    bytes.copy_from_slice(SDK.as_bytes());
+    bytes
+}
+
+/// Writes [`SDK`] into the module, in a section of its own: the linker writes the section `producers` without asking the crates.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! name_sdk {
+    () => {
+        #[cfg(target_family = "wasm")]
+        #[used]
+        #[unsafe(link_section = "bennu-sdk")]
+        static SDK: [u8; $crate::plugin::SDK.len()] = $crate::plugin::sdk();
     };
 }
 

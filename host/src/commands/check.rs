@@ -37,7 +37,8 @@ impl Check {
 fn show(file: &Path, loaded: &Loaded) {
     let (kind, version) = (loaded.anatomy.kind.as_str(), &loaded.anatomy.version);
     out_line!("{} is a {kind} for version {version} of the contract", file.display());
-    let made: Vec<&str> = loaded.tools.language.iter().chain(&loaded.tools.tools).map(String::as_str).collect();
+    let made: Vec<&str> =
+        loaded.tools.language.iter().chain(&loaded.tools.sdk).chain(&loaded.tools.tools).map(String::as_str).collect();
     if !made.is_empty() {
         out_line!("  made with {}", shown::name(&made.join(", ")));
     }

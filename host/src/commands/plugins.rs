@@ -77,7 +77,8 @@ pub(super) fn show(name: &str, plugin: &Value) {
     }
     out_line!("  {}", shown::name(plugin["file"].as_str().unwrap_or_default()));
     if let Some(language) = plugin["language"].as_str().filter(|_| is_served) {
-        out_line!("  in {}", shown::name(language));
+        let sdk = plugin["sdk"].as_str().map_or_else(String::new, |sdk| format!(", with {}", shown::name(sdk)));
+        out_line!("  in {}{sdk}", shown::name(language));
     }
     show_standing(plugin);
     if is_served {

@@ -53,7 +53,7 @@ pub struct Loader {
 pub struct Loaded {
     /// The component's imports, exports, kind and contract version.
     pub anatomy: Anatomy,
-    /// The language and the tools that the file was made with.
+    /// The language, the SDK and the tools that the file was made with.
     pub tools: Tools,
     /// The plugin's routes; empty for a gatekeeper.
     pub routes: Vec<RouteSpec>,
@@ -177,6 +177,9 @@ impl Loader {
         let generation = Generation::new(origin, None, compiled.lines);
         let instance = self.instantiate(&prepared, self.context(&generation, Grants::default())).await?;
         let (was_cached, tools) = (compiled.was_cached, compiled.tools);
+        if let Some(warning) = tools.warning() {
+            tracing::warn!(plugin = &*generation.origin.name, "{warning}");
+        }
         self.finish(Parts { anatomy, tools, prepared, instance, size, digest, compiling, was_cached, generation }).await
     }
 

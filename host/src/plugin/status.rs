@@ -24,7 +24,7 @@ pub struct PluginStatus {
     pub topics: Vec<String>,
     /// The contract version that the component was built for.
     pub contract: String,
-    /// The language and the tools that the component was made with, as far as it says so.
+    /// The language, the SDK and the tools that the component was made with, as far as it says so.
     #[serde(flatten)]
     pub tools: Tools,
     /// The SHA-256 of the component that serves, in hexadecimal.

@@ -75,6 +75,7 @@ mod store_limits;
 mod templates;
 mod tidy;
 mod tokens;
+mod tools;
 mod transcripts;
 mod turned_away;
 mod typescript;

@@ -94,7 +94,14 @@ impl Script {
     /// Returns the language of the script.
     pub(super) fn tools(&self) -> Tools {
         let language = if self.file.ends_with(".ts") { "TypeScript" } else { "JavaScript" };
-        Tools { language: Some(language.to_owned()), tools: vec!["QuickJS".to_owned()] }
+        // The SDK is a part of the host.
+        let sdk = concat!("bennu for TypeScript ", env!("CARGO_PKG_VERSION"));
+        Tools {
+            language: Some(language.to_owned()),
+            sdk: Some(sdk.to_owned()),
+            tools: vec!["QuickJS".to_owned()],
+            ..Tools::default()
+        }
     }
 
     /// Returns the warnings about the source, each with its place.

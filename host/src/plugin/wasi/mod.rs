@@ -19,6 +19,8 @@ mod functions;
 )]
 mod types;
 
+use std::sync::Once;
+
 use anyhow::{Result, bail};
 use wasmtime::StoreContextMut;
 use wasmtime::component::types::{ComponentFunc, ComponentItem, Type};
@@ -128,6 +130,10 @@ fn add_function(
     add_absent(instance, format!("{interface}#{name}"), name, function)
 }
 
+/// What a plugin has in place of WASI's functions that do nothing.
+const NOTHING: &str =
+    "plugins have no files, no network and no system: use the store, and requests by HTTP through the host";
+
 /// The errors of which one is returned for a thing that doesn't exist, the best first.
 const ERRORS: [&str; 3] = ["access-denied", "not-supported", "unsupported"];
 
@@ -141,13 +147,19 @@ fn add_absent(
 ) -> Result<()> {
     let borrows = function.params().any(|(_, ty)| matches!(ty, Type::Borrow(_)));
     let error = function.results().next().filter(|_| !borrows).and_then(|result| error_of(&result));
-    instance.func_new(name, move |_, _, _, results| match (error, results) {
+    let told = Once::new();
+    instance.func_new(name, move |store, _, _, results| match (error, results) {
         (Some(error), [result]) => {
+            // The plugin's library may hide the error. Each build is linked once.
+            told.call_once(|| {
+                let plugin = &*store.data().context.origin.name;
+                tracing::warn!(plugin, "it called `{full}`, but {NOTHING}; this call, and each further one, fails");
+            });
             *result = Val::Result(Err(Some(Box::new(Val::Enum(error.to_owned())))));
             Ok(())
         }
         _ => {
-            let detail = format!("the plugin called `{full}`, but plugins have no files, no network and no system");
+            let detail = format!("the plugin called `{full}`, but {NOTHING}");
             Err(Fault::new(FaultKind::Failed, detail).into())
         }
     })?;
