@@ -111,7 +111,6 @@ mod tests {
     use crate::channel::NodeLimits;
     use crate::health::{Check, Draining};
     use crate::presence::Pace;
-    use crate::routes::RouteTable;
     use crate::store::{Store, StoreLimits};
 
     /// The endpoints of a host on which everything is well, except what the test changes.
@@ -124,8 +123,7 @@ mod tests {
     impl Stage {
         fn new() -> anyhow::Result<Self> {
             let store = Store::in_memory(StoreLimits::default())?;
-            let routes = Arc::new(RouteTable::default());
-            let node = Node::new(routes, NodeLimits::default(), Pace::default(), store, Arc::default());
+            let node = Node::new(Arc::default(), NodeLimits::default(), Pace::default(), store, Arc::default());
             let (health, failure) = (Arc::<Health>::default(), Arc::<OnceLock<String>>::default());
             let statuses = Arc::new(PluginStatuses::with_one_served());
             let parts = HealthParts {

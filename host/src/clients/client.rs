@@ -322,7 +322,7 @@ mod tests {
         let rate = |per_second, burst| RateLimit { per_second, burst };
         let clients = limited(|limits| {
             limits.socket = MessageRates { joins: rate(1, 2), messages: rate(10, 5), bytes: rate(100, 1000) };
-            limits.address.rates.messages = rate(1, 9);
+            limits.address.rates.messages = rate(1, 8);
         });
         assert!(clients.is_limiting());
         let (one, other) = (clients.arrive(at("203.0.113.7:1")), clients.arrive(at("203.0.113.7:2")));

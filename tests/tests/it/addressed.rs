@@ -4,6 +4,8 @@ use anyhow::{Result, ensure};
 use bennu_tests::{Answer, Cast, Setup, TestHost, bennu, request_with};
 use serde_json::{Value, json};
 
+use crate::limit_counts::stop_after_hits;
+
 const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
 
 /// A host whose clients have the socket id `user_socket:NAME`, with two tabs of ada and one of bo in `naughty:1`.
@@ -72,8 +74,7 @@ async fn some_members_of_a_topic_get_an_event() -> Result<()> {
         ensure!(answer.status == 400 && answer.body.contains(says), "{says}: {answer:?}");
     }
     drop(cast);
-    host.stop().await?;
-    Ok(())
+    stop_after_hits(host, &["kick_reason"]).await
 }
 
 #[tokio::test]

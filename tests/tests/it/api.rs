@@ -4,6 +4,8 @@ use anyhow::{Context, Result, ensure};
 use bennu_tests::{Answer, Cast, Received, Setup, TestHost, bennu, bennu_with, know, places, request, request_with};
 use serde_json::{Value, json};
 
+use crate::limit_counts::stop_after_hits;
+
 /// The log filter for everything that the host and its dependencies log, except the compiler.
 const EVERYTHING: &str = "trace,cranelift_codegen=warn,regalloc2=warn,wasmtime=warn,wasmtime_environ=warn,\
     wasmtime_internal_cranelift=warn,wasmtime_cranelift=warn";
@@ -127,8 +129,7 @@ async fn invalid_requests_are_refused_with_an_explanation() -> Result<()> {
     let foreign = [JSON, &[("origin", "http://evil.example")]].concat();
     let foreign = request_with(host.address(), "POST", "/api/disconnect", &foreign, br#"{"id":"x"}"#).await?;
     ensure!(refused(&foreign)? == (403, "foreign_origin".into()), "{foreign:?}");
-    host.stop().await?;
-    Ok(())
+    stop_after_hits(host, &["api_body"]).await
 }
 
 /// The host sends the queued frames of a client before the close frame, also those that didn't fit into the connection's

@@ -6,7 +6,9 @@ use anyhow::{Result, ensure};
 use bennu_tests::{Cast, Setup, TestHost, check};
 use serde_json::json;
 
+use crate::limit_counts::stop_after_hits;
 use crate::limits::{NAUGHTY, joined, limited};
+use crate::metrics::scrape;
 
 /// Asserts that an event succeeds with the limit `well`, and is a fault of this kind with the limit `fault`.
 pub(crate) async fn divides(key: &str, well: u64, fault: u64, event: &str, kind: &str) -> Result<()> {
@@ -22,7 +24,7 @@ pub(crate) async fn divides(key: &str, well: u64, fault: u64, event: &str, kind:
         cast.play(&script.replace("EVENT", event).replace("KIND", kind)).await?;
         cast.play("bob > count\nbob < ok {\"count\": 1}\nbob ~").await?;
         drop(cast);
-        host.stop().await?;
+        stop_after_hits(host, &[key][usize::from(is_well)..]).await?;
     }
     Ok(())
 }
@@ -51,8 +53,7 @@ async fn call_wall_ms() -> Result<()> {
     .await?;
     let fault = host.log().find(0, "the fault", |line| line.field("kind") == "deadline").await?;
     ensure!(fault.message().contains("more than 300 ms"), "{}", fault.text);
-    host.stop().await?;
-    Ok(())
+    stop_after_hits(host, &["call_wall_ms"]).await
 }
 
 #[tokio::test]
@@ -92,8 +93,7 @@ async fn effects_per_call() -> Result<()> {
     alice.push(NAUGHTY, "pushes", &json!({"count": 11, "bytes": 1})).await?;
     ensure!(alice.json().await?[3] == "phx_error");
     drop(alice);
-    host.stop().await?;
-    Ok(())
+    stop_after_hits(host, &["effects_per_call"]).await
 }
 
 #[tokio::test]
@@ -106,8 +106,7 @@ async fn effect_bytes() -> Result<()> {
     alice.push(NAUGHTY, "pushes", &json!({"count": 11, "bytes": 1000})).await?;
     ensure!(alice.json().await?[3] == "phx_error");
     drop(alice);
-    host.stop().await?;
-    Ok(())
+    stop_after_hits(host, &["effect_bytes"]).await
 }
 
 #[tokio::test]
@@ -142,6 +141,11 @@ async fn instances_per_plugin() -> Result<()> {
     let ran = facts["now"].as_u64().unwrap_or_default();
     ensure!(ran >= began + 500, "bob's call ran {} ms after alice's began", ran - began);
     ensure!(alice.reply(NAUGHTY, &slow).await?.status == "ok");
+    let scrape = scrape(&host).await?;
+    let of_naughty = |name| scrape.sum(name, &[("plugin", "naughty")]);
+    let (waits, waited) =
+        (of_naughty("bennu_plugin_instance_waits_total"), of_naughty("bennu_plugin_instance_wait_seconds_total"));
+    ensure!(waits == 1.0 && waited > 0.1, "{waits} calls waited {waited} s");
 
     // The waiting time counts towards the maximum duration of a call.
     let slow = alice.push(NAUGHTY, "slow", &json!({"ms": 2500})).await?;
@@ -150,8 +154,7 @@ async fn instances_per_plugin() -> Result<()> {
     ensure!(alice.reply(NAUGHTY, &slow).await?.status == "ok");
     ensure!(bob.json().await?[3] == "phx_error");
     drop((alice, bob));
-    host.stop().await?;
-    Ok(())
+    stop_after_hits(host, &["instances_per_plugin"]).await
 }
 
 fn now() -> u64 {
@@ -183,8 +186,7 @@ async fn calls_per_instance() -> Result<()> {
         "#,
     )
     .await?;
-    host.stop().await?;
-    Ok(())
+    stop_after_hits(host, &["calls_per_instance"]).await
 }
 
 /// The limit of 255 bytes for a plugin's event names and status words. `bad_input` tests the names that clients send.

@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use bennu_tests::{Answer, Setup, TestClient, TestHost, bennu, request_with};
 use serde_json::{Value, json};
 
+use crate::limit_counts::stop_after_hits;
 use crate::longpoll::Poller;
 
 const BOARD: &str = "naughty:1";
@@ -139,8 +140,7 @@ async fn a_slow_client_gets_the_latest_cursors_and_every_other_message() -> Resu
     painter.cursor().await?;
     ensure!(sloth.json().await?[4]["n"] == painter.cursors, "the next cursor arrives");
     drop((sloth, painter));
-    host.stop().await?;
-    Ok(())
+    stop_after_hits(host, &["outbox_for_droppables"]).await
 }
 
 /// Returns the messages of one poll: event and payload.

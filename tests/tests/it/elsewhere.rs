@@ -5,6 +5,8 @@ use anyhow::{Context, Result, ensure};
 use bennu_tests::{Cast, Received, Setup, TestHost, check, play};
 use serde_json::json;
 
+use crate::limit_counts::stop_after_hits;
+
 const GRANTED: &str = "[plugins.naughty]\npublish = [\"echo:*\", \"user:*\"]\nread = [\"echo:*\"]\n";
 
 #[tokio::test]
@@ -80,7 +82,7 @@ async fn presences_have_limits() -> Result<()> {
     );
     check(&host, &script).await?;
     host.log().find(mark, "the limit", |line| line.message().contains("at most 1 further topics")).await?;
-    Ok(())
+    stop_after_hits(host, &["presences_per_member", "presence_bytes", "subscriptions_per_member"]).await
 }
 
 #[tokio::test]
@@ -99,7 +101,8 @@ async fn presence_diffs_within_the_window_are_merged() -> Result<()> {
         joined += frame[4]["joins"].as_object().context("joins")?.len();
     }
     ensure!(frames == 2, "expected one frame for the first diff and one for the others, got {frames}");
-    Ok(())
+    drop(cast);
+    stop_after_hits(host, &["presence_burst", "presence_window_ms"]).await
 }
 
 #[tokio::test]

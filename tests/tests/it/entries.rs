@@ -6,6 +6,8 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
+use crate::limit_counts::stop_after_hits;
+
 #[tokio::test]
 async fn entries_of_a_durable_room_survive_a_restart() -> Result<()> {
     for signal in [Signal::TERM, Signal::KILL] {
@@ -144,8 +146,7 @@ async fn entries_cache_bytes() -> Result<()> {
     let shown = host.shows("entries are evicted again", is_within).await?;
     ensure!(shown["entries"]["loaded"].as_u64() >= Some(800), "{shown}");
     drop(client);
-    host.stop().await?;
-    Ok(())
+    stop_after_hits(host, &["entries_cache_bytes"]).await
 }
 
 /// The entries of a room with ticks are stored after a second, or as soon as they have too many bytes.
@@ -166,7 +167,7 @@ async fn entries_dirty_bytes() -> Result<()> {
             host.shows("the entries of several ticks", has_several).await?;
         }
         drop(client);
-        host.stop().await?;
+        stop_after_hits(host, if is_stored { &["entries_dirty_bytes"] } else { &[] }).await?;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use bennu_tests::Cast;
 
+use crate::limit_counts::stop_after_hits;
 use crate::limits::limited;
 
 /// Asserts that an event in a topic with entries succeeds with the limit `well`, and is a fault with the limit `fault`. The
@@ -26,7 +27,7 @@ async fn divides_in(key: &str, [well, fault]: [(u64, &str); 2], [joins, event, n
             host.log().find(0, "the fault", |line| line.field("kind") == "oversize").await?;
         }
         drop(cast);
-        host.stop().await?;
+        stop_after_hits(host, &[key][usize::from(value != fault.0)..]).await?;
     }
     Ok(())
 }

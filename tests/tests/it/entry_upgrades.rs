@@ -5,6 +5,8 @@ use bennu_tests::{Cast, Setup, TestClient, TestHost, bennu, eventually, within};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::limit_counts::stop_after_hits;
+
 const SECOND: &str = "variants/naughty-entries";
 
 async fn host(config: &str) -> Result<TestHost> {
@@ -198,8 +200,7 @@ async fn entries_rollback_bytes() -> Result<()> {
     // The first build takes the newer values as they are.
     cast.play("alice > entries_get {\"keys\": [\"a\", \"d\"]}\nalice < ok [5, 8]").await?;
     drop(cast);
-    host.stop().await?;
-    Ok(())
+    stop_after_hits(host, &["entries_rollback_bytes"]).await
 }
 
 const DURABLE: &str = "durable:1";

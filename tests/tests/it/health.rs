@@ -1,5 +1,5 @@
-//! `GET /livez` and `GET /readyz`: green, and red in each case that can be made from outside. The verdicts about parts that
-//! don't answer are tested in `host/src/health`.
+//! `GET /livez` and `GET /readyz`: green, and red in each case that can be made from outside. The cases of parts that don't answer
+//! are tested with the same endpoints in `host/src/api/health.rs`.
 
 use std::net::SocketAddr;
 
@@ -7,6 +7,8 @@ use anyhow::{Context, Result, ensure};
 use bennu_tests::{Answer, Setup, TestHost, eventually, request, request_with};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+
+use crate::metrics::scrape;
 
 async fn ask(host: &TestHost, path: &str) -> Result<Answer> {
     request(host.address(), "GET", path, &[]).await
@@ -81,8 +83,18 @@ async fn a_host_with_a_full_disk_is_live_and_not_ready_until_there_is_room() -> 
     ensure!(reasons(&shown).contains("the store"), "{shown}");
     let live = details(&host, "/livez").await?;
     ensure!(live["ok"] == true && live["reasons"] == json!([]), "{live}");
+    // The self-test of the store may have begun before the disk was full.
+    let of_store = [("check", "store")];
+    eventually("both metrics are 0", async || {
+        let scrape = scrape(&host).await?;
+        let up = scrape.sum("bennu_store_up", &[]) + scrape.sum("bennu_self_test_up", &of_store);
+        Ok((up == 0.0 && scrape.sum("bennu_self_test_up", &[("check", "timer")]) == 1.0).then_some(()))
+    })
+    .await?;
     host.limit_files(None)?;
     becomes(&host, true).await?;
+    let scrape = scrape(&host).await?;
+    ensure!(scrape.sum("bennu_store_up", &[]) == 1.0 && scrape.sum("bennu_self_test_up", &[]) == 4.0);
     host.stop().await?;
     Ok(())
 }

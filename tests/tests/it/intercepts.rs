@@ -4,6 +4,8 @@ use anyhow::{Result, ensure};
 use bennu_tests::{TestHost, play};
 use serde_json::json;
 
+use crate::limit_counts::stop_after_hits;
+
 #[tokio::test]
 async fn each_member_gets_the_decision_for_it() -> Result<()> {
     play(
@@ -153,6 +155,5 @@ async fn the_number_of_calls_after_failures_is_limited() -> Result<()> {
         ensure!(frame == json!(["1", "1", "naughty:1", "phx_error", {"reason": "channel_crash"}]), "{frame}");
     }
     drop((members, teller));
-    host.stop().await?;
-    Ok(())
+    stop_after_hits(host, &["handle_out_faults"]).await
 }

@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
+use crate::limit_counts::stop_after_hits;
+use crate::metrics::scrape;
+
 pub(crate) const NAUGHTY: &str = "naughty:1";
 
 pub(crate) async fn limited(key: &str, value: u64) -> Result<TestHost> {
@@ -24,8 +27,7 @@ async fn frame_bytes() -> Result<()> {
     alice.send(message(1001)).await?;
     alice.closed_with(1009).await?;
     drop(alice);
-    host.stop().await?;
-    Ok(())
+    stop_after_hits(host, &["frame_bytes"]).await
 }
 
 #[tokio::test]
@@ -56,8 +58,7 @@ async fn channels_per_socket() -> Result<()> {
         "#,
     )
     .await?;
-    host.stop().await?;
-    Ok(())
+    stop_after_hits(host, &["channels_per_socket"]).await
 }
 
 #[tokio::test]
@@ -85,8 +86,7 @@ async fn messages_per_second() -> Result<()> {
     let (_, code) = alice.until_closed().await?;
     ensure!(code == Some(1008), "{code:?}");
     drop(alice);
-    host.stop().await?;
-    Ok(())
+    stop_after_hits(host, &["messages_per_second"]).await
 }
 
 /// While a channel is busy and its mailbox is full, its socket isn't read. Frames are still written to it.
@@ -118,8 +118,7 @@ async fn mailbox_from_client() -> Result<()> {
     )
     .await?;
     host.holds(0, 0).await?;
-    host.stop().await?;
-    Ok(())
+    stop_after_hits(host, &["mailbox_from_client"]).await
 }
 
 /// When there is room again, all unread messages are handled in their order.
@@ -171,8 +170,7 @@ async fn mailbox_bytes_from_client() -> Result<()> {
     }
     ensure!(beaten || alice.json().await?[1] == "beat");
     drop(alice);
-    host.stop().await?;
-    Ok(())
+    stop_after_hits(host, &["mailbox_bytes_from_client"]).await
 }
 
 #[tokio::test]
@@ -195,8 +193,7 @@ async fn mailbox_bytes_from_elsewhere() -> Result<()> {
     ensure!(alice.json().await?[3] == "phx_error");
     ensure!(bob.json().await?[4]["detail"] == "overflow");
     drop((alice, bob));
-    host.stop().await?;
-    Ok(())
+    stop_after_hits(host, &["mailbox_bytes_from_elsewhere"]).await
 }
 
 #[tokio::test]
@@ -260,8 +257,7 @@ async fn mailbox_from_elsewhere() -> Result<()> {
         "#,
     )
     .await?;
-    host.stop().await?;
-    Ok(())
+    stop_after_hits(host, &["mailbox_from_elsewhere"]).await
 }
 
 /// While a topic waits for a decision about an intercepted event, a limited number of its frames wait behind it.
@@ -307,8 +303,7 @@ async fn outbox_frames() -> Result<()> {
     alice.push(NAUGHTY, "pushes", &json!({"count": 1000, "bytes": 1})).await?;
     ensure!(alice.until_closed().await?.1 == Some(1013));
     drop(alice);
-    host.stop().await?;
-    Ok(())
+    stop_after_hits(host, &["outbox_frames"]).await
 }
 
 #[tokio::test]
@@ -323,8 +318,7 @@ async fn outbox_bytes() -> Result<()> {
     alice.push(NAUGHTY, "pushes", &json!({"count": 100, "bytes": 8000})).await?;
     ensure!(alice.until_closed().await?.1 == Some(1013));
     drop(alice);
-    host.stop().await?;
-    Ok(())
+    stop_after_hits(host, &["outbox_bytes"]).await
 }
 
 /// A client that doesn't read doesn't affect the others, and is closed when its outbox is full.
@@ -350,8 +344,15 @@ async fn a_client_that_does_not_read_is_closed() -> Result<()> {
     ensure!(frames.len() < sent && frames.iter().all(|frame| *frame == shout));
     bob.quiet().await?;
     drop((sloth, bob));
-    host.stop().await?;
-    Ok(())
+    // A quarter of the outbox was full, and so the producers of frames waited for the reactors.
+    let scrape = scrape(&host).await?;
+    let bytes = scrape.sum("bennu_outbox_bytes_max", &[]);
+    ensure!((f64::from(64 << 10)..=f64::from(256 << 10)).contains(&bytes), "{bytes}");
+    let frames = scrape.sum("bennu_queue_length_max", &[("queue", "outbox")]);
+    ensure!((1.0..=4.0).contains(&frames), "{frames} frames of 64 KiB");
+    ensure!(scrape.sum("bennu_backpressure_seconds_total", &[]) > 0.0);
+    ensure!(scrape.sum("bennu_connections_closed_total", &[("reason", "outbox_full")]) == 1.0);
+    stop_after_hits(host, &["outbox_bytes", "backpressure"]).await
 }
 
 /// A client is closed if nothing can be written to it for the idle timeout, even if its outbox isn't full.
@@ -394,8 +395,7 @@ async fn sockets() -> Result<()> {
     carol.quiet().await?;
     drop(bob);
     drop(carol);
-    host.stop().await?;
-    Ok(())
+    stop_after_hits(host, &["sockets"]).await
 }
 
 /// Connections that send nothing don't use up the sockets: the host allows 32 more connections than sockets. The next
@@ -413,8 +413,7 @@ async fn connections() -> Result<()> {
     drop(silent);
     let connected = async || Ok(host.connect().await.ok());
     eventually("there is room again", connected).await?.quiet().await?;
-    host.stop().await?;
-    Ok(())
+    stop_after_hits(host, &["connections"]).await
 }
 
 /// The idle timeout counts from the client's last frame. Frames to the client don't count.
@@ -437,8 +436,7 @@ async fn idle_ms() -> Result<()> {
     pinging.quiet().await?;
     bob.quiet().await?;
     drop((pinging, bob));
-    host.stop().await?;
-    Ok(())
+    stop_after_hits(host, &["idle_ms"]).await
 }
 
 pub(crate) async fn joined(host: &TestHost) -> Result<TestClient> {

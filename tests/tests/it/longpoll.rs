@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::limit_counts::stop_after_hits;
+
 /// A client that polls.
 pub(crate) struct Poller<'a> {
     host: &'a TestHost,
@@ -249,8 +251,7 @@ async fn an_incomplete_body_has_a_time_limit() -> Result<()> {
         ensure!(answer.starts_with("HTTP/1.1 408"), "{answer}");
     }
     poller.join("echo:1").await?;
-    host.stop().await?;
-    Ok(())
+    stop_after_hits(host, &["idle_ms"]).await
 }
 
 /// While a batch waits for room in a channel's mailbox, the client can poll its messages.

@@ -4,6 +4,7 @@ use anyhow::{Result, ensure};
 use bennu_tests::{Setup, bennu_with};
 use serde_json::{Value, json};
 
+use crate::limit_counts::stop_after_hits;
 use crate::limits::{NAUGHTY, joined};
 
 #[tokio::test]
@@ -67,8 +68,7 @@ async fn a_script_has_a_limit_of_evaluation_of_its_own() -> Result<()> {
     let error = plugins["slow"]["last_error"].as_str().unwrap_or_default().to_owned();
     ensure!(error.contains("5 ms of CPU time (`plugins.slow.init_cpu_ms = 5`)"), "{error}");
     ensure!(plugins["same"]["generation"] == 1, "{plugins}");
-    host.stop().await?;
-    Ok(())
+    stop_after_hits(host, &["init_cpu_ms"]).await
 }
 
 /// CPU time is sampled, so it is compared within wide bounds.

@@ -7,6 +7,9 @@ use bennu_tests::{Cast, Setup, TestHost, check, places, play};
 use rustix::process::Signal;
 use serde_json::json;
 
+use crate::limit_counts::stop_after_hits;
+use crate::metrics::scrape;
+
 #[tokio::test]
 async fn members_share_a_room() -> Result<()> {
     play(
@@ -173,4 +176,34 @@ async fn a_client_that_joins_many_topics_at_once_gets_the_state_of_each() -> Res
     drop((alice, bob));
     host.stop().await?;
     Ok(())
+}
+
+/// A client that doesn't read gets no changes of a published state while its outbox is a quarter full. Then it gets the last state.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_does_not_read_skips_changes_of_a_state() -> Result<()> {
+    let host = Setup::new().guests(&["naughty"])?.limit("outbox_bytes", 256 << 10).start().await?;
+    let mut sloth = host.connect_request().receive_buffer(16 << 10).connect().await?;
+    sloth.join("unruly:1", &json!({})).await?;
+    let mut alice = host.connect().await?;
+    alice.join("unruly:1", &json!({})).await?;
+    let filler = "x".repeat(32 << 10);
+    let mut last = 0;
+    while scrape(&host).await?.sum("bennu_state_updates_skipped_total", &[]) < 3.0 {
+        last += 1;
+        ensure!(last < 1000, "32 MB wait for a client that doesn't read");
+        let state = json!({ "n": last, "filler": format!("{last}{filler}") }).to_string();
+        alice.push("unruly:1", "publish_text", &json!({ "state": state })).await?;
+        while alice.json().await?[3] != "phx_reply" {}
+    }
+    let mut updates = 0;
+    loop {
+        let frame = sloth.json().await?;
+        updates += 1;
+        if frame[4].to_string().contains(&format!("\"n\":{last},")) {
+            break;
+        }
+    }
+    ensure!(updates < last, "{updates} updates of {last}");
+    drop((sloth, alice));
+    stop_after_hits(host, &["outbox_for_states"]).await
 }

@@ -5,6 +5,7 @@ use bennu_tests::{Cast, Setup, check};
 use serde_json::json;
 
 use crate::call_limits::divides;
+use crate::limit_counts::stop_after_hits;
 use crate::limits::{NAUGHTY, joined, limited};
 
 #[tokio::test]
@@ -48,8 +49,7 @@ async fn store_cache_bytes() -> Result<()> {
         ensure!(got == value(n), "{n}");
     }
     drop(alice);
-    host.stop().await?;
-    Ok(())
+    stop_after_hits(host, &["store_cache_bytes"]).await
 }
 
 /// A room that would exceed its limit stays unchanged, and its other members aren't affected.
@@ -67,7 +67,7 @@ async fn room_bytes() -> Result<()> {
             host.log().find(0, "the fault", |line| line.field("kind") == "oversize").await?;
         }
         drop(cast);
-        host.stop().await?;
+        stop_after_hits(host, if is_well { &[] } else { &["room_bytes"] }).await?;
     }
     Ok(())
 }
@@ -103,8 +103,7 @@ async fn ticks_do_not_queue_up() -> Result<()> {
     }
     ensure!(number > 40, "each tick takes half a second, and a second has a hundred: {number}");
     drop(alice);
-    host.stop().await?;
-    Ok(())
+    stop_after_hits(host, &["tick_queue"]).await
 }
 
 /// After three failed ticks in a row, with any kind of fault, the memberships of the topic end. A later join gets a new
@@ -135,6 +134,5 @@ async fn failed_ticks_end_the_topic() -> Result<()> {
         let faults = lines.iter().filter(|line| line.field("callback") == "handle_tick" && line.field("kind") == kind);
         ensure!(faults.count() == 3, "{mood}: {}", host.log().tail(20));
     }
-    host.stop().await?;
-    Ok(())
+    stop_after_hits(host, &["tick_faults"]).await
 }

@@ -27,7 +27,11 @@ pub(super) fn write(api: &Api, page: &mut Page<'_>) -> fmt::Result {
 fn messages(page: &mut Page<'_>) -> fmt::Result {
     page.counter("bennu_messages_received", "Messages from clients.", Traffic::MessagesReceived.count())?;
     page.counter("bennu_broadcasts", "Broadcasts to topics, each counted once.", Traffic::Broadcasts.count())?;
-    page.counter("bennu_deliveries", "Delivered frames: copies of broadcasts for members.", Traffic::Deliveries.count())?;
+    page.counter(
+        "bennu_deliveries",
+        "Delivered frames: copies of broadcasts for members.",
+        Traffic::Deliveries.count(),
+    )?;
     let name = "bennu_frames_sent";
     page.counter(name, "Frames that connections have taken from their outboxes.", Traffic::FramesSent.count())?;
     page.counter(

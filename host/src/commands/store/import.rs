@@ -1,25 +1,29 @@
-//! `bennu store import`. A signal ends it at once: the rows that were committed until then are in the store, as after an error.
+//! `bennu store import`. After a signal, the rows that were committed until then are in the store, as after an error.
 
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use bennu::store::{Existing, Imported, Store as Storage};
 use bennu::terminal::{Progress, Unit};
 
+use super::stoppable::stoppable;
 use super::{Place, rows};
 
 /// What an import reads.
-pub(super) enum Input<'a> {
+pub(super) enum Input {
     Standard,
-    File(&'a Path),
+    File(PathBuf),
     /// The store of a data directory.
-    Directory(&'a Path),
+    Directory(PathBuf),
 }
 
-impl fmt::Display for Input<'_> {
+/// What an import that was stopped says.
+const STOPPED: &str = "stopped: what was committed is in the store; import all of it again with --merge";
+
+impl fmt::Display for Input {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Standard => f.write_str("standard input"),
@@ -28,12 +32,22 @@ impl fmt::Display for Input<'_> {
     }
 }
 
-pub(super) async fn import(place: &Place, input: &Input<'_>, existing: Existing) -> Result<()> {
-    if let Input::Directory(directory) = input
+pub(super) async fn import(place: Place, input: Input, existing: Existing) -> Result<()> {
+    if let Input::Directory(directory) = &input
         && !directory.is_dir()
     {
         bail!("there is no data directory {}", directory.display());
     }
+    let imported = stoppable(STOPPED, move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(into_store(&place, &input, existing))
+    });
+    let imported = imported.await?;
+    error_line!("{} imported, of {} plugins", rows(imported.rows), imported.plugins);
+    Ok(())
+}
+
+async fn into_store(place: &Place, input: &Input, existing: Existing) -> Result<Imported> {
     let store = place.open_or_make().await?;
     let done = match input {
         Input::Standard => store.import(&mut std::io::stdin().lock(), existing).await,
@@ -44,9 +58,7 @@ pub(super) async fn import(place: &Place, input: &Input<'_>, existing: Existing)
         Input::Directory(directory) => import_directory(&store, place, directory, existing).await,
     };
     store.close().await;
-    let imported = done.with_context(|| format!("importing {input}"))?;
-    error_line!("{} imported, of {} plugins", rows(imported.rows), imported.plugins);
-    Ok(())
+    done.with_context(|| format!("importing {input}"))
 }
 
 /// Imports the store of a data directory. A thread exports it into a pipe.

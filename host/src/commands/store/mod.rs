@@ -164,12 +164,12 @@ impl Store {
                     (_, true) => Existing::Replace,
                     _ => Existing::Refuse,
                 };
-                let input = match (&input, &directory) {
+                let input = match (input, directory) {
                     (_, Some(directory)) => Input::Directory(directory),
                     (Some(input), None) if input != Path::new("-") => Input::File(input),
                     _ => Input::Standard,
                 };
-                import::import(&place, &input, existing).await
+                import::import(place, input, existing).await
             }
             What::Rename { place, old, new } => rename(&place, &old, &new).await,
             What::Usage { ask, plugin, topics } => look::usage(&ask, plugin.as_deref(), number(topics)).await,

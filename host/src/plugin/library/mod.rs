@@ -26,6 +26,7 @@ use super::status::{PluginPhase, PluginStatuses};
 use super::watcher::Watcher;
 use super::{Builds, Digest, Kinds, Source};
 use crate::contract::system_now_ms;
+use crate::counts::Limit;
 use crate::routes::{Conflict, Probation, ProbationTerms, RouteTable, Routes};
 
 use control::{Asked, PauseRequest};
@@ -419,6 +420,8 @@ impl Library {
     }
 
     fn refuse(&self, name: &str, why: &str) {
+        // Such as that of the CPU time in which a script is evaluated.
+        Limit::hit_named(why);
         let keeps = self.plugins.get(name).is_some_and(|entry| entry.serving.is_some());
         let what_now = if keeps { "the running generation continues to serve" } else { "it is not served" };
         let file = self.statuses.one(name).unwrap_or_default().file;

@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
 use super::{ask, join, join_answer, reply, setup, start};
+use crate::limit_counts::stop_after_hits;
 
 #[tokio::test]
 async fn a_new_process_that_fails_leaves_the_old_one_as_it_was() -> Result<()> {
@@ -132,8 +133,7 @@ async fn the_old_process_serves_on_if_the_new_one_dies_at_any_step() -> Result<(
         "{refused}"
     );
     drop(alice);
-    host.stop().await?;
-    Ok(())
+    stop_after_hits(host, &["hand_over"]).await
 }
 
 #[tokio::test]

@@ -1,0 +1,258 @@
+//! Commands on the store that take long: what they show meanwhile, and what is left if they are stopped.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use bennu_tests::{bennu, eventually, places, within};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::spawn_blocking;
+
+use crate::backup::{PADDING, no_export_runs, padded_host, padding};
+
+/// The bytes of a host's answers that a relay passes on at first: more than the small ones have, and less than an export has.
+const AT_FIRST: usize = 1 << 20;
+
+/// Passes connections on to a host, and as many bytes of the answers as the test allows. So a command that reads an export is in the
+/// middle of it, however fast the machine is.
+struct Relay {
+    address: SocketAddr,
+    allowed: Arc<Semaphore>,
+}
+
+impl Relay {
+    async fn to(host: SocketAddr) -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let (address, allowed) = (listener.local_addr()?, Arc::new(Semaphore::new(AT_FIRST)));
+        let passing = Arc::clone(&allowed);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(pass(client, host, Arc::clone(&passing)));
+            }
+        });
+        Ok(Self { address, allowed })
+    }
+
+    fn allow(&self, bytes: usize) {
+        self.allowed.add_permits(bytes);
+    }
+}
+
+/// Passes one connection on until either side closes it.
+async fn pass(client: TcpStream, host: SocketAddr, allowed: Arc<Semaphore>) -> Result<()> {
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_host, mut to_host) = TcpStream::connect(host).await?.into_split();
+    let asking = async { tokio::io::copy(&mut from_client, &mut to_host).await.map(drop) };
+    let answering = async {
+        let mut bytes = vec![0; 16 << 10];
+        loop {
+            let read = from_host.read(&mut bytes).await?;
+            if read == 0 {
+                return std::io::Result::Ok(());
+            }
+            if let Ok(permits) = allowed.acquire_many(u32::try_from(read).unwrap_or_default()).await {
+                permits.forget();
+            }
+            to_client.write_all(&bytes[..read]).await?;
+        }
+    };
+    tokio::select! {
+        asked = asking => asked?,
+        answered = answering => answered?,
+    }
+    Ok(())
+}
+
+/// A command that runs.
+struct Running {
+    child: Child,
+    /// The lines of its standard error.
+    errors: mpsc::UnboundedReceiver<String>,
+}
+
+impl Running {
+    fn begin(home: &Path, arguments: &[&str]) -> Result<Self> {
+        let mut command = Command::new(places::binary()?);
+        command.args(arguments).current_dir(home).env_remove("BENNU_DATA").env_remove("BENNU_API_KEY");
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+        let lines = BufReader::new(child.stderr.take().context("its errors")?).lines();
+        let (sender, errors) = mpsc::unbounded_channel();
+        std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        Ok(Self { child, errors })
+    }
+
+    fn interrupt(&self) -> Result<()> {
+        let process = Pid::from_raw(i32::try_from(self.child.id())?).context("a process")?;
+        Ok(kill_process(process, Signal::INT)?)
+    }
+
+    /// Waits until it ends. Returns its status and the rest of its errors.
+    async fn ended(mut self) -> Result<(ExitStatus, String)> {
+        let mut lines = Vec::new();
+        let ending = async {
+            while let Some(line) = self.errors.recv().await {
+                lines.push(line);
+            }
+        };
+        within("the end of the command", ending).await?;
+        let status = spawn_blocking(move || self.child.wait()).await??;
+        Ok((status, lines.join("\n")))
+    }
+}
+
+/// Waits until the directory has a file with some bytes whose name ends so.
+async fn begun(directory: &Path, end: &str) -> Result<()> {
+    eventually("the file has begun", async || {
+        let entries = fs::read_dir(directory)?.collect::<Result<Vec<_>, _>>()?;
+        let is_it = |entry: &fs::DirEntry| {
+            entry.file_name().to_string_lossy().ends_with(end) && entry.metadata().is_ok_and(|found| found.len() > 0)
+        };
+        Ok(entries.iter().any(is_it).then_some(()))
+    })
+    .await
+}
+
+fn names(directory: &Path) -> Result<Vec<String>> {
+    let names = fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+    names.collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interrupted_backup_leaves_no_file_and_an_earlier_one_stays() -> Result<()> {
+    let mut host = padded_host().await?;
+    let directory = host.home().join("backups");
+    fs::create_dir(&directory)?;
+    let path = directory.join("all.jsonl");
+    fs::write(&path, "the earlier backup")?;
+    let is_as_before = || {
+        Ok::<_, anyhow::Error>(
+            names(&directory)? == ["all.jsonl"] && fs::read_to_string(&path)? == "the earlier backup",
+        )
+    };
+    // Stopped by its user.
+    let relay = Relay::to(host.address()).await?.address.to_string();
+    let backup = ["store", "backup", "backups/all.jsonl", "--host", &relay];
+    let running = Running::begin(host.home(), &backup)?;
+    begun(&directory, ".partial").await?;
+    running.interrupt()?;
+    let (status, errors) = running.ended().await?;
+    ensure!(status.code() == Some(1), "{status}: {errors}");
+    ensure!(errors.contains("stopped: there is no new backup, and earlier ones are as they were"), "{errors}");
+    ensure!(is_as_before()?, "{:?}", names(&directory)?);
+    no_export_runs(&host).await?;
+    // The host is killed meanwhile.
+    let relay = Relay::to(host.address()).await?.address.to_string();
+    let running = Running::begin(host.home(), &["store", "backup", "backups/all.jsonl", "--host", &relay])?;
+    begun(&directory, ".partial").await?;
+    host.signal(Signal::KILL)?;
+    host.ended().await?;
+    let (status, errors) = running.ended().await?;
+    ensure!(status.code() == Some(1) && errors.starts_with("bennu: "), "{status}: {errors}");
+    ensure!(is_as_before()?, "{:?}", names(&directory)?);
+    // The data directory of the killed host can be backed up, too.
+    let made = bennu(host.home(), &["store", "backup", "backups", "--keep", "1"])?;
+    ensure!(made.code == Some(0) && made.errors.starts_with("20000 rows, "), "{made:?}");
+    ensure!(names(&directory)?.len() == 2, "{:?}", names(&directory)?);
+    let again = bennu(host.home(), &["store", "backup", "backups/all.jsonl", "--keep", "1"])?;
+    ensure!(again.code == Some(1) && again.errors.contains("--keep needs a directory"), "{again:?}");
+    Ok(())
+}
+
+/// A command whose standard error is no terminal writes a line every ten seconds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_that_takes_long_shows_its_progress_in_lines() -> Result<()> {
+    let host = padded_host().await?;
+    let relay = Relay::to(host.address()).await?;
+    let backup = ["store", "backup", "all.jsonl", "--host", &relay.address.to_string()];
+    let mut running = Running::begin(host.home(), &backup)?;
+    // A slow network, until there is a line.
+    let line = async {
+        loop {
+            tokio::select! {
+                line = running.errors.recv() => return line.context("the backup is over"),
+                () = tokio::time::sleep(Duration::from_millis(50)) => relay.allow(16 << 10),
+            }
+        }
+    };
+    let line = within("a line", line).await??;
+    let rest = line.strip_prefix("writing: ").with_context(|| line.clone())?;
+    let (percent, rest) = rest.split_once(" %, ").with_context(|| line.clone())?;
+    ensure!((1..=90).contains(&percent.parse::<u32>()?), "{line}");
+    ensure!(rest.contains(" of ") && rest.contains("/s, ") && rest.ends_with(" left"), "{line}");
+    relay.allow(1 << 30);
+    let (status, errors) = running.ended().await?;
+    ensure!(status.success() && errors.contains("20000 rows, "), "{status}: {errors}");
+    host.stop().await?;
+    Ok(())
+}
+
+/// A restore that is stopped in the middle leaves no store, and can be done again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interrupted_restore_leaves_no_store_and_can_be_done_again() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    fs::write(home.path().join("all.jsonl"), padding())?;
+    let restore = ["store", "restore", "all.jsonl", "--data", "data"];
+    let data = home.path().join("data");
+    let mut stopped = None;
+    // A restore may be over before the signal comes.
+    for _ in 0..20 {
+        let running = Running::begin(home.path(), &restore)?;
+        eventually("the restore has begun", async || Ok(data.is_dir().then_some(()))).await?;
+        running.interrupt()?;
+        let (status, errors) = running.ended().await?;
+        if !status.success() {
+            stopped = Some((status, errors));
+            break;
+        }
+        fs::remove_dir_all(&data)?;
+    }
+    let (status, errors) = stopped.context("every restore was over before the signal came")?;
+    ensure!(status.code() == Some(1), "{status}: {errors}");
+    ensure!(errors.contains("stopped: data has no store; the backup can be restored again"), "{errors}");
+    ensure!(!data.join("bennu.redb").exists(), "{:?}", names(&data)?);
+    let again = bennu(home.path(), &restore)?;
+    ensure!(again.code == Some(0) && again.errors.contains("20000 rows restored, of 1 plugins"), "{again:?}");
+    ensure!(names(&data)? == ["bennu.redb"], "{:?}", names(&data)?);
+    Ok(())
+}
+
+/// What an import has committed before it was stopped is in the store, and the rest can be imported in addition.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interrupted_import_can_be_finished() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let lines = padding();
+    fs::write(home.path().join("all.jsonl"), &lines)?;
+    let mut running = Running::begin(home.path(), &["store", "import", "-", "--data", "data"])?;
+    // The command has read all of it except what a pipe holds when this is written, and waits for the rest.
+    let (mut input, half) = (running.child.stdin.take().context("its input")?, lines[..lines.len() / 2].to_owned());
+    let input = spawn_blocking(move || input.write_all(half.as_bytes()).map(|()| input)).await??;
+    running.interrupt()?;
+    let (status, errors) = running.ended().await?;
+    ensure!(status.code() == Some(1), "{status}: {errors}");
+    ensure!(
+        errors.contains("stopped: what was committed is in the store; import all of it again with --merge"),
+        "{errors}"
+    );
+    drop(input);
+    let rows = || -> Result<usize> {
+        let exported = bennu(home.path(), &["store", "export", "--data", "data"])?;
+        ensure!(exported.code == Some(0), "{exported:?}");
+        Ok(exported.output.lines().filter(|line| line.contains("\"key\":\"padding:")).count())
+    };
+    let found = rows()?;
+    ensure!((1..PADDING).contains(&found), "{found} rows");
+    let refused = bennu(home.path(), &["store", "import", "all.jsonl", "--data", "data"])?;
+    ensure!(refused.code == Some(1) && refused.errors.contains("--merge keeps them"), "{refused:?}");
+    let merged = bennu(home.path(), &["store", "import", "all.jsonl", "--data", "data", "--merge"])?;
+    ensure!(merged.code == Some(0) && merged.errors.contains("20000 rows imported"), "{merged:?}");
+    ensure!(rows()? == PADDING);
+    Ok(())
+}
