@@ -298,17 +298,17 @@ const MOVED_ELSEWHERE: [&str; 22] = [
 #[tokio::test]
 async fn the_dashboard_and_the_alerts_name_metrics_that_exist() -> Result<()> {
     let host = TestHost::start(&["echo"]).await?;
+    // Only callbacks that were called have counts.
+    let mut alice = host.connect().await?;
+    alice.join("echo:1", &json!({})).await?;
     let scrape = scrape(&host).await?;
+    drop(alice);
     host.stop().await?;
     let dashboard = std::fs::read_to_string(bennu_tests::places::workspace()?.join("deploy").join("grafana.json"))?;
     let panels: Value = serde_json::from_str(&dashboard)?;
     let panels = panels["panels"].as_array().context("panels")?;
     let targets = panels.iter().flat_map(|panel| panel["targets"].as_array().into_iter().flatten());
-    // Only callbacks that were called have counts.
-    let mut alice = host.connect().await?;
-    alice.join("echo:1", &json!({})).await?;
     let mut expressions: Vec<String> =
-    drop(alice);
         targets.map(|target| target["expr"].as_str().unwrap_or_default().to_owned()).collect();
     ensure!(expressions.len() > 20 && panels.iter().all(|panel| panel["title"].is_string()), "a dashboard has panels");
     let document = documents::read("operating.md")?;
@@ -323,10 +323,6 @@ async fn the_dashboard_and_the_alerts_name_metrics_that_exist() -> Result<()> {
             let is_there =
                 scrape.types.contains_key(name) || scrape.types.get(family).is_some_and(|it| it == "histogram");
             ensure!(is_there, "there is no metric {name}: {expression}");
-        }
-    }
-    Ok(())
-}
             for label in labels {
                 let values = scrape.labels(name, label);
                 // Prometheus itself adds these two.
@@ -345,6 +341,10 @@ async fn the_dashboard_and_the_alerts_name_metrics_that_exist() -> Result<()> {
             };
             let unknown: Vec<_> = grouped.filter(|label| !known(label)).collect();
             ensure!(unknown.is_empty(), "no metric of this has {unknown:?}: {expression}");
+        }
+    }
+    Ok(())
+}
 
 /// The metrics that an expression names, with the labels by which it chooses.
 fn metrics_of(expression: &str) -> Vec<(&str, Vec<&str>)> {

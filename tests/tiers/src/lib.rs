@@ -80,11 +80,11 @@ pub enum Suite {
     Bench,
     /// Two minutes of everything at once on one host.
     Soak,
+    /// The fuzz targets with libFuzzer.
+    Fuzz,
 }
 
 impl Suite {
-    /// The fuzz targets with libFuzzer.
-    Fuzz,
     /// All suites, in the order in which they run. The first one also compiles the tests of the others.
     pub const ALL: [Self; 19] = [
         Self::Lint,
@@ -105,10 +105,10 @@ impl Suite {
         Self::Docs,
         Self::Bench,
         Self::Soak,
+        Self::Fuzz,
     ];
 
     /// The suites that need the plugins as components.
-        Self::Fuzz,
     pub const WITH_PLUGINS: [Self; 12] = [
         Self::Lint,
         Self::Host,
@@ -146,10 +146,10 @@ impl Suite {
             Self::Docs => "docs",
             Self::Bench => "bench",
             Self::Soak => "soak",
+            Self::Fuzz => "fuzz",
         }
     }
 
-            Self::Fuzz => "fuzz",
     /// A line about the suite.
     #[must_use]
     pub const fn about(self) -> &'static str {
@@ -176,10 +176,10 @@ impl Suite {
             Self::Docs => "The documentation of every crate, and the targets of its links",
             Self::Bench => "Every benchmark once, to check that it works and not how fast it is",
             Self::Soak => "Two minutes of attacks, churn, reloads, a full disk and a stalled log on one host",
+            Self::Fuzz => "Each fuzz target for some seconds with libFuzzer, which is guided by coverage",
         }
     }
 
-            Self::Fuzz => "Each fuzz target for some seconds with libFuzzer, which is guided by coverage",
     /// The lowest tier that runs the suite.
     #[must_use]
     pub const fn tier(self) -> Tier {

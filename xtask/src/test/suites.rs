@@ -154,16 +154,16 @@ pub(super) fn run(suite: Suite, run: &mut SuiteRun) -> Result<()> {
         Suite::Docs => step("documentation", || start(&mut documentation(&["--workspace"]))),
         Suite::Bench => bench::smoke(),
         Suite::Soak => bench::soak(SOAK_MINUTES),
-    }
         Suite::Fuzz => fuzz::each_for(FUZZ_TIME),
+    }
 }
 
 /// Why a suite can't run here, though nothing is wrong.
 pub(super) fn missing(suite: Suite, run: &mut SuiteRun) -> Result<Option<String>> {
     let fetched = match suite {
         Suite::Postgres | Suite::Nats => run.fetched()?,
-        _ => return Ok(None),
         Suite::Fuzz => return Ok(fuzz::missing()),
+        _ => return Ok(None),
     };
     Ok(match suite {
         Suite::Postgres if fetched.postgres.is_none() => {
@@ -335,10 +335,10 @@ pub(super) fn host_cargo(verb: &str) -> Command {
 /// The minutes of the suite `soak`.
 const SOAK_MINUTES: f64 = 2.0;
 
-/// The variable that sets how many tests Rust's test runner runs at the same time.
 /// The time that the suite `fuzz` has for each target.
 const FUZZ_TIME: Duration = Duration::from_secs(5);
 
+/// The variable that sets how many tests Rust's test runner runs at the same time.
 const TEST_THREADS: &str = "RUST_TEST_THREADS";
 
 /// How many more tests than processors run at the same time. Most of the `it` tests mostly wait: for a host to start, for
