@@ -167,8 +167,8 @@ const FAULTS = {
       array: `must be an object.*; in main\\.\\(\\*Member\\)\\.HandleIn \\(${go('socket.Push("array"')}`,
     },
     refused: [
-      ["import \"fmt\"; import \"lodash\"", "package lodash is not in std"],
-      ["func main() {}\nfunc broken( {}\n", "main\\.go:\\d+:\\d+: syntax error"],
+      [GO.replace('"fmt"', '"fmt"\n\t"lodash"'), "package lodash is not in std"],
+      [`${GO}\nfunc broken( {}\n`, "main\\.go:\\d+:\\d+: syntax error"],
     ],
   },
   python: {
@@ -186,8 +186,8 @@ const FAULTS = {
       deep: "RecursionError|trap",
     },
     refused: [
-      ["import lodash", "No module named 'lodash'"],
-      ["def broken(:", "SyntaxError|invalid syntax"],
+      [`import lodash\n${PYTHON}`, "No module named 'lodash'"],
+      [`def broken(:\n${PYTHON}`, "SyntaxError|invalid syntax"],
     ],
   },
 };
@@ -196,10 +196,10 @@ for (const [lang, { source, faults, refused }] of Object.entries(FAULTS)) {
   test(`mistakes of a plugin in ${lang} are faults with their places, and a neighbour is unharmed`, async (t) => {
     const project = await newProject(t, { lang });
     if (lang === "python") await project.shell("python3 -m venv .venv && .venv/bin/pip install -r requirements.txt");
-    for (const [more, why] of refused) {
-      await project.edit(() => (lang === "python" ? `${more}\n${source}` : source.replace("func main() {}\n", `func main() {}\n${more}\n`)));
+    for (const [broken, why] of refused) {
+      await project.edit(() => broken);
       const failed = await project.bennu("build").catch((error) => error);
-      assert.match(`${failed.stdout}${failed.stderr}`, new RegExp(why), more);
+      assert.match(`${failed.stdout}${failed.stderr}`, new RegExp(why));
     }
     await project.edit(() => source);
     await project.bennu("build");

@@ -8,7 +8,10 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::compilers::Compilers;
-use crate::{places, process, python};
+use crate::{node, places, process, python};
+
+/// The npm package that makes components of JavaScript.
+const COMPONENTIZE_QJS: &str = "componentize-qjs@0.4.5";
 
 /// How often each plugin is built: once as it is, and once after an edit.
 const VARIANTS: usize = 2;
@@ -21,6 +24,7 @@ pub(crate) fn build() -> Result<Vec<OsString>> {
         ("Go", go(&folder, &compilers, |source| source)?),
         ("C", c(&folder, &compilers)?),
         ("Python", python(&folder, |source| source)?),
+        ("JavaScript, a component", javascript(&folder)?),
     ];
     Ok(all.iter().flat_map(|(name, files)| ["--language".into(), argument(name, files)]).collect())
 }
@@ -95,6 +99,20 @@ fn go(folder: &Path, compilers: &Compilers, change: impl Fn(String) -> String) -
         build.args(["build", "-buildmode=c-shared", "-trimpath", "-ldflags=-w", "-o"]).arg(component).arg(".");
         build.current_dir(place).env("PATH", &path).env("GOOS", "wasip1").env("GOARCH", "wasm");
         process::run_quietly("building the plugin in Go", &mut build)
+    })
+}
+
+/// JavaScript: a component that has QuickJS in it, against the contract alone.
+fn javascript(folder: &Path) -> Result<[PathBuf; VARIANTS]> {
+    let (root, tools) = (places::root(), folder.join("javascript"));
+    node::add(&tools, COMPONENTIZE_QJS)?;
+    let program = tools.join("node_modules").join("componentize-qjs").join("cli.mjs");
+    let sources = variants("echo_component.js", "build: 1", "build: 2", |source| source)?;
+    built(folder, "echo_component.js", sources, |place, component| {
+        let mut build = Command::new(node::find()?);
+        build.arg(&program).arg("--wit").arg(root.join("wit")).args(["-n", "plugin", "--sync", "--js"]);
+        build.arg(place.join("echo_component.js")).arg("-o").arg(component);
+        process::run_quietly("building the plugin in JavaScript", &mut build)
     })
 }
 

@@ -47,6 +47,20 @@ pub(crate) fn install(folder: &Path) -> Result<()> {
     fs::write(&installed, lock).with_context(|| format!("cannot write {}", installed.display()))
 }
 
+/// Installs an npm package, given as `NAME@VERSION`, in a folder of its own, unless it is there.
+pub(crate) fn add(folder: &Path, package: &str) -> Result<()> {
+    find()?;
+    let installed = folder.join("installed.txt");
+    if fs::read_to_string(&installed).is_ok_and(|last| last == package) {
+        return Ok(());
+    }
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let mut install = Command::new(npm()?);
+    install.args(["install", "--no-audit", "--no-fund", "--prefix"]).arg(folder).arg(package);
+    process::run_quietly(&format!("installing {package} from npm"), &mut install)?;
+    fs::write(&installed, package).with_context(|| format!("cannot write {}", installed.display()))
+}
+
 /// Runs a script of the `package.json` in `folder`, with further arguments. `what` says what the script does.
 pub(crate) fn run_script(what: &str, folder: &Path, script: &str, arguments: &[&str]) -> Result<()> {
     let mut command = Command::new(npm()?);
