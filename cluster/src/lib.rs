@@ -27,7 +27,7 @@ mod tls;
 pub mod wire;
 
 pub use bus::memory::MemoryBus;
-pub use bus::{Bus, BusEnds, BusError, BusEvent, BusReceiver, BusSender, Lane};
+pub use bus::{Bus, BusCounts, BusEnds, BusError, BusEvent, BusReceiver, BusSender, Lane};
 pub use causes::with_causes;
 pub use cluster::{
     Cluster, ClusterCounts, ClusterEvent, ClusterEvents, ClusterLimits, ClusterOptions, LeaseStatus, NodePresence,

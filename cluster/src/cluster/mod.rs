@@ -45,6 +45,7 @@ pub struct Cluster {
 /// Ends the tasks when it is dropped. They have the node, but not this.
 struct Handle {
     node: Arc<Node>,
+    bus: Arc<dyn Bus>,
 }
 
 impl Drop for Handle {
@@ -87,7 +88,9 @@ impl Cluster {
         start::check(&options)?;
         let (me, sent_at) = start::arrive(&options, &table).await?;
         let begun = match bus.open(me).await {
-            Ok(ends) => Self::begin(options, Arc::clone(&table), ends, (me, sent_at)).map_err(StartError::System),
+            Ok(ends) => {
+                Self::begin(options, (Arc::clone(&table), bus), ends, (me, sent_at)).map_err(StartError::System)
+            }
             Err(error) => Err(StartError::Bus(error)),
         };
         if begun.is_err() {
@@ -99,7 +102,7 @@ impl Cluster {
 
     fn begin(
         options: ClusterOptions,
-        table: Arc<dyn NodeTable>,
+        (table, bus): (Arc<dyn NodeTable>, Arc<dyn Bus>),
         (sender, receiver): BusEnds,
         (me, sent_at): (NodeId, Moment),
     ) -> std::io::Result<(Self, ClusterEvents)> {
@@ -111,7 +114,7 @@ impl Cluster {
         // The table is read at once.
         let cores = (core, outgoing, Polls::new(length, Moment::START));
         let node = Arc::new(Node::new((me, name), table, lease, cores));
-        let handle = Arc::new(Handle { node: Arc::clone(&node) });
+        let handle = Arc::new(Handle { node: Arc::clone(&node), bus });
         tasks::renew_in_thread(Arc::clone(&node), Renewals::new(length, sent_at))?;
         let (told, events) = mpsc::channel(limits.events);
         let (sends, hears, polls) = (Arc::clone(&node), Arc::clone(&node), node);
@@ -189,7 +192,7 @@ impl Cluster {
     #[must_use]
     pub fn counts(&self) -> ClusterCounts {
         let (heard, dropped, table) = self.node().core().counts();
-        ClusterCounts { sent: self.node().outgoing().counts(), heard, dropped, table }
+        ClusterCounts { sent: self.node().outgoing().counts(), heard, dropped, table, bus: self.handle.bus.counts() }
     }
 
     /// Says in the table that this node takes no new clients.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::bus::BusCounts;
 use crate::table::NodeRow;
 
 /// A node as this node knows it.
@@ -60,6 +61,8 @@ pub struct ClusterCounts {
     pub dropped: DroppedCounts,
     /// Of the lease and the table.
     pub table: TableCounts,
+    /// Of the bus itself.
+    pub bus: BusCounts,
 }
 
 /// Counts of what was sent.

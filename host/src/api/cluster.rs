@@ -71,7 +71,7 @@ pub(super) fn presence_name(presence: NodePresence) -> &'static str {
 }
 
 fn link_counts(counts: &ClusterCounts) -> Value {
-    let ClusterCounts { sent, heard, dropped, table } = counts;
+    let ClusterCounts { sent, heard, dropped, table, bus } = counts;
     json!({
         "sent": {
             "flushes": sent.flushes,
@@ -109,6 +109,15 @@ fn link_counts(counts: &ClusterCounts) -> Value {
             "polls": table.polls,
             "poll_failures": table.poll_failures,
             "buried": table.buried,
+        },
+        "bus": {
+            "flushes": bus.flushes,
+            "pieces": bus.pieces,
+            "heard": bus.heard,
+            "overflows": bus.overflows,
+            "ignored": bus.ignored,
+            "reconnects": bus.reconnects,
+            "queue_thousandths": bus.queue_thousandths,
         },
     })
 }

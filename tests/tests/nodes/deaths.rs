@@ -1,12 +1,12 @@
 //! Nodes that die, that are stopped, and that lose their database.
 
 use anyhow::{Context, Result, ensure};
-use bennu_tests::{Cast, PostgresServer, TestHost, eventually, get};
+use bennu_tests::{Cast, PostgresServer, Relay, TestHost, Way, eventually, get};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::database;
-use crate::plan::{Plan, is_ready, knows, post, readiness, state};
+use crate::plan::{Plan, cluster, is_ready, knows, post, readiness, state};
 use crate::together::{audit, broadcast_from_all, deposit_from_all, members};
 
 /// A lease that is short enough to wait for, and long enough for a busy machine.
@@ -87,6 +87,130 @@ async fn a_node_that_was_stopped_past_its_lease_stores_nothing_and_ends() -> Res
     Ok(())
 }
 
+/// All nodes die at once, as in a power loss. What they had stored is there when they are back.
+#[tokio::test]
+async fn all_nodes_start_again_after_all_were_killed() -> Result<()> {
+    let (_, url) = database()?;
+    let hosts = Plan::on(&url).start_three().await?;
+    deposit_from_all(&hosts, 3).await?;
+    for host in &hosts {
+        host.signal(Signal::KILL)?;
+    }
+    let [one, two, three] = hosts;
+    let restarted = tokio::join!(one.restart(Signal::KILL), two.restart(Signal::KILL), three.restart(Signal::KILL));
+    let hosts = [restarted.0?, restarted.1?, restarted.2?];
+    for host in &hosts {
+        ensure!(audit(host).await?["sum"] == 18);
+    }
+    broadcast_from_all(&mut members(&hosts, "echo:1").await?, "echo:1").await
+}
+
+/// One node loses its network to the database, and no connection ends. It is suspended, the others count it as dead, and when the network
+/// is back, it ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_cut_off_is_suspended_and_then_over() -> Result<()> {
+    let (name, url) = database()?;
+    let relay = Relay::start(&[PostgresServer::shared()?.port()]).await?;
+    let one = Plan::on(&url).key(LEASE).start("one").await?;
+    let cut_off = format!("postgres://postgres@127.0.0.1:{}/{name}", relay.port());
+    let mut two = Plan::on(&cut_off).key(LEASE).start("two").await?;
+    let mut near = members(&[&one, &two, &two], "echo:1").await?;
+    is_ready(&two).await?;
+    relay.set(Way::Silent);
+    eventually("it is suspended", async || {
+        let answer = readiness(&two).await?;
+        Ok(answer.body.contains("this node is suspended, because it can't renew its lease").then_some(()))
+    })
+    .await?;
+    // Its members still reach each other.
+    let shout = json!([null, null, "echo:1", "shout", { "alone": true }]);
+    near[1].push("echo:1", "shout", &json!({ "alone": true })).await?;
+    near[1].expect(&shout).await?;
+    near[2].expect(&shout).await?;
+    knows(&one, "two", "dead").await?;
+    relay.set(Way::Open);
+    let status = two.ended().await?;
+    ensure!(!status.success(), "{status}");
+    // Nobody heard what it sent after its death.
+    near[0].quiet().await?;
+    Plan::on(&url).key(LEASE).start("two").await?.stop().await?;
+    Ok(())
+}
+
+/// The sessions in which nodes listen break. They are made again, and what was missed is sent again.
+#[tokio::test]
+async fn a_broken_connection_of_the_bus_loses_nothing() -> Result<()> {
+    let (name, url) = database()?;
+    let hosts = Plan::on(&url).start_three().await?;
+    let mut clients = members(&hosts, "echo:1").await?;
+    let server = PostgresServer::shared()?;
+    for round in 0..5 {
+        let ended =
+            server.sql(&name, "SELECT count(pg_terminate_backend(listener_pid)) FROM bennu.node WHERE NOT is_dead")?;
+        ensure!(ended == "3", "{ended}");
+        for number in 0..10 {
+            clients[0].push("echo:1", "shout", &json!({ "round": round, "number": number })).await?;
+        }
+        for client in &mut clients {
+            for number in 0..10 {
+                client.expect(&json!([null, null, "echo:1", "shout", { "round": round, "number": number }])).await?;
+            }
+        }
+    }
+    let metrics = get(hosts[1].address(), "/metrics").await?.body;
+    ensure!(metrics.contains("bennu_cluster_losses_total 0\n"), "{metrics}");
+    Ok(())
+}
+
+/// While the database is away for a moment, broadcasts to other nodes wait, and come in their order.
+#[tokio::test]
+async fn broadcasts_wait_for_a_database_that_is_away_for_a_moment() -> Result<()> {
+    let server = PostgresServer::start()?;
+    let url = server.database("moment")?;
+    let hosts = Plan::on(&url).key("lease_ms = 600000").start_three().await?;
+    let mut clients = members(&hosts, "echo:1").await?;
+    server.stop()?;
+    for number in 0..20 {
+        clients[0].push("echo:1", "shout", &json!({ "number": number })).await?;
+    }
+    for number in 0..20 {
+        clients[0].expect(&json!([null, null, "echo:1", "shout", { "number": number }])).await?;
+    }
+    server.start_again()?;
+    for client in &mut clients[1..] {
+        for number in 0..20 {
+            client.expect(&json!([null, null, "echo:1", "shout", { "number": number }])).await?;
+        }
+    }
+    Ok(())
+}
+
+/// A failover to a synchronous standby is an outage, and loses nothing that was acknowledged. The nodes find the new server by themselves.
+#[tokio::test]
+async fn a_failover_to_a_synchronous_standby_loses_nothing() -> Result<()> {
+    let primary = PostgresServer::start()?;
+    primary.database("failing")?;
+    let standby = primary.start_standby()?;
+    let url = format!(
+        "postgres://postgres@127.0.0.1:{},127.0.0.1:{}/failing?target_session_attrs=read-write",
+        primary.port(),
+        standby.port()
+    );
+    let hosts = Plan::on(&url).key(LEASE).start_three().await?;
+    let mut clients = members(&hosts, "echo:1").await?;
+    deposit_from_all(&hosts, 3).await?;
+    primary.kill()?;
+    standby.promote()?;
+    for host in &hosts {
+        is_ready(host).await?;
+        ensure!(audit(host).await?["sum"] == 18);
+    }
+    broadcast_from_all(&mut clients, "echo:1").await?;
+    deposit_from_all(&hosts, 3).await?;
+    ensure!(audit(&hosts[0]).await?["sum"] == 36);
+    Ok(())
+}
+
 /// Without the database, nodes are suspended: they aren't ready, and say why. Nobody is declared dead, members stay, and what was stored
 /// is there.
 #[tokio::test]
@@ -97,7 +221,7 @@ async fn nodes_outlive_a_database_that_is_away_for_longer_than_their_lease() -> 
     let epochs = async || -> Result<Vec<Value>> {
         let mut epochs = Vec::new();
         for host in &hosts {
-            epochs.push(crate::plan::cluster(host).await?["epoch"].clone());
+            epochs.push(cluster(host).await?["epoch"].clone());
         }
         Ok(epochs)
     };
@@ -114,7 +238,7 @@ async fn nodes_outlive_a_database_that_is_away_for_longer_than_their_lease() -> 
         })
         .await?;
         ensure!(get(host.address(), "/livez").await?.status == 200, "a restart doesn't help");
-        ensure!(crate::plan::cluster(host).await?["is_good"] == false);
+        ensure!(cluster(host).await?["is_good"] == false);
     }
     // Members of one node reach each other.
     clients[0].push("echo:1", "shout", &json!({ "alone": true })).await?;

@@ -3,6 +3,7 @@
 
 mod deaths;
 mod nats;
+mod phoenix;
 mod plan;
 mod refusals;
 mod together;

@@ -1,5 +1,7 @@
 //! What clients of several nodes see of one another, and what the nodes share.
 
+use std::borrow::Borrow;
+
 use anyhow::{Context, Result, ensure};
 use bennu_tests::{Cast, Received, TestClient, TestHost, bennu, bennu_with, eventually, get};
 use serde_json::{Value, json};
@@ -11,10 +13,10 @@ use crate::plan::{Plan, SECRET, cluster, is_ready, knows, post};
 const BROADCASTS: u64 = 60;
 
 /// A client at each node, in the same topic.
-pub(crate) async fn members(hosts: &[TestHost], topic: &str) -> Result<Vec<TestClient>> {
+pub(crate) async fn members(hosts: &[impl Borrow<TestHost>], topic: &str) -> Result<Vec<TestClient>> {
     let mut clients = Vec::new();
     for host in hosts {
-        let mut client = host.connect().await?;
+        let mut client = host.borrow().connect().await?;
         client.join(topic, &json!({})).await?;
         clients.push(client);
     }

@@ -196,7 +196,7 @@ struct Rounds {
 }
 
 /// All tests whose number of rounds depends on the tier.
-const ROUNDS: [Rounds; 37] = [
+const ROUNDS: [Rounds; 38] = [
     // Damaged input for readers of JSON, which another reader must read the same.
     Rounds { test: "protocol::v2", usual: 20_000, full: 2_000_000 },
     Rounds { test: "semantics::scan", usual: 20_000, full: 2_000_000 },
@@ -238,6 +238,8 @@ const ROUNDS: [Rounds; 37] = [
     Rounds { test: "postgres::drafts", usual: 2, full: 50 },
     Rounds { test: "postgres::nodes", usual: 6, full: 100 },
     Rounds { test: "postgres::settle", usual: 30, full: 500 },
+    // Three hosts as nodes of a cluster, to which everything happens while clients use them.
+    Rounds { test: "nodes::chaos", usual: 3, full: 10 },
     // Flushes on the bus of a cluster, and nodes that are renewed and buried at the same time.
     Rounds { test: "cluster::flushes", usual: 600, full: 10_000 },
     Rounds { test: "cluster::races", usual: 10, full: 150 },

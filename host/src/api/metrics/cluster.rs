@@ -50,7 +50,7 @@ fn lease(lease: &LeaseStatus, counts: &ClusterCounts, page: &mut Page<'_>) -> fm
 }
 
 fn messages(counts: &ClusterCounts, page: &mut Page<'_>) -> fmt::Result {
-    let ClusterCounts { sent, heard, .. } = counts;
+    let ClusterCounts { sent, heard, bus, .. } = counts;
     for (name, help, [sent, heard]) in [
         ("bennu_cluster_messages", "Messages between nodes.", [sent.messages, heard.messages]),
         ("bennu_cluster_message_bytes", "Bytes of messages between nodes.", [sent.bytes, heard.bytes]),
@@ -63,7 +63,13 @@ fn messages(counts: &ClusterCounts, page: &mut Page<'_>) -> fmt::Result {
     }
     page.counter("bennu_cluster_gaps", "Gaps in the numbers of what was heard.", heard.gaps)?;
     page.counter("bennu_cluster_bus_failures", "Flushes that the bus didn't take at once.", sent.failures)?;
-    page.counter("bennu_cluster_bus_losses", "How often the connection to the bus was lost.", heard.downs)
+    page.counter("bennu_cluster_bus_losses", "How often the connection to the bus was lost.", heard.downs)?;
+    let help = "Flushes that the bus has delivered, and that were dropped because the host was too slow.";
+    page.counter("bennu_cluster_bus_overflows", help, bus.overflows)?;
+    let help = "Messages on the bus that no node has sent.";
+    page.counter("bennu_cluster_bus_foreign_messages", help, bus.ignored)?;
+    let help = "How full PostgreSQL's queue of notifications is, from 0 to 1.";
+    page.gauge("bennu_cluster_bus_queue_ratio", help, f64::from(bus.queue_thousandths) / 1000.0)
 }
 
 fn losses(link: &ClusterCounts, peers: &PeerCounts, page: &mut Page<'_>) -> fmt::Result {

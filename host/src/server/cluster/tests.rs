@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
-use crate::server::config::{ClusterBus, ClusterTable};
+use crate::server::config::ClusterTable;
 use crate::server::{Ended, Host, Start, api_key_file};
 
 /// How long a condition may take. A busy machine is slow, and no test fails because of that.
