@@ -1,6 +1,7 @@
 //! Tests of hosts that are the nodes of a cluster: the real binary, several times, on a real PostgreSQL server, and on NATS.
 //! `cargo xtask test postgres` runs them, and `cargo xtask test nats` those in `nats`.
 
+mod chaos;
 mod deaths;
 mod nats;
 mod phoenix;
