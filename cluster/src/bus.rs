@@ -3,6 +3,7 @@
 //! An implementation may lose what it was given, but never changes the order of what one node sent, and never delivers twice. More isn't
 //! asked of it, so that several services can be a bus: the link numbers and repeats.
 
+mod counts;
 pub mod memory;
 
 use std::fmt;
@@ -10,6 +11,9 @@ use std::future::Future;
 use std::pin::Pin;
 
 use bytes::Bytes;
+
+pub(crate) use counts::BusCounters;
+pub use counts::BusCounts;
 
 use crate::node::{Epoch, NodeId};
 
@@ -62,6 +66,9 @@ pub trait Bus: Send + Sync + 'static {
     /// # Errors
     /// If the service can't be reached, or can't be used as it is.
     fn open(&self, me: NodeId) -> BusFuture<'_, Result<BusEnds, BusError>>;
+
+    /// The counts since it was made.
+    fn counts(&self) -> BusCounts;
 }
 
 /// Sends flushes.

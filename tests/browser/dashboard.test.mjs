@@ -88,8 +88,54 @@ test("a key opens the overview, whose charts move, and a wrong one is told", asy
   await until("there is a line", async () => (await page.locator(".chart path.line").first().getAttribute("d"))?.includes("L"));
   assert.deepEqual(await cells(page, "Largest topics"), [["room:one", "2"]]);
   await page.getByText("ready", { exact: true }).waitFor();
+  assert.equal(await page.getByRole("heading", { name: "Cluster" }).count(), 0, "there is no cluster");
   assert.equal(new URL(page.url()).search, "");
   assert.deepEqual(await page.evaluate(() => document.cookie), "", "a script can't read the session");
+  assert.deepEqual(page.troubles, []);
+});
+
+/** What a node of a cluster says about it. The tests of real nodes have no browser. */
+const CLUSTER = {
+  is_good: false,
+  lease: { length_ms: 10_000, renewed_ms_ago: 9_000, failure: `no answer ${EVIL}` },
+  counts: { members_rejoined: 3, messages_dropped: 0 },
+  nodes: [
+    { name: `one${EVIL}`, epoch: 1, state: "own", is_draining: false, heard_ms_ago: null, losses: 0 },
+    { name: "two", epoch: 2, state: "up", is_draining: true, heard_ms_ago: 61_000, losses: 2 },
+    { name: "three", epoch: 3, state: "silent", is_draining: false, heard_ms_ago: 7_000, losses: 0 },
+  ],
+};
+
+test("the overview shows the nodes of a cluster", async (t) => {
+  const { host, open } = await start(t, { scripts: { "chat.ts": PLUGIN("one") } });
+  const page = await open();
+  const scripts = await watchScripts(page);
+  const cluster = structuredClone(CLUSTER);
+  await page.routeWebSocket(/\/dashboard\/socket/, (client) => {
+    const server = client.connectToServer();
+    server.onMessage((text) => {
+      const frame = JSON.parse(text);
+      const data = frame[4]?.data ?? frame[4]?.response?.data;
+      if (data?.state) data.cluster = cluster;
+      client.send(JSON.stringify(frame));
+    });
+  });
+  await signIn(host, page);
+  await page.getByRole("heading", { name: "Cluster" }).waitFor();
+  assert.deepEqual(await cells(page, "Nodes of the cluster"), [
+    [`one${EVIL}`, "this one", "–", "0"],
+    ["two", "stopping", "1 min 1 s ago", "2"],
+    ["three", "silent", "7 s ago", "0"],
+  ]);
+  await page.getByText("suspended", { exact: true }).waitFor();
+  await page.getByText(`no answer ${EVIL}`).waitFor();
+  await picture(page, "dashboard-cluster");
+  Object.assign(cluster, { is_good: true });
+  cluster.lease.failure = null;
+  cluster.nodes[2].state = "dead";
+  await until("the lease is renewed", async () => (await page.getByText("renewed", { exact: true }).count()) === 1);
+  await until("a node is dead", async () => (await cells(page, "Nodes of the cluster"))[2][1] === "dead");
+  assert.equal(await scripts(), 0);
   assert.deepEqual(page.troubles, []);
 });
 

@@ -359,6 +359,14 @@ impl TestHost {
         self.signal(signal)?;
         self.ended().await?;
         act(&self)?;
+        self.start_again().await
+    }
+
+    /// Starts a host again that has ended, in the same directory.
+    ///
+    /// # Errors
+    /// If it doesn't start.
+    pub async fn start_again(mut self) -> Result<Self> {
         let command = std::mem::replace(&mut self.command, Command::new("true"));
         Self::spawn(command, Arc::clone(&self.home)).await
     }

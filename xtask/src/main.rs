@@ -7,6 +7,7 @@
 mod baseline;
 mod bench;
 mod chromium;
+mod cluster;
 mod compilers;
 mod debian;
 mod demo;
@@ -49,6 +50,10 @@ enum Command {
     /// While it runs, change guest-examples/chat/src/lib.rs and run `cargo xtask guests chat`: the open page shows the
     /// change, and no client is disconnected.
     Demo(demo::Options),
+    /// Build everything, and start a cluster: a database, three hosts, a balancer, and a page that shows it
+    ///
+    /// It says what to try: kill a node, stop it still, load a new build at all of them. Nothing is kept.
+    Cluster(cluster::Options),
     /// Build the plugins in guest-examples/ to target/guests/NAME.wasm, and their pages
     ///
     /// A running demo reloads each plugin that has changed.
@@ -59,6 +64,10 @@ enum Command {
     ///
     /// `cargo xtask test` runs them too, with fewer inputs. docs/reliability.md describes them.
     Fuzz(test::fuzz::FuzzOptions),
+    /// Run a cluster to which everything happens: kills, stops, cuts of the network, crashes of the database
+    ///
+    /// Clients pay, broadcast and hear meanwhile, and every promise of docs/cluster.md is checked after each round.
+    Chaos(test::chaos::ChaosOptions),
     /// Compare the host with a minimal server, and print tables
     ///
     /// The command builds everything in release first. The machine should do nothing else during the measurement.
@@ -99,9 +108,11 @@ fn bindings(check: bool) -> anyhow::Result<()> {
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Demo(options) => demo::run(&options),
+        Command::Cluster(options) => cluster::run(&options),
         Command::Guests(options) => guests::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Fuzz(options) => test::fuzz::run(&options),
+        Command::Chaos(options) => test::chaos::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Attack(options) => bench::attack(&options),
         Command::Soak { minutes } => bench::soak(minutes),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Bus, BusEnds, BusError, BusEvent, BusFuture, BusReceiver, BusSender, Lane};
+use super::{Bus, BusCounts, BusEnds, BusError, BusEvent, BusFuture, BusReceiver, BusSender, Lane};
 use crate::inbox::Inbox;
 use crate::node::{Epoch, NodeId};
 use crate::table::memory::MemoryTable;
@@ -105,6 +105,11 @@ impl Bus for MemoryBus {
         self.lock().ends.insert(me.epoch, Arc::clone(&inbox));
         let ends: BusEnds = (Box::new(Sender { bus: self.clone(), me }), Box::new(Receiver { inbox }));
         Box::pin(ready(Ok(ends)))
+    }
+
+    /// Nothing is counted: there is no service that could fail.
+    fn counts(&self) -> BusCounts {
+        BusCounts::default()
     }
 }
 

@@ -19,11 +19,13 @@ use tokio::time::timeout;
 pub use event::{ClusterEvent, SendError, StartError};
 use node::Node;
 pub use options::{ClusterLimits, ClusterOptions, LEASE_MIN, Secret};
-pub use status::{ClusterCounts, DroppedCounts, HeardCounts, NodePresence, NodeStatus, SentCounts, TableCounts};
+pub use status::{
+    ClusterCounts, DroppedCounts, HeardCounts, LeaseStatus, NodePresence, NodeStatus, SentCounts, TableCounts,
+};
 
 use crate::bus::{Bus, BusEnds, Lane};
 use crate::core::Core;
-use crate::lease::{Lease, Renewals};
+use crate::lease::{Lease, LeaseState, Renewals};
 use crate::link::Outgoing;
 use crate::moment::Moment;
 use crate::node::NodeId;
@@ -43,6 +45,7 @@ pub struct Cluster {
 /// Ends the tasks when it is dropped. They have the node, but not this.
 struct Handle {
     node: Arc<Node>,
+    bus: Arc<dyn Bus>,
 }
 
 impl Drop for Handle {
@@ -85,7 +88,9 @@ impl Cluster {
         start::check(&options)?;
         let (me, sent_at) = start::arrive(&options, &table).await?;
         let begun = match bus.open(me).await {
-            Ok(ends) => Self::begin(options, Arc::clone(&table), ends, (me, sent_at)).map_err(StartError::System),
+            Ok(ends) => {
+                Self::begin(options, (Arc::clone(&table), bus), ends, (me, sent_at)).map_err(StartError::System)
+            }
             Err(error) => Err(StartError::Bus(error)),
         };
         if begun.is_err() {
@@ -97,7 +102,7 @@ impl Cluster {
 
     fn begin(
         options: ClusterOptions,
-        table: Arc<dyn NodeTable>,
+        (table, bus): (Arc<dyn NodeTable>, Arc<dyn Bus>),
         (sender, receiver): BusEnds,
         (me, sent_at): (NodeId, Moment),
     ) -> std::io::Result<(Self, ClusterEvents)> {
@@ -109,7 +114,7 @@ impl Cluster {
         // The table is read at once.
         let cores = (core, outgoing, Polls::new(length, Moment::START));
         let node = Arc::new(Node::new((me, name), table, lease, cores));
-        let handle = Arc::new(Handle { node: Arc::clone(&node) });
+        let handle = Arc::new(Handle { node: Arc::clone(&node), bus });
         tasks::renew_in_thread(Arc::clone(&node), Renewals::new(length, sent_at))?;
         let (told, events) = mpsc::channel(limits.events);
         let (sends, hears, polls) = (Arc::clone(&node), Arc::clone(&node), node);
@@ -159,6 +164,18 @@ impl Cluster {
         self.node().lease.is_good()
     }
 
+    /// The lease at this moment.
+    #[must_use]
+    pub fn lease(&self) -> LeaseStatus {
+        let (node, now) = (self.node(), Moment::now());
+        LeaseStatus {
+            is_good: node.lease.state(now) == LeaseState::Good,
+            length: node.lease.length(),
+            renewed_ago: node.lease.renewed_at().map(|at| now.since(at)),
+            failure: node.renewal_failure().clone(),
+        }
+    }
+
     /// The version of the protocol that all living nodes understand, as this node has read them last.
     #[must_use]
     pub fn version(&self) -> u16 {
@@ -175,7 +192,7 @@ impl Cluster {
     #[must_use]
     pub fn counts(&self) -> ClusterCounts {
         let (heard, dropped, table) = self.node().core().counts();
-        ClusterCounts { sent: self.node().outgoing().counts(), heard, dropped, table }
+        ClusterCounts { sent: self.node().outgoing().counts(), heard, dropped, table, bus: self.handle.bus.counts() }
     }
 
     /// Says in the table that this node takes no new clients.

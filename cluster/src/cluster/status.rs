@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::bus::BusCounts;
 use crate::table::NodeRow;
 
 /// A node as this node knows it.
@@ -19,6 +20,19 @@ pub struct NodeStatus {
     pub gaps: u64,
     /// How many gaps couldn't be filled.
     pub losses: u64,
+}
+
+/// The lease of this node at a moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseStatus {
+    /// Whether it is good. If not, the other nodes may count this one as dead soon, or do already.
+    pub is_good: bool,
+    /// After which time without a renewal they may.
+    pub length: Duration,
+    /// The time since the last renewal that succeeded was sent. None once this start of the node is over.
+    pub renewed_ago: Option<Duration>,
+    /// Why the last renewal failed. None if it succeeded.
+    pub failure: Option<String>,
 }
 
 /// Whether a node is up.
@@ -47,6 +61,8 @@ pub struct ClusterCounts {
     pub dropped: DroppedCounts,
     /// Of the lease and the table.
     pub table: TableCounts,
+    /// Of the bus itself.
+    pub bus: BusCounts,
 }
 
 /// Counts of what was sent.

@@ -1,7 +1,6 @@
 //! The bus on NATS.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event};
@@ -12,7 +11,7 @@ use super::frame::{self, Frame, PAYLOAD_BYTES_MIN};
 use super::place::NatsPlace;
 use super::receiver::Subscription;
 use super::sender::{Sender, Subjects};
-use crate::bus::{Bus, BusEnds, BusError, BusFuture, Lane};
+use crate::bus::{Bus, BusCounters, BusCounts, BusEnds, BusError, BusFuture, Lane};
 use crate::causes::with_causes;
 use crate::node::NodeId;
 
@@ -32,39 +31,11 @@ const SUBSCRIPTION_CAPACITY: usize = 1 << 18;
 /// How many events of the client wait.
 const EVENTS: usize = 128;
 
-/// The counts of a bus since it was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct NatsBusCounts {
-    /// Flushes that were sent.
-    pub flushes: u64,
-    /// The messages of these flushes.
-    pub messages: u64,
-    /// Flushes that were heard, this node's own among them.
-    pub heard: u64,
-    /// Flushes that were heard and dropped, because the host didn't take the earlier ones.
-    pub overflows: u64,
-    /// Messages on the subjects that belonged to nothing.
-    pub ignored: u64,
-    /// How often the bus was heard again after a loss.
-    pub reconnects: u64,
-}
-
-/// The counts while they change.
-#[derive(Default)]
-pub(super) struct Counters {
-    pub(super) flushes: AtomicU64,
-    pub(super) messages: AtomicU64,
-    pub(super) heard: AtomicU64,
-    pub(super) overflows: AtomicU64,
-    pub(super) ignored: AtomicU64,
-    pub(super) reconnects: AtomicU64,
-}
-
 /// A bus on NATS. It has one connection for each node that opened it.
 pub struct NatsBus {
     place: NatsPlace,
     subjects: Subjects,
-    counters: Arc<Counters>,
+    counters: Arc<BusCounters>,
 }
 
 impl NatsBus {
@@ -74,20 +45,6 @@ impl NatsBus {
     #[must_use]
     pub fn new(place: NatsPlace, cluster: &str) -> Self {
         Self { place, subjects: Subjects::new(cluster), counters: Arc::default() }
-    }
-
-    /// The counts since the bus was made.
-    #[must_use]
-    pub fn counts(&self) -> NatsBusCounts {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        NatsBusCounts {
-            flushes: read(&self.counters.flushes),
-            messages: read(&self.counters.messages),
-            heard: read(&self.counters.heard),
-            overflows: read(&self.counters.overflows),
-            ignored: read(&self.counters.ignored),
-            reconnects: read(&self.counters.reconnects),
-        }
     }
 
     async fn begin(&self, me: NodeId) -> Result<BusEnds, BusError> {
@@ -187,6 +144,10 @@ fn pause(attempts: usize) -> Duration {
 }
 
 impl Bus for NatsBus {
+    fn counts(&self) -> BusCounts {
+        self.counters.read()
+    }
+
     fn open(&self, me: NodeId) -> BusFuture<'_, Result<BusEnds, BusError>> {
         Box::pin(async move {
             let silent = |_| Err(BusError::Down(format!("{} doesn't answer", self.place)));

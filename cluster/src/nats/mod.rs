@@ -15,5 +15,5 @@ mod place;
 mod receiver;
 mod sender;
 
-pub use bus::{NatsBus, NatsBusCounts};
+pub use bus::NatsBus;
 pub use place::{NatsLogin, NatsPlace, NatsTls};

@@ -13,10 +13,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-use super::bus::Counters;
 use super::frame::{self, Frame};
 use super::sender::Subjects;
-use crate::bus::{BusEvent, BusFuture, BusReceiver, Lane};
+use crate::bus::{BusCounters, BusEvent, BusFuture, BusReceiver, Lane};
 use crate::inbox::Inbox;
 use crate::node::NodeId;
 use crate::pieces::{Assembler, Put};
@@ -32,7 +31,7 @@ pub(super) struct Subscription {
     pub(super) client: Client,
     pub(super) me: NodeId,
     pub(super) subjects: Subjects,
-    pub(super) counters: Arc<Counters>,
+    pub(super) counters: Arc<BusCounters>,
     /// The lane of all, and that of this node.
     pub(super) lanes: [Subscriber; 2],
     pub(super) events: mpsc::Receiver<Event>,

@@ -10,9 +10,8 @@ use async_nats::connection::State;
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::bus::Counters;
 use super::frame::cut;
-use crate::bus::{BusError, BusFuture, BusSender, Lane};
+use crate::bus::{BusCounters, BusError, BusFuture, BusSender, Lane};
 use crate::node::NodeId;
 use crate::pieces::FLUSH_BYTES_MAX;
 
@@ -52,12 +51,12 @@ pub(super) struct Sender {
     client: Client,
     me: NodeId,
     subjects: Subjects,
-    counters: Arc<Counters>,
+    counters: Arc<BusCounters>,
     number: u64,
 }
 
 impl Sender {
-    pub(super) fn new(client: Client, me: NodeId, subjects: Subjects, counters: Arc<Counters>) -> Self {
+    pub(super) fn new(client: Client, me: NodeId, subjects: Subjects, counters: Arc<BusCounters>) -> Self {
         Self { client, me, subjects, counters, number: 0 }
     }
 
@@ -85,7 +84,7 @@ impl Sender {
         timeout(SEND_TIMEOUT, sending).await.unwrap_or_else(silent)?;
         self.check_connection()?;
         self.counters.flushes.fetch_add(1, Ordering::Relaxed);
-        self.counters.messages.fetch_add(count, Ordering::Relaxed);
+        self.counters.pieces.fetch_add(count, Ordering::Relaxed);
         Ok(())
     }
 

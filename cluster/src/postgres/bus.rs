@@ -8,12 +8,11 @@ use tokio::time::timeout;
 use tokio_postgres::{Client, Error};
 
 use super::connect::Connect;
-use super::counts::{Counters, PostgresBusCounts};
 use super::failure::of_opening;
 use super::receiver::{ListenTask, Listening};
 use super::sender::{Sender, Sending};
 use super::version;
-use crate::bus::{Bus, BusEnds, BusError, BusFuture};
+use crate::bus::{Bus, BusCounters, BusCounts, BusEnds, BusError, BusFuture};
 use crate::node::NodeId;
 
 /// How long the server may take for both sessions and their first statements.
@@ -25,7 +24,7 @@ const POOLED: &str = "the address of the database leads through a pooler in tran
 /// A bus on PostgreSQL. It has two sessions for each node that opened it.
 pub struct PostgresBus {
     connect: Arc<dyn Connect>,
-    counters: Arc<Counters>,
+    counters: Arc<BusCounters>,
 }
 
 impl PostgresBus {
@@ -33,12 +32,6 @@ impl PostgresBus {
     #[must_use]
     pub fn new(connect: Arc<dyn Connect>) -> Self {
         Self { connect, counters: Arc::default() }
-    }
-
-    /// The counts since the bus was made.
-    #[must_use]
-    pub fn counts(&self) -> PostgresBusCounts {
-        self.counters.read()
     }
 
     async fn begin(&self, me: NodeId) -> Result<BusEnds, BusError> {
@@ -67,6 +60,10 @@ impl Bus for PostgresBus {
             let silent = |_| Err(BusError::Down("the database doesn't answer".into()));
             timeout(OPEN_TIMEOUT, self.begin(me)).await.unwrap_or_else(silent)
         })
+    }
+
+    fn counts(&self) -> BusCounts {
+        self.counters.read()
     }
 }
 

@@ -10,7 +10,6 @@
 
 mod bus;
 mod connect;
-mod counts;
 mod failure;
 mod pieces;
 mod receiver;
@@ -21,7 +20,6 @@ mod version;
 
 pub use bus::PostgresBus;
 pub use connect::{Connect, ConnectError, Connection, Messages, drive};
-pub use counts::PostgresBusCounts;
 pub use table::PostgresTable;
 
 /// The tables and the functions of the cluster, as a step of a schema. `{schema}` stands for the name of the schema, which is lower-case

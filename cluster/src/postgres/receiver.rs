@@ -11,12 +11,11 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{AsyncMessage, Client, Error};
 
 use super::connect::{Connect, Connection, Messages, drive};
-use super::counts::Counters;
 use super::failure::of_opening;
 use super::pieces::{PieceReader, Received};
 use super::session::note;
 use crate::backoff::Backoff;
-use crate::bus::{BusError, BusEvent, BusFuture, BusReceiver};
+use crate::bus::{BusCounters, BusError, BusEvent, BusFuture, BusReceiver};
 use crate::node::NodeId;
 
 /// The events that wait for the host. While it doesn't take them, the connection isn't read, and the server keeps the rest in its queue.
@@ -75,12 +74,12 @@ pub(super) struct ListenTask {
     connect: Arc<dyn Connect>,
     me: NodeId,
     channel: String,
-    counters: Arc<Counters>,
+    counters: Arc<BusCounters>,
     reader: PieceReader,
 }
 
 impl ListenTask {
-    pub(super) fn new(connect: Arc<dyn Connect>, me: NodeId, channel: String, counters: Arc<Counters>) -> Self {
+    pub(super) fn new(connect: Arc<dyn Connect>, me: NodeId, channel: String, counters: Arc<BusCounters>) -> Self {
         Self { connect, me, channel, counters, reader: PieceReader::new(me.epoch) }
     }
 
@@ -116,7 +115,7 @@ impl ListenTask {
                 return;
             }
             listening = self.connect_again().await;
-            Counters::add(&self.counters.reconnects, 1);
+            BusCounters::add(&self.counters.reconnects, 1);
             tracing::info!("the cluster's bus is heard again");
             if events.send(BusEvent::Up).await.is_err() {
                 return;
@@ -172,12 +171,12 @@ impl ListenTask {
         }
         match self.reader.read(notification.payload()) {
             Received::Flush(flush) => {
-                Counters::add(&self.counters.heard, 1);
+                BusCounters::add(&self.counters.heard, 1);
                 Some(BusEvent::Flush(flush))
             }
             Received::Piece | Received::Elsewhere => None,
             Received::Ignored => {
-                Counters::add(&self.counters.ignored, 1);
+                BusCounters::add(&self.counters.ignored, 1);
                 None
             }
         }

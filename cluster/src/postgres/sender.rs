@@ -9,12 +9,11 @@ use tokio::time::{Instant, timeout};
 use tokio_postgres::{Client, Error, Statement};
 
 use super::connect::Connect;
-use super::counts::Counters;
 use super::failure::{of_opening, of_sending};
 use super::pieces::cut;
 use super::session::Session;
 use crate::backoff::Backoff;
-use crate::bus::{BusError, BusFuture, BusSender, Lane};
+use crate::bus::{BusCounters, BusError, BusFuture, BusSender, Lane};
 use crate::node::NodeId;
 use crate::pieces::FLUSH_BYTES_MAX;
 
@@ -38,7 +37,7 @@ const REPORTED: u32 = 100;
 pub(super) struct Sender {
     connect: Arc<dyn Connect>,
     me: NodeId,
-    counters: Arc<Counters>,
+    counters: Arc<BusCounters>,
     /// None while the connection is lost.
     session: Option<Sending>,
     backoff: Backoff,
@@ -70,7 +69,7 @@ impl Sending {
 }
 
 impl Sender {
-    pub(super) fn new(connect: Arc<dyn Connect>, me: NodeId, counters: Arc<Counters>, session: Sending) -> Self {
+    pub(super) fn new(connect: Arc<dyn Connect>, me: NodeId, counters: Arc<BusCounters>, session: Sending) -> Self {
         let session = Some(session);
         Self { connect, me, counters, session, backoff: Backoff::new(), number: 0, watched: Instant::now() }
     }
@@ -88,8 +87,8 @@ impl Sender {
         match &sent {
             Ok(()) => {
                 self.backoff.succeeded();
-                Counters::add(&self.counters.flushes, 1);
-                Counters::add(&self.counters.pieces, pieces.len());
+                BusCounters::add(&self.counters.flushes, 1);
+                BusCounters::add(&self.counters.pieces, pieces.len());
             }
             Err(BusError::Down(_)) => {
                 self.session = None;
@@ -106,7 +105,7 @@ impl Sender {
             None => {
                 self.backoff.wait().await;
                 let sending = Sending::connect(&*self.connect).await.map_err(later)?;
-                Counters::add(&self.counters.reconnects, 1);
+                BusCounters::add(&self.counters.reconnects, 1);
                 sending
             }
         };
@@ -138,7 +137,7 @@ async fn queue_usage(client: &Client) -> Result<u32, Error> {
     Ok(row.get::<_, i32>(0).try_into().unwrap_or_default())
 }
 
-fn report(counters: &Counters, thousandths: u32) {
+fn report(counters: &BusCounters, thousandths: u32) {
     let before = counters.queue_thousandths.swap(thousandths, Ordering::Relaxed);
     if thousandths >= REPORTED && before < REPORTED {
         tracing::warn!(

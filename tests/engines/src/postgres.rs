@@ -61,15 +61,7 @@ impl PostgresServer {
     /// # Errors
     /// As [`start`](Self::start).
     pub fn start_with(settings: &[&str]) -> Result<Self> {
-        let home = tempfile::Builder::new().prefix(PREFIX).tempdir()?;
-        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755))?;
-        let data = home.path().join("data");
-        fs::create_dir(&data)?;
-        fs::set_permissions(&data, fs::Permissions::from_mode(0o700))?;
-        if let Some((user, group)) = other_user()? {
-            chown(&data, Some(user), Some(group))?;
-            chown(home.path(), Some(user), Some(group))?;
-        }
+        let (home, data) = empty_home()?;
         let made = program("initdb")?
             .args([
                 "--username",
@@ -92,6 +84,44 @@ impl PostgresServer {
         let server = Self { home, port: free_port()?, settings, process: Mutex::default() };
         server.start_again()?;
         Ok(server)
+    }
+
+    /// Starts a standby of this server. From now on, the server acknowledges no commit before the standby has it.
+    ///
+    /// # Errors
+    /// If it doesn't start.
+    pub fn start_standby(&self) -> Result<Self> {
+        let (home, data) = empty_home()?;
+        let made = program("pg_basebackup")?
+            .args(["--host", "127.0.0.1", "--port", &self.port.to_string(), "--username", SUPERUSER])
+            .args(["--checkpoint", "fast", "--no-sync", "--write-recovery-conf", "--pgdata"])
+            .arg(&data)
+            .stdin(Stdio::null())
+            .output()
+            .context("starting pg_basebackup")?;
+        ensure!(made.status.success(), "pg_basebackup: {}", String::from_utf8_lossy(&made.stderr));
+        let standby = Self { home, port: free_port()?, settings: self.settings.clone(), process: Mutex::default() };
+        standby.start_again()?;
+        self.sql("postgres", "ALTER SYSTEM SET synchronous_standby_names = '*'")?;
+        self.sql("postgres", "SELECT pg_reload_conf()")?;
+        let end = Instant::now() + DEADLINE;
+        while self.sql("postgres", "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'")? != "1" {
+            ensure!(Instant::now() < end, "the standby doesn't follow: {}", standby.log());
+            thread::sleep(std::time::Duration::from_millis(20));
+        }
+        Ok(standby)
+    }
+
+    /// Makes a standby a server that accepts writes. It has no standby itself then.
+    ///
+    /// # Errors
+    /// If it isn't a standby.
+    pub fn promote(&self) -> Result<()> {
+        let promoted = self.sql("postgres", "SELECT pg_promote()")?;
+        ensure!(promoted == "t", "the standby can't be promoted: {}", self.log());
+        self.sql("postgres", "ALTER SYSTEM SET synchronous_standby_names = ''")?;
+        self.sql("postgres", "SELECT pg_reload_conf()")?;
+        Ok(())
     }
 
     /// Returns the server that all test hosts of this process share.
@@ -274,6 +304,20 @@ impl Drop for PostgresServer {
         // It may have been killed already.
         let _ = self.kill();
     }
+}
+
+/// Makes a directory of a server, with an empty one for its data.
+fn empty_home() -> Result<(TempDir, PathBuf)> {
+    let home = tempfile::Builder::new().prefix(PREFIX).tempdir()?;
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755))?;
+    let data = home.path().join("data");
+    fs::create_dir(&data)?;
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o700))?;
+    if let Some((user, group)) = other_user()? {
+        chown(&data, Some(user), Some(group))?;
+        chown(home.path(), Some(user), Some(group))?;
+    }
+    Ok((home, data))
 }
 
 /// Removes the directories of servers whose processes have ended. The shared server of a process ends with it, and can't remove its own.

@@ -60,9 +60,9 @@ pub enum Suite {
     Browser,
     /// The packages that carry the executable.
     Packages,
-    /// The store and the cluster on PostgreSQL.
+    /// The store and the nodes of a cluster on PostgreSQL.
     Postgres,
-    /// The bus of a cluster on NATS.
+    /// The bus of a cluster on NATS, and nodes that use it.
     Nats,
     /// The configurations of proxies, with the official Phoenix client.
     Proxies,
@@ -109,7 +109,7 @@ impl Suite {
     ];
 
     /// The suites that need the plugins as components.
-    pub const WITH_PLUGINS: [Self; 12] = [
+    pub const WITH_PLUGINS: [Self; 13] = [
         Self::Lint,
         Self::Host,
         Self::Phoenix,
@@ -117,6 +117,7 @@ impl Suite {
         Self::Browser,
         Self::Packages,
         Self::Postgres,
+        Self::Nats,
         Self::Proxies,
         Self::Languages,
         Self::Loaded,
@@ -163,9 +164,11 @@ impl Suite {
             Self::Browser => "The example pages and the hooks for React in Chromium",
             Self::Packages => "The packages for npm and PyPI that carry the executable, installed from their files",
             Self::Postgres => {
-                "The store and the cluster on a PostgreSQL server: killed, stopped, full, refused; and the host's tests of storage on it"
+                "The store and the nodes of a cluster on a PostgreSQL server: killed, stopped, full, refused; and the host's tests of storage on it"
             }
-            Self::Nats => "The bus of a cluster on a NATS server: killed, stopped, refused, and with strangers on it",
+            Self::Nats => {
+                "The bus of a cluster on a NATS server: killed, stopped, refused, and with strangers on it; and nodes that use it"
+            }
             Self::Proxies => "The configurations of nginx, HAProxy and Caddy, with TLS and the official Phoenix client",
             Self::Languages => "Projects and plugins in Go, Python, C and Zig",
             Self::Models => {
@@ -198,7 +201,7 @@ struct Rounds {
 }
 
 /// All tests whose number of rounds depends on the tier.
-const ROUNDS: [Rounds; 37] = [
+const ROUNDS: [Rounds; 38] = [
     // Damaged input for readers of JSON, which another reader must read the same.
     Rounds { test: "protocol::v2", usual: 20_000, full: 2_000_000 },
     Rounds { test: "semantics::scan", usual: 20_000, full: 2_000_000 },
@@ -240,6 +243,8 @@ const ROUNDS: [Rounds; 37] = [
     Rounds { test: "postgres::drafts", usual: 2, full: 50 },
     Rounds { test: "postgres::nodes", usual: 6, full: 100 },
     Rounds { test: "postgres::settle", usual: 30, full: 500 },
+    // Three hosts as nodes of a cluster, to which everything happens while clients use them.
+    Rounds { test: "nodes::chaos", usual: 3, full: 10 },
     // Flushes on the bus of a cluster, and nodes that are renewed and buried at the same time.
     Rounds { test: "cluster::flushes", usual: 600, full: 10_000 },
     Rounds { test: "cluster::races", usual: 10, full: 150 },

@@ -59,7 +59,16 @@ impl Fetching {
 fn fetch(suites: &[Suite]) -> Result<Fetched> {
     let wants = |some: &[Suite]| suites.iter().any(|suite| some.contains(suite));
     let toolchain = wants(&Suite::WITH_PLUGINS).then(Toolchain::find).transpose()?;
-    if wants(&[Suite::Phoenix, Suite::Clients, Suite::Browser, Suite::Packages, Suite::Proxies, Suite::Languages]) {
+    const IN_NODE: [Suite; 7] = [
+        Suite::Phoenix,
+        Suite::Clients,
+        Suite::Browser,
+        Suite::Packages,
+        Suite::Postgres,
+        Suite::Proxies,
+        Suite::Languages,
+    ];
+    if wants(&IN_NODE) {
         node::install(&places::root().join("tests"))?;
     }
     if wants(&[Suite::Clients]) {
@@ -69,7 +78,7 @@ fn fetch(suites: &[Suite]) -> Result<Fetched> {
     if wants(&[Suite::Proxies]) {
         proxies::find()?;
     }
-    let postgres = if wants(&[Suite::Postgres]) { postgres::find() } else { None };
+    let postgres = if wants(&[Suite::Postgres, Suite::Nats]) { postgres::find() } else { None };
     let nats = if wants(&[Suite::Nats]) { nats::find() } else { None };
     let chromium = wants(&[Suite::Browser, Suite::Languages]).then(chromium::find).transpose()?;
     let has_spin = wants(&[Suite::Models]) && spin::find();

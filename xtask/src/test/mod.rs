@@ -1,5 +1,6 @@
 //! Runs every check and every test, in two tiers. `tests/tiers` says which suite belongs to which tier.
 
+pub(crate) mod chaos;
 mod count;
 mod deny;
 mod fetched;

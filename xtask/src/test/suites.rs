@@ -211,8 +211,29 @@ fn conformance(engine: &str) -> Result<Command> {
 fn bus_on_nats(run: &mut SuiteRun) -> Result<()> {
     let server = run.fetched()?.nats.clone().context("no NATS server was found")?;
     let mut tests = conformance("nats")?;
-    tests.env(nats::VARIABLE, server);
-    run.tests("the tests of the bus on NATS", tests)
+    tests.env(nats::VARIABLE, &server);
+    run.tests("the tests of the bus on NATS", tests)?;
+    // The nodes have their table and their store on PostgreSQL.
+    let Some(programs) = run.fetched()?.postgres.clone() else { return Ok(()) };
+    run.build()?;
+    let mut nodes = linted(host_cargo("test"))?;
+    nodes.args(["--test", "nodes", "--", NODES_AT_ONCE, "nats::"]);
+    nodes.env(postgres::VARIABLE, programs).env(nats::VARIABLE, server);
+    run.tests("the tests of nodes on NATS", nodes)
+}
+
+/// Each test of nodes has three hosts with short leases, which must get processor time.
+const NODES_AT_ONCE: &str = "--test-threads=2";
+
+/// Runs rounds in which something goes wrong in a cluster.
+pub(super) fn chaos(run: &mut SuiteRun, rounds: usize, seed: u64) -> Result<()> {
+    run.build()?;
+    let programs = run.fetched()?.postgres.clone().context("no PostgreSQL was found")?;
+    let mut tests = linted(host_cargo("test"))?;
+    tests.args(["--test", "nodes", "--", "--nocapture", "--exact", "chaos::promises_hold_whatever_happens"]);
+    tests.env(postgres::VARIABLE, programs);
+    tests.env("BENNU_CHAOS_ROUNDS", rounds.to_string()).env("BENNU_CHAOS_SEED", seed.to_string());
+    start(&mut tests)
 }
 
 fn on_postgres(run: &mut SuiteRun) -> Result<()> {
@@ -227,6 +248,9 @@ fn on_postgres(run: &mut SuiteRun) -> Result<()> {
     let mut cluster = conformance("postgres")?;
     cluster.env(postgres::VARIABLE, &programs);
     run.tests("the tests of the cluster on PostgreSQL", cluster)?;
+    let mut nodes = tests("nodes")?;
+    nodes.args(["--", NODES_AT_ONCE, "--skip", "nats::"]);
+    run.tests("the tests of nodes on PostgreSQL", nodes)?;
     let mut stored = tests("it")?;
     stored.env("BENNU_TEST_STORE", "postgres").arg("--").args(STORED);
     for name in OF_FILES {

@@ -1,0 +1,130 @@
+//! What clients paid into one account and were told, and whether one order of it explains everything.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// A payment of one into an account.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Payment {
+    /// When it was sent.
+    pub(crate) began: Instant,
+    /// The balance with it, and when the client was told. None if it was never told: the payment may be stored or not.
+    pub(crate) told: Option<(u64, Instant)>,
+}
+
+/// The counts of a history that can be explained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Explained {
+    /// Payments that clients were told of.
+    pub(crate) told: u64,
+    /// Payments of which nobody was told what became of them.
+    pub(crate) unknown: u64,
+    /// Those of them that are stored.
+    pub(crate) stored_unknown: u64,
+}
+
+/// Finds an order in which each payment that was told happened once, and each unknown one at most once, in which the balances are those
+/// that were told, and in which no payment comes before one that had ended when it began.
+///
+/// The balances give the order of what was told. A balance that nobody was told belongs to an unknown payment. Which one is all the same, so it
+/// is the one that began first: if any choice is possible, this one is.
+///
+/// # Errors
+/// If there is none, with the reason.
+pub(crate) fn explain(payments: &[Payment], balance: u64) -> Result<Explained> {
+    let (mut by_balance, mut unknown) = (BTreeMap::new(), Vec::new());
+    for payment in payments {
+        match payment.told {
+            Some((told, ended)) => {
+                let before = by_balance.insert(told, (payment.began, ended));
+                ensure!(before.is_none(), "two payments were told the balance {told}");
+            }
+            None => unknown.push(payment.began),
+        }
+    }
+    if let Some((highest, _)) = by_balance.last_key_value() {
+        ensure!(*highest <= balance, "a payment was told the balance {highest}, and the balance is {balance}");
+    }
+    ensure!(!by_balance.contains_key(&0), "a payment was told the balance 0");
+    unknown.sort_unstable();
+    let mut explained = Explained { told: by_balance.len() as u64, unknown: unknown.len() as u64, stored_unknown: 0 };
+    let mut unknown = unknown.into_iter();
+    // Everything up to here began before this moment, so what follows hadn't ended then.
+    let mut latest: Option<Instant> = None;
+    for value in 1..=balance {
+        let began = match by_balance.get(&value) {
+            Some((began, ended)) => {
+                if latest.is_some_and(|latest| *ended < latest) {
+                    bail!("the payment with the balance {value} ended before an earlier one began");
+                }
+                *began
+            }
+            None => {
+                explained.stored_unknown += 1;
+                unknown.next().with_context(|| format!("nobody has paid what made the balance {value}"))?
+            }
+        };
+        latest = latest.max(Some(began));
+    }
+    Ok(explained)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Payments with the times at which they began and were told a balance.
+    fn history(payments: &[(u64, Option<(u64, u64)>)]) -> Vec<Payment> {
+        let zero = Instant::now();
+        let at = |seconds| zero + Duration::from_secs(seconds);
+        let payment = |(began, told): &(u64, Option<(u64, u64)>)| Payment {
+            began: at(*began),
+            told: told.map(|(balance, ended)| (balance, at(ended))),
+        };
+        payments.iter().map(payment).collect()
+    }
+
+    fn refusal(payments: &[(u64, Option<(u64, u64)>)], balance: u64) -> String {
+        explain(&history(payments), balance).map_or_else(|error| error.to_string(), |found| format!("{found:?}"))
+    }
+
+    #[test]
+    fn payments_at_the_same_time_may_have_any_order() {
+        let payments = history(&[(0, Some((2, 9))), (1, Some((1, 8))), (2, Some((3, 9)))]);
+        assert_eq!(explain(&payments, 3).ok(), Some(Explained { told: 3, ..Explained::default() }));
+    }
+
+    #[test]
+    fn an_unknown_payment_is_stored_or_not() {
+        let payments = history(&[(0, Some((1, 1))), (2, None), (3, None), (4, Some((3, 5)))]);
+        let found = explain(&payments, 3).ok();
+        assert_eq!(found, Some(Explained { told: 2, unknown: 2, stored_unknown: 1 }));
+        assert!(explain(&payments, 4).is_ok(), "the other one may be stored, too");
+        assert!(refusal(&[(0, None)], 2).contains("nobody has paid what made the balance 2"));
+    }
+
+    #[test]
+    fn what_was_told_and_is_lost_is_found() {
+        assert!(
+            refusal(&[(0, Some((1, 1))), (2, Some((2, 3)))], 1).contains("told the balance 2, and the balance is 1")
+        );
+    }
+
+    #[test]
+    fn a_payment_that_is_stored_twice_is_found() {
+        assert!(refusal(&[(0, Some((1, 1))), (2, Some((3, 3)))], 3).contains("nobody has paid"));
+        assert!(refusal(&[(0, Some((1, 1))), (2, Some((1, 3)))], 1).contains("two payments"));
+    }
+
+    #[test]
+    fn an_order_against_the_time_is_found() {
+        assert!(refusal(&[(5, Some((1, 6))), (0, Some((2, 1)))], 2).contains("ended before an earlier one began"));
+        // The unknown payment began after the one that must follow it had ended.
+        assert!(refusal(&[(5, None), (0, Some((2, 1)))], 2).contains("ended before an earlier one began"));
+        assert!(refusal(&[(0, Some((0, 1)))], 1).contains("the balance 0"));
+    }
+}
