@@ -93,11 +93,23 @@ impl Lease {
     pub fn until(&self) -> Option<Moment> {
         Some(self.until.load(Ordering::Acquire)).filter(|until| *until != FENCED).map(Moment::from_nanoseconds)
     }
+
+    /// When the last renewal that succeeded was sent, unless it is fenced.
+    #[must_use]
+    pub fn renewed_at(&self) -> Option<Moment> {
+        let until = self.until()?;
+        Some(Moment::START + until.since(Moment::START + good_for(self.length)))
+    }
+}
+
+/// For how long a lease is good after its renewal was sent.
+fn good_for(length: Duration) -> Duration {
+    length * 8 / 10
 }
 
 /// When a lease runs out whose renewal was sent at this moment, in nanoseconds.
 fn end(length: Duration, sent_at: Moment) -> u64 {
-    (sent_at + length * 8 / 10).nanoseconds().min(FENCED - 1)
+    (sent_at + good_for(length)).nanoseconds().min(FENCED - 1)
 }
 
 /// When a lease is renewed.
@@ -164,6 +176,7 @@ mod tests {
         lease.renewed(at(2_000));
         lease.missed();
         assert_eq!((lease.until(), lease.counts()), (Some(at(12_000)), (1, 1)));
+        assert_eq!(lease.renewed_at(), Some(at(4_000)));
     }
 
     #[test]
@@ -174,7 +187,7 @@ mod tests {
         assert_eq!(lease.state(at(30_001)), LeaseState::Good);
         lease.fence();
         lease.renewed(at(31_000));
-        assert_eq!((lease.state(at(31_000)), lease.until()), (LeaseState::Fenced, None));
+        assert_eq!((lease.state(at(31_000)), lease.until(), lease.renewed_at()), (LeaseState::Fenced, None, None));
         assert!(!lease.is_good());
     }
 

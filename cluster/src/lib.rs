@@ -24,16 +24,18 @@ pub mod postgres;
 pub mod roll;
 pub mod rollout;
 pub mod table;
+mod tls;
 pub mod wire;
 
 pub use bus::memory::MemoryBus;
 pub use bus::{Bus, BusEnds, BusError, BusEvent, BusReceiver, BusSender, Lane};
 pub use causes::with_causes;
 pub use cluster::{
-    Cluster, ClusterCounts, ClusterEvent, ClusterEvents, ClusterLimits, ClusterOptions, NodePresence, NodeStatus,
-    Secret, SendError, StartError,
+    Cluster, ClusterCounts, ClusterEvent, ClusterEvents, ClusterLimits, ClusterOptions, LeaseStatus, NodePresence,
+    NodeStatus, Secret, SendError, StartError,
 };
 pub use moment::Moment;
 pub use node::{Epoch, Incarnation, NodeId, Speaks};
 pub use table::memory::MemoryTable;
 pub use table::{Hello, NodeRow, NodeTable, Renewal, TableError};
+pub use tls::client_tls;

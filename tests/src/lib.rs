@@ -34,7 +34,7 @@ mod scrape;
 mod setup;
 pub mod transcript;
 
-pub use bennu_test_engines::{DEADLINE, PostgresServer, eventually, within};
+pub use bennu_test_engines::{DEADLINE, NatsServer, PostgresPooler, PostgresServer, eventually, within};
 pub use cast::{Cast, check, play};
 pub use client::{ConnectRequest, Received, Reply, TestClient};
 pub use command::{Ended, bennu, bennu_with};

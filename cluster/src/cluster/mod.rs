@@ -19,11 +19,13 @@ use tokio::time::timeout;
 pub use event::{ClusterEvent, SendError, StartError};
 use node::Node;
 pub use options::{ClusterLimits, ClusterOptions, LEASE_MIN, Secret};
-pub use status::{ClusterCounts, DroppedCounts, HeardCounts, NodePresence, NodeStatus, SentCounts, TableCounts};
+pub use status::{
+    ClusterCounts, DroppedCounts, HeardCounts, LeaseStatus, NodePresence, NodeStatus, SentCounts, TableCounts,
+};
 
 use crate::bus::{Bus, BusEnds, Lane};
 use crate::core::Core;
-use crate::lease::{Lease, Renewals};
+use crate::lease::{Lease, LeaseState, Renewals};
 use crate::link::Outgoing;
 use crate::moment::Moment;
 use crate::node::NodeId;
@@ -157,6 +159,18 @@ impl Cluster {
     #[must_use]
     pub fn is_good(&self) -> bool {
         self.node().lease.is_good()
+    }
+
+    /// The lease at this moment.
+    #[must_use]
+    pub fn lease(&self) -> LeaseStatus {
+        let (node, now) = (self.node(), Moment::now());
+        LeaseStatus {
+            is_good: node.lease.state(now) == LeaseState::Good,
+            length: node.lease.length(),
+            renewed_ago: node.lease.renewed_at().map(|at| now.since(at)),
+            failure: node.renewal_failure().clone(),
+        }
     }
 
     /// The version of the protocol that all living nodes understand, as this node has read them last.

@@ -21,6 +21,8 @@ pub(super) struct Node {
     core: Mutex<Core>,
     outgoing: Mutex<Outgoing>,
     polls: Mutex<Polls>,
+    /// Why the last renewal of the lease failed. None if it succeeded.
+    renewal_failure: Mutex<Option<String>>,
     /// There is something to send.
     pub(super) to_send: Notify,
     /// The bus has taken a flush.
@@ -47,6 +49,7 @@ impl Node {
             core: Mutex::new(core),
             outgoing: Mutex::new(outgoing),
             polls: Mutex::new(polls),
+            renewal_failure: Mutex::default(),
             to_send: Notify::new(),
             sent: Notify::new(),
             to_tell: Notify::new(),
@@ -65,6 +68,10 @@ impl Node {
 
     pub(super) fn polls(&self) -> MutexGuard<'_, Polls> {
         self.polls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn renewal_failure(&self) -> MutexGuard<'_, Option<String>> {
+        self.renewal_failure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Does something with the core and the queue, and wakes the tasks that have something to do by that.

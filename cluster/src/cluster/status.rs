@@ -21,6 +21,19 @@ pub struct NodeStatus {
     pub losses: u64,
 }
 
+/// The lease of this node at a moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseStatus {
+    /// Whether it is good. If not, the other nodes may count this one as dead soon, or do already.
+    pub is_good: bool,
+    /// After which time without a renewal they may.
+    pub length: Duration,
+    /// The time since the last renewal that succeeded was sent. None once this start of the node is over.
+    pub renewed_ago: Option<Duration>,
+    /// Why the last renewal failed. None if it succeeded.
+    pub failure: Option<String>,
+}
+
 /// Whether a node is up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NodePresence {

@@ -169,6 +169,7 @@ async fn renew(node: &Node, mut renewals: Renewals) {
                 node.lease.renewed(sent_at);
                 renewals.renewed(sent_at);
                 if was_missed {
+                    *node.renewal_failure() = None;
                     tracing::info!("the lease is renewed again");
                     node.to_tell.notify_one();
                 }
@@ -186,6 +187,7 @@ async fn renew(node: &Node, mut renewals: Renewals) {
                 if !was_missed {
                     tracing::warn!(%error, "the lease can't be renewed");
                 }
+                *node.renewal_failure() = Some(error.to_string());
                 was_missed = true;
             }
         }

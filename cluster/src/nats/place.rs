@@ -48,8 +48,7 @@ impl NatsPlace {
     /// # Errors
     /// If an address or the credentials are wrong. The text has no secret in it.
     pub fn new(urls: &str, login: NatsLogin, tls: NatsTls) -> Result<Self, String> {
-        let servers: Vec<ServerAddr> = urls.split(',').map(|url| server(url.trim())).collect::<Result<_, _>>()?;
-        let place = Self { servers: servers.into(), login, tls };
+        let place = Self { servers: servers(urls)?.into(), login, tls };
         if matches!(place.tls, NatsTls::Off) && place.servers.iter().any(ServerAddr::tls_required) {
             return Err("the address of NATS begins with `tls://`, and TLS is turned off".into());
         }
@@ -61,12 +60,13 @@ impl NatsPlace {
         Ok(place)
     }
 
-    /// Whether all servers are on this machine, so that nobody else can read what is sent without TLS.
-    #[must_use]
-    pub fn is_local(&self) -> bool {
-        self.servers.iter().all(|server| {
-            server.host() == "localhost" || server.host().parse().is_ok_and(|address: IpAddr| address.is_loopback())
-        })
+    /// Whether connections to these addresses need TLS: an address begins with `tls://`, or a server isn't on this machine, so that
+    /// others could read what is sent.
+    ///
+    /// # Errors
+    /// If an address is wrong. The text has no secret in it.
+    pub fn needs_tls(urls: &str) -> Result<bool, String> {
+        Ok(servers(urls)?.iter().any(|server| server.tls_required() || !is_local(server)))
     }
 
     pub(super) fn servers(&self) -> Vec<ServerAddr> {
@@ -89,10 +89,19 @@ impl NatsPlace {
     }
 }
 
+fn servers(urls: &str) -> Result<Vec<ServerAddr>, String> {
+    urls.split(',').map(|url| server(url.trim())).collect()
+}
+
+/// Whether a server is on this machine.
+fn is_local(server: &ServerAddr) -> bool {
+    server.host() == "localhost" || server.host().parse().is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
 fn server(url: &str) -> Result<ServerAddr, String> {
     let server = read(url)?;
     if server.has_user_pass() {
-        return Err("an address of NATS has no user, password or token in it: they are the login".into());
+        return Err("an address of NATS has no user, password or token in it: they are given apart from it".into());
     }
     Ok(server)
 }
@@ -132,16 +141,17 @@ mod tests {
         assert_eq!(two.to_string(), "NATS on db.example:4223, ::1:4222");
         for url in ["nats://me:hunter2@localhost", "nats://hunter2@localhost"] {
             let refused = place(url).unwrap_err();
-            assert!(refused.contains("they are the login") && !refused.contains("hunter2"), "{refused}");
+            assert!(refused.contains("they are given apart") && !refused.contains("hunter2"), "{refused}");
         }
-        for (urls, is_local) in [
-            ("nats://127.0.0.1", true),
-            ("nats://localhost:4222", true),
-            ("nats://[::1]:4222", true),
-            ("nats://127.0.0.1,nats://10.0.0.1", false),
-            ("nats://localhost.example", false),
+        for (urls, needs_tls) in [
+            ("nats://127.0.0.1", false),
+            ("nats://localhost:4222", false),
+            ("nats://[::1]:4222", false),
+            ("tls://127.0.0.1", true),
+            ("nats://127.0.0.1,nats://10.0.0.1", true),
+            ("nats://localhost.example", true),
         ] {
-            assert_eq!(place(urls).unwrap().is_local(), is_local, "{urls}");
+            assert_eq!(NatsPlace::needs_tls(urls), Ok(needs_tls), "{urls}");
         }
         for urls in ["", "nats://", "localhost", "http://me:hunter2@x", "ws://x", "nats://x,", "nats://me:hunter2@x:y"]
         {

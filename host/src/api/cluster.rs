@@ -21,13 +21,18 @@ pub(super) async fn cluster(State(api): State<Arc<Api>>) -> Result<Json<Value>, 
 
 /// The state of the cluster as this node sees it.
 fn state(peers: &Peers) -> Value {
-    let link = peers.link();
+    let (link, lease) = (peers.link(), peers.link().lease());
     let nodes: Vec<Value> = link.nodes().iter().map(node).collect();
     let counts: Map<_, _> = peers.counts().named().map(|(name, count)| (name.to_owned(), count.into())).collect();
     json!({
         "node": link.name(),
         "epoch": link.me().0,
-        "is_good": link.is_good(),
+        "is_good": lease.is_good,
+        "lease": {
+            "length_ms": milliseconds(lease.length),
+            "renewed_ms_ago": lease.renewed_ago.map(milliseconds),
+            "failure": lease.failure,
+        },
         "nodes": nodes,
         "topics_elsewhere": peers.topics_elsewhere(),
         "counts": counts,
@@ -43,14 +48,19 @@ fn node(status: &NodeStatus) -> Value {
         "version": row.version,
         "state": presence_name(*presence),
         "is_draining": row.is_draining,
-        "heard_ms_ago": heard_ago.map(|ago| u64::try_from(Duration::as_millis(&ago)).unwrap_or(u64::MAX)),
+        "heard_ms_ago": heard_ago.map(milliseconds),
         "behind": behind,
         "gaps": gaps,
         "losses": losses,
     })
 }
 
-fn presence_name(presence: NodePresence) -> &'static str {
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The name of a node's state.
+pub(super) fn presence_name(presence: NodePresence) -> &'static str {
     match presence {
         NodePresence::Own => "own",
         NodePresence::Unheard => "unheard",
@@ -104,6 +114,11 @@ fn link_counts(counts: &ClusterCounts) -> Value {
 }
 
 impl Api {
+    /// The state of the cluster as this node sees it. None without a cluster.
+    pub(crate) fn cluster_state(&self) -> Option<Value> {
+        self.cluster.as_ref().map(|peers| state(peers))
+    }
+
     /// Has the other nodes do what this one does for its own members. None without a cluster.
     pub(super) async fn act_elsewhere(&self, question: impl FnOnce() -> NodeQuestion) -> Option<Acted> {
         match &self.cluster {

@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 use super::access::key_of;
 use super::{Access, ApiError, Scope};
 use crate::channel::Node;
+use crate::cluster::Peers;
 use crate::health::{Health, Present, Reasons};
 use crate::plugin::PluginStatuses;
 
@@ -29,6 +30,8 @@ pub struct HealthParts {
     pub statuses: Arc<PluginStatuses>,
     /// Names the vital task or thread that has ended.
     pub failure: Arc<OnceLock<String>>,
+    /// The other nodes, if the host is in a cluster.
+    pub cluster: Option<Arc<Peers>>,
     /// Checks the API key, if there is an API.
     pub access: Option<Arc<Access>>,
 }
@@ -73,9 +76,11 @@ impl HealthParts {
 
     fn reasons(&self, probe: Probe) -> Reasons {
         let trouble = self.node.store.trouble();
+        let suspended = self.cluster.as_ref().and_then(|peers| peers.trouble());
         let present = Present {
             failure: self.failure.get().map(String::as_str),
             store_trouble: trouble.as_ref().map(|trouble| trouble.reason.as_str()),
+            cluster_trouble: suspended.as_deref(),
             is_served: self.statuses.is_any_served(),
         };
         match probe {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bennu_cluster::TableError;
+use bennu_cluster::postgres::PostgresTable;
 use futures_util::future::BoxFuture;
 
 use crate::channel::Node;
@@ -19,6 +20,12 @@ pub trait MemberBlocks: Send + Sync {
     /// # Errors
     /// If the table of nodes doesn't answer.
     fn next(&self) -> BoxFuture<'_, Result<u64, TableError>>;
+}
+
+impl MemberBlocks for PostgresTable {
+    fn next(&self) -> BoxFuture<'_, Result<u64, TableError>> {
+        Box::pin(self.member_block())
+    }
 }
 
 /// Gives a node its first block. No client can join before.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bennu_cluster::{Cluster, ClusterCounts, Epoch, Lane, NodeStatus, SendError};
+use bennu_cluster::{Cluster, ClusterCounts, Epoch, Lane, LeaseStatus, NodeStatus, SendError};
 use bytes::Bytes;
 
 /// The way of messages to the other nodes, and what is known of these. In a host it is a [`Cluster`]. Tests have one that they
@@ -23,8 +23,8 @@ pub trait ClusterLink: Send + Sync {
     /// All living nodes, this one among them, and those that died lately.
     fn nodes(&self) -> Arc<[NodeStatus]>;
 
-    /// Whether the lease is good at this moment.
-    fn is_good(&self) -> bool;
+    /// The lease of this node at this moment.
+    fn lease(&self) -> LeaseStatus;
 
     /// Counts since the start.
     fn counts(&self) -> ClusterCounts;
@@ -47,8 +47,8 @@ impl ClusterLink for Cluster {
         Self::nodes(self)
     }
 
-    fn is_good(&self) -> bool {
-        Self::is_good(self)
+    fn lease(&self) -> LeaseStatus {
+        Self::lease(self)
     }
 
     fn counts(&self) -> ClusterCounts {

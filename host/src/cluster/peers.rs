@@ -82,6 +82,17 @@ impl Peers {
         &*self.link
     }
 
+    /// Why clients shouldn't connect to this node, if they shouldn't: the others may soon count it as dead.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        let lease = self.link.lease();
+        if lease.is_good {
+            return None;
+        }
+        let why = lease.failure.map(|why| format!(": {why}")).unwrap_or_default();
+        Some(format!("this node is suspended, because it can't renew its lease{why}"))
+    }
+
     /// Counts since the start.
     #[must_use]
     pub fn counts(&self) -> PeerCounts {

@@ -16,6 +16,7 @@ mod ask;
 mod build;
 mod building;
 mod check;
+mod cluster;
 mod completions;
 mod config;
 mod deliveries;
@@ -76,6 +77,7 @@ enum What {
     Build(build::Build),
     Check(check::Check),
     Inspect(inspect::Inspect),
+    Cluster(cluster::Cluster),
     Plugins(plugins::Plugins),
     Schedules(schedules::Schedules),
     Deliveries(deliveries::Deliveries),
@@ -110,6 +112,7 @@ impl Command {
             What::Build(build) => block_on(build.run()),
             What::Check(check) => block_on(check.run()),
             What::Inspect(inspect) => inspect.run(),
+            What::Cluster(cluster) => cluster.run(),
             What::Plugins(plugins) => plugins.run(),
             What::Schedules(schedules) => schedules.run(),
             What::Deliveries(deliveries) => deliveries.run(),

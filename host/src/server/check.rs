@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use tokio::net::lookup_host;
 
+use super::config::ClusterBus;
 use super::findings::{Finding, findings};
 use super::logging::check_filter;
 use super::mounts::{authenticator, tokens};
@@ -38,6 +39,13 @@ pub async fn check(config: &Config) -> Result<Checked> {
     }
     config.api_key()?;
     config.store_place()?;
+    if let Some(cluster) = &config.cluster {
+        cluster.node_name()?;
+        cluster.secret(&config.beside)?;
+        if let ClusterBus::Nats(nats) = &cluster.bus {
+            nats.place(&config.beside)?;
+        }
+    }
     let tokens = tokens(config)?;
     for (path, mount) in config.mounts() {
         authenticator(config, &path, &mount, tokens.as_ref(), None)?;

@@ -2,16 +2,24 @@
 //! plugin.
 
 use anyhow::{Context, Result};
+use bennu_cluster::NodeId;
 
 use super::Config;
 use crate::plugin::{PluginStatuses, unclaimed};
-use crate::store::{Store, StorePlace, absolute, has_store, open_to_others};
+use crate::store::{DirectoryLock, Store, StorePlace, absolute, has_store, open_to_others};
 
 /// Opens the store, and logs what operators should know about the data directory.
-pub(super) async fn open(config: &Config) -> Result<Store> {
+pub(super) async fn open(config: &Config, shared: Option<(NodeId, DirectoryLock)>) -> Result<Store> {
     let place = config.store_place()?;
     let key = if matches!(place, StorePlace::Directory(_)) { "`data` can't be used" } else { "`store` can't be used" };
-    let store = Store::open_beside(&place, &config.data, config.limits.store()).await.context(key)?;
+    let limits = config.limits.store();
+    let opened = match (&place, shared) {
+        (StorePlace::Postgres(database), Some((id, lock))) => {
+            Store::open_shared(database, id, Some(lock), limits).await
+        }
+        _ => Store::open_beside(&place, &config.data, limits).await,
+    };
+    let store = opened.context(key)?;
     let is_empty = store.usages().await.context(key)?.is_empty();
     let remark = if is_empty { "; no plugin has stored anything in it yet" } else { "" };
     let directory = absolute(&config.data);

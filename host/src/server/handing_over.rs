@@ -53,6 +53,11 @@ const RECLAIM_MAX: Duration = Duration::from_secs(60);
 /// The records that wait to be sent.
 const RECORDS_MAX: usize = 8;
 
+/// Why a node of a cluster has no successor. Its members and presences are known to the other nodes as those of this start, which ends
+/// with the process. And there are other nodes for its clients.
+pub(super) const OF_NODE: &str = "a node of a cluster isn't replaced while it runs: stop it, and start the new one; meanwhile its clients \
+                                  connect to the other nodes";
+
 /// How to start a successor: like this process, with a further argument.
 #[derive(Clone, Debug)]
 pub struct Relaunch {
@@ -90,6 +95,8 @@ pub(super) struct HandingOver {
 pub(super) struct Parts {
     pub(super) socket: Socket,
     pub(super) relaunch: Option<Relaunch>,
+    /// Whether it is a node of a cluster.
+    pub(super) is_node: bool,
     pub(super) clients: Arc<TcpListener>,
     pub(super) api: Option<Arc<TcpListener>>,
     pub(super) are_managed: bool,
@@ -191,6 +198,10 @@ impl HandingOver {
         let peer = connection.peer();
         let request = timeout(GREETING_MAX, connection.incoming.message::<Request>()).await;
         match (request, peer) {
+            (Ok(Ok(Some(Request::Hello { .. }))), _) if self.parts.is_node => {
+                let _ = connection.outgoing.message(&Answer::Refused { why: OF_NODE.to_owned() }).await;
+                Err(Failed::Serves(OF_NODE.to_owned()))
+            }
             (Ok(Ok(Some(Request::Hello { protocol, parcels, version }))), Some(peer)) => {
                 if (protocol, parcels) != (PROTOCOL, VERSION) {
                     let why = format!(
@@ -231,6 +242,7 @@ impl HandingOver {
     }
 
     fn start(&self, executable: Option<String>) -> Result<Child> {
+        ensure!(!self.parts.is_node, OF_NODE);
         let relaunch = self.parts.relaunch.as_ref().context("this host can't start another process like itself")?;
         let executable = executable.map_or_else(|| relaunch.executable.clone(), PathBuf::from);
         let mut command = Command::new(&executable);

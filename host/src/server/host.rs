@@ -95,18 +95,29 @@ impl Host {
     /// # Errors
     /// See [`Host::start`].
     pub async fn start_with(config: &Config, start: Start) -> Result<Self> {
-        let Start { listeners, inherited, relaunch, cluster } = start;
+        let mut cluster = ClusterNode::Alone;
+        let started = Self::start_in(config, start, &mut cluster).await;
+        if started.is_err() {
+            cluster.abandon().await;
+        }
+        started
+    }
+
+    /// Does the same. `cluster` is the place of a host in its cluster, from when it has entered it until its parts are made.
+    async fn start_in(config: &Config, start: Start, cluster: &mut ClusterNode) -> Result<Self> {
+        let Start { listeners, inherited, relaunch, seams } = start;
         let (files, sources, mut vital) = (files(config)?, config.sources()?, Vital::default());
         let Bound { clients: listener, api: api_listener, are_managed } = listeners.bind(config).await?;
         let (routes, statuses) = (Arc::new(RouteTable::default()), Arc::new(PluginStatuses::default()));
-        let cluster = ClusterNode::start(config, cluster).await?;
-        let (store, entries) = (open_store(config, &mut vital).await?, start_entries(config, &mut vital));
+        *cluster = ClusterNode::start(config, seams).await?;
+        let store = open_store(config, cluster.take_shared(), &mut vital).await?;
+        let entries = start_entries(config, &mut vital);
         let (http, sockets, tokens) = (http(config)?, Arc::new(Sockets::default()), tokens(config)?);
         let (node, peers) = cluster.connect(|identity| node(config, &routes, &store, entries, &http, identity)).await?;
         let surroundings = Arc::new(HostSurroundings::new(&node).with_tokens(tokens.clone()).with_peers(peers.clone()));
         let loader = loader(config, Arc::clone(&surroundings) as _, store, Arc::clone(&http), config.limits.instances)?;
         vital.spawn("the thread that interrupts plugins", loader.engine.ended());
-        let mut library = library(config, cluster.placed(loader), sources.clone(), (routes, Arc::clone(&statuses)))?;
+        let mut library = library(config, loader, sources.clone(), (routes, Arc::clone(&statuses)))?;
         let reactors = start_reactors(config, &node, &mut vital)?;
         let (failure, later) = (Arc::<OnceLock<String>>::default(), Later::new(config, &node, Arc::clone(&http))?);
         let mount_parts = MountParts::new(config, &node, &sockets, &reactors);
@@ -124,7 +135,8 @@ impl Host {
         };
         let (config_reload, self_test) =
             (ConfigReload::new(config, parts)?, SelfTest::new(&reactors, &library, &node.store));
-        let health_routes = health_routes(&self_test.health, &node, &statuses, &failure, access.clone());
+        let health_routes =
+            health_routes(&self_test.health, &node, &statuses, &failure, (peers.clone(), access.clone()));
         // Never at the address of the clients: pages there, and whatever they load, would have the origin of the dashboard.
         let sessions = api_listener.as_ref().map(|_| Arc::<Sessions>::default());
         let api = access.map(|access| {

@@ -34,11 +34,11 @@ mod vital;
 
 pub use api_key::{api_key_file, made_api_key};
 pub use check::{Checked, check};
-pub use cluster::{ClusterSeams, ClusterStart};
+pub use cluster::ClusterSeams;
 pub use config::{
     ApiKeyTable, ApiTable, AuthName, BuildTable, ClusterBus, ClusterTable, Config, ConfigChange, HttpGrant,
-    HttpGrantTable, JwksUrl, JwtTable, LanguageName, LogFormat, MountTable, PluginTable, StoreTable, StoreUrl,
-    TakesEffect, TokenTable, TransportName, WebPushTable, WebhookTable,
+    HttpGrantTable, JwksUrl, JwtTable, LanguageName, LogFormat, MountTable, NatsTable, PluginTable, ServiceUrl,
+    StoreTable, TakesEffect, TokenTable, TransportName, WebPushTable, WebhookTable,
 };
 pub use config_reload::{ConfigReload, ConfigReloaded, ReadConfig};
 pub use findings::Finding;

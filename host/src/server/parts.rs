@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result, bail};
 use axum::Router;
+use bennu_cluster::NodeId;
 use bennu_outbound::{Client, Roots, SystemNetwork};
 
 use super::api_key::{api_key_file, own_api_key};
@@ -13,13 +14,14 @@ use super::vital::Vital;
 use super::{Config, MountTable};
 use crate::api::{self, Access, Api, ApiKey, HealthParts, Sessions, health_router};
 use crate::channel::{Node, NodeIdentity};
+use crate::cluster::Peers;
 use crate::contract::{CallLimits, Http, Surroundings};
 use crate::dashboard::{self, Connections};
 use crate::entries::EntriesNode;
 use crate::health::Health;
 use crate::plugin::{Builds, Cache, Engine, Kinds, Library, LibraryOptions, Loader, PluginStatuses, Source};
-use crate::routes::{Placement, RouteTable};
-use crate::store::Store;
+use crate::routes::RouteTable;
+use crate::store::{DirectoryLock, Store};
 use crate::transport::{Reactors, StaticFiles};
 
 /// Makes a loader of plugins with the limits and the cache of the configuration. `instances` is the limit for all plugins
@@ -46,13 +48,17 @@ pub fn loader(
     let memory_bytes = own.fold(call_limits.memory_bytes, usize::max);
     let engine = Engine::new(&CallLimits { memory_bytes, ..(*call_limits).clone() }, instances)?;
     let (pool_limits, repeats_calls) = (config.limits.pool(), config.repeats_calls);
-    let placement = Placement::default();
+    let placement = config.placement()?;
     Ok(Loader { engine, cache, call_limits, pool_limits, surroundings, store, http, repeats_calls, placement })
 }
 
-/// Opens the store.
-pub(super) async fn open_store(config: &Config, vital: &mut Vital) -> Result<Store> {
-    let store = data::open(config).await?;
+/// Opens the store. `shared` is this start of the node and the lock of its data directory, if the nodes of a cluster share the store.
+pub(super) async fn open_store(
+    config: &Config,
+    shared: Option<(NodeId, DirectoryLock)>,
+    vital: &mut Vital,
+) -> Result<Store> {
+    let store = data::open(config, shared).await?;
     check_apart(config)?;
     vital.spawn("the thread that writes the store", store.ended());
     Ok(store)
@@ -123,11 +129,11 @@ pub(super) fn health_routes(
     node: &Arc<Node>,
     statuses: &Arc<PluginStatuses>,
     failure: &Arc<OnceLock<String>>,
-    access: Option<Arc<Access>>,
+    (cluster, access): (Option<Arc<Peers>>, Option<Arc<Access>>),
 ) -> Router {
     let (health, node) = (Arc::clone(health), Arc::clone(node));
     let (statuses, failure) = (Arc::clone(statuses), Arc::clone(failure));
-    health_router(HealthParts { health, node, statuses, failure, access })
+    health_router(HealthParts { health, node, statuses, failure, cluster, access })
 }
 
 /// Returns the requests by HTTP that the configuration grants. The client does nothing until the first one.

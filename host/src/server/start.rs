@@ -1,6 +1,6 @@
 //! What a host starts with.
 
-use super::cluster::ClusterStart;
+use super::cluster::ClusterSeams;
 use super::handing_over::Relaunch;
 use super::listeners::Listeners;
 use super::taking_over::Inherited;
@@ -14,6 +14,6 @@ pub struct Start {
     pub inherited: Option<Box<Inherited>>,
     /// How to start a process like this one.
     pub relaunch: Option<Relaunch>,
-    /// The cluster that it enters as a node.
-    pub cluster: Option<ClusterStart>,
+    /// What it needs as a node of a cluster, in place of what the configuration names. For tests.
+    pub seams: Option<ClusterSeams>,
 }

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use tokio::net::lookup_host;
 use tokio::time::{sleep, sleep_until, timeout};
 
+use super::handing_over::OF_NODE;
 use super::listeners::{API, CLIENTS};
 use super::{Config, Listeners, check};
 use crate::channel::{AdoptedTopic, Takeover};
@@ -68,6 +69,7 @@ pub(super) struct State {
 /// # Errors
 /// If the configuration is wrong, or the host serves on.
 pub async fn take_over(config: &Config) -> Result<TakeOver> {
+    ensure!(config.cluster.is_none(), OF_NODE);
     let connecting =
         Connection::to(&config.data).await.context("connecting to the host that runs on the data directory");
     let Some(Connection { mut incoming, outgoing }) = connecting? else {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::directory::{Lock, claim};
+use super::directory::{DirectoryLock, claim_directory};
 use super::engine::{Engine, EngineError, EngineFuture, Snapshot, Writes};
 use super::postgres::{Postgres, PostgresCounts};
 
@@ -13,11 +13,11 @@ pub(super) struct Beside {
     directory: PathBuf,
     // Fields are dropped in their order, so the lock is released after the engine is closed.
     /// None while another process may have the directory.
-    lock: Option<Lock>,
+    lock: Option<DirectoryLock>,
 }
 
 impl Beside {
-    pub(super) fn new(engine: Postgres, directory: &Path, lock: Lock) -> Self {
+    pub(super) fn new(engine: Postgres, directory: &Path, lock: DirectoryLock) -> Self {
         Self { engine, directory: directory.to_owned(), lock: Some(lock) }
     }
 }
@@ -50,7 +50,8 @@ impl Engine for Beside {
     fn reclaim(&mut self) -> EngineFuture<'_, ()> {
         Box::pin(async {
             if self.lock.is_none() {
-                self.lock = Some(claim(&self.directory).map_err(|error| EngineError::new(format!("{error:#}")))?);
+                self.lock =
+                    Some(claim_directory(&self.directory).map_err(|error| EngineError::new(format!("{error:#}")))?);
             }
             self.engine.reclaim().await
         })

@@ -35,7 +35,7 @@ pub(super) struct Held {
     logs: [PathBuf; 2],
     // Fields are dropped in their order, so the lock is released after the engine is closed.
     /// None while another process may have the files.
-    lock: Option<Lock>,
+    lock: Option<DirectoryLock>,
 }
 
 /// Another process uses a store. The text says which one, and what to do.
@@ -46,7 +46,7 @@ pub struct InUse(pub(super) String);
 pub(super) struct EmptyDirectory {
     directory: PathBuf,
     workplace: PathBuf,
-    _lock: Lock,
+    _lock: DirectoryLock,
 }
 
 /// The directory in which a restore works.
@@ -151,7 +151,7 @@ impl Engine for Held {
 ///
 /// # Errors
 /// If it can't be created, or another process has it.
-pub(super) fn claim(directory: &Path) -> Result<Lock> {
+pub fn claim_directory(directory: &Path) -> Result<DirectoryLock> {
     let creating = || format!("creating the data directory {}", directory.display());
     DirBuilder::new().recursive(true).mode(0o700).create(directory).with_context(creating)?;
     locked(directory)
@@ -193,9 +193,9 @@ fn quoted(path: &Path) -> String {
 }
 
 /// The lock of a data directory. It ends when this is dropped.
-pub(super) struct Lock(File);
+pub struct DirectoryLock(File);
 
-impl Drop for Lock {
+impl Drop for DirectoryLock {
     /// Closing the file isn't enough: a child process has the same file between `fork` and `exec`.
     fn drop(&mut self) {
         // It fails only if the file is closed or isn't lockable. Then there is no lock.
@@ -204,11 +204,11 @@ impl Drop for Lock {
 }
 
 /// Locks a data directory.
-fn locked(directory: &Path) -> Result<Lock> {
+fn locked(directory: &Path) -> Result<DirectoryLock> {
     let shown = directory.display();
     let lock = File::open(directory).with_context(|| format!("opening the data directory {shown}"))?;
     match lock.try_lock() {
-        Ok(()) => Ok(Lock(lock)),
+        Ok(()) => Ok(DirectoryLock(lock)),
         Err(TryLockError::WouldBlock) => Err(InUse::file(&directory.join(FILE)).into()),
         Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("locking the data directory {shown}")),
     }

@@ -78,7 +78,7 @@ pub use bennu_semantics::limits::{Oversize, QUOTA_BYTES, StoreLimits};
 pub use counts::{BATCH_BOUNDS, StoreCounts};
 pub use delivery_board::DeliveryBoard;
 pub use delivery_rows::DeliveryChange;
-pub use directory::{InUse, absolute, has_store, is_free, open_to_others};
+pub use directory::{DirectoryLock, InUse, absolute, claim_directory, has_store, is_free, open_to_others};
 pub use draft::{Draft, PausedDraft, ReadError};
 pub use embedded::OpeningError;
 pub use engine::{Direction, Engine, EngineError, EngineFuture, Row, Rows, ScanLimit, Snapshot, Span, Writes};

@@ -10,7 +10,7 @@ use bennu_semantics::limits::StoreLimits;
 
 use super::beside::Beside;
 use super::counts::StoreCounts;
-use super::directory;
+use super::directory::{self, DirectoryLock};
 use super::handle::Store;
 use super::postgres::{Postgres, PostgresLedger, PostgresPlace};
 
@@ -48,15 +48,15 @@ impl Store {
     /// See [`open_at`](Self::open_at).
     pub async fn open_beside(place: &StorePlace, data: &Path, limits: StoreLimits) -> Result<Self> {
         let StorePlace::Postgres(database) = place else { return Self::open_at(place, limits).await };
-        let lock = directory::claim(data)?;
+        let lock = directory::claim_directory(data)?;
         let engine = Beside::new(opened(database, limits).await?, data, lock);
         Self::over(Box::new(engine), limits).await.with_context(|| format!("opening the store in {database}"))
     }
 }
 
 impl Store {
-    /// Opens the store of a host that is a node of a cluster: other nodes write to it, too. If a data directory is given, this also creates
-    /// it and locks it, until the store is closed.
+    /// Opens the store of a host that is a node of a cluster: other nodes write to it, too. Keeps the lock of the host's data directory
+    /// until the store is closed.
     ///
     /// # Errors
     /// If the database can't be used, or a host without a cluster writes to it: then the error is an [`InUse`](super::InUse). The message
@@ -64,11 +64,10 @@ impl Store {
     pub async fn open_shared(
         database: &PostgresPlace,
         node: NodeId,
-        data: Option<&Path>,
+        lock: Option<DirectoryLock>,
         limits: StoreLimits,
     ) -> Result<Self> {
         check_keys(&limits)?;
-        let lock = data.map(directory::claim).transpose()?;
         let ledger = PostgresLedger::open(database, node, limits.reads_per_call, lock).await?;
         let counts = StoreCounts::new(Some(Arc::clone(ledger.counts())));
         let store = Self::over_ledger(Arc::new(ledger), limits, counts).await;

@@ -10,7 +10,7 @@ use bennu_tests::{bennu, places};
 use tempfile::TempDir;
 
 /// Every table of keys: the document, the heading of the table, and a configuration in which `KEY` stands for one key.
-const TABLES: [(&str, &str, &str); 13] = [
+const TABLES: [(&str, &str, &str); 15] = [
     ("configuration.md", "## The file", "KEY"),
     ("configuration.md", "## `[api]`", "[api]\nKEY"),
     (
@@ -21,6 +21,8 @@ const TABLES: [(&str, &str, &str); 13] = [
     ),
     ("configuration.md", "## `[reload]`", "[reload]\nKEY"),
     ("configuration.md", "## `[store]`", "[store]\nKEY"),
+    ("configuration.md", "## `[cluster]`", "[store]\nurl = \"postgres://h/d\"\n[cluster]\nKEY"),
+    ("configuration.md", "### `bus`", "[store]\nurl = \"postgres://h/d\"\n[cluster.bus]\nKEY\nnats = \"nats://h\""),
     ("configuration.md", "## `[mounts.\"/PATH\"]`", "[mounts.\"/socket\"]\nKEY"),
     ("configuration.md", "### `token`", "[mounts.\"/socket\".token]\nKEY\nsalt = \"s\""),
     ("configuration.md", "### `jwt`", "[mounts.\"/socket\".jwt]\nKEY\njwks = \"keys.json\""),

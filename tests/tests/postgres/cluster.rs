@@ -7,10 +7,9 @@ use bennu::store::{POSTGRES_SCHEMA, PostgresPlace};
 use bennu_cluster::bus::{Bus, BusEvent, Lane};
 use bennu_cluster::postgres::{PostgresBus, PostgresTable, SCHEMA_STEP};
 use bennu_cluster::{BusError, Hello, Incarnation, NodeId, NodeTable, Renewal, Speaks, TableError};
-use bennu_tests::{PostgresServer, eventually, within};
+use bennu_tests::{PostgresPooler, PostgresServer, eventually, within};
 
 use crate::database;
-use crate::pooler;
 
 const SPEAKS: Speaks = Speaks { from: 1, to: 1 };
 
@@ -134,19 +133,18 @@ async fn a_second_node_of_one_name_is_refused() -> Result<()> {
 
 #[tokio::test]
 async fn the_bus_is_refused_behind_a_pooler_in_transaction_mode() -> Result<()> {
-    let Some(program) = pooler::program() else {
+    let Some(transaction) = PostgresPooler::start("transaction").await? else {
         eprintln!("skipped: PgBouncer isn't installed");
         return Ok(());
     };
     let (name, url) = database()?;
     fill(&name, "postgres")?;
     let me = start(&table(&url)?, "one", 1).await?;
-    let transaction = pooler::start(&program, "transaction").await?;
     match PostgresBus::new(Arc::new(place(&transaction.url(&name))?)).open(me).await {
         Err(BusError::Unfit(said)) => ensure!(said.contains("pooler in transaction mode"), "{said}"),
         Err(other) => bail!("{other}"),
         Ok(_) => bail!("the bus has opened"),
     }
-    let session = pooler::start(&program, "session").await?;
+    let session = PostgresPooler::start("session").await?.context("PgBouncer was there")?;
     hears_itself(&PostgresBus::new(Arc::new(place(&session.url(&name))?)), me).await
 }

@@ -60,9 +60,9 @@ pub enum Suite {
     Browser,
     /// The packages that carry the executable.
     Packages,
-    /// The store and the cluster on PostgreSQL.
+    /// The store and the nodes of a cluster on PostgreSQL.
     Postgres,
-    /// The bus of a cluster on NATS.
+    /// The bus of a cluster on NATS, and nodes that use it.
     Nats,
     /// The configurations of proxies, with the official Phoenix client.
     Proxies,
@@ -106,7 +106,7 @@ impl Suite {
     ];
 
     /// The suites that need the plugins as components.
-    pub const WITH_PLUGINS: [Self; 12] = [
+    pub const WITH_PLUGINS: [Self; 13] = [
         Self::Lint,
         Self::Host,
         Self::Phoenix,
@@ -114,6 +114,7 @@ impl Suite {
         Self::Browser,
         Self::Packages,
         Self::Postgres,
+        Self::Nats,
         Self::Proxies,
         Self::Languages,
         Self::Loaded,
@@ -159,9 +160,11 @@ impl Suite {
             Self::Browser => "The example pages and the hooks for React in Chromium",
             Self::Packages => "The packages for npm and PyPI that carry the executable, installed from their files",
             Self::Postgres => {
-                "The store and the cluster on a PostgreSQL server: killed, stopped, full, refused; and the host's tests of storage on it"
+                "The store and the nodes of a cluster on a PostgreSQL server: killed, stopped, full, refused; and the host's tests of storage on it"
             }
-            Self::Nats => "The bus of a cluster on a NATS server: killed, stopped, refused, and with strangers on it",
+            Self::Nats => {
+                "The bus of a cluster on a NATS server: killed, stopped, refused, and with strangers on it; and nodes that use it"
+            }
             Self::Proxies => "The configurations of nginx, HAProxy and Caddy, with TLS and the official Phoenix client",
             Self::Languages => "Projects and plugins in Go, Python, C and Zig",
             Self::Models => {

@@ -69,7 +69,7 @@ fn fetch(suites: &[Suite]) -> Result<Fetched> {
     if wants(&[Suite::Proxies]) {
         proxies::find()?;
     }
-    let postgres = if wants(&[Suite::Postgres]) { postgres::find() } else { None };
+    let postgres = if wants(&[Suite::Postgres, Suite::Nats]) { postgres::find() } else { None };
     let nats = if wants(&[Suite::Nats]) { nats::find() } else { None };
     let chromium = wants(&[Suite::Browser]).then(chromium::find).transpose()?;
     let has_spin = wants(&[Suite::Models]) && spin::find();

@@ -199,8 +199,18 @@ fn conformance(engine: &str) -> Result<Command> {
 fn bus_on_nats(run: &mut SuiteRun) -> Result<()> {
     let server = run.fetched()?.nats.clone().context("no NATS server was found")?;
     let mut tests = conformance("nats")?;
-    tests.env(nats::VARIABLE, server);
-    run.tests("the tests of the bus on NATS", tests)
+    tests.env(nats::VARIABLE, &server);
+    run.tests("the tests of the bus on NATS", tests)?;
+    // The nodes have their table and their store on PostgreSQL.
+    let Some(programs) = run.fetched()?.postgres.clone() else { return Ok(()) };
+    run.build()?;
+    let mut nodes = linted(host_cargo("test"))?;
+    nodes
+        .args(["--test", "nodes"])
+        .env(postgres::VARIABLE, programs)
+        .env(nats::VARIABLE, server)
+        .args(["--", "nats::"]);
+    run.tests("the tests of nodes on NATS", nodes)
 }
 
 fn on_postgres(run: &mut SuiteRun) -> Result<()> {
@@ -215,6 +225,9 @@ fn on_postgres(run: &mut SuiteRun) -> Result<()> {
     let mut cluster = conformance("postgres")?;
     cluster.env(postgres::VARIABLE, &programs);
     run.tests("the tests of the cluster on PostgreSQL", cluster)?;
+    let mut nodes = tests("nodes")?;
+    nodes.args(["--", "--skip", "nats::"]);
+    run.tests("the tests of nodes on PostgreSQL", nodes)?;
     let mut stored = tests("it")?;
     stored.env("BENNU_TEST_STORE", "postgres").arg("--").args(STORED);
     for name in OF_FILES {

@@ -4,6 +4,7 @@
 //! registry, no lookup and no label. No label has a value that a client can make up: a topic is no label.
 
 mod clients;
+mod cluster;
 mod limits;
 mod page;
 mod plugins;
@@ -66,6 +67,7 @@ impl Collector for Scrape {
         traffic::write(api, &mut page)?;
         plugins::write(api, &mut page)?;
         store::write(api, &mut page)?;
-        limits::write(api, &mut page)
+        limits::write(api, &mut page)?;
+        cluster::write(api, &mut page)
     }
 }

@@ -103,6 +103,7 @@ pub(in crate::server) fn changes(running: &Config, new: &Config) -> (Vec<ConfigC
         cache: Restart,
         data: Restart,
         store: Restart,
+        cluster: Restart,
         wire_threads: Restart,
         log: Now,
         log_format: Restart,
@@ -291,10 +292,15 @@ mod tests {
 
     #[test]
     fn each_difference_says_when_it_takes_effect() -> Result<()> {
-        let cases: [(&str, &str, &[&str]); 11] = [
+        let cases: [(&str, &str, &[&str]); 12] = [
             ("", "log = \"debug\"", &["log now"]),
             ("", "listen = \"0.0.0.0:80\"", &["listen restart"]),
             ("", "static = \"public\"", &["static restart"]),
+            (
+                "[store]\nurl = \"postgres://h/d\"",
+                "[store]\nurl = \"postgres://h/d\"\n[cluster]\nlease_ms = 5000",
+                &["cluster restart"],
+            ),
             ("", "secret_key_base = { env = \"A\" }", &["secret_key_base now"]),
             ("", "[limits]\nidle_ms = 1\nsockets = 5", &["limits.idle_ms new_connections", "limits.sockets restart"]),
             ("", "[limits]\ncall_cpu_ms = 5", &["limits.call_cpu_ms plugin_reload"]),

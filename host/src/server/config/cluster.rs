@@ -1,5 +1,6 @@
 //! The table `cluster`: the host as one of several nodes.
 
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,8 +9,10 @@ use anyhow::{Context, Result, bail, ensure};
 use bennu_cluster::Secret;
 use bennu_cluster::cluster::LEASE_MIN;
 use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, MapAccess, Unexpected, Visitor};
 
-use super::Config;
+use super::{Config, NatsTable};
 use crate::auth::SecretSource;
 use crate::cluster::OnLoss;
 use crate::protocol::{NAME_BYTES_MAX, Pattern};
@@ -24,8 +27,7 @@ pub struct ClusterTable {
     /// After this time without a sign of life, in milliseconds, the other nodes count this node as dead. All nodes must have the
     /// same value. Default 10,000.
     pub lease_ms: u64,
-    /// What carries the messages between the nodes: `"postgres"`, or `{ nats = … }` with the URL of a NATS server as
-    /// `{ env = "NAME" }` or `{ file = "PATH" }`. Default `"postgres"`.
+    /// What carries the messages between the nodes: `"postgres"`, or a table with the key `nats`. Default `"postgres"`.
     pub bus: ClusterBus,
     /// A secret that all nodes have: `{ env = "NAME" }` or `{ file = "PATH" }`. With it, only nodes can make messages for nodes.
     pub secret: Option<SecretSource>,
@@ -36,14 +38,13 @@ pub struct ClusterTable {
 }
 
 /// What carries the messages between nodes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ClusterBus {
     /// The database of the store.
     #[default]
     Postgres,
-    /// A NATS server, by its URL.
-    Nats(SecretSource),
+    /// NATS.
+    Nats(Box<NatsTable>),
 }
 
 /// The file in which Linux shows the name of the machine, or of the container.
@@ -87,8 +88,8 @@ impl ClusterTable {
         if let Some(secret) = &self.secret {
             secret.check().context("`cluster.secret`")?;
         }
-        if let ClusterBus::Nats(url) = &self.bus {
-            url.check().context("`cluster.bus.nats`")?;
+        if let ClusterBus::Nats(nats) = &self.bus {
+            nats.check()?;
         }
         self.placement()?;
         ensure!(
@@ -139,6 +140,33 @@ impl ClusterTable {
     pub fn secret(&self, beside: &Path) -> Result<Option<Secret>> {
         let read = |source: &SecretSource| -> Result<Secret> { Ok(Secret::new(source.read(beside)?.expose()?.trim())) };
         self.secret.as_ref().map(read).transpose().context("`cluster.secret` can't be used")
+    }
+}
+
+impl<'de> Deserialize<'de> for ClusterBus {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ReadingBus)
+    }
+}
+
+struct ReadingBus;
+
+impl<'de> Visitor<'de> for ReadingBus {
+    type Value = ClusterBus;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("`\"postgres\"`, or a table with `nats`")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<ClusterBus, E> {
+        match text {
+            "postgres" => Ok(ClusterBus::Postgres),
+            other => Err(E::invalid_value(Unexpected::Str(other), &self)),
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ClusterBus, A::Error> {
+        NatsTable::deserialize(MapAccessDeserializer::new(map)).map(Box::new).map(ClusterBus::Nats)
     }
 }
 

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use sha2::{Digest as _, Sha256};
 
 use super::changes::{ConfigChange, TakesEffect};
-use super::{Config, JwtTable, StoreUrl};
+use super::{ClusterBus, Config, JwtTable, ServiceUrl};
 use crate::auth::{ApiKeyHash, Secret, SecretSource};
 use crate::server::made_api_key;
 
@@ -51,13 +51,24 @@ pub(in crate::server) fn contents(config: &Config) -> Result<Contents> {
         let key = config.api_key()?.or_else(|| made_api_key(&config.data).ok().flatten());
         found.add("api.key".into(), TakesEffect::Now, key.iter().map(digest).collect());
     }
-    if let Some(StoreUrl::Secret(source)) = &config.store.url {
+    if let Some(ServiceUrl::Secret(source)) = &config.store.url {
         let url = source.read(beside).context("`store.url` can't be used")?;
         found.add("store.url".into(), TakesEffect::Restart, vec![digest(&url)]);
     }
     if let Some(source) = &config.store.password {
         let password = source.read(beside).context("`store.password` can't be used")?;
         found.add("store.password".into(), TakesEffect::Restart, vec![digest(&password)]);
+    }
+    if let Some(cluster) = &config.cluster {
+        let secret = cluster.secret.iter().map(|source| ("cluster.secret", source));
+        let bus = match &cluster.bus {
+            ClusterBus::Postgres => None,
+            ClusterBus::Nats(nats) => Some(nats.secrets()),
+        };
+        for (key, source) in secret.chain(bus.into_iter().flatten()) {
+            let secret = source.read(beside).with_context(|| format!("`{key}` can't be used"))?;
+            found.add(key.into(), TakesEffect::Restart, vec![digest(&secret)]);
+        }
     }
     for (path, table) in &config.mounts {
         if let Some(jwt) = &table.jwt {

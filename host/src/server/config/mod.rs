@@ -8,7 +8,9 @@ mod contents;
 mod http;
 mod json;
 mod mount;
+mod nats;
 mod plugin;
+mod service_url;
 mod store;
 mod webhook;
 
@@ -29,7 +31,7 @@ use crate::auth::{SecretSources, without_api_keys};
 use crate::contract::plain;
 use crate::jobs::CronLine;
 use crate::plugin::{PluginSettings, Settings, Source};
-use crate::routes::ProbationTerms;
+use crate::routes::{Placement, ProbationTerms};
 use crate::store::{Owner, StorePlace};
 use crate::transport::{AddressSource, Network, Proxies};
 
@@ -41,8 +43,10 @@ pub use cluster::{ClusterBus, ClusterTable};
 pub(super) use contents::{Contents, contents};
 pub use http::{HttpGrant, HttpGrantTable};
 pub use mount::{AuthName, JwksUrl, JwtTable, MountTable, TokenTable, TransportName};
+pub use nats::NatsTable;
 pub use plugin::{PluginTable, WebPushTable};
-pub use store::{StoreTable, StoreUrl};
+pub use service_url::ServiceUrl;
+pub use store::StoreTable;
 pub use webhook::WebhookTable;
 
 /// The format of the log.
@@ -107,6 +111,8 @@ pub struct Config {
     pub data: PathBuf,
     /// The store, if it isn't in the data directory.
     pub store: StoreTable,
+    /// The host as a node of a cluster, if it is one.
+    pub cluster: Option<ClusterTable>,
     /// Threads that serve WebSocket connections and run the turns that don't have to wait. Default 0: half as many as the
     /// machine has processors, and at least one. The other processors do the rest.
     pub wire_threads: usize,
@@ -152,6 +158,7 @@ impl Default for Config {
             cache: None,
             data: "data".into(),
             store: StoreTable::default(),
+            cluster: None,
             wire_threads: 0,
             reload: ReloadTable::default(),
             log: "info".into(),
@@ -231,7 +238,8 @@ impl Config {
         }
         self.build.iter().try_for_each(|(name, table)| table.check(name))?;
         self.webhooks()?;
-        self.check_stores()
+        self.check_stores()?;
+        self.cluster.iter().try_for_each(|cluster| cluster.check(self))
     }
 
     /// Checks that no two plugins store their data under the same name.
@@ -258,6 +266,14 @@ impl Config {
             Some(place) => StorePlace::Postgres(place),
             None => StorePlace::Directory(self.data.clone()),
         })
+    }
+
+    /// Returns which routes the host may serve: a node of a cluster doesn't serve all.
+    ///
+    /// # Errors
+    /// Returns an error if a pattern of `cluster.sticky` is invalid.
+    pub fn placement(&self) -> Result<Placement> {
+        self.cluster.as_ref().map_or(Ok(Placement::Alone), ClusterTable::placement)
     }
 
     /// Returns the trusted proxies.

@@ -1,14 +1,12 @@
 //! The table `store`: where the store is.
 
-use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, MapAccess, Visitor};
 
+use super::ServiceUrl;
 use crate::auth::SecretSource;
 use crate::store::PostgresPlace;
 
@@ -18,7 +16,7 @@ use crate::store::PostgresPlace;
 pub struct StoreTable {
     /// The PostgreSQL database that has the store: `"postgres://USER@HOST/DATABASE"`, or `{ env = "NAME" }` or
     /// `{ file = "PATH" }` if the URL has a password in it. Default none: the store is in the data directory.
-    pub url: Option<StoreUrl>,
+    pub url: Option<ServiceUrl>,
     /// The role's password, if the URL has none: `{ env = "NAME" }` or `{ file = "PATH" }`.
     pub password: Option<SecretSource>,
     /// The schema that has the tables. Hosts with different schemas can share a database. Default `bennu`.
@@ -28,15 +26,6 @@ pub struct StoreTable {
     /// How long calls wait while the database can't be reached, in milliseconds. Then they fail, until it is there again. Default
     /// 10,000.
     pub wait_ms: u64,
-}
-
-/// The URL of a database.
-#[derive(Clone, PartialEq, Eq)]
-pub enum StoreUrl {
-    /// It is written in the configuration, without a password.
-    Written(String),
-    /// It is a secret.
-    Secret(SecretSource),
 }
 
 /// The most connections.
@@ -74,8 +63,8 @@ impl StoreTable {
         }
         match &self.url {
             None => Ok(()),
-            Some(StoreUrl::Secret(source)) => source.check().context("`store.url`"),
-            Some(StoreUrl::Written(url)) => {
+            Some(ServiceUrl::Secret(source)) => source.check().context("`store.url`"),
+            Some(ServiceUrl::Written(url)) => {
                 // Before anything else reads the URL, because an error could show it.
                 ensure!(
                     !PostgresPlace::has_password(url),
@@ -94,48 +83,11 @@ impl StoreTable {
     /// If a secret can't be read, or the URL is wrong.
     pub fn place(&self, beside: &Path) -> Result<Option<PostgresPlace>> {
         let text = |source: &SecretSource| -> Result<String> { Ok(source.read(beside)?.expose()?.trim().to_owned()) };
-        let url = match &self.url {
-            None => return Ok(None),
-            Some(StoreUrl::Written(url)) => url.clone(),
-            Some(StoreUrl::Secret(source)) => text(source).context("`store.url` can't be used")?,
-        };
+        let Some(url) = &self.url else { return Ok(None) };
+        let url = url.read(beside).context("`store.url` can't be used")?;
         let password = self.password.as_ref().map(text).transpose().context("`store.password` can't be used")?;
         let place = PostgresPlace::new(&url, password.as_deref(), &self.schema).context("`store` can't be used")?;
         Ok(Some(place.with(self.connections, Duration::from_millis(self.wait_ms))))
-    }
-}
-
-impl fmt::Debug for StoreUrl {
-    /// A URL in the file is shown only after it was checked for a password. So this shows none at all.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Written(_) => f.write_str("Written"),
-            Self::Secret(source) => source.fmt(f),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for StoreUrl {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Reading)
-    }
-}
-
-struct Reading;
-
-impl<'de> Visitor<'de> for Reading {
-    type Value = StoreUrl;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a URL without a password, or a table with `env` or `file`")
-    }
-
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<StoreUrl, E> {
-        Ok(StoreUrl::Written(text.to_owned()))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<StoreUrl, A::Error> {
-        SecretSource::deserialize(MapAccessDeserializer::new(map)).map(StoreUrl::Secret)
     }
 }
 

@@ -61,6 +61,7 @@ impl Host {
         let parts = Parts {
             socket: self.replacing.upgrades.take()?,
             relaunch: self.replacing.relaunch.take(),
+            is_node: self.cluster.is_node(),
             clients: Arc::clone(&self.listener),
             api: self.api_listener.clone(),
             are_managed: self.replacing.are_managed,

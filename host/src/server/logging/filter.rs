@@ -70,6 +70,9 @@ const LIBRARIES: [&str; 10] = [
     "wasmtime_internal_cranelift",
 ];
 
+/// A library whose lines of the level `info` say only that a connection was made. The host says what follows from that.
+const TALKATIVE: &str = "async_nats";
+
 /// The level of targets without a directive, and of an empty filter.
 const DEFAULT: LevelFilter = LevelFilter::INFO;
 
@@ -78,17 +81,25 @@ const DEFAULT: LevelFilter = LevelFilter::INFO;
 /// # Errors
 /// Returns an error that lists the levels or targets if a word isn't one of them.
 pub(super) fn parse(text: &str) -> Result<Targets> {
-    let mut targets = Targets::new().with_default(DEFAULT);
+    let (mut default, mut targets) = (DEFAULT, Targets::new());
+    let mut is_talkative_named = false;
     for directive in text.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
         targets = match directive.split_once('=') {
-            None => targets.with_default(level(text, directive)?),
+            None => {
+                default = level(text, directive)?;
+                targets
+            }
             Some((target, word)) => {
                 let level = level(text, word.trim())?;
+                is_talkative_named |= target.trim() == TALKATIVE;
                 targets.with_target(known(text, target.trim())?, level)
             }
         };
     }
-    Ok(targets)
+    if default == LevelFilter::INFO && !is_talkative_named {
+        targets = targets.with_target(TALKATIVE, LevelFilter::WARN);
+    }
+    Ok(targets.with_default(default))
 }
 
 fn level(text: &str, word: &str) -> Result<LevelFilter> {
@@ -148,6 +159,18 @@ mod tests {
             }
         }
         assert!(parse("info,bennu::transport=trace")?.would_enable("bennu::transport::listen", &tracing::Level::TRACE));
+        Ok(())
+    }
+
+    #[test]
+    fn a_talkative_library_says_less_unless_it_is_asked_for() -> Result<()> {
+        for (text, says) in [("", false), ("info", false), ("debug", true), ("async_nats=info", true), ("warn", false)]
+        {
+            let targets = parse(text)?;
+            assert_eq!(targets.would_enable("async_nats::connector", &tracing::Level::INFO), says, "{text}");
+            assert!(targets.would_enable("async_nats::connector", &tracing::Level::WARN), "{text}");
+        }
+        assert!(!parse("off")?.would_enable("async_nats", &tracing::Level::ERROR));
         Ok(())
     }
 

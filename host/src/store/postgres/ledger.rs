@@ -28,7 +28,7 @@ use super::ledger_view::LedgerView;
 use super::ledger_writers::{Lost, Writers};
 use super::place::PostgresPlace;
 use super::readers::Readers;
-use crate::store::directory::Lock;
+use crate::store::directory::DirectoryLock;
 use crate::store::draft::Draft;
 use crate::store::engine::{EngineError, EngineFuture, Snapshot};
 use crate::store::footprint::Footprint;
@@ -47,7 +47,7 @@ pub(in crate::store) struct PostgresLedger {
     batches: Mutex<HashMap<Box<str>, LastBatch>>,
     counts: Arc<Counts>,
     /// The lock of the host's data directory.
-    _lock: Option<Lock>,
+    _lock: Option<DirectoryLock>,
 }
 
 /// The last batch of a plugin.
@@ -71,7 +71,7 @@ impl PostgresLedger {
         place: &PostgresPlace,
         node: NodeId,
         spans_most: usize,
-        lock: Option<Lock>,
+        lock: Option<DirectoryLock>,
     ) -> anyhow::Result<Self> {
         let runtime = Handle::try_current().context("a runtime is needed")?;
         let counts = Arc::<Counts>::default();

@@ -1,16 +1,16 @@
 //! TLS to the database. A certificate is always checked, with the name of the host.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context as TaskContext, Poll};
 
 use anyhow::{Result, bail};
+use bennu_cluster::client_tls;
 use futures_util::future::BoxFuture;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 use tokio_rustls::TlsConnector;
@@ -58,29 +58,9 @@ impl Tls {
         if let Some(config) = self.config.get() {
             return Ok(Arc::clone(config));
         }
-        let config = configuration(self.roots.as_deref())?;
+        let config = client_tls(self.roots.as_deref())?;
         Ok(Arc::clone(self.config.get_or_init(|| config)))
     }
-}
-
-fn configuration(roots: Option<&Path>) -> io::Result<Arc<ClientConfig>> {
-    let certificates: Vec<CertificateDer<'static>> = match roots {
-        Some(path) => {
-            let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-            read.map_err(|error| io::Error::other(format!("the certificates in {}: {error}", path.display())))?
-        }
-        None => rustls_native_certs::load_native_certs().certs,
-    };
-    let mut store = RootCertStore::empty();
-    if store.add_parsable_certificates(certificates).0 == 0 {
-        return Err(io::Error::other(
-            "no certificate authority is known: install the package `ca-certificates`, or give `sslrootcert=FILE` in `url`",
-        ));
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let config = builder.map_err(io::Error::other)?.with_root_certificates(store).with_no_client_auth();
-    Ok(Arc::new(config))
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> MakeTlsConnect<S> for Tls {

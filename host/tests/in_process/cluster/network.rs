@@ -8,7 +8,8 @@ use bennu::channel::Node;
 use bennu::cluster::{ClusterLink, EventOutcome, Inspect, OnLoss, Peers, Receiver, Rejoining, Telling, join_cluster};
 use bennu::pubsub::AfterTurn;
 use bennu_cluster::{
-    ClusterCounts, ClusterEvent, Epoch, Incarnation, Lane, NodeId, NodePresence, NodeRow, NodeStatus, SendError, Speaks,
+    ClusterCounts, ClusterEvent, Epoch, Incarnation, Lane, LeaseStatus, NodeId, NodePresence, NodeRow, NodeStatus,
+    SendError, Speaks,
 };
 use bytes::Bytes;
 
@@ -111,8 +112,9 @@ impl ClusterLink for Wire {
         inner.nodes.iter().map(status).collect()
     }
 
-    fn is_good(&self) -> bool {
-        true
+    fn lease(&self) -> LeaseStatus {
+        let length = Duration::from_secs(10);
+        LeaseStatus { is_good: true, length, renewed_ago: Some(Duration::ZERO), failure: None }
     }
 
     fn counts(&self) -> ClusterCounts {

@@ -2,7 +2,7 @@
 
 import { chart } from "../chart.mjs";
 import { badge, card, empty, h, list, row, say, table } from "../dom.mjs";
-import { bytes, number, percent, short, visible } from "../format.mjs";
+import { bytes, duration, number, percent, short, visible } from "../format.mjs";
 
 const rate = (value) => `${short(value)}/s`;
 
@@ -20,6 +20,9 @@ export function overviewPage() {
   const health = h("ul", { class: "facts" });
   const topics = table("Largest topics", [["Topic"], ["Members", "number"]]);
   const noTopics = empty("No topic has members.");
+  const nodes = table("Nodes of the cluster", [["Node"], ["State"], ["Heard", "number"], ["Losses", "number"]]);
+  const lease = h("ul", { class: "facts" });
+  const cluster = card("Cluster", { hidden: true }, lease, nodes.element);
   const limits = h("ul", { class: "facts" });
   const refused = h("ul", { class: "facts" });
   const element = h("div", { class: "page" },
@@ -27,6 +30,7 @@ export function overviewPage() {
     h("div", { class: "charts" }, charts),
     h("div", { class: "columns" },
       card("Health", {}, health),
+      cluster,
       card("Largest topics", {}, noTopics, topics.element),
       card("Refused and closed clients", {}, refused),
       card("Limits that were reached", {}, limits)));
@@ -38,6 +42,8 @@ export function overviewPage() {
       for (const chart of charts) chart.update(series.points);
       if (!data) return;
       facts(health, healthOf(data));
+      cluster.hidden = !data.cluster;
+      if (data.cluster) showCluster(data.cluster, lease, nodes.body);
       noTopics.hidden = data.largest_topics.length > 0;
       topics.element.hidden = data.largest_topics.length === 0;
       list(topics.body, data.largest_topics, ({ topic }) => topic, ({ topic }) => {
@@ -55,6 +61,27 @@ export function overviewPage() {
 
 const happened = (counts, word) =>
   Object.entries(counts).filter(([, count]) => count > 0).map(([reason, count]) => [`${word}: ${reason}`, number(count)]);
+
+const STATES = { own: ["this one", "good"], up: ["up", "good"], unheard: ["not heard yet", "warn"], silent: ["silent", "bad"], dead: ["dead", ""] };
+
+/** Shows the nodes as this one knows them, and its own lease. */
+function showCluster({ is_good, lease, nodes, counts }, parent, body) {
+  facts(parent, [
+    ["Lease", is_good ? "renewed" : "suspended", is_good ? "good" : "bad"],
+    ...(lease.failure ? [[visible(lease.failure), "", undefined]] : []),
+    ["Members that had to join again", number(counts.members_rejoined), counts.members_rejoined > 0 ? "warn" : undefined],
+    ["Messages that weren't sent", number(counts.messages_dropped), counts.messages_dropped > 0 ? "warn" : undefined],
+  ]);
+  list(body, nodes, ({ epoch }) => String(epoch), ({ name }) => {
+    const state = h("span");
+    return row(["name", "", "number", "number"], (node) => {
+      const [text, kind] = node.is_draining && node.state !== "dead" ? ["stopping", "warn"] : STATES[node.state];
+      if (state.textContent !== text) state.replaceChildren(badge(text, kind));
+      const heard = node.heard_ms_ago === null || node.state === "dead" ? "–" : `${duration(node.heard_ms_ago)} ago`;
+      return [visible(name), state, heard, number(node.losses)];
+    });
+  });
+}
 
 /** Each fact is a text, and a value with perhaps a colour. */
 function facts(parent, all) {

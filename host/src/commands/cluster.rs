@@ -1,0 +1,167 @@
+//! `bennu cluster`.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use bennu::terminal::shown;
+use clap::Args;
+use serde_json::Value;
+
+use super::ask::Ask;
+
+/// Show the nodes of a cluster as one of them knows them: who is alive, how long ago it was heard, and what was lost.
+#[derive(Args)]
+pub(super) struct Cluster {
+    #[command(flatten)]
+    ask: Ask,
+
+    /// Print everything as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Cluster {
+    pub(super) fn run(self) -> Result<()> {
+        let found = self.ask.get("/api/cluster")?;
+        if self.json {
+            out_line!("{}", shown::pretty(&found)?);
+        } else {
+            lines(&found).iter().for_each(|line| out_line!("{line}"));
+        }
+        Ok(())
+    }
+}
+
+/// The lines about a cluster.
+fn lines(found: &Value) -> Vec<String> {
+    let mut lines = vec![lease(found)];
+    let nodes = found["nodes"].as_array().map_or(&[][..], Vec::as_slice);
+    let widest = |key: &str| nodes.iter().map(|node| text(&node[key]).chars().count()).max().unwrap_or_default();
+    let widths = (widest("name"), widest("version"));
+    lines.extend(nodes.iter().map(|node| line(node, widths)));
+    let (sent, heard) = (&found["link"]["sent"], &found["link"]["heard"]);
+    lines.push(format!(
+        "messages: {} sent, {} heard; flushes sent again: {}",
+        number(&sent["messages"]),
+        number(&heard["messages"]),
+        number(&sent["repeats"])
+    ));
+    let (losses, rejoined) = (number(&found["counts"]["losses"]), number(&found["counts"]["members_rejoined"]));
+    if losses > 0 {
+        lines.push(format!("messages were lost {losses} times, and {rejoined} members were told to join again"));
+    }
+    let dropped = number(&found["counts"]["messages_dropped"]);
+    if dropped > 0 {
+        lines.push(format!("{dropped} messages weren't sent, because too many waited or they were too large"));
+    }
+    lines
+}
+
+/// What the asked node says about its own lease.
+fn lease(found: &Value) -> String {
+    let (node, lease) = (text(&found["node"]), &found["lease"]);
+    let ago = lease["renewed_ms_ago"].as_u64().map(|ms| format!("renewed {} ago", seconds(ms)));
+    let ago = ago.unwrap_or_else(|| "over".into());
+    let state = if found["is_good"] == true { "" } else { ", so it is suspended" };
+    let why = lease["failure"].as_str().map(|why| format!(": {}", shown::name(why))).unwrap_or_default();
+    format!("node {node}: lease of {} {ago}{state}{why}", seconds(number(&lease["length_ms"])))
+}
+
+/// A line about a node.
+fn line(node: &Value, (name, version): (usize, usize)) -> String {
+    let state = match (text(&node["state"]).as_str(), node["is_draining"] == true) {
+        ("own" | "up", true) => "stopping".to_owned(),
+        (state, _) => state.to_owned(),
+    };
+    let mut line = format!("{:name$}  {:version$}  {state:8}", text(&node["name"]), text(&node["version"]));
+    if node["state"] != "own" && node["state"] != "dead" {
+        match node["heard_ms_ago"].as_u64() {
+            Some(ms) => line += &format!("  heard {} ago", seconds(ms)),
+            None => line += "  never heard",
+        }
+    }
+    for (key, what) in [("behind", "flushes behind"), ("gaps", "gaps"), ("losses", "losses")] {
+        let count = number(&node[key]);
+        if count > 0 {
+            line += &format!("  {count} {what}");
+        }
+    }
+    line.trim_end().to_owned()
+}
+
+fn text(value: &Value) -> String {
+    shown::name(value.as_str().unwrap_or_default())
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_default()
+}
+
+/// Milliseconds as seconds with one digit after the point.
+fn seconds(milliseconds: u64) -> String {
+    format!("{:.1} s", Duration::from_millis(milliseconds).as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn node(name: &str, state: &str, heard_ms_ago: Option<u64>) -> Value {
+        json!({
+            "name": name, "epoch": 1, "version": "0.1.0", "state": state, "is_draining": false,
+            "heard_ms_ago": heard_ms_ago, "behind": 0, "gaps": 0, "losses": 0,
+        })
+    }
+
+    fn cluster(nodes: &[Value]) -> Value {
+        json!({
+            "node": "one", "epoch": 1, "is_good": true, "nodes": nodes, "topics_elsewhere": 0,
+            "lease": { "length_ms": 10_000, "renewed_ms_ago": 1_240, "failure": null },
+            "counts": { "losses": 0, "members_rejoined": 0, "messages_dropped": 0 },
+            "link": { "sent": { "messages": 12, "repeats": 0 }, "heard": { "messages": 34 } },
+        })
+    }
+
+    #[test]
+    fn each_node_has_a_line_with_its_state() {
+        let mut stopping = node("three", "up", Some(90));
+        stopping["is_draining"] = json!(true);
+        stopping["gaps"] = json!(2);
+        let nodes = [
+            node("one", "own", None),
+            stopping,
+            node("two", "silent", Some(6_000)),
+            node("four", "unheard", None),
+            node("five", "dead", Some(1)),
+        ];
+        let expected = [
+            "node one: lease of 10.0 s renewed 1.2 s ago",
+            "one    0.1.0  own",
+            "three  0.1.0  stopping  heard 0.1 s ago  2 gaps",
+            "two    0.1.0  silent    heard 6.0 s ago",
+            "four   0.1.0  unheard   never heard",
+            "five   0.1.0  dead",
+            "messages: 12 sent, 34 heard; flushes sent again: 0",
+        ];
+        assert_eq!(lines(&cluster(&nodes)), expected);
+    }
+
+    #[test]
+    fn a_suspended_node_and_losses_are_said() {
+        let mut found = cluster(&[]);
+        found["is_good"] = json!(false);
+        found["lease"]["failure"] = json!("the table of nodes can't be reached: \u{1b}[2J");
+        found["counts"] = json!({ "losses": 2, "members_rejoined": 7, "messages_dropped": 3 });
+        let lines = lines(&found);
+        assert_eq!(
+            lines[0],
+            r"node one: lease of 10.0 s renewed 1.2 s ago, so it is suspended: the table of nodes can't be reached: \u{1b}[2J"
+        );
+        assert_eq!(lines[2], "messages were lost 2 times, and 7 members were told to join again");
+        assert_eq!(lines[3], "3 messages weren't sent, because too many waited or they were too large");
+        found["lease"]["renewed_ms_ago"] = Value::Null;
+        assert!(super::lines(&found)[0].contains("lease of 10.0 s over, so it is suspended"));
+    }
+}
