@@ -5,6 +5,7 @@ mod deaths;
 mod nats;
 mod plan;
 mod refusals;
+mod rollouts;
 mod together;
 
 use std::sync::atomic::{AtomicU64, Ordering};
