@@ -22,6 +22,7 @@ pub mod node;
 mod pieces;
 pub mod postgres;
 pub mod roll;
+pub mod rollout;
 pub mod table;
 mod tls;
 pub mod wire;

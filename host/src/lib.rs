@@ -37,6 +37,7 @@ pub mod presence;
 pub mod project;
 pub mod protocol;
 pub mod pubsub;
+pub mod rollout;
 pub mod routes;
 pub mod server;
 pub mod socket;

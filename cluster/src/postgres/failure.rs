@@ -4,6 +4,7 @@ use tokio_postgres::Error;
 
 use super::connect::{Connect, ConnectError};
 use crate::bus::BusError;
+use crate::rollout::RegistryError;
 use crate::table::TableError;
 
 /// The error code of the fence: the node counts as dead.
@@ -43,6 +44,15 @@ pub(super) fn of_table(connect: &dyn Connect, error: &Error) -> TableError {
     match Failure::of(error) {
         Failure::Down => TableError::Down(said),
         Failure::Fenced | Failure::Refused => TableError::Unfit(said),
+    }
+}
+
+/// The error of the registry for a failed statement.
+pub(super) fn of_registry(connect: &dyn Connect, error: &Error) -> RegistryError {
+    let said = connect.explain(error);
+    match Failure::of(error) {
+        Failure::Down => RegistryError::Down(said),
+        Failure::Fenced | Failure::Refused => RegistryError::Refused(said),
     }
 }
 

@@ -13,6 +13,7 @@ mod connect;
 mod failure;
 mod pieces;
 mod receiver;
+mod registry;
 mod sender;
 mod session;
 mod table;
@@ -20,8 +21,13 @@ mod version;
 
 pub use bus::PostgresBus;
 pub use connect::{Connect, ConnectError, Connection, Messages, drive};
+pub use registry::PostgresRegistry;
 pub use table::PostgresTable;
 
 /// The tables and the functions of the cluster, as a step of a schema. `{schema}` stands for the name of the schema, which is lower-case
 /// ASCII.
 pub const SCHEMA_STEP: &str = include_str!("schema.sql");
+
+/// The tables and the functions of the registry of plugins, as a further step. It needs a function
+/// `set_generation(store text, generation bigint)` in the schema when it is used: the store's, which lets only calls of that generation write.
+pub const REGISTRY_STEP: &str = include_str!("registry.sql");

@@ -1,4 +1,4 @@
-//! What every bus and every table of nodes does, tried with each implementation. Those on a server are tried where the server is found.
+//! What every bus, every table of nodes and every registry of plugins does, tried with each implementation. Those on a server are tried where the server is found.
 //! `cargo xtask test postgres` and `cargo xtask test nats` find or install the servers, and run more rounds.
 
 mod bus;
@@ -7,6 +7,7 @@ mod nats;
 mod postgres;
 mod postgres_bus;
 mod postgres_table;
+mod registry;
 mod table;
 
 /// Defines the tests of a suite for one engine. `$bed` returns what the tests run on, or nothing if the engine isn't here.

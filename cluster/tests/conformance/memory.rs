@@ -4,15 +4,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Result, bail};
+use bennu_cluster::rollout::{MemoryRegistry, Registry};
 use bennu_cluster::{Epoch, Hello, Incarnation, MemoryBus, MemoryTable, NodeId, NodeTable, Speaks};
 
 use crate::bus::{Bed, Node};
+use crate::registry::Registries;
 use crate::table::Tables;
 
-/// A table and a bus of one process.
+/// A table, a bus and a registry of one process.
 struct Memory {
     table: Arc<MemoryTable>,
     bus: MemoryBus,
+    registry: Arc<MemoryRegistry>,
     nodes: Mutex<Vec<Epoch>>,
 }
 
@@ -21,7 +24,8 @@ impl Memory {
     async fn new() -> Result<Option<Self>> {
         let table = Arc::new(MemoryTable::new());
         let bus = MemoryBus::fenced(Arc::clone(&table));
-        Ok(Some(Self { table, bus, nodes: Mutex::default() }))
+        let registry = Arc::new(MemoryRegistry::new(Arc::clone(&table)));
+        Ok(Some(Self { table, bus, registry, nodes: Mutex::default() }))
     }
 
     fn nodes(&self) -> Vec<Epoch> {
@@ -62,6 +66,32 @@ impl Tables for Memory {
     }
 }
 
+impl Registries for Memory {
+    fn registry(&self) -> Result<Arc<dyn Registry>> {
+        Ok(Arc::clone(&self.registry) as Arc<dyn Registry>)
+    }
+
+    async fn start(&self, name: &str) -> Result<NodeId> {
+        Ok(self.node(name).await?.me)
+    }
+
+    async fn end(&self, node: NodeId) -> Result<()> {
+        Ok(self.table.leave(node).await?)
+    }
+
+    async fn writes(&self, store: &str) -> Result<Option<u32>> {
+        Ok(self.registry.writes(store))
+    }
+}
+
+crate::suite!(registry, Memory::new:
+    records_are_read_as_they_were_written,
+    of_changes_of_the_same_records_one_is_written,
+    the_generation_that_serves_may_write_and_no_other_one,
+    reports_replace_each_other_and_outlive_their_node,
+    a_dead_node_changes_nothing,
+    builds_of_all_sizes_are_kept_as_long_as_they_are_needed,
+);
 crate::suite!(bus, Memory::new:
     all_hear_what_one_sends_in_its_order,
     flushes_of_several_senders_keep_the_order_of_each,

@@ -6,14 +6,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::{Context, Result, bail};
 use bennu_cluster::bus::BusFuture;
 use bennu_cluster::postgres::{
-    Connect, ConnectError, Connection, Messages, PostgresBus, PostgresTable, SCHEMA_STEP, drive,
+    Connect, ConnectError, Connection, Messages, PostgresBus, PostgresRegistry, PostgresTable, REGISTRY_STEP,
+    SCHEMA_STEP, drive,
 };
+use bennu_cluster::rollout::Registry;
 use bennu_cluster::{Hello, Incarnation, NodeId, NodeTable, Speaks};
 use bennu_test_engines::PostgresServer;
 use tokio_postgres::{Client, Config, Error, NoTls};
 
 use crate::bus::{Bed, Node};
 use crate::is_there;
+use crate::registry::Registries;
 use crate::table::Tables;
 
 /// The schema of the tests.
@@ -22,6 +25,13 @@ pub(crate) const SCHEMA: &str = "engine";
 /// What a host sets for its sessions.
 const SETTINGS: &str = "SET default_transaction_isolation = 'read committed'; SET client_min_messages = 'warning'; \
                         SET tcp_keepalives_idle = 5; SET tcp_user_timeout = 15000";
+
+/// What the registry needs of a host's store.
+const STORE_STEP: &str = "CREATE TABLE {schema}.writes (store text PRIMARY KEY, generation bigint);
+    CREATE FUNCTION {schema}.set_generation(its text, latter bigint) RETURNS void LANGUAGE sql AS $$
+        INSERT INTO {schema}.writes VALUES (its, latter) ON CONFLICT (store) DO UPDATE SET generation = excluded.generation
+    $$;
+";
 
 /// Connects without TLS.
 struct Direct(Config);
@@ -79,7 +89,7 @@ impl PostgresEngine {
     }
 
     async fn fill(&self) -> Result<()> {
-        let step = SCHEMA_STEP.replace("{schema}", SCHEMA);
+        let step = [SCHEMA_STEP, STORE_STEP, REGISTRY_STEP].concat().replace("{schema}", SCHEMA);
         Ok(self.client().await?.batch_execute(&format!("CREATE SCHEMA {SCHEMA}; {step}")).await?)
     }
 
@@ -150,8 +160,38 @@ impl Tables for PostgresEngine {
     }
 }
 
+impl Registries for PostgresEngine {
+    fn registry(&self) -> Result<Arc<dyn Registry>> {
+        Ok(Arc::new(PostgresRegistry::new(self.connect()?)))
+    }
+
+    async fn start(&self, name: &str) -> Result<NodeId> {
+        self.row(name).await
+    }
+
+    async fn end(&self, node: NodeId) -> Result<()> {
+        Ok(self.table()?.leave(node).await?)
+    }
+
+    async fn writes(&self, store: &str) -> Result<Option<u32>> {
+        let query = format!("SELECT generation FROM {SCHEMA}.writes WHERE store = $1");
+        let row = self.client().await?.query_opt(&query, &[&store]).await?;
+        let generation: Option<i64> = row.and_then(|row| row.get(0));
+        Ok(generation.map(u32::try_from).transpose()?)
+    }
+}
+
 mod shared {
     use super::PostgresEngine;
+
+    crate::suite!(registry, PostgresEngine::shared:
+        records_are_read_as_they_were_written,
+        of_changes_of_the_same_records_one_is_written,
+        the_generation_that_serves_may_write_and_no_other_one,
+        reports_replace_each_other_and_outlive_their_node,
+        a_dead_node_changes_nothing,
+        builds_of_all_sizes_are_kept_as_long_as_they_are_needed,
+    );
 
     crate::suite!(bus, PostgresEngine::shared:
         all_hear_what_one_sends_in_its_order,

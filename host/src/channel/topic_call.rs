@@ -70,10 +70,12 @@ pub(super) async fn topic_turn(
     open_room(topic, route).await?;
     settle_room(topic);
     let (room, entries) = (topic.saved_room(), topic.entries(route));
-    let states = StateSnapshot { room, entries, http: route.http_journal(), ..StateSnapshot::default() };
+    let mut states = StateSnapshot { room, entries, http: route.http_journal(), ..StateSnapshot::default() };
     let mut call = PluginCall::Topic(TopicCall { topic: topic.name.clone(), room: None, callback });
     let deadline = RetryDeadline::new();
+    let mut switched: Option<Arc<Route>> = None;
     loop {
+        let route = switched.as_ref().unwrap_or(route);
         let mut evaluated = invoke(route, &mut call, &states).await?;
         let effects = &evaluated.effects;
         let audience = topic.services().pubsub.audience(topic.name.as_str());
@@ -88,7 +90,14 @@ pub(super) async fn topic_turn(
         }
         match persist(topic.services(), Some(topic), route, &mut evaluated).await? {
             Persisted::Done => return Ok(Some(commit(topic, evaluated))),
-            Persisted::Conflict => deadline.check()?,
+            Persisted::Conflict => {
+                deadline.check()?;
+                if let Some(route) = topic.switched_route(route) {
+                    settle_room(topic);
+                    (states.room, states.entries) = (topic.saved_room(), topic.entries(&route));
+                    switched = Some(route);
+                }
+            }
         }
     }
 }

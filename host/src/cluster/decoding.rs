@@ -37,6 +37,7 @@ pub(super) fn read_body(reader: &mut Reader) -> Result<MessageBody, CodecError> 
         kind::WATCHED => read_watched(reader),
         kind::MEMBER_EVENT => read_member_event(reader),
         kind::DROPPED => read_dropped(reader),
+        kind::REGISTRY_CHANGED => Ok(MessageBody::RegistryChanged),
         kind::ANSWER => reader.u64().and_then(|number| Ok(MessageBody::Answer(number, read_answer(reader)?))),
         unknown => return Err(CodecError::Kind(unknown)),
     };

@@ -74,6 +74,7 @@ pub(super) fn write_body(writer: &mut Writer, body: &MessageBody) {
             writer.u8(kind::DROPPED);
             writer.option(topics.as_ref(), |writer, topics| writer.list(topics, |writer, hash| writer.u64(*hash)));
         }
+        MessageBody::RegistryChanged => writer.u8(kind::REGISTRY_CHANGED),
         MessageBody::Question(number, question) => {
             writer.u8(kind::QUESTION);
             writer.u64(*number);

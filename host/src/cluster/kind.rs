@@ -15,6 +15,7 @@ pub(super) const MEMBER_EVENT: u8 = 12;
 pub(super) const DROPPED: u8 = 13;
 pub(super) const QUESTION: u8 = 14;
 pub(super) const ANSWER: u8 = 15;
+pub(super) const REGISTRY_CHANGED: u8 = 16;
 
 pub(super) const ASK_DISCONNECT: u8 = 1;
 pub(super) const ASK_MEMBERS: u8 = 2;

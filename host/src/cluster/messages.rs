@@ -92,6 +92,8 @@ pub(super) enum MessageBody {
     },
     /// The sender had no room for some messages: those to topics with these hashes, or to any.
     Dropped(Option<Vec<u64>>),
+    /// The records of the cluster's plugins have changed.
+    RegistryChanged,
     /// A question. The answer must have the same number.
     Question(u64, NodeQuestion),
     /// An answer.

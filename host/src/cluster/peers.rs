@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bennu_cluster::{Epoch, Lane, NodePresence, NodeStatus, SendError};
 use bytestring::ByteString;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::affected::AffectedTopics;
@@ -48,6 +49,8 @@ pub struct Peers {
     /// The nodes for which this one is up: from now on, they hear what it sends.
     known_to: Mutex<HashSet<Epoch>>,
     pub(super) counters: PeerCounters,
+    /// Notified when another node says that the records of plugins have changed.
+    registry_changed: Notify,
 }
 
 /// What has to be told about the numbers of members.
@@ -73,6 +76,7 @@ impl Peers {
             is_watched: AtomicBool::new(false),
             known_to: Mutex::default(),
             counters: PeerCounters::default(),
+            registry_changed: Notify::new(),
         })
     }
 
@@ -159,6 +163,20 @@ impl Peers {
         } else {
             known_to.remove(&node)
         };
+    }
+
+    /// Tells the other nodes that the records of plugins have changed. One that doesn't hear it reads them within two seconds.
+    pub fn tell_registry_changed(&self) {
+        let _ = self.send(Lane::All, MessageBody::RegistryChanged);
+    }
+
+    /// Waits until another node says that the records of plugins have changed. One waiter is told.
+    pub async fn registry_changed(&self) {
+        self.registry_changed.notified().await;
+    }
+
+    pub(super) fn note_registry_changed(&self) {
+        self.registry_changed.notify_one();
     }
 
     /// Asks all other nodes that are alive, and waits for their answers, at most for `wait`. A node that hasn't been heard lately

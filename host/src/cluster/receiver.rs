@@ -189,6 +189,7 @@ impl Receiver {
                 self.node.pubsub.events.member_elsewhere(&topic, info, has_joined);
             }
             MessageBody::Dropped(topics) => self.lose(from, AffectedTopics::from(topics)),
+            MessageBody::RegistryChanged => self.peers.note_registry_changed(),
             MessageBody::Question(number, question) => self.answer(from, number, question),
             MessageBody::Answer(number, answer) => {
                 self.peers.questions.answer(number, from, answer);

@@ -74,6 +74,7 @@ fn bodies() -> Vec<MessageBody> {
         MessageBody::PresenceWanted(0b101),
         MessageBody::Counts { is_first: true, counts: vec![(topic.clone(), 3), (Topic::new("hall"), 0)] },
         MessageBody::CountsWanted,
+        MessageBody::RegistryChanged,
         MessageBody::Watched(["room:*", "hall"].map(|text| Pattern::parse(text).expect("a pattern")).to_vec()),
         MessageBody::MemberEvent { topic, info, has_joined: true },
         MessageBody::Dropped(None),

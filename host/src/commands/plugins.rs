@@ -75,7 +75,10 @@ pub(super) fn show(name: &str, plugin: &Value) {
         Some(generation) if topics.is_empty() => out_line!("{kind} {name}: generation {generation}"),
         Some(generation) => out_line!("{kind} {name}: generation {generation}, serves {}", topics.join(" ")),
     }
-    out_line!("  {}", shown::name(plugin["file"].as_str().unwrap_or_default()));
+    // A node of a cluster serves also plugins of which it has no file.
+    if let Some(file) = plugin["file"].as_str().filter(|file| !file.is_empty()) {
+        out_line!("  {}", shown::name(file));
+    }
     if let Some(language) = plugin["language"].as_str().filter(|_| is_served) {
         let sdk = plugin["sdk"].as_str().map_or_else(String::new, |sdk| format!(", with {}", shown::name(sdk)));
         out_line!("  in {}{sdk}", shown::name(language));
@@ -95,6 +98,7 @@ pub(super) fn show(name: &str, plugin: &Value) {
             out_line!("    `bennu plugins reload {name}` loads the build in its file anyway");
         }
     }
+    show_cluster(&plugin["cluster"]);
     if let Some(error) = plugin["last_error"].as_str() {
         out_line!("  last load refused: {}", shown::name(error));
     }
@@ -112,6 +116,27 @@ pub(super) fn show(name: &str, plugin: &Value) {
         if plugin[flag] == true {
             out_line!("  {text}");
         }
+    }
+}
+
+/// Prints what the nodes of a cluster serve, and what they prepare.
+fn show_cluster(cluster: &Value) {
+    let text = |value: &Value| shown::name(value.as_str().unwrap_or_default());
+    if let Some(rollout) = cluster["rollout"].as_object() {
+        out_line!("  rollout {}: begun at {}", rollout["number"], text(&rollout["by"]));
+    }
+    for node in cluster["nodes"].as_array().into_iter().flatten() {
+        let generation = match node["generation"].as_u64() {
+            Some(generation) => format!("generation {generation}"),
+            None => "not served".to_owned(),
+        };
+        let prepared = match node["is_prepared"].as_bool() {
+            Some(true) => ", ready to switch",
+            Some(false) => ", prepares the rollout",
+            None => "",
+        };
+        let trouble = node["trouble"].as_str().map(|why| format!(": {}", shown::name(why))).unwrap_or_default();
+        out_line!("  at {}: {generation}{prepared}{trouble}", text(&node["node"]));
     }
 }
 

@@ -23,7 +23,8 @@ impl Digest {
     }
 
     /// Returns the 32 bytes of the digest.
-    pub(super) fn as_bytes(&self) -> &[u8; 32] {
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 }

@@ -18,6 +18,7 @@ mod builds;
 mod cache;
 mod call_kind;
 mod capacity;
+mod cluster_status;
 mod compiler;
 mod convert;
 mod core_module;
@@ -59,12 +60,15 @@ pub use anatomy::{Anatomy, Kind};
 pub use builds::Builds;
 pub use cache::Cache;
 pub use call_kind::CallKind;
+pub use cluster_status::{ClusterPluginStatus, NodePluginStatus, RolloutStatus};
 pub use digest::Digest;
 pub use engine::{Engine, INSTANCES};
 pub use guest::{Grants, Origin};
 pub use kinds::Kinds;
 pub use library::{
-    Command, CommandError, Control, Library, LibraryConfig, LibraryOptions, LibraryPause, PluginSettings, Settings,
+    BuildFacts, BuildLoader, ClusterPlugins, Command, CommandAnswer, CommandError, Control, FileOffer, Library,
+    LibraryConfig, LibraryNews, LibraryOptions, LibraryPause, PluginSettings, RolledBackBuild, ServeOrder,
+    ServeStanding, Settings,
 };
 pub use loader::{Loaded, Loader};
 pub use plugin_limits::PluginLimits;

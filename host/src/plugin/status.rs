@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
-use super::{PluginUsage, Tools};
+use super::{ClusterPluginStatus, PluginUsage, Tools};
 use crate::routes::Probation;
 
 /// The status of one plugin, for operators.
@@ -49,6 +49,9 @@ pub struct PluginStatus {
     pub probation: Option<OnProbation>,
     /// The build that was last rolled back automatically, if any.
     pub taken_back: Option<RolledBack>,
+    /// The plugin in the whole cluster, at a node of one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<ClusterPluginStatus>,
     /// How often builds were loaded, refused and rolled back.
     #[serde(skip)]
     pub loads: LoadCounts,
@@ -170,6 +173,11 @@ impl PluginStatuses {
 
     pub(super) fn update(&self, name: &str, change: impl FnOnce(&mut PluginStatus)) {
         change(self.lock().entry(name.to_owned()).or_default());
+    }
+
+    /// Sets what is known of a plugin in the whole cluster.
+    pub fn set_cluster(&self, name: &str, cluster: ClusterPluginStatus) {
+        self.update(name, |status| status.cluster = Some(cluster));
     }
 
     /// Returns what a plugin uses.

@@ -73,6 +73,8 @@ pub struct Host {
     later: Later,
     /// Watches the threads, which have already started. [`Host::serve`] adds the tasks.
     vital: Vital,
+    /// Those that load plugins.
+    loading: Vital,
     /// Names the vital task or thread that has ended, for the API. It is set at most once.
     failure: Arc<OnceLock<String>>,
     cluster: EnteredCluster,
@@ -118,6 +120,10 @@ impl Host {
         let loader = loader(config, Arc::clone(&surroundings) as _, store, Arc::clone(&http), config.limits.instances)?;
         vital.spawn("the thread that interrupts plugins", loader.engine.ended());
         let mut library = library(config, loader, sources.clone(), (routes, Arc::clone(&statuses)))?;
+        // Separate from the other vital tasks, because at a stop it saves the results of probations, and follows the cluster, after those
+        // have ended.
+        let mut loading = Vital::default();
+        let rollouts = cluster.roll_out(&mut loading, &mut library, &node, peers.as_ref());
         let reactors = start_reactors(config, &node, &mut vital)?;
         let (failure, later) = (Arc::<OnceLock<String>>::default(), Later::new(config, &node, Arc::clone(&http))?);
         let mount_parts = MountParts::new(config, &node, &sockets, &reactors);
@@ -160,7 +166,10 @@ impl Host {
         });
         let cluster = cluster.enter(&mut vital, &node, peers.as_ref(), api.as_ref()).await;
         let api = api_routes(api, sessions.as_ref(), config_reload.connections(config))?;
-        library.start().await;
+        match rollouts {
+            Some(rollouts) => library.start_in_cluster(rollouts.wait()).await,
+            None => library.start().await,
+        }
         log_remarks(config, &sources, &node, &statuses, listener.local_addr()?).await?;
         Ok(Self {
             listener,
@@ -182,6 +191,7 @@ impl Host {
             most_sockets: config.limits.sockets(),
             later,
             vital,
+            loading,
             failure,
             cluster,
         })
@@ -259,13 +269,12 @@ impl Host {
             most_sockets,
             later,
             mut vital,
+            mut loading,
             failure,
             cluster,
             ..
         } = self;
         let ending = library.ending();
-        // Separate from the other vital tasks, because at a stop it saves the results of probations after those have ended.
-        let mut loading = Vital::default();
         loading.spawn("the task that loads plugins", library.watch());
         spawn_tasks(&mut vital, &node);
         later.spawn(&mut vital);

@@ -102,10 +102,16 @@ pub(super) fn library(
     sources: Vec<Source>,
     published: (Arc<RouteTable>, Arc<PluginStatuses>),
 ) -> Result<Library> {
-    let builds = Builds::open(&config.data.join("builds")).context("`data` can't be used")?;
+    // What a node of a cluster remembers is in the records of the cluster.
+    let (builds, kinds) = if config.cluster.is_some() {
+        (Builds::default(), Kinds::default())
+    } else {
+        let builds = Builds::open(&config.data.join("builds")).context("`data` can't be used")?;
+        (builds, Kinds::open(&config.data).context("`data` can't be used")?)
+    };
     let options = LibraryOptions { settings: config.settings()?, probation: (&config.reload).into() };
     let mut library = Library::new(loader, sources, options, builds, published);
-    library.remember(Kinds::open(&config.data).context("`data` can't be used")?);
+    library.remember(kinds);
     if config.mounts().values().any(MountTable::relies_on_the_only_gatekeeper) {
         library.expect_one_gatekeeper();
     }

@@ -20,6 +20,8 @@ use super::space;
 pub enum CommitError {
     /// Another commit changed a key that the call had read. The call can be retried.
     Conflict,
+    /// Another generation of the plugin serves in the cluster. The call can be retried, on that generation.
+    OtherGeneration,
     /// The plugin would exceed its quota.
     Quota {
         /// The bytes that the plugin would have.
@@ -163,6 +165,7 @@ impl fmt::Display for CommitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Conflict => f.write_str("the call's reads of the store were changed by another commit"),
+            Self::OtherGeneration => f.write_str("another generation of the plugin serves in the cluster"),
             Self::Quota { bytes, most } => {
                 write!(
                     f,

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::backing::PageReads;
 use super::batch::{self, Batch, CommitError, has_conflict};
@@ -43,6 +43,8 @@ pub(super) struct Shared {
     /// Where drafts are committed, if other hosts write to the store, too. Then there is no engine, `recent` stays empty, and `seen`
     /// shows the latest rows at each read.
     pub(super) ledger: Option<Arc<dyn Ledger>>,
+    /// Notified when a draft is refused because another generation serves in the cluster.
+    pub(super) switched: Notify,
 }
 
 /// Owns the engine, and writes to it.
@@ -138,6 +140,7 @@ impl Committer {
             jobs,
             deliveries,
             ledger: None,
+            switched: Notify::new(),
         });
         let attempts = Attempts::default();
         Ok(Self { engine, shared, latest: revision, opening: 0, format, attempts, is_released: false, is_clock_behind })

@@ -82,7 +82,7 @@ impl StoreCounts {
         for outcome in outcomes {
             let count = match outcome {
                 Ok(_) => &self.commits,
-                Err(CommitError::Conflict) => &self.conflicts,
+                Err(CommitError::Conflict | CommitError::OtherGeneration) => &self.conflicts,
                 Err(CommitError::Quota { .. } | CommitError::Jobs(_) | CommitError::Deliveries(_)) => &self.over_quota,
                 Err(CommitError::NotShared(_) | CommitError::Failed(_) | CommitError::Stopping) => &self.failures,
             };

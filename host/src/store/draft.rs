@@ -157,6 +157,12 @@ impl Draft {
         &self.owner
     }
 
+    /// Commits the draft for another generation of its plugin: that one serves, and the draft is its answer.
+    pub(crate) fn commit_for(&mut self, owner: &Owner) {
+        debug_assert_eq!(self.owner.name(), owner.name(), "both are of one plugin");
+        self.owner = owner.clone();
+    }
+
     pub(super) fn limits(&self) -> &StoreLimits {
         &self.seen.limits
     }

@@ -54,6 +54,10 @@ enum Submission {
     },
 }
 
+/// How long a call waits that was refused because another generation serves in the cluster: this node is about to switch, too. Without the
+/// pause, the call would run again and again until then.
+const SWITCH_PAUSE: Duration = Duration::from_millis(20);
+
 struct Queue {
     /// Unbounded, because `room` already bounds the drafts in it.
     orders: mpsc::UnboundedSender<Order>,
@@ -192,7 +196,14 @@ impl Store {
             return Ok(draft.seen.revision);
         }
         match &*self.submission {
-            Submission::Thread(queue) => queue.commit(draft).await,
+            Submission::Thread(queue) => {
+                let outcome = queue.commit(draft).await;
+                if outcome == Err(CommitError::OtherGeneration) {
+                    self.shared.switched.notify_one();
+                    tokio::time::sleep(SWITCH_PAUSE).await;
+                }
+                outcome
+            }
             Submission::Inline { open, .. } if open.is_closed() => Err(CommitError::Stopping),
             Submission::Inline { committer, .. } => {
                 let mut committer = committer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -202,6 +213,11 @@ impl Store {
                 outcome.unwrap_or_else(|| Err(CommitError::Failed(EngineError::new("memory wasn't ready at once"))))
             }
         }
+    }
+
+    /// Waits until a commit was refused because another generation of its plugin serves in the cluster. One waiter is told.
+    pub async fn switched(&self) {
+        self.shared.switched.notified().await;
     }
 
     /// Applies writes that don't come from a call, if nothing else was written since the revision.

@@ -69,8 +69,10 @@ pub(super) struct Answer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DraftResult {
     Stored,
-    /// Something that it has read was written since, or another generation of the plugin serves.
+    /// Something that it has read was written since.
     Conflict,
+    /// Another generation of the plugin serves in the cluster.
+    OtherGeneration,
     /// The plugin would have this many bytes.
     OverQuota(u64),
 }

@@ -12,7 +12,7 @@ use bennu_semantics::limits::StoreLimits;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::batch::CommitError;
@@ -96,6 +96,7 @@ impl Shared {
             jobs: Arc::default(),
             deliveries: Arc::default(),
             ledger: Some(ledger),
+            switched: Notify::new(),
         })
     }
 
@@ -303,6 +304,7 @@ fn outcomes(drafts: &[Draft], result: Result<Answer, EngineError>) -> Vec<Result
             .map(|(draft, result)| match result {
                 DraftResult::Stored => Ok(revision),
                 DraftResult::Conflict => Err(CommitError::Conflict),
+                DraftResult::OtherGeneration => Err(CommitError::OtherGeneration),
                 DraftResult::OverQuota(bytes) => Err(CommitError::Quota { bytes, most: draft.owner().quota_bytes() }),
             })
             .collect(),

@@ -53,6 +53,8 @@ pub struct Owner {
 struct Inner {
     name: Box<str>,
     quota_bytes: u64,
+    /// The generation of the plugin whose calls write, in a cluster.
+    generation: Option<u32>,
     /// The prefixes of its engine keys, by [`Kind`].
     prefixes: [Bytes; 11],
 }
@@ -136,7 +138,7 @@ impl Owner {
             DELIVERIES,
         ];
         let prefixes = kinds.map(prefix);
-        let inner = Inner { name: name.into(), quota_bytes, prefixes };
+        let inner = Inner { name: name.into(), quota_bytes, generation: None, prefixes };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -149,9 +151,23 @@ impl Owner {
     /// Returns the same plugin without a quota, for writes of the host itself that the quota must not prevent.
     #[must_use]
     pub fn without_quota(&self) -> Self {
-        let Inner { name, prefixes, .. } = &*self.inner;
-        let inner = Inner { name: name.clone(), quota_bytes: u64::MAX, prefixes: prefixes.clone() };
-        Self { inner: Arc::new(inner) }
+        let Inner { name, generation, prefixes, .. } = &*self.inner;
+        let (name, prefixes) = (name.clone(), prefixes.clone());
+        Self { inner: Arc::new(Inner { name, quota_bytes: u64::MAX, generation: *generation, prefixes }) }
+    }
+
+    /// Returns the same plugin for calls of one generation. A store that the nodes of a cluster share takes their writes only while that
+    /// generation serves.
+    #[must_use]
+    pub fn of_generation(&self, generation: u32) -> Self {
+        let Inner { name, quota_bytes, prefixes, .. } = &*self.inner;
+        let (name, prefixes, quota_bytes) = (name.clone(), prefixes.clone(), *quota_bytes);
+        Self { inner: Arc::new(Inner { name, quota_bytes, generation: Some(generation), prefixes }) }
+    }
+
+    /// The generation whose calls write. None without a cluster, and for writes of the host itself.
+    pub(super) fn generation(&self) -> Option<u32> {
+        self.inner.generation
     }
 
     /// Whether it has a quota, and limits of its jobs.

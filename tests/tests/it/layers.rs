@@ -10,7 +10,7 @@ use crate::imports;
 use crate::tidy::sources;
 
 /// Each top-level module with the modules that it may import. All modules are listed.
-const MODULES: [(&str, &[&str]); 31] = [
+const MODULES: [(&str, &[&str]); 32] = [
     ("counts", &[]),
     ("files", &[]),
     ("health", &[]),
@@ -32,6 +32,7 @@ const MODULES: [(&str, &[&str]); 31] = [
         &["counts", "protocol", "parcel", "contract", "presence", "pubsub", "routes", "store", "entries", "clients"],
     ),
     ("cluster", &["protocol", "parcel", "contract", "presence", "pubsub", "channel", "store"]),
+    ("rollout", &["contract", "routes", "store", "plugin", "cluster"]),
     ("deliveries", &["contract", "store"]),
     ("webhooks", &["counts", "protocol", "contract", "pubsub", "store"]),
     ("jobs", &["protocol", "contract", "store", "channel"]),
@@ -105,6 +106,7 @@ const MODULES: [(&str, &[&str]); 31] = [
             "transport",
             "dashboard",
             "webhooks",
+            "rollout",
         ],
     ),
     ("terminal", &["contract", "server"]),

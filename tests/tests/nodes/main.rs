@@ -7,6 +7,7 @@ mod nats;
 mod phoenix;
 mod plan;
 mod refusals;
+mod rollouts;
 mod together;
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -201,7 +201,7 @@ struct Rounds {
 }
 
 /// All tests whose number of rounds depends on the tier.
-const ROUNDS: [Rounds; 38] = [
+const ROUNDS: [Rounds; 40] = [
     // Damaged input for readers of JSON, which another reader must read the same.
     Rounds { test: "protocol::v2", usual: 20_000, full: 2_000_000 },
     Rounds { test: "semantics::scan", usual: 20_000, full: 2_000_000 },
@@ -223,6 +223,10 @@ const ROUNDS: [Rounds; 38] = [
     Rounds { test: "entries::evict", usual: 50, full: 2_000 },
     // Nodes of a cluster in a simulation, in which everything goes wrong.
     Rounds { test: "cluster::simulation", usual: 300, full: 10_000 },
+    // Builds that are rolled out at nodes that read, decide and die at random.
+    Rounds { test: "cluster::rollouts", usual: 100, full: 20_000 },
+    // Worlds for each pair of things that happen meanwhile; there are fewer.
+    Rounds { test: "cluster::orders", usual: 2_000, full: 1_000_000 },
     // Clients that read at random speeds.
     Rounds { test: "phoenix::entries", usual: 2, full: 60 },
     Rounds { test: "phoenix::recover", usual: 300, full: 3_000 },

@@ -14,7 +14,7 @@ use super::guarded::guarded;
 use super::members::{open_room, settle_room};
 use crate::channel::room::{needs_persisting, persist};
 use crate::channel::turn::{Evaluated, Persisted, PluginCall, RetryDeadline, Saved, StateSnapshot, invoke};
-use crate::contract::{Callback, Ending, Fault, Reply};
+use crate::contract::{Call, Callback, Ending, Fault, Reply};
 use crate::protocol::{Payload, Ref};
 use crate::routes::{OnFault, Route};
 
@@ -64,6 +64,15 @@ fn call_and_commit(
                 return;
             };
             if rest.await == ControlFlow::Break(()) {
+                return;
+            }
+            if channel.switched_route(&route).is_some()
+                && let PluginCall::Member(Call { callback, .. }) = call
+            {
+                // As if the turn had begun only now: a rollback may have changed the state.
+                if let Some(rest) = take_turn(&channel, channel.lock(), callback, reference) {
+                    rest.await;
+                }
                 return;
             }
         }

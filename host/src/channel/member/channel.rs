@@ -260,6 +260,11 @@ impl Channel {
         (has_its_turns && plugin.is_none_or(|plugin| *plugin == route.plugin)).then_some(route)
     }
 
+    /// Returns the route of its topic, if another generation of the plugin serves it now.
+    pub(in crate::channel::member) fn switched_route(&self, from: &Route) -> Option<Arc<Route>> {
+        self.route(Some(&from.plugin)).filter(|route| route.generation != from.generation)
+    }
+
     /// Whether the plugin that admitted it still serves its topic.
     pub(in crate::channel) fn is_routed(&self) -> bool {
         let plugin = self.lock().plugin.clone();

@@ -74,7 +74,7 @@ pub(in crate::channel::member) fn panicked(channel: &Channel) {
 pub(in crate::channel::member) async fn terminate(channel: &Arc<Channel>, ended: EndedMember, ending: Ending) {
     let EndedMember { mut assigns, plugin, audience, seat } = ended;
     vacate(channel, seat, Departure::from(&ending));
-    let Some(route) = channel.route(plugin.as_ref()) else { return };
+    let Some(mut route) = channel.route(plugin.as_ref()) else { return };
     match assigns.settle(&channel.member.topic) {
         Settled::Unchanged => {}
         Settled::RolledBack(Some(former)) => assigns = former,
@@ -89,11 +89,11 @@ pub(in crate::channel::member) async fn terminate(channel: &Arc<Channel>, ended:
         settle_room(topic);
     }
     let (room, entries) = channel.room_states(&route);
-    let states = StateSnapshot { assigns: Some(assigns), room, entries, ..StateSnapshot::default() };
+    let mut states = StateSnapshot { assigns: Some(assigns), room, entries, ..StateSnapshot::default() };
     let (call, _) = channel.call(&mut channel.lock(), Callback::Terminate(ending));
     let mut call = PluginCall::Member(call);
     // Boxed because a member needs it only once. Otherwise each of its turns would need the memory for it.
-    match Box::pin(call_and_persist(channel, &route, &mut call, &states)).await {
+    match Box::pin(call_and_persist(channel, &mut route, &mut call, &mut states)).await {
         Ok(Evaluated { room, entries, effects, is_room_stored, .. }) => {
             if let Some(topic) = channel.topic_turns() {
                 publish_entries(topic, topic.save(room, entries, is_room_stored));
@@ -107,9 +107,9 @@ pub(in crate::channel::member) async fn terminate(channel: &Arc<Channel>, ended:
 /// Calls the plugin, and stores the writes of the call. Nothing is checked: no outcome of `terminate` is refused.
 async fn call_and_persist(
     channel: &Channel,
-    route: &Arc<Route>,
+    route: &mut Arc<Route>,
     call: &mut PluginCall,
-    states: &StateSnapshot,
+    states: &mut StateSnapshot,
 ) -> Result<Evaluated, Fault> {
     let topic = channel.topic_turns().map(|topic| &**topic);
     let deadline = RetryDeadline::new();
@@ -117,7 +117,16 @@ async fn call_and_persist(
         let mut evaluated = invoke(route, call, states).await?;
         match persist(channel.services(), topic, route, &mut evaluated).await? {
             Persisted::Done => return Ok(evaluated),
-            Persisted::Conflict => deadline.check()?,
+            Persisted::Conflict => {
+                deadline.check()?;
+                if let Some(switched) = channel.switched_route(route) {
+                    *route = switched;
+                    if let Some(topic) = channel.topic_turns() {
+                        settle_room(topic);
+                    }
+                    (states.room, states.entries) = channel.room_states(route);
+                }
+            }
         }
     }
 }

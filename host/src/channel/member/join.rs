@@ -32,13 +32,13 @@ pub(in crate::channel::member) async fn join(channel: &Arc<Channel>, params: Pay
         // The client tries it again.
         return frames.error();
     }
-    let Some(route) = channel.route(None) else {
+    let Some(mut route) = channel.route(None) else {
         channel.finish();
         // The same answer as for a topic without a route: there was never a channel.
         return frames.answer(&Ref::NULL, reference, "error", &Payload::reason("unmatched topic"));
     };
     let since = route.spec.history.and_then(|_| Since::read(&params));
-    match call_join(channel, &route, params).await {
+    match call_join(channel, &mut route, params).await {
         Ok((Evaluated { answer: Answer::Refuse(response), .. }, _)) => {
             if channel.finish().is_some() {
                 frames.answer(channel.join_ref(), reference, "error", &response);
@@ -60,18 +60,14 @@ pub(in crate::channel::member) async fn join(channel: &Arc<Channel>, params: Pay
 }
 
 /// Calls the plugin, and stores the writes of the call if the plugin admits the client. Also returns the published entries
-/// that the client gets, as they were before these writes.
+/// that the client gets, as they were before these writes. If another generation begins to serve before they are stored, `route` is
+/// that one's afterwards.
 async fn call_join(
     channel: &Channel,
-    route: &Arc<Route>,
+    route: &mut Arc<Route>,
     params: Payload,
 ) -> Result<(Evaluated, Option<EntriesState>), Fault> {
-    if let Some(topic) = channel.topic_turns() {
-        open_room(topic, route).await?;
-        settle_room(topic);
-    }
-    let (room, entries) = channel.room_states(route);
-    let states = StateSnapshot { assigns: None, room, entries, http: route.http_journal() };
+    let mut states = states_of_join(channel, route).await?;
     let (call, _) = channel.call(&mut channel.lock(), Callback::Join(params));
     let mut call = PluginCall::Member(call);
     let deadline = RetryDeadline::new();
@@ -100,9 +96,25 @@ async fn call_join(
         };
         match persist(channel.services(), topic, route, &mut evaluated).await? {
             Persisted::Done => return Ok((evaluated, entries)),
-            Persisted::Conflict => deadline.check()?,
+            Persisted::Conflict => {
+                deadline.check()?;
+                if let Some(switched) = channel.switched_route(route) {
+                    *route = switched;
+                    states = states_of_join(channel, route).await?;
+                }
+            }
         }
     }
+}
+
+/// The states that a join sees. Opens the room, if there is one.
+async fn states_of_join(channel: &Channel, route: &Arc<Route>) -> Result<StateSnapshot, Fault> {
+    if let Some(topic) = channel.topic_turns() {
+        open_room(topic, route).await?;
+        settle_room(topic);
+    }
+    let (room, entries) = channel.room_states(route);
+    Ok(StateSnapshot { assigns: None, room, entries, http: route.http_journal() })
 }
 
 /// Commits a join: reply, subscription, effects. If the connection ended while the store was written, returns the member's

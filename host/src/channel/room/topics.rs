@@ -177,6 +177,13 @@ impl TopicTurns {
         self.room().as_ref().is_some_and(|room| room.is_overdue())
     }
 
+    /// Returns the route of the topic, if another generation of the plugin serves it now, and with a room as before.
+    pub(in crate::channel) fn switched_route(&self, from: &Route) -> Option<Arc<Route>> {
+        let route = self.services().routes.find(self.name.as_str())?;
+        let is_its = route.plugin == from.plugin && route.spec.has_room() == from.spec.has_room();
+        (is_its && route.generation != from.generation).then_some(route)
+    }
+
     /// Whether commits of the room aren't stored, though it is durable.
     pub(in crate::channel) fn is_room_unstored(&self) -> bool {
         self.room().as_ref().is_some_and(|room| room.is_durable() && room.unstored().is_some())

@@ -116,7 +116,10 @@ async fn settle_on_probation(
     // The older generation can't run the call with a state that the new version created.
     let former = previous.and_then(|previous| Some((previous, states.for_build(previous)?)));
     let Some((previous, former)) = former else { return Err(fault) };
-    let Ok(evaluated) = evaluate(previous, call, &former, true).await else { return Err(fault) };
+    let Ok(mut evaluated) = evaluate(previous, call, &former, true).await else { return Err(fault) };
+    if let Some(draft) = &mut evaluated.draft {
+        draft.commit_for(&route.owner);
+    }
     probation.count_fault();
     if !states.is_untouched() {
         // The answer is for the state from before the upgrade: the commits since then would be lost.

@@ -16,7 +16,8 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 pub(in crate::channel) enum Persisted {
     /// Everything is stored, or there was nothing to store.
     Done,
-    /// Another commit has changed something that the call has read: nothing was stored, and the call must run again.
+    /// Another commit has changed something that the call has read, or the cluster has switched to another generation of the plugin:
+    /// nothing was stored, and the call must run again.
     Conflict,
 }
 
@@ -63,7 +64,7 @@ pub(in crate::channel) async fn is_current(store: &Store, draft: &Draft) -> Resu
 /// What follows from a draft that wasn't committed: a retry, or a fault.
 pub(in crate::channel) fn refused(error: &CommitError) -> Result<Persisted, Fault> {
     match error {
-        CommitError::Conflict => Ok(Persisted::Conflict),
+        CommitError::Conflict | CommitError::OtherGeneration => Ok(Persisted::Conflict),
         CommitError::Deliveries(full) => Err(Fault::oversize(full.to_string())),
         CommitError::Jobs(full) => Err(Fault::oversize(full.to_string())),
         error => Err(Fault::new(FaultKind::Store, error.to_string())),

@@ -3,13 +3,29 @@
 use std::sync::Arc;
 
 use super::super::loader::{Loaded, Loader};
-use super::control::{Command, CommandError, CommandRequest, LibraryConfig};
+use super::control::{Asked, Command, CommandError, CommandRequest, LibraryConfig, PauseRequest};
 use super::jobs::{Answer, ROLLED_BACK, Why};
 use super::trial::{Against, Serving, Trial};
 use super::{Library, scan};
 use crate::routes::Conflict;
 
 impl Library {
+    /// Does what the rest of the host asks for.
+    pub(super) async fn handle(&mut self, asked: Asked) {
+        match asked {
+            Asked::Command(asked) if self.cluster.is_some() && asked.command != Command::Reload => self.pass_on(asked),
+            Asked::Command(asked) => self.run(asked),
+            Asked::Configure(config) => self.configure(*config),
+            Asked::InCluster(order) => self.follow(order),
+            Asked::Pause(PauseRequest { begun, over }) => {
+                self.review();
+                let _ = begun.send(());
+                // An error is the end of the pause: nothing is ever sent.
+                let _ = over.await;
+            }
+        }
+    }
+
     /// Runs a command, and answers when it is done. A reload or a rollback may need a load; then the answer follows
     /// when the load has ended.
     pub(super) fn run(&mut self, CommandRequest { plugin, command, answer }: CommandRequest) {
@@ -28,6 +44,9 @@ impl Library {
     /// Uses other settings for each later load. Running loads continue with the former ones.
     pub(super) fn configure(&mut self, config: LibraryConfig) {
         let LibraryConfig { options, call_limits, pool_limits } = config;
+        if let Some(cluster) = &self.cluster {
+            cluster.terms.store(Arc::new(options.probation));
+        }
         self.options = options;
         self.loader = Arc::new(Loader { call_limits, pool_limits, ..Loader::clone(&self.loader) });
     }
@@ -35,6 +54,10 @@ impl Library {
     fn reload(&mut self, name: &str, answer: Answer) {
         let found = scan(&self.sources);
         let Some((path, _)) = found.plugins.get(name) else {
+            if self.cluster.is_some() {
+                // The build that serves in the cluster is rolled out again.
+                return self.pass_on(CommandRequest { plugin: name.to_owned(), command: Command::Reload, answer });
+            }
             let is_known = self.plugins.contains_key(name);
             let gone = || CommandError::Refused("its file is gone; put it back, or unload the plugin".to_owned());
             let _ = answer.send(Err(if is_known { gone() } else { CommandError::Unknown }));
@@ -45,7 +68,7 @@ impl Library {
         self.begin(name, path, None, Why::Asked, Some(answer));
     }
 
-    fn unload(&mut self, name: &str) -> Result<(), CommandError> {
+    pub(super) fn unload(&mut self, name: &str) -> Result<(), CommandError> {
         self.abandon(name, "the plugin was unloaded meanwhile");
         let entry = self.plugins.get_mut(name).ok_or(CommandError::Unknown)?;
         entry.candidate = None;

@@ -8,6 +8,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::super::PoolLimits;
 use super::LibraryOptions;
+use super::cluster_orders::ClusterOrder;
 use crate::contract::CallLimits;
 
 /// A command for one plugin.
@@ -71,6 +72,8 @@ pub(super) enum Asked {
     Configure(Box<LibraryConfig>),
     /// Does nothing for a while.
     Pause(PauseRequest),
+    /// What the records of the cluster need.
+    InCluster(ClusterOrder),
 }
 
 /// The maximum number of commands in the channel. Above it, senders wait.
@@ -99,6 +102,11 @@ impl Control {
         let (asked, commands) = mpsc::channel(WAITING_MAX);
         let (probes, probed) = mpsc::channel(WAITING_MAX);
         (Self { asked, probes, look: Arc::default() }, commands, probed)
+    }
+
+    /// Where orders are sent.
+    pub(super) fn asked(&self) -> mpsc::Sender<Asked> {
+        self.asked.clone()
     }
 
     /// Waits until the library has recorded what it has decided, and does nothing more until the pause is dropped. Returns

@@ -83,13 +83,13 @@ enum LoadStep {
 }
 
 /// A permit that is held until the last component of a load is compiled.
-type Place = Arc<OwnedSemaphorePermit>;
+pub(super) type Place = Arc<OwnedSemaphorePermit>;
 
 /// The content of a file.
-struct Content {
-    stamp: Stamp,
-    bytes: Bytes,
-    digest: Digest,
+pub(super) struct Content {
+    pub(super) stamp: Stamp,
+    pub(super) bytes: Bytes,
+    pub(super) digest: Digest,
 }
 
 /// The instructions for a task.
@@ -139,6 +139,11 @@ impl Default for Jobs {
 }
 
 impl Jobs {
+    /// The permits for loads of changed files.
+    pub(super) fn places(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.places)
+    }
+
     /// Waits for the next task to end. Returns `None` if there is no task.
     pub(super) async fn ended(&mut self) -> Option<Result<Done, JoinError>> {
         self.tasks.join_next().await
@@ -232,6 +237,7 @@ impl Library {
         let Some(job) = job.filter(|job| job.number == number) else { return };
         let (why, path) = (job.why, job.path.clone());
         match step {
+            LoadStep::Read(Ok((content, place))) if self.cluster.is_some() => self.offer(&name, why, content, place),
             LoadStep::Read(Ok((content, place))) => match self.next(&name, why, content) {
                 Ok(Next::Nothing) => self.conclude(&name, Ok(false)),
                 Ok(Next::Load(component, instead)) => self.load(&name, number, component, instead, place),
@@ -386,7 +392,7 @@ impl Library {
 /// The answer to operators whose load was cancelled by a rollback.
 pub(super) const ROLLED_BACK: &str = "the plugin was rolled back meanwhile";
 
-fn refuse_all(answers: Vec<Answer>, why: &str) {
+pub(super) fn refuse_all(answers: Vec<Answer>, why: &str) {
     for answer in answers {
         // The operator may have disconnected.
         let _ = answer.send(Err(CommandError::Refused(why.to_owned())));

@@ -4,9 +4,11 @@
 //! Each task returns its result to the library, which publishes a new route table. After any failure, the running
 //! generations continue to serve.
 
+mod cluster_orders;
 mod commands;
 mod control;
 mod gatekeepers;
+mod in_cluster;
 mod jobs;
 mod recall;
 mod settings;
@@ -29,8 +31,13 @@ use crate::contract::system_now_ms;
 use crate::counts::Limit;
 use crate::routes::{Conflict, Probation, ProbationTerms, RouteTable, Routes};
 
-use control::{Asked, PauseRequest};
+pub use cluster_orders::{
+    BuildFacts, BuildLoader, ClusterPlugins, CommandAnswer, FileOffer, LibraryNews, RolledBackBuild, ServeOrder,
+    ServeStanding,
+};
+use control::Asked;
 pub use control::{Command, CommandError, Control, LibraryConfig, LibraryPause};
+use in_cluster::InCluster;
 use jobs::{Job, Jobs, Why};
 use recall::past_of;
 pub use settings::{PluginSettings, Settings};
@@ -74,6 +81,8 @@ pub struct Library {
     past: BTreeMap<Arc<str>, Vec<Arc<Probation>>>,
     /// Whether a mount relies on there being only one gatekeeper, because its configuration sets no authentication.
     one_gatekeeper: bool,
+    /// Of a node of a cluster.
+    cluster: Option<InCluster>,
 }
 
 /// The state of one plugin.
@@ -184,6 +193,7 @@ impl Library {
             ending: Arc::default(),
             past,
             one_gatekeeper: false,
+            cluster: None,
         }
     }
 
@@ -272,16 +282,8 @@ impl Library {
                     self.review();
                     self.take(ended);
                 }
-                Some(asked) = self.asked.recv() => match asked {
-                    Asked::Command(asked) => self.run(asked),
-                    Asked::Configure(config) => self.configure(*config),
-                    Asked::Pause(PauseRequest { begun, over }) => {
-                        self.review();
-                        let _ = begun.send(());
-                        // An error is the end of the pause: nothing is ever sent.
-                        let _ = over.await;
-                    }
-                },
+                ended = InCluster::ended(&mut self.cluster) => self.conclude_load(ended),
+                Some(asked) = self.asked.recv() => self.handle(asked).await,
             }
         }
     }
@@ -304,7 +306,8 @@ impl Library {
                     if is_served { "the last good generation continues to serve" } else { "it is not served" };
                 tracing::warn!(plugin = name, "plugin_file_gone: {what_now}");
             }
-            self.statuses.update(name, |status| status.file_is_gone = is_gone);
+            // The builds of a cluster aren't in files.
+            self.statuses.update(name, |status| status.file_is_gone = is_gone && self.cluster.is_none());
         }
     }
 

@@ -140,6 +140,10 @@ impl Library {
     /// The record is on the disk before the probation ends. Otherwise, after a crash, the next start would continue
     /// the probation, although states have already returned to their earlier versions or dropped them.
     pub(super) fn note_candidate(&mut self, name: &str) {
+        if self.cluster.is_some() {
+            // The cluster's records say it.
+            return;
+        }
         let Some(entry) = self.plugins.get(name) else { return };
         let Some(candidate) = &entry.candidate else { return };
         let is_gatekeeper = candidate.gatekeeper().is_some();
@@ -177,6 +181,13 @@ impl Library {
         let on_trial = |entry: &super::PluginState| entry.serving.as_ref()?.trial.clone();
         let trials: Vec<_> =
             self.plugins.iter().filter_map(|(name, entry)| Some((name.clone(), on_trial(entry)?))).collect();
+        if let Some(cluster) = &self.cluster {
+            // The counts of all nodes decide.
+            if trials.iter().any(|(_, trial)| trial.probation.has_failed() || trial.probation.is_over()) {
+                cluster.counted.notify_one();
+            }
+            return self.forget_swept();
+        }
         for (name, trial) in trials {
             if trial.probation.has_failed() {
                 self.roll_back_automatically(&name, &trial);
@@ -197,7 +208,7 @@ impl Library {
         self.past.retain(|_, past| !past.is_empty());
     }
 
-    fn prove(&mut self, name: &str, trial: &Trial) {
+    pub(super) fn prove(&mut self, name: &str, trial: &Trial) {
         if let Some(serving) = self.plugins.get_mut(name).and_then(|entry| entry.serving.as_mut()) {
             let digest = serving.loaded.digest.to_string();
             serving.trial = None;

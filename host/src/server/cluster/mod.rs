@@ -1,6 +1,8 @@
 //! How a host becomes a node of a cluster, and how it leaves.
 
 mod last_start;
+#[cfg(test)]
+mod rollout_tests;
 mod seams;
 #[cfg(test)]
 mod tests;
@@ -9,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use bennu_cluster::rollout::Registry;
 use bennu_cluster::{Cluster, ClusterEvents, ClusterLimits, ClusterOptions, NodeId, Speaks};
 use bytes::Bytes;
 
@@ -21,6 +24,8 @@ use crate::cluster::{
     keep_giving_blocks, run,
 };
 use crate::health::{Draining, Health};
+use crate::plugin::Library;
+use crate::rollout::{Rollouts, RolloutsStarted};
 use crate::store::{DirectoryLock, StorePlace, claim_directory};
 
 use last_start::LastStart;
@@ -40,6 +45,7 @@ pub(super) struct EnteringNode {
     cluster: Cluster,
     events: ClusterEvents,
     blocks: Arc<dyn MemberBlocks>,
+    registry: Arc<dyn Registry>,
     on_loss: OnLoss,
     /// The lock of the data directory, until the store has it. None if the store itself is in the directory.
     lock: Option<DirectoryLock>,
@@ -78,7 +84,7 @@ impl ClusterNode {
             over: lock.as_ref().and_then(|_| last.read()),
             limits: ClusterLimits::default(),
         };
-        let ClusterSeams { table: nodes, bus, blocks } = match seams {
+        let ClusterSeams { table: nodes, bus, blocks, registry } = match seams {
             Some(seams) => seams,
             None => ClusterSeams::connect(config, table).await?,
         };
@@ -88,7 +94,7 @@ impl ClusterNode {
         if lock.is_some() {
             last.write(cluster.me());
         }
-        Ok(Self::In(Box::new(EnteringNode { cluster, events, blocks, on_loss: table.on_loss, lock })))
+        Ok(Self::In(Box::new(EnteringNode { cluster, events, blocks, registry, on_loss: table.on_loss, lock })))
     }
 
     /// The start of this node, and the lock of its data directory, if other nodes share its store.
@@ -125,6 +131,23 @@ impl ClusterNode {
         let peers = Peers::new(Arc::new(entering.cluster.clone()), node.store.clone());
         join_cluster(&node, &peers);
         Ok((node, Some(peers)))
+    }
+
+    /// Makes the library serve what the cluster serves, and starts the task that does so. Returns none without a cluster.
+    pub(super) fn roll_out(
+        &self,
+        loading: &mut Vital,
+        library: &mut Library,
+        node: &Node,
+        peers: Option<&Arc<Peers>>,
+    ) -> Option<RolloutsStarted> {
+        let (Self::In(entering), Some(peers)) = (self, peers) else { return None };
+        let (cluster, registry) = (&entering.cluster, Arc::clone(&entering.registry));
+        let me = (cluster.me(), cluster.name().to_owned());
+        let (rollouts, started) =
+            Rollouts::new(me, registry, library.enter_cluster(), Arc::clone(peers), node.store.clone());
+        loading.spawn("the task that rolls out plugins", rollouts.run());
+        Some(started)
     }
 
     /// The host doesn't start. Leaves the cluster, so that the others don't wait for the lease, and the name is free.

@@ -1,10 +1,11 @@
-//! What a node needs outside of itself: the table of nodes, the bus, and numbers for members.
+//! What a node needs outside of itself: the table of nodes, the bus, numbers for members, and the registry of plugins.
 
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
 use bennu_cluster::nats::NatsBus;
-use bennu_cluster::postgres::{Connect, PostgresBus, PostgresTable};
+use bennu_cluster::postgres::{Connect, PostgresBus, PostgresRegistry, PostgresTable};
+use bennu_cluster::rollout::Registry;
 use bennu_cluster::{Bus, NodeTable};
 
 use crate::cluster::MemberBlocks;
@@ -21,6 +22,8 @@ pub struct ClusterSeams {
     pub bus: Arc<dyn Bus>,
     /// Gives numbers for members.
     pub blocks: Arc<dyn MemberBlocks>,
+    /// Says which builds of plugins serve.
+    pub registry: Arc<dyn Registry>,
 }
 
 impl ClusterSeams {
@@ -40,6 +43,7 @@ impl ClusterSeams {
         };
         place.make_schema().await.with_context(|| format!("`store` can't be used: {place}"))?;
         let connect: Arc<dyn Connect> = Arc::new(place);
+        let registry = Arc::new(PostgresRegistry::new(Arc::clone(&connect)));
         let nodes = PostgresTable::new(Arc::clone(&connect)).context("starting the thread of the table of nodes")?;
         let bus: Arc<dyn Bus> = match nats {
             None => Arc::new(PostgresBus::new(connect)),
@@ -49,6 +53,6 @@ impl ClusterSeams {
             }
         };
         let nodes = Arc::new(nodes);
-        Ok(Self { table: Arc::clone(&nodes) as _, bus, blocks: nodes })
+        Ok(Self { table: Arc::clone(&nodes) as _, bus, blocks: nodes, registry })
     }
 }

@@ -1,24 +1,27 @@
 //! Hosts as nodes of a cluster in memory, and what the table `cluster` needs.
 
-use std::path::Path;
+pub(super) use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bennu_cluster::{MemoryBus, MemoryTable, TableError};
+pub(super) use bennu_cluster::MemoryTable;
+use bennu_cluster::rollout::MemoryRegistry;
+use bennu_cluster::{MemoryBus, TableError};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use serde_json::{Value, json};
+pub(super) use serde_json::Value;
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+pub(super) use tokio::time::timeout;
 
 use super::*;
 use crate::server::config::ClusterTable;
 use crate::server::{Ended, Host, Start, api_key_file};
 
 /// How long a condition may take. A busy machine is slow, and no test fails because of that.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
 struct MemoryBlocks(AtomicU64);
@@ -29,15 +32,20 @@ impl MemberBlocks for MemoryBlocks {
     }
 }
 
-struct Running {
+pub(super) struct Running {
     address: std::net::SocketAddr,
     key: String,
     stop: oneshot::Sender<()>,
     ended: JoinHandle<Result<(), Ended>>,
 }
 
-async fn start(home: &Path, name: &str, seams: &ClusterSeams) -> Result<Running> {
-    let plugins = home.join("plugins");
+pub(super) async fn start(home: &Path, name: &str, seams: &ClusterSeams) -> Result<Running> {
+    start_with(home, name, "plugins", seams).await
+}
+
+/// Starts a host with the plugins of a directory.
+pub(super) async fn start_with(home: &Path, name: &str, plugins: &str, seams: &ClusterSeams) -> Result<Running> {
+    let plugins = home.join(plugins);
     std::fs::create_dir_all(&plugins)?;
     let table = ClusterTable { name: Some(name.into()), lease_ms: 30_000, ..ClusterTable::default() };
     let config = Config {
@@ -55,7 +63,7 @@ async fn start(home: &Path, name: &str, seams: &ClusterSeams) -> Result<Running>
     Ok(Running { address, key: key.trim().to_owned(), stop, ended })
 }
 
-async fn ask(host: &Running, call: &str, body: &str) -> Result<Value> {
+pub(super) async fn ask(host: &Running, call: &str, body: &str) -> Result<Value> {
     let mut connection = TcpStream::connect(host.address).await?;
     let head = format!(
         "{call} HTTP/1.1\r\nhost: a\r\nconnection: close\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n\
@@ -70,9 +78,10 @@ async fn ask(host: &Running, call: &str, body: &str) -> Result<Value> {
     serde_json::from_str(body).with_context(|| answer.clone())
 }
 
-fn seams(table: &Arc<MemoryTable>) -> ClusterSeams {
+pub(super) fn seams(table: &Arc<MemoryTable>) -> ClusterSeams {
     let bus = Arc::new(MemoryBus::new());
-    ClusterSeams { table: Arc::clone(table) as _, bus, blocks: Arc::<MemoryBlocks>::default() }
+    let registry = Arc::new(MemoryRegistry::new(Arc::clone(table)));
+    ClusterSeams { table: Arc::clone(table) as _, bus, blocks: Arc::<MemoryBlocks>::default(), registry }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -23,7 +23,7 @@ const HOST: &str = "bennu";
 pub(super) const GUEST: &str = "guest";
 
 /// The modules of the host that are targets.
-const MODULES: [&str; 30] = [
+const MODULES: [&str; 31] = [
     "api",
     "auth",
     "channel",
@@ -46,6 +46,7 @@ const MODULES: [&str; 30] = [
     "project",
     "protocol",
     "pubsub",
+    "rollout",
     "routes",
     "server",
     "socket",

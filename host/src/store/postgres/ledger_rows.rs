@@ -12,7 +12,7 @@ use crate::store::revision::Revision;
 #[derive(Debug, Default)]
 pub(super) struct BatchRows<'a> {
     pub(super) seen: Vec<i64>,
-    /// None: no generation is set in the cluster.
+    /// None: the draft isn't of a call.
     pub(super) generations: Vec<Option<i64>>,
     pub(super) quotas: Vec<Option<i64>>,
     pub(super) span_drafts: Vec<i32>,
@@ -28,7 +28,7 @@ pub(super) fn rows_of(drafts: &[Draft]) -> BatchRows<'_> {
     let mut rows = BatchRows::default();
     for (number, draft) in (1..).zip(drafts) {
         rows.seen.push(number_of(draft.since()));
-        rows.generations.push(None);
+        rows.generations.push(draft.owner().generation().map(i64::from));
         rows.quotas.push(i64::try_from(draft.owner().quota_bytes()).ok());
         for (from, until) in draft.footprint.spans() {
             rows.span_drafts.push(number);
@@ -60,8 +60,8 @@ pub(super) fn answer(row: &Row) -> Result<Option<Answer>, EngineError> {
     let (revision, sizes): (i64, Vec<i64>) = (row.try_get(0).map_err(unreadable)?, row.try_get(2).map_err(unreadable)?);
     let result = |(result, size): (i32, i64)| match result {
         0 => Ok(DraftResult::Stored),
-        // 3: after the switch, the call runs again on the other generation.
-        1 | 3 => Ok(DraftResult::Conflict),
+        1 => Ok(DraftResult::Conflict),
+        3 => Ok(DraftResult::OtherGeneration),
         2 => Ok(DraftResult::OverQuota(size.cast_unsigned())),
         other => Err(EngineError::new(format!(
             "the database gave the result {other}, which this version of bennu doesn't know"

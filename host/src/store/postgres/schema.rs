@@ -1,5 +1,6 @@
 //! The tables and functions in the database, and how an earlier version of them becomes the present one.
 
+use bennu_cluster::postgres::{REGISTRY_STEP, SCHEMA_STEP};
 use tokio_postgres::Client;
 
 use super::connection::Unusable;
@@ -12,7 +13,7 @@ pub(super) const LOCKS: i32 = i32::from_be_bytes(*b"benn");
 
 /// The steps from each version to the next one. A step that was released isn't changed any more.
 const STEPS: [&[&str]; VERSION as usize] =
-    [&[include_str!("schema/1.sql")], &[bennu_cluster::postgres::SCHEMA_STEP, include_str!("schema/2.sql")]];
+    [&[include_str!("schema/1.sql")], &[SCHEMA_STEP, include_str!("schema/2.sql"), REGISTRY_STEP]];
 
 /// Makes the schema, or brings it to the present version. One host does it at a time, in one transaction.
 ///

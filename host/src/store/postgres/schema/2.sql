@@ -123,7 +123,8 @@ BEGIN
     END IF;
 
     SELECT coalesce(array_agg(CASE
-        WHEN draft.generation IS DISTINCT FROM mine.generation THEN 3
+        -- Null on either side: the draft isn't of a call, or no generation serves.
+        WHEN draft.generation IS NOT NULL AND draft.generation IS DISTINCT FROM mine.generation THEN 3
         WHEN late.at IS NOT NULL THEN 1
         ELSE 0
     END ORDER BY draft.at), ARRAY[]::int[])
@@ -266,18 +267,11 @@ BEGIN
 END
 $$;
 
--- Makes another generation of a plugin the one that serves, if the one before is `former`. Returns whether it was. All batches of former
--- generations have ended then, and later ones are refused.
-CREATE FUNCTION {schema}.switch_generation(my_plugin text, former bigint, latter bigint) RETURNS boolean
-LANGUAGE plpgsql VOLATILE AS $$
-DECLARE
-    mine {schema}.head;
+-- Lets only calls of one generation of a plugin write from now on; with null, none. All batches of other generations have ended then.
+-- A draft without a generation isn't of a call, and isn't refused: the host removes expired keys.
+CREATE FUNCTION {schema}.set_generation(my_plugin text, latter bigint) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
-    mine := {schema}.lock_head(my_plugin);
-    IF mine.generation IS DISTINCT FROM former THEN
-        RETURN false;
-    END IF;
+    PERFORM {schema}.lock_head(my_plugin);
     UPDATE {schema}.head SET generation = latter WHERE head.plugin = my_plugin;
-    RETURN true;
 END
 $$;

@@ -1,0 +1,315 @@
+//! What follows from the reports of all nodes: a switch, a refusal, the result of a probation.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::conflict::TopicConflict;
+use super::record::{
+    Build, OpenProbation, OutcomeResult, PluginRecord, Purpose, Records, Rejection, Rollout, Standing, Terms,
+};
+use super::registry::LivingNode;
+use super::report::{LoadedBuild, NodeReport, PreparedReport};
+use super::sights::{Sight, Sights};
+use crate::node::Epoch;
+
+/// How long all nodes may take to prepare a build. Past it, the rollout is refused.
+pub const PREPARED_WITHIN: Duration = Duration::from_secs(60);
+
+/// The most nodes that a refusal names.
+const NAMED_MAX: usize = 3;
+
+/// What a node knows when it decides.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// The start of this node.
+    pub me: Epoch,
+    /// All living nodes, read together with the records.
+    pub nodes: &'a [LivingNode],
+    /// The reports of living and dead nodes, read together with the records.
+    pub reports: &'a [NodeReport],
+    /// Since when this node has seen what the records say.
+    pub sights: &'a Sights,
+    /// The time, by the clock of the sights.
+    pub now: Duration,
+    /// The terms of a probation that begins.
+    pub terms: Terms,
+    /// The time in milliseconds since 1970. It is only written down.
+    pub now_ms: u64,
+}
+
+/// Other records, and what they mean.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// All records, with the changes.
+    pub records: Records,
+    /// What has changed, for the log of the node that decides.
+    pub events: Vec<(String, DecisionEvent)>,
+}
+
+/// What has changed for a plugin.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum DecisionEvent {
+    /// All nodes switch to this generation.
+    Switched(u32),
+    /// A rollout was refused. No node has switched.
+    Refused {
+        /// Its number.
+        number: u32,
+        /// Why.
+        why: String,
+    },
+    /// A generation has passed its probation.
+    Passed(u32),
+    /// A generation was rolled back.
+    RolledBack {
+        /// The generation.
+        generation: u32,
+        /// The one that serves again.
+        instead: u32,
+        /// The faults of all nodes.
+        faults: u32,
+    },
+    /// A generation has failed its probation, and can't be rolled back, because another plugin has topics of the build before it.
+    NotRolledBack {
+        /// The generation.
+        generation: u32,
+        /// A topic's pattern, and the plugin that has it.
+        conflict: TopicConflict,
+    },
+}
+
+/// How far the nodes are with a rollout.
+enum Readiness {
+    /// All of them have the build.
+    Ready(LoadedBuild),
+    /// One of them never will.
+    Refused(String),
+    /// Some haven't ended.
+    Waiting,
+}
+
+/// Decides what the facts allow. Returns none if nothing changes. A node that isn't among the living decides nothing.
+#[must_use]
+pub fn decide(records: &Records, facts: &Facts<'_>) -> Option<Decision> {
+    if !facts.nodes.iter().any(|node| node.epoch == facts.me) {
+        return None;
+    }
+    let mut decision = Decision { records: records.clone(), events: Vec::new() };
+    for name in records.keys() {
+        decision.review_probation(name, facts);
+    }
+    decision.review_rollouts(facts);
+    (decision.records != *records).then_some(decision)
+}
+
+impl Decision {
+    fn note(&mut self, name: &str, event: DecisionEvent) {
+        self.events.push((name.to_owned(), event));
+    }
+
+    /// Ends the probation of a plugin, if it is over.
+    fn review_probation(&mut self, name: &str, facts: &Facts<'_>) {
+        let Some(record) = self.records.get(name) else { return };
+        let Some(serving) = &record.serving else { return };
+        let generation = serving.build.generation;
+        let (calls, faults) = counts(name, generation, facts);
+        match &serving.standing {
+            Standing::Passed => {}
+            Standing::Unproved if calls == 0 => {}
+            Standing::Unproved => self.pass(name, generation, None),
+            Standing::OnProbation(probation) if faults > probation.terms.faults => {
+                let probation = probation.clone();
+                self.roll_back(name, generation, faults, (probation, facts.now_ms));
+            }
+            Standing::OnProbation(probation) => {
+                let lasts = facts.sights.lasts(name, Sight::Serving(generation), facts.now);
+                let is_long_enough = lasts >= Duration::from_millis(probation.terms.time_ms);
+                // Without an answered call, nothing is known of the build.
+                if is_long_enough && calls >= probation.terms.calls.max(1) {
+                    let probation = probation.clone();
+                    self.pass(name, generation, Some(probation));
+                }
+            }
+        }
+    }
+
+    fn pass(&mut self, name: &str, generation: u32, probation: Option<OpenProbation>) {
+        let Some(record) = self.records.get_mut(name) else { return };
+        let Some(serving) = &mut record.serving else { return };
+        serving.standing = Standing::Passed;
+        if let Some(OpenProbation { id, against, .. }) = probation {
+            record.end_probation(id, false);
+            record.previous = Some(against);
+        }
+        self.note(name, DecisionEvent::Passed(generation));
+    }
+
+    fn roll_back(&mut self, name: &str, generation: u32, faults: u32, (probation, at_ms): (OpenProbation, u64)) {
+        if let Some(conflict) = TopicConflict::find(&self.records, name, &probation.against.topics, &BTreeSet::new()) {
+            self.note(name, DecisionEvent::NotRolledBack { generation, conflict });
+            return self.pass(name, generation, Some(probation));
+        }
+        let Some(record) = self.records.get_mut(name) else { return };
+        let Some(failed) = record.serving.as_ref().map(|serving| serving.build.digest) else { return };
+        let OpenProbation { id, against, .. } = probation;
+        let instead = against.generation;
+        record.reject(Rejection { digest: failed, generation, faults, at_ms });
+        record.end_probation(id, true);
+        record.serve(against, Standing::Passed);
+        record.previous = None;
+        // A rollout that is being prepared goes on: its build is another one, and begins a probation of its own.
+        self.note(name, DecisionEvent::RolledBack { generation, instead, faults });
+    }
+
+    /// Refuses rollouts, and switches those that all nodes have prepared. Several of them are tried together first, because two plugins may
+    /// exchange topics.
+    fn review_rollouts(&mut self, facts: &Facts<'_>) {
+        let mut ready = Vec::new();
+        let rollouts = self.records.iter().filter_map(|(name, record)| Some((name.clone(), record.rollout.clone()?)));
+        for (name, rollout) in rollouts.collect::<Vec<_>>() {
+            match readiness(&name, &rollout, facts) {
+                Readiness::Waiting => {}
+                Readiness::Refused(why) => self.refuse(&name, &rollout, why),
+                Readiness::Ready(build) if self.would_open(&name, &build) => {
+                    let why = format!(
+                        "it is not a gatekeeper, but `{name}` was one, so mounts would be open to everyone; if you want this, run \
+                         `bennu plugins unload {name}` and `bennu plugins forget {name}`"
+                    );
+                    self.refuse(&name, &rollout, why);
+                }
+                Readiness::Ready(build) => ready.push((name, rollout, build)),
+            }
+        }
+        let all: BTreeSet<&str> = ready.iter().map(|(name, ..)| name.as_str()).collect();
+        let fit_together = !overlap(&ready)
+            && ready
+                .iter()
+                .all(|(name, _, build)| TopicConflict::find(&self.records, name, &build.topics, &all).is_none());
+        for (name, rollout, build) in &ready {
+            match TopicConflict::find(&self.records, name, &build.topics, &BTreeSet::new()) {
+                Some(conflict) if !fit_together => {
+                    // The owner's next build may give the topic up.
+                    let may_change = self.records.get(&conflict.owner).is_some_and(|owner| owner.rollout.is_some());
+                    if !may_change || is_late(name, rollout, facts) {
+                        self.refuse(name, rollout, conflict.to_string());
+                    }
+                }
+                _ => self.switch(name, rollout, build, facts.terms),
+            }
+        }
+    }
+
+    fn would_open(&self, name: &str, build: &LoadedBuild) -> bool {
+        !build.is_gatekeeper && self.records.get(name).is_some_and(|record| record.is_gatekeeper)
+    }
+
+    fn refuse(&mut self, name: &str, rollout: &Rollout, why: String) {
+        if let Some(record) = self.records.get_mut(name) {
+            record.end_rollout(OutcomeResult::Refused(why.clone()));
+            self.note(name, DecisionEvent::Refused { number: rollout.number, why });
+        }
+    }
+
+    fn switch(&mut self, name: &str, rollout: &Rollout, loaded: &LoadedBuild, terms: Terms) {
+        let Some(record) = self.records.get_mut(name) else { return };
+        let (generation, digest) = (rollout.generation, rollout.digest);
+        let LoadedBuild { topics, is_gatekeeper } = loaded.clone();
+        let build = Build { generation, digest, topics, is_gatekeeper };
+        let standing = standing_of(record, rollout, &build, terms);
+        let open = record.probation().map(|open| (open.id, open.against.digest == digest));
+        let continues = matches!(&standing, Standing::OnProbation(next) if open.is_some_and(|(id, _)| id == next.id));
+        if let Some((id, is_rolled_back)) = open.filter(|_| !continues) {
+            record.end_probation(id, is_rolled_back);
+        }
+        if rollout.purpose == Purpose::Rollback || open.is_some_and(|(_, is_rolled_back)| is_rolled_back) {
+            // A build that was rolled back can't be the target of another rollback.
+            record.previous = None;
+        } else if open.is_none()
+            && let Some(before) = record.serving.take().filter(|before| before.build.digest != digest)
+        {
+            record.previous = Some(before.build);
+        }
+        record.rejected.retain(|rejected| rejected.digest != digest);
+        record.end_rollout(OutcomeResult::Switched);
+        record.serve(build, standing);
+        self.note(name, DecisionEvent::Switched(generation));
+    }
+}
+
+/// Whether two of these builds have the same pattern.
+fn overlap(ready: &[(String, Rollout, LoadedBuild)]) -> bool {
+    let mut seen = BTreeSet::new();
+    ready.iter().flat_map(|(_, _, build)| &build.topics).any(|topic| !seen.insert(topic))
+}
+
+/// The standing with which a build begins to serve.
+fn standing_of(record: &PluginRecord, rollout: &Rollout, build: &Build, terms: Terms) -> Standing {
+    if build.is_gatekeeper || rollout.purpose == Purpose::Rollback {
+        return Standing::Passed;
+    }
+    let first = || if record.known.contains(&build.digest) { Standing::Passed } else { Standing::Unproved };
+    let Some(before) = &record.serving else { return first() };
+    match &before.standing {
+        // The build from before the probation: its states are still there.
+        Standing::OnProbation(open) if open.against.digest == build.digest => Standing::Passed,
+        Standing::OnProbation(open) => Standing::OnProbation(open.clone()),
+        standing if before.build.digest == build.digest => standing.clone(),
+        _ if terms.time_ms == 0 || before.build.is_gatekeeper => first(),
+        _ => Standing::OnProbation(OpenProbation { id: rollout.number, against: before.build.clone(), terms }),
+    }
+}
+
+/// The answered calls and the counted faults of a generation, at all nodes. Those of dead nodes count: a build that ends its host is
+/// no better for it.
+fn counts(name: &str, generation: u32, facts: &Facts<'_>) -> (u64, u32) {
+    let its = facts.reports.iter().filter(|report| report.plugin == name && report.report.serving == Some(generation));
+    its.fold((0, 0), |(calls, faults), NodeReport { report, .. }| {
+        (report.calls.saturating_add(calls), report.faults.saturating_add(faults))
+    })
+}
+
+fn is_late(name: &str, rollout: &Rollout, facts: &Facts<'_>) -> bool {
+    facts.sights.lasts(name, Sight::Rollout(rollout.number), facts.now) >= PREPARED_WITHIN
+}
+
+fn readiness(name: &str, rollout: &Rollout, facts: &Facts<'_>) -> Readiness {
+    let of_node = |node: &LivingNode| -> Option<&PreparedReport> {
+        let report = facts.reports.iter().find(|report| report.plugin == name && report.epoch == node.epoch)?;
+        report.report.prepared.as_ref().filter(|prepared| prepared.number == rollout.number)
+    };
+    let mut builds: Vec<(&LivingNode, &LoadedBuild)> = Vec::new();
+    let mut missing = Vec::new();
+    for node in facts.nodes {
+        match of_node(node).map(|prepared| &prepared.result) {
+            Some(Ok(build)) => builds.push((node, build)),
+            Some(Err(why)) => return Readiness::Refused(format!("the node {} can't load it: {why}", node.name)),
+            None => missing.push(node.name.as_str()),
+        }
+    }
+    if let [(first, build), rest @ ..] = &builds[..]
+        && let Some((other, _)) = rest.iter().find(|(_, other)| other != build)
+    {
+        return Readiness::Refused(format!(
+            "the nodes {} and {} read other topics from it; give all nodes the same version and the same configuration",
+            first.name, other.name
+        ));
+    }
+    match &builds[..] {
+        [(_, build), ..] if missing.is_empty() => Readiness::Ready((*build).clone()),
+        _ if is_late(name, rollout, facts) => Readiness::Refused(format!(
+            "after {} s, it isn't prepared at {}",
+            PREPARED_WITHIN.as_secs(),
+            named(&missing)
+        )),
+        _ => Readiness::Waiting,
+    }
+}
+
+/// Some names, and how many more there are.
+fn named(names: &[&str]) -> String {
+    let (shown, rest) = names.split_at(names.len().min(NAMED_MAX));
+    match rest.len() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}

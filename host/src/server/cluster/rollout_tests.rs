@@ -1,0 +1,101 @@
+//! Builds of a plugin that hosts of a cluster in memory roll out together.
+
+use std::path::PathBuf;
+
+use super::tests::*;
+use super::*;
+
+/// A build of the plugin `echo`, with a number that tells it from others.
+fn build(number: u8) -> Vec<u8> {
+    let component = include_bytes!("../../../../tests/compatibility/echo.wasm");
+    // A custom section with the number as its name.
+    [&component[..], &[0, 2, 1, b'0' + number]].concat()
+}
+
+fn file(home: &Path, name: &str) -> PathBuf {
+    home.join(format!("plugins-{name}")).join("echo.wasm")
+}
+
+/// Gives a node the file of a build, by a rename.
+fn put(home: &Path, name: &str, number: u8) -> Result<()> {
+    let (beside, file) = (home.join("beside"), file(home, name));
+    std::fs::create_dir_all(file.parent().context("a directory")?)?;
+    std::fs::write(&beside, build(number))?;
+    Ok(std::fs::rename(beside, file)?)
+}
+
+async fn status(host: &Running) -> Result<Value> {
+    ask(host, "GET /api/plugins/echo", "").await
+}
+
+/// Waits until a generation serves at these hosts.
+async fn serves(hosts: &[&Running], generation: u64) -> Result<()> {
+    for host in hosts {
+        let serves = async {
+            while status(host).await?["generation"] != generation {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            anyhow::Ok(())
+        };
+        let shown = timeout(PATIENCE, serves).await;
+        if shown.is_err() {
+            anyhow::bail!("generation {generation} doesn't serve: {}", status(host).await?);
+        }
+        shown??;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_build_of_one_host_serves_at_all_and_so_does_what_an_operator_wants() -> Result<()> {
+    let (home, table) = (tempfile::tempdir()?, Arc::new(MemoryTable::new()));
+    let (home, seams) = (home.path(), seams(&table));
+    put(home, "one", 1)?;
+    let one = start_with(home, "one", "plugins-one", &seams).await?;
+    let two = start_with(home, "two", "plugins-two", &seams).await?;
+    // Each serves what the cluster serves from its start on.
+    for host in [&one, &two] {
+        assert_eq!(status(host).await?["generation"], 1);
+    }
+    put(home, "two", 2)?;
+    serves(&[&one, &two], 2).await?;
+    let digests = [status(&one).await?["digest"].clone(), status(&two).await?["digest"].clone()];
+    assert_eq!(digests[0], digests[1]);
+    // An image with the build from before starts again.
+    put(home, "three", 1)?;
+    let three = start_with(home, "three", "plugins-three", &seams).await?;
+    let shown = status(&three).await?;
+    assert_eq!(shown["generation"], 2, "{shown}");
+    assert!(shown["last_error"].as_str().is_some_and(|why| why.contains("has served before")), "{shown}");
+    let nodes = status(&one).await?["cluster"]["nodes"].as_array().cloned().unwrap_or_default();
+    let names: Vec<&str> = nodes.iter().filter_map(|node| node["node"].as_str()).collect();
+    assert_eq!(names, ["one", "two", "three"]);
+    let back = ask(&three, "POST /api/plugins/echo/rollback", "{}").await?;
+    assert_eq!(back["generation"], 1, "{back}");
+    serves(&[&one, &two, &three], 1).await?;
+    let refused = ask(&one, "POST /api/plugins/echo/rollback", "{}").await?;
+    assert_eq!(refused["error"]["code"], "refused", "{refused}");
+    ask(&two, "POST /api/plugins/echo/unload", "{}").await?;
+    serves(&[&one, &two, &three], 0).await?;
+    let again = ask(&two, "POST /api/plugins/echo/reload", "{}").await?;
+    assert_eq!(again["generation"], 3, "{again}");
+    serves(&[&one, &two, &three], 3).await?;
+    let unknown = ask(&one, "POST /api/plugins/nobody/unload", "{}").await?;
+    assert_eq!(unknown["error"]["code"], "not_found", "{unknown}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_no_plugin_is_refused_and_the_build_before_serves() -> Result<()> {
+    let (home, table) = (tempfile::tempdir()?, Arc::new(MemoryTable::new()));
+    let (home, seams) = (home.path(), seams(&table));
+    put(home, "one", 1)?;
+    let one = start_with(home, "one", "plugins-one", &seams).await?;
+    let two = start_with(home, "two", "plugins-two", &seams).await?;
+    std::fs::write(file(home, "one"), b"\0asm no component")?;
+    let refused = ask(&one, "POST /api/plugins/echo/reload", "{}").await?;
+    let message = refused["error"]["message"].as_str().unwrap_or_default();
+    assert!(message.contains("can't load it"), "{refused}");
+    serves(&[&one, &two], 1).await?;
+    Ok(())
+}
