@@ -69,7 +69,7 @@ pub(crate) async fn start(program: &Path, mode: &str) -> Result<Pooler> {
 #[tokio::test]
 async fn a_pooler_is_refused_in_transaction_mode_and_used_in_session_mode() -> Result<()> {
     let Some(program) = program() else {
-        eprintln!("skipped: PgBouncer isn't installed");
+        bennu_test_tiers::note_skipped("PgBouncer isn't installed");
         return Ok(());
     };
     let (name, _) = database()?;
