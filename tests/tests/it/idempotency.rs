@@ -10,6 +10,8 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
+use crate::metrics::scrape;
+
 async fn post(address: SocketAddr, path: &str, key: &str, body: &Value) -> Result<Answer> {
     let headers = [("content-type", "application/json"), ("idempotency-key", key)];
     request_with(address, "POST", path, &headers, body.to_string().as_bytes()).await
@@ -62,6 +64,8 @@ async fn a_message_with_a_key_is_handled_once() -> Result<()> {
         let answer = send(&host, key, &count("c")).await?;
         ensure!(answer.status == 400 && answer.body.contains("Idempotency-Key"), "{key}: {answer:?}");
     }
+    let hits = scrape(&host).await?.sum("bennu_limit_hits_total", &[("limit", "idempotency_key")]);
+    ensure!(hits == 4.0, "{hits} keys were refused");
     // The answers are stored.
     host = host.restart(Signal::KILL).await?;
     ensure!(send(&host, "one", &count("a")).await?.json()? == counted(1), "after a restart");
