@@ -14,7 +14,6 @@ use bennu_cluster::bus::{Bus, BusEvent, Lane};
 use bennu_cluster::nats::{NatsBus, NatsLogin, NatsPlace, NatsTls};
 use bennu_cluster::{BusError, Epoch, Incarnation, NodeId};
 use bennu_test_engines::{NatsServer, eventually};
-use bennu_test_tiers::Tier;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 
 use crate::bus::{Bed, Node, flush, hear_until, next, send};
@@ -227,7 +226,7 @@ async fn clusters_are_kept_apart() -> Result<()> {
 /// The server stops without closing a connection. It takes some seconds to find that out.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_silent_is_noticed() -> Result<()> {
-    if Tier::current() < Tier::Full {
+    if !bennu_test_tiers::runs("conformance::nats_silent") {
         return Ok(());
     }
     let Some(engine) = NatsEngine::new().await? else { return Ok(()) };

@@ -4,7 +4,7 @@ use anyhow::{Result, bail, ensure};
 use bennu_cluster::bus::{Bus, BusEvent, BusSender, Lane};
 use bennu_cluster::{BusError, NodeId, NodeTable};
 use bennu_test_engines::{eventually, within};
-use bennu_test_tiers::{Tier, rounds};
+use bennu_test_tiers::rounds;
 
 use crate::bus::{Bed, flush, hear_until, next, read, send};
 use crate::postgres::{PostgresEngine, SCHEMA};
@@ -217,7 +217,7 @@ async fn the_sessions_end_with_their_owners() -> Result<()> {
 /// The server stops without closing a connection. It takes some seconds to find that out.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_silent_is_noticed() -> Result<()> {
-    if Tier::current() < Tier::Full {
+    if !bennu_test_tiers::runs("conformance::postgres_silent") {
         return Ok(());
     }
     let Some(engine) = PostgresEngine::own().await? else { return Ok(()) };
@@ -238,7 +238,7 @@ async fn a_server_that_is_silent_is_noticed() -> Result<()> {
 /// Nothing is sent for longer than the silence after which the connection is tried.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_quiet_bus_stays_connected() -> Result<()> {
-    if Tier::current() < Tier::Full {
+    if !bennu_test_tiers::runs("conformance::postgres_quiet") {
         return Ok(());
     }
     let Some(engine) = PostgresEngine::shared().await? else { return Ok(()) };

@@ -209,7 +209,11 @@ async fn a_topic_is_told_once_of_each_failure_although_the_host_is_killed() -> R
     let receiver = Receiver::with(|_, _| Reaction::Answer(410, "")).await?;
     let mut host = setup(&[&receiver], "")?.start().await?;
     let mut told = 0;
-    for kill in 0..kills {
+    for kill in 0.. {
+        // On a slow machine, a host may be killed before its first answer. So there are more rounds then.
+        if kill >= kills && told > kills {
+            break;
+        }
         let (address, url) = (host.address(), receiver.url(&format!("/{kill}/")));
         let writer = tokio::spawn(async move {
             for number in 0_u64.. {
@@ -237,7 +241,6 @@ async fn a_topic_is_told_once_of_each_failure_although_the_host_is_killed() -> R
             told += u64::from(was_committed);
         }
     }
-    ensure!(told > kills, "only {told} deliveries in {kills} rounds");
     host.stop().await?;
     Ok(())
 }
@@ -385,7 +388,11 @@ async fn every_delivery_is_received_although_host_and_receiver_are_killed() -> R
     let mut receiver = Receiver::open().await?;
     let mut host = setup(&[&receiver], "")?.start().await?;
     let (mut asked, mut acknowledged) = (0_u64, Vec::new());
-    for kill in 0..kills {
+    for kill in 0.. {
+        // On a slow machine, a host may be killed before its first answer. So there are more rounds then.
+        if kill >= kills && acknowledged.len() as u64 > kills {
+            break;
+        }
         let (first, address, url) = (asked, host.address(), receiver.url("/"));
         let writer = tokio::spawn(async move {
             let (mut asked, mut acknowledged) = (first, Vec::new());
@@ -411,7 +418,6 @@ async fn every_delivery_is_received_although_host_and_receiver_are_killed() -> R
         check_round(&host, &receiver, first..all, &those).await.with_context(|| format!("after kill {kill}"))?;
         (asked, acknowledged) = (all, [acknowledged, those].concat());
     }
-    ensure!(acknowledged.len() as u64 > kills, "only {} deliveries in {kills} rounds", acknowledged.len());
     host.stop().await?;
     Ok(())
 }

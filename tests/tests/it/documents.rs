@@ -304,7 +304,8 @@ fn the_guides_from_other_servers_deny_nothing_that_is_there() -> Result<()> {
             let word = THERE.iter().find(|word| line.to_lowercase().contains(**word));
             ensure!(word.is_none(), "{document} denies `{}`, which the host has: {line}", word.unwrap_or(&""));
         }
-        for page in ["history.md", "http.md", "time.md", "api.md#requests-that-are-sent-again", "configuration.md#webhooks"]
+        for page in
+            ["history.md", "http.md", "time.md", "api.md#requests-that-are-sent-again", "configuration.md#webhooks"]
         {
             ensure!(text.contains(&format!("({page}")), "{document} doesn't name {page}");
         }

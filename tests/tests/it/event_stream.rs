@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use bennu_tests::{Cast, TestHost, request, request_with, within};
+use bennu_tests::{Cast, Setup, TestHost, request, request_with, within};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -115,6 +115,32 @@ async fn a_stream_has_broadcasts_members_and_presences_and_goes_on_after_its_las
         broadcast(&host, "echo:2", "on", json!({})).await?;
         ensure!(missed.takes("broadcast").await?.data["event"] == "on", "the stream goes on with what comes now");
     }
+    host.stop().await?;
+    Ok(())
+}
+
+/// A stream has bytes, and broadcasts as they were made: members may get something else by `handle_out`.
+#[tokio::test]
+async fn a_stream_has_bytes_and_what_was_broadcast_before_handle_out() -> Result<()> {
+    const SCRIPT: &str = r#"import { channel, plugin } from "bennu";
+export default plugin({ "said:*": channel({
+  on: { say: ({ text }, socket) => void socket.broadcast("said", { text }) },
+  intercept: { said: ({ text }) => ({ text: text.toUpperCase() }) },
+}) });
+"#;
+    let host = Setup::new().file("plugins/said.ts", SCRIPT.into()).start().await?;
+    let mut stream = Stream::open(&host, &["said:1"], None).await?;
+    stream.takes("start").await?;
+    let mut cast = Cast::new(&host);
+    cast.play("bob > join said:1\nbob < ok …\nbob > say {\"text\": \"hi\"}\nbob < said {\"text\": \"HI\"}").await?;
+    stream.takes("join").await?;
+    let said = stream.takes("broadcast").await?;
+    ensure!(said.data == json!({ "topic": "said:1", "event": "said", "payload": { "text": "hi" } }), "{said:?}");
+    let bytes = json!({ "topic": "said:1", "event": "bytes", "payload_base64": "AAH/" });
+    let answer = request_with(host.address(), "POST", "/api/broadcast", JSON, bytes.to_string().as_bytes()).await?;
+    ensure!(answer.status == 200, "{answer:?}");
+    ensure!(stream.takes("broadcast").await?.data == bytes);
+    drop(cast);
     host.stop().await?;
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bennu_tests::{Setup, TestHost, eventually, places, request_with};
@@ -9,6 +10,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::time::{sleep, timeout};
 
 /// A server of keys. Its answer can be changed.
 struct Provider {
@@ -58,6 +60,20 @@ impl Provider {
 
     fn requests(&self) -> Vec<String> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).requests.clone()
+    }
+
+    fn change(&self, answer: Option<Vec<u8>>) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).answer = answer;
+    }
+
+    /// Waits for this number of requests. The next one comes within a minute.
+    async fn is_asked(&self, requests: usize) -> Result<()> {
+        let waiting = async {
+            while self.requests().len() < requests {
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        timeout(Duration::from_secs(150), waiting).await.with_context(|| format!("request {requests}"))
     }
 }
 
@@ -112,6 +128,32 @@ async fn keys_are_fetched_and_asked_for_at_most_once_a_minute() -> Result<()> {
     Ok(())
 }
 
+/// Takes two minutes, because the host asks a server that it has asked before at most once a minute.
+#[tokio::test]
+async fn the_keys_of_before_serve_while_the_provider_fails_until_it_has_new_ones() -> Result<()> {
+    if !bennu_test_tiers::runs("jwks::the_keys_of_before_serve") {
+        return Ok(());
+    }
+    let provider = Provider::start(answer("200 OK", "", &set("first")?.to_string())).await?;
+    let host = Setup::new().guests(&["echo"])?.config(&config(&provider.url)).start().await?;
+    ensure!(connect(&host, "first").await? == 101, "the keys are there at the start");
+    // A token of a new key makes the host ask again. The provider fails.
+    provider.change(answer("500 Oh no", "", ""));
+    ensure!(connect(&host, "second").await? == 403, "the new key isn't known");
+    provider.is_asked(2).await?;
+    host.log().find(0, "a warning", |line| line.message().starts_with("the keys could not be fetched")).await?;
+    ensure!(connect(&host, "first").await? == 101, "the key of before serves");
+    ensure!(connect(&host, "second").await? == 403, "the new key isn't known yet");
+    ensure!(host.inspect().await?["refused"]["keys_missing"] == 0, "nobody is refused for missing keys");
+    // It asks again by itself, and gets in when the provider has the new key.
+    provider.change(answer("200 OK", "", &set("second")?.to_string()));
+    provider.is_asked(3).await?;
+    eventually("the new key", async || Ok((connect(&host, "second").await? == 101).then_some(()))).await?;
+    ensure!(connect(&host, "first").await? == 403, "the old key isn't in the set any more");
+    host.stop().await?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn without_keys_a_host_starts_and_its_mount_answers_503_until_they_are_there() -> Result<()> {
     let provider = Provider::start(answer("500 Oh no", "", "")).await?;
@@ -121,8 +163,7 @@ async fn without_keys_a_host_starts_and_its_mount_answers_503_until_they_are_the
     ensure!(connect(&host, "first").await? == 503, "there are no keys");
     ensure!(host.inspect().await?["refused"]["keys_missing"] == 1, "it is counted");
     ensure!(host.connect_request().at("/open").connect().await.is_ok(), "other mounts don't need the keys");
-    provider.state.lock().unwrap_or_else(PoisonError::into_inner).answer =
-        answer("200 OK", "", &set("first")?.to_string());
+    provider.change(answer("200 OK", "", &set("first")?.to_string()));
     eventually("the keys are there", async || Ok((connect(&host, "first").await? == 101).then_some(()))).await?;
     host.stop().await?;
     Ok(())

@@ -66,6 +66,7 @@ mod replacements;
 mod requests;
 mod restarts;
 mod rooms;
+mod schedule_states;
 mod schedules;
 mod script_instances;
 mod scripts;

@@ -9,7 +9,6 @@ use bennu_tests::{Cast, Setup, TestClient, TestHost, bennu, check, eventually, g
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::limit_counts::stop_after_hits;
 use crate::projects::LIMITS;
 
 const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
@@ -63,7 +62,11 @@ async fn every_schedule_fires_once_although_the_host_is_killed() -> Result<()> {
     let kills = bennu_test_tiers::rounds("schedules::kill") as u64;
     let mut host = TestHost::start(&["naughty"]).await?;
     let (mut asked, mut acknowledged) = (0_u64, 0_u64);
-    for kill in 0..kills {
+    for kill in 0.. {
+        // On a slow machine, a host may be killed before its first answer. So there are more rounds then.
+        if kill >= kills && acknowledged > kills {
+            break;
+        }
         let (first, address) = (asked, host.address());
         let writer = tokio::spawn(async move {
             let (mut asked, mut acknowledged) = (first, Vec::new());
@@ -103,7 +106,6 @@ async fn every_schedule_fires_once_although_the_host_is_killed() -> Result<()> {
             ensure!(was_asked == true || !those.contains(&number), "after kill {kill}: k{number} was lost");
         }
     }
-    ensure!(acknowledged > kills, "only {acknowledged} schedules in {kills} rounds");
     host.stop().await?;
     Ok(())
 }
@@ -111,9 +113,18 @@ async fn every_schedule_fires_once_although_the_host_is_killed() -> Result<()> {
 #[tokio::test]
 async fn a_schedule_that_was_due_while_the_host_did_not_run_fires_late() -> Result<()> {
     let host = TestHost::start(&["naughty"]).await?;
-    ensure!(schedule(host.address(), json!({ "key": "k", "ms": 300, "payload": { "n": 1 } })).await?);
-    let shown = schedules(&host, &[])?;
-    ensure!(shown[0]["key"] == "k" && shown[0]["state"] == "waiting" && shown[0]["payload"]["n"] == 1, "{shown}");
+    let mut ms = 300;
+    // On a slow machine, it fires before the command shows it. Then the next one has more time.
+    let (key, shown) = loop {
+        let key = format!("k{ms}");
+        ensure!(schedule(host.address(), json!({ "key": key, "ms": ms, "payload": { "n": 1 } })).await?);
+        let shown = schedules(&host, &[])?;
+        if shown[0]["state"] == "waiting" {
+            break (key, shown);
+        }
+        ms *= 2;
+    };
+    ensure!(shown[0]["key"] == key && shown[0]["payload"]["n"] == 1, "{shown}");
     let due_ms = shown[0]["due_ms"].as_u64().context("due_ms")?;
     let host = host
         .restart_after(Signal::KILL, |_| {
@@ -126,7 +137,7 @@ async fn a_schedule_that_was_due_while_the_host_did_not_run_fires_late() -> Resu
         .await?;
     await_done(&host).await?;
     let mut client = join(&host).await?;
-    ensure!(stored(&mut client, "rung:k").await? == 1);
+    ensure!(stored(&mut client, &format!("rung:{key}")).await? == 1);
     host.stop().await?;
     Ok(())
 }
@@ -186,11 +197,23 @@ async fn only_the_host_tells_a_topic_something() -> Result<()> {
         let (status, answer) = post(&host, "/api/send", &sent).await?;
         ensure!(status == 200 && answer["reply"]["status"] == "error", "{answer}");
     }
+    // The same for the answer to a request, and for the failure message of a delivery.
+    let url = "https://a.example/hook";
+    let answer = json!({ "source": "http", "status": 200, "headers": [], "body": "forged" });
+    let failure = json!({ "source": "http", "delivery": "0", "url": url, "status": 410, "reason": "status 410" });
+    for (event, payload) in [("http_answer", &answer), ("http", &answer), ("undelivered", &failure), ("fail", &failure)]
+    {
+        let sent = json!({ "topic": TOPIC, "event": event, "payload": payload });
+        let (status, answer) = post(&host, "/api/send", &sent).await?;
+        ensure!(status == 200 && answer["reply"]["status"] == "error", "{event}: {answer}");
+    }
     let mut cast = Cast::new(&host);
-    cast.play("bob > join naughty:1\nbob < ok …\nbob > ring\nbob < error …").await?;
+    let forged =
+        format!("bob > http_answer {answer}\nbob < error …\nbob > undelivered {failure}\nbob < error …\nbob ~");
+    cast.play(&format!("bob > join naughty:1\nbob < ok …\nbob > ring\nbob < error …\n{forged}")).await?;
     let mut client = join(&host).await?;
-    for source in ["start", "cron", "schedule"] {
-        ensure!(stored(&mut client, &format!("rung:{source}")).await?.is_null());
+    for key in ["rung:start", "rung:cron", "rung:schedule", "rung:http", &format!("undelivered:{url}")] {
+        ensure!(stored(&mut client, key).await?.is_null(), "{key}");
     }
     host.stop().await?;
     Ok(())
@@ -271,7 +294,8 @@ async fn a_caller_of_the_api_waits_for_a_later_answer() -> Result<()> {
     ensure!(ask(Some(300_001)).await?.0 == 400);
     let broadcast = json!({ "topic": TOPIC, "event": "e", "wait_ms": 1 });
     ensure!(post(&host, "/api/broadcast", &broadcast).await?.0 == 400);
-    stop_after_hits(host, &["wait_ms"]).await
+    host.stop().await?;
+    Ok(())
 }
 
 const SCRIPT: &str = r#"

@@ -113,7 +113,7 @@ async fn a_passed_socket_is_used_and_its_queue_holds_clients_while_no_host_runs(
 #[tokio::test]
 async fn systemds_own_activator_starts_a_host_for_the_first_client() -> Result<()> {
     if !Path::new(ACTIVATOR).exists() {
-        eprintln!("skipped: {ACTIVATOR} isn't installed");
+        bennu_test_tiers::note_skipped(&format!("{ACTIVATOR} isn't installed"));
         return Ok(());
     }
     let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bennu_tests::{Delivered, Receiver, Setup, TestHost, eventually};
+use bennu_tests::{Delivered, Receiver, Setup, TestHost, bennu, eventually, request_with};
 use serde_json::{Value, json};
 
 use crate::documents;
@@ -87,6 +87,96 @@ async fn a_webhook_gets_only_the_events_that_it_wants() -> Result<()> {
     ensure!(kinds.contains(&"broadcast") && !kinds.contains(&"join"), "{all:?}");
     host.stop().await?;
     Ok(())
+}
+
+const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
+
+/// Broadcasts by the API: one event, or a list.
+async fn broadcast(host: &TestHost, body: &Value) -> Result<()> {
+    let answer = request_with(host.address(), "POST", "/api/broadcast", JSON, body.to_string().as_bytes()).await?;
+    ensure!(answer.status == 200, "{answer:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_webhook_gets_members_presences_bytes_and_the_lengths_of_large_payloads() -> Result<()> {
+    let receiver = Receiver::open().await?;
+    let config = format!("[[webhooks]]\nurl = \"{}\"\ntopics = [\"room:*\"]\n", receiver.url("/hook"));
+    let host = Setup::new().guests(&["chat"])?.config(&config).start().await?;
+    let mut alice = host.connect().await?;
+    alice.join("room:lobby", &json!({ "user": "alice" })).await?;
+    broadcast(&host, &json!({ "topic": "room:lobby", "event": "bytes", "payload_base64": "AAH/" })).await?;
+    let large = json!({ "text": "x".repeat(256 << 10) });
+    broadcast(&host, &json!({ "topic": "room:lobby", "event": "large", "payload": large })).await?;
+    alice.close().await?;
+    let all = eventually("all events are received", async || {
+        let all = told(&receiver, 1).await?;
+        let is_end =
+            |(kind, data): &(String, Value)| kind == "presence" && data["payload"]["leaves"]["alice"].is_object();
+        Ok((all.iter().any(is_end) && all.iter().any(|(kind, _)| kind == "leave")).then_some(all))
+    });
+    let all = all.await?;
+    let of = |wanted: &str| all.iter().filter(|(kind, _)| kind == wanted).map(|(_, data)| data).collect::<Vec<_>>();
+    let (joins, leaves, presences) = (of("join"), of("leave"), of("presence"));
+    ensure!(joins.len() == 1 && joins[0]["topic"] == "room:lobby" && joins[0]["member"].is_u64(), "{all:?}");
+    ensure!(leaves == joins, "{all:?}");
+    ensure!(presences[0]["payload"]["joins"]["alice"].is_object() && presences[0]["event"].is_null(), "{all:?}");
+    let broadcasts = of("broadcast");
+    let sent =
+        |event: &str| broadcasts.iter().copied().find(|data| data["event"] == event).cloned().unwrap_or_default();
+    ensure!(sent("bytes") == json!({ "topic": "room:lobby", "event": "bytes", "payload_base64": "AAH/" }), "{all:?}");
+    let length = large.to_string().len();
+    ensure!(sent("large") == json!({ "topic": "room:lobby", "event": "large", "payload_bytes": length }), "{all:?}");
+    host.stop().await?;
+    Ok(())
+}
+
+/// The deliveries of a webhook have a limit. While it is reached, the log of events keeps 16 MiB, and the webhook is told that it has
+/// missed the rest.
+#[tokio::test]
+async fn a_webhook_that_was_too_slow_is_told_that_it_has_missed_events() -> Result<()> {
+    const DELIVERIES: u64 = 100;
+    let mut receiver = Receiver::open().await?;
+    receiver.go_down();
+    let host = setup(&receiver, "")?.limit("deliveries_per_plugin", DELIVERIES).start().await?;
+    let event = |name: &str, payload: Value| json!({ "topic": "naughty:1", "event": name, "payload": payload });
+    let small: Vec<_> = (0..2 * DELIVERIES).map(|n| event("small", json!({ "n": n }))).collect();
+    broadcast(&host, &json!({ "messages": small })).await?;
+    host.log().find(0, "the limit is reached", |line| line.text.contains("can't be stored, and wait")).await?;
+    for _ in 0..40 {
+        broadcast(&host, &event("large", json!({ "text": "x".repeat(500_000) }))).await?;
+    }
+    receiver.come_up().await?;
+    // The deliveries of a topic are sent in their order, so the last event comes after all others.
+    broadcast(&host, &event("last", json!({}))).await?;
+    let all = eventually("the last event is received", async || {
+        let all = told(&receiver, 1).await?;
+        Ok(all.iter().any(|(_, data)| data["event"] == "last").then_some(all))
+    });
+    let all = all.await?;
+    let place = |wanted: &dyn Fn(&(String, Value)) -> bool| all.iter().position(wanted);
+    let missed = place(&|(kind, data)| kind == "missed" && *data == json!({}));
+    ensure!(missed.is_some(), "20 MB were kept for a slow webhook");
+    ensure!(place(&|(_, data)| data["payload"]["n"] == 0) < missed, "the first events were stored before");
+    host.log().find(0, "the warning", |line| line.text.contains("so it has missed events")).await?;
+    host.stop().await?;
+    Ok(())
+}
+
+#[test]
+fn a_configuration_has_at_most_16_webhooks_with_different_urls() -> Result<()> {
+    let table = |n: usize| format!("[[webhooks]]\nurl = \"https://a.example/{n}\"\ntopics = [\"a\"]\n");
+    let home = tempfile::tempdir()?;
+    let check = |tables: String, says: &str| -> Result<()> {
+        fs::write(home.path().join("bennu.toml"), format!("load = [\".\"]\n{tables}"))?;
+        let ended = bennu(home.path(), &["serve", "--check", "--config", "bennu.toml"])?;
+        // There is no plugin, so it ends with 1 in any case.
+        ensure!(ended.code == Some(1) && (ended.output.clone() + &ended.errors).contains(says), "{ended:?}");
+        Ok(())
+    };
+    check((0..16).map(table).collect(), "there is no plugin in .")?;
+    check((0..17).map(table).collect(), "`webhooks` has 17 tables; at most 16 are allowed")?;
+    check(table(1) + &table(2) + &table(1), "`webhooks`, table 3: an earlier table has the same `url`")
 }
 
 /// The code block of a page in a language, which has a function.

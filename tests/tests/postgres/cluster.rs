@@ -134,7 +134,7 @@ async fn a_second_node_of_one_name_is_refused() -> Result<()> {
 #[tokio::test]
 async fn the_bus_is_refused_behind_a_pooler_in_transaction_mode() -> Result<()> {
     let Some(transaction) = PostgresPooler::start("transaction").await? else {
-        eprintln!("skipped: PgBouncer isn't installed");
+        bennu_test_tiers::note_skipped("PgBouncer isn't installed");
         return Ok(());
     };
     let (name, url) = database()?;

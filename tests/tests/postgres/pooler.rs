@@ -9,7 +9,7 @@ use crate::{config, database};
 async fn a_pooler_is_refused_in_transaction_mode_and_used_in_session_mode() -> Result<()> {
     let (name, _) = database()?;
     let Some(transaction) = PostgresPooler::start("transaction").await? else {
-        eprintln!("skipped: PgBouncer isn't installed");
+        bennu_test_tiers::note_skipped("PgBouncer isn't installed");
         return Ok(());
     };
     let refused =

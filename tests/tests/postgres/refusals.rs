@@ -170,7 +170,7 @@ async fn fill(host: &TestHost, from: usize) -> Result<usize> {
 #[tokio::test]
 async fn a_database_without_space_keeps_all_that_was_acknowledged() -> Result<()> {
     let Some(disk) = SmallDisk::mount(16) else {
-        eprintln!("skipped: this user can't mount a file system");
+        bennu_test_tiers::note_skipped("this user can't mount a file system");
         return Ok(());
     };
     let server = PostgresServer::start()?;

@@ -1,13 +1,16 @@
-//! The tier of each suite of tests, and the number of rounds of each test. Only this crate defines them.
+//! The tier of each suite of tests, the number of rounds of each test, and the tests that only one tier runs. Only this crate defines
+//! them.
 //!
 //! There are two tiers. `cargo xtask test` runs the *usual* one, which a developer waits for. `cargo xtask test full` runs
 //! everything: the suites of the usual tier with more rounds, and the suites that take too long for a developer to wait for.
 
 mod noise;
+mod skipped;
 
 use std::env;
 
 pub use noise::Noise;
+pub use skipped::{SKIPPED, note_skipped, runs};
 
 /// The environment variable that names the tier for the tests. `cargo xtask test` sets it.
 pub const VARIABLE: &str = "BENNU_TEST_TIER";

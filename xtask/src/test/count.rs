@@ -1,7 +1,10 @@
-//! Counts a program's tests: reads the numbers from its output, while it passes the output on.
+//! Counts a program's tests: reads the numbers from its output, while it passes the output on, and which tests skip themselves.
 
-use std::io::{BufRead, BufReader, Write};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::ops::AddAssign;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -9,11 +12,13 @@ use anyhow::{Context, Result, bail};
 use crate::process;
 
 /// Numbers of tests by result.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) passed: usize,
     pub(super) failed: usize,
     pub(super) skipped: usize,
+    /// The names of tests that say why they were skipped, by the reason.
+    pub(super) reasons: BTreeMap<String, Vec<String>>,
 }
 
 impl AddAssign for Counts {
@@ -21,11 +26,31 @@ impl AddAssign for Counts {
         self.passed += other.passed;
         self.failed += other.failed;
         self.skipped += other.skipped;
+        for (why, tests) in other.reasons {
+            self.reasons.entry(why).or_default().extend(tests);
+        }
     }
 }
 
-/// Runs a program, passes its output on, and adds its numbers of tests to `counts`.
-pub(super) fn run(command: &mut Command, counts: &mut Counts) -> Result<()> {
+impl Counts {
+    /// Counts the tests that skipped themselves: the test runner has counted them as passed. Each line has a name, a tab and a reason.
+    fn skip(&mut self, lines: &str) {
+        for (test, why) in lines.lines().filter_map(|line| line.split_once('\t')) {
+            self.passed = self.passed.saturating_sub(1);
+            self.skipped += 1;
+            self.reasons.entry(why.to_owned()).or_default().push(test.to_owned());
+        }
+    }
+}
+
+/// Runs a program, passes its output on, and adds its numbers of tests to `counts`. Its tests write to the file `skipped` if they skip
+/// themselves.
+pub(super) fn run(command: &mut Command, skipped: &Path, counts: &mut Counts) -> Result<()> {
+    if let Err(error) = fs::remove_file(skipped)
+        && error.kind() != ErrorKind::NotFound
+    {
+        return Err(error).with_context(|| format!("removing {}", skipped.display()));
+    }
     let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| process::cannot_start(command))?;
     let output = child.stdout.take().context("the program's output is a pipe")?;
     let mut own = std::io::stdout().lock();
@@ -36,6 +61,8 @@ pub(super) fn run(command: &mut Command, counts: &mut Counts) -> Result<()> {
         own.write_all(b"\n")?;
     }
     let status = child.wait()?;
+    // Without the file, no test has skipped itself.
+    counts.skip(&fs::read_to_string(skipped).unwrap_or_default());
     if !status.success() {
         bail!("`{}` failed ({status})", process::line(command));
     }
@@ -47,7 +74,8 @@ fn of_line(line: &str) -> Counts {
     let line = line.trim();
     if let Some(sums) = line.strip_prefix("test result: ") {
         let sums = sums.split_once(". ").map_or("", |(_, sums)| sums);
-        return Counts { passed: sum(sums, "passed"), failed: sum(sums, "failed"), skipped: sum(sums, "ignored") };
+        let (passed, failed, skipped) = (sum(sums, "passed"), sum(sums, "failed"), sum(sums, "ignored"));
+        return Counts { passed, failed, skipped, ..Counts::default() };
     }
     let number = |name: &str| {
         let number = line.strip_prefix('ℹ')?.trim().strip_prefix(name)?;
@@ -57,6 +85,7 @@ fn of_line(line: &str) -> Counts {
         passed: number("pass").unwrap_or(0),
         failed: number("fail").unwrap_or(0),
         skipped: number("skipped").unwrap_or(0),
+        reasons: BTreeMap::new(),
     }
 }
 
@@ -73,10 +102,23 @@ mod tests {
     #[test]
     fn the_summary_lines_of_both_test_runners_are_counted() {
         let rust = "test result: FAILED. 12 passed; 1 failed; 2 ignored; 0 measured; 3 filtered out; finished in 0.1s";
-        assert_eq!(of_line(rust), Counts { passed: 12, failed: 1, skipped: 2 });
+        assert_eq!(of_line(rust), Counts { passed: 12, failed: 1, skipped: 2, ..Counts::default() });
         assert_eq!(of_line("ℹ pass 7"), Counts { passed: 7, ..Counts::default() });
         assert_eq!(of_line("ℹ fail 3"), Counts { failed: 3, ..Counts::default() });
         assert_eq!(of_line("ℹ skipped 1"), Counts { skipped: 1, ..Counts::default() });
+    }
+
+    #[test]
+    fn tests_that_skip_themselves_are_not_passed() {
+        let mut counts = Counts { passed: 5, ..Counts::default() };
+        counts.skip("a::one\ttoo slow\nb::two\tno disk\na::three\ttoo slow\n");
+        assert_eq!((counts.passed, counts.skipped), (2, 3));
+        let reasons: Vec<_> = counts.reasons.into_iter().collect();
+        let expected = [("no disk", vec!["b::two"]), ("too slow", vec!["a::one", "a::three"])];
+        assert_eq!(
+            reasons,
+            expected.map(|(why, tests)| (why.to_owned(), tests.into_iter().map(str::to_owned).collect::<Vec<_>>()))
+        );
     }
 
     #[test]

@@ -29,6 +29,9 @@ impl Outcome {
     }
 }
 
+/// How many tests are named that were skipped for the same reason.
+const NAMES_MAX: usize = 3;
+
 /// The outcomes of all suites.
 pub(super) struct Report {
     tier: Tier,
@@ -48,7 +51,7 @@ impl Report {
         let mut total = Counts::default();
         for (_, outcome) in &self.rows {
             if let Outcome::Passed { counts, .. } | Outcome::Failed { counts, .. } = outcome {
-                total += *counts;
+                total += counts.clone();
             }
         }
         total
@@ -87,8 +90,17 @@ impl Display for Report {
                 number(counts.skipped)
             )?;
         }
+        let Counts { passed, failed, skipped, reasons } = self.total();
+        if !reasons.is_empty() {
+            writeln!(out, "\nskipped in a suite that ran:")?;
+        }
+        for (why, tests) in &reasons {
+            let names = tests.iter().take(NAMES_MAX).map(String::as_str).collect::<Vec<_>>().join(", ");
+            let more = tests.len().saturating_sub(NAMES_MAX);
+            let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+            writeln!(out, "  {names}{more}: {why}")?;
+        }
         // The last line has a form that every reader of test output knows.
-        let Counts { passed, failed, skipped } = self.total();
         write!(out, "\n{passed} passed, {failed} failed, {skipped} skipped")
     }
 }
@@ -100,12 +112,15 @@ mod tests {
     #[test]
     fn the_table_has_each_result_and_each_reason_for_skipping() {
         let mut report = Report::new(Tier::Usual);
-        let counts = Counts { passed: 700, failed: 0, skipped: 2 };
+        let tests = ["a::one", "a::two", "a::three", "b::four"].map(str::to_owned).to_vec();
+        let reasons = [("no disk".to_owned(), tests)].into();
+        let counts = Counts { passed: 700, failed: 0, skipped: 2, reasons };
         report.add(Suite::Host, Outcome::Passed { time: Duration::from_secs(75), counts });
         report.add(Suite::Bench, Outcome::Skipped("only in `cargo xtask test full`".into()));
         let text = report.to_string();
         assert!(text.contains("host       passed       1 min 15 s     700       2"), "{text}");
         assert!(text.contains("bench      skipped  only in `cargo xtask test full`"), "{text}");
+        assert!(text.contains("\n  a::one, a::two, a::three and 1 more: no disk\n"), "{text}");
         assert!(text.ends_with("\n700 passed, 0 failed, 2 skipped"), "{text}");
     }
 }

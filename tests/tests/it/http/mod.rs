@@ -1,6 +1,7 @@
 //! Requests by HTTP that plugins ask for, on a real host, to servers of the test.
 
 mod backend;
+mod callbacks;
 mod hostile;
 
 use anyhow::{Context, Result, ensure};
@@ -35,7 +36,7 @@ async fn a_callback_waits_for_an_answer() -> Result<()> {
     let head = backend.requests().remove(0);
     ensure!(head.starts_with("GET /v1/a?b=c HTTP/1.1\r\n"), "{head}");
     ensure!(header(&head, "x-api-key") == Some(SECRET), "{head}");
-    // In a join, and in a message to the topic, which has no member.
+    // In a join, too. `callbacks.rs` has every callback.
     let mut bob = host.connect().await?;
     let asked = json!({ "http_get": { "url": backend.url("/v1/join") } });
     bob.join("naughty:2", &asked).await?;

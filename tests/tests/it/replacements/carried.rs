@@ -46,8 +46,12 @@ async fn rooms_seats_ticks_entries_and_published_states_are_carried_over() -> Re
     .await?;
     ensure!(room["left"] == json!(["closed bob", "shutdown alice"]), "{room}");
     ensure!(room["entries"] == json!([["by:alice", 5]]), "{room}");
-    let told = join_answer(address, "alone:1", &json!({ "user": "dave" })).await?;
-    ensure!(told == json!({ "left": "shutdown carol;" }), "{told}");
+    // Without a room, the end of a member and the join of another one are in different queues.
+    eventually("carol's end is told", async || {
+        let told = join_answer(address, "alone:1", &json!({ "user": "dave" })).await?;
+        Ok(told["left"].as_str().is_some_and(|left| left.contains("shutdown carol;")).then_some(()))
+    })
+    .await?;
 
     // The new process can be replaced, too.
     let closed = until_closed(alice);
