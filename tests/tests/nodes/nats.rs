@@ -17,7 +17,7 @@ const USERS: &str = "authorization { users: [\n\
 /// Skips a test where there is no server.
 fn server(configuration: &str) -> Result<Option<NatsServer>> {
     if !NatsServer::is_there() {
-        eprintln!("skipped: there is no NATS server");
+        bennu_test_tiers::note_skipped("there is no NATS server");
         return Ok(None);
     }
     NatsServer::start_with(configuration).map(Some)

@@ -124,7 +124,7 @@ async fn two_nodes_have_two_data_directories() -> Result<()> {
 async fn a_pooler_in_transaction_mode_is_refused() -> Result<()> {
     let (name, _) = database()?;
     let Some(transaction) = PostgresPooler::start("transaction").await? else {
-        eprintln!("skipped: PgBouncer isn't installed");
+        bennu_test_tiers::note_skipped("PgBouncer isn't installed");
         return Ok(());
     };
     let said = Plan::on(&transaction.url(&name)).refusal("one").await?;
