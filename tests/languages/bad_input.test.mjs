@@ -153,17 +153,17 @@ const FAULTS = {
   go: {
     source: GO,
     faults: {
-      endless: "deadline: the call ran for more than 500 ms of CPU time.*; in main\\.\\(\\*Member\\)\\.HandleIn|; in main\\.spin",
-      sleep: "deadline: the call ran for more than 500 ms of CPU time",
+      endless: "the call ran for more than 500 ms of CPU time.*; in main\\.__Member_\\.HandleIn",
+      sleep: "the call ran for more than 500 ms of CPU time",
       recursion: "goroutine stack exceeds|stack overflow|call stack exhausted",
-      memory: "memory: it requested more memory than it may have",
+      memory: "it requested more memory than it may have",
       index: `index out of range \\[3\\] with length 0; in main\\.\\(\\*Member\\)\\.HandleIn \\(${go("list[3]")}`,
       map: `assignment to entry in nil map; in main\\.\\(\\*Member\\)\\.HandleIn \\(${go('table["a"]')}`,
-      thrown: `panic: struct.*7.*; in main\\.\\(\\*Member\\)\\.HandleIn \\(${go("panic(struct")}`,
+      thrown: `panic: \\{7\\}; in main\\.\\(\\*Member\\)\\.HandleIn \\(${go("panic(struct")}`,
       wait: "deadlock|deadline",
       exit: "called `exit` with the status 3",
       file: "open /etc/passwd",
-      error: "failed: it is broken",
+      error: "it is broken",
       array: `must be an object.*; in main\\.\\(\\*Member\\)\\.HandleIn \\(${go('socket.Push("array"')}`,
     },
     refused: [
@@ -174,8 +174,8 @@ const FAULTS = {
   python: {
     source: PYTHON,
     faults: {
-      endless: "deadline: the call ran for more than 500 ms of CPU time",
-      regexp: "deadline: the call ran for more than 500 ms of CPU time",
+      endless: "the call ran for more than 500 ms of CPU time",
+      regexp: "the call ran for more than 500 ms of CPU time",
       recursion: `RecursionError: .*; in descend \\(${python("return descend(depth + 1)")}`,
       memory: `MemoryError.*; in Member\\.memory \\(${python("kept.append")}`,
       index: `IndexError: list index out of range; in Member\\.index \\(${python("[][3]")}`,
@@ -203,6 +203,8 @@ for (const [lang, { source, faults, refused }] of Object.entries(FAULTS)) {
     }
     await project.edit(() => source);
     await project.bennu("build");
+    // On a busy machine, a call takes much longer than its CPU time.
+    await project.write("bennu.toml", `${await project.read("bennu.toml")}\n[limits]\ncall_wall_ms = 60000\n`);
     const host = await project.serve(t);
     const ada = await join(connect(t, host), "room:1");
     const bo = await join(connect(t, host), "room:2");
@@ -210,8 +212,8 @@ for (const [lang, { source, faults, refused }] of Object.entries(FAULTS)) {
     for (const [event, why] of Object.entries(faults)) {
       const before = host.log.length;
       assert.equal((await ada.push(event, {}, 60_000)).status, "error", event);
-      const line = await until(`the fault of ${event} is in the log`, () => /fault.*\n/.exec(host.log.slice(before))?.[0]);
-      assert.match(line, new RegExp(why), event);
+      const line = await until(`the fault of ${event} is in the log`, () => / WARN fault: .*\n/.exec(host.log.slice(before))?.[0]);
+      assert.match(line, new RegExp(why), `${event}: ${line}`);
       assert.deepEqual((await bo.push("count", {}, 60_000)).response, { count: ++count }, `the neighbour after ${event}`);
     }
     assert.equal(ada.joins + bo.joins, 2, "nobody had to join again");

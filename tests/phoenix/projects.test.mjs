@@ -1,7 +1,7 @@
 // New projects, as a person makes them who has only the executable: their types, their tests, and the official client.
 
 import assert from "node:assert/strict";
-import { cp, mkdir, symlink, writeFile } from "node:fs/promises";
+import { cp, mkdir, rm, symlink, writeFile } from "node:fs/promises";
 import { join as path } from "node:path";
 import { test } from "node:test";
 
@@ -109,6 +109,8 @@ test("a project in Rust is made, built, tested and served, and its code changes 
     assert.match(await project.bennu("test"), /\nok {6}cargo test --quiet\nok {6}tests\/app\.script\n2 passed\n$/);
     await USES.chat(t, await project.serve(t));
   });
+  // Otherwise the host would compare the builds of the next test with the template's.
+  await rm(path(project.folder, "data"), { recursive: true });
   const { host, ada } = await live(t, project, LANGUAGES.rust);
   // What the host refuses has a place, too, because the build has the lines of the source.
   const line = (await project.read(project.source)).split("\n").findIndex((text) => text.includes("json!([1])")) + 1;
