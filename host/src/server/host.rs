@@ -23,7 +23,7 @@ use super::listeners::Bound;
 use super::mounts::{MountParts, tokens};
 use super::overview::Overview;
 use super::parts::{
-    access, api_routes, files, health_routes, http, library, loader, node, open_store, start_entries, start_reactors,
+    access, api_routes, files, health_routes, http, library, loader, node, open_store, sessions, start_reactors,
 };
 use super::self_test::SelfTest;
 use super::start::Start;
@@ -32,7 +32,7 @@ use super::surroundings::HostSurroundings;
 use super::tasks::spawn_tasks;
 use super::vital::{Ended, Vital};
 use super::{Config, log_lines_lost};
-use crate::api::{self, Api, Sessions};
+use crate::api::{self, Api};
 use crate::channel::Node;
 use crate::plugin::{Control, Library, PluginStatuses};
 use crate::routes::RouteTable;
@@ -112,8 +112,7 @@ impl Host {
         let Bound { clients: listener, api: api_listener, are_managed } = listeners.bind(config).await?;
         let (routes, statuses) = (Arc::new(RouteTable::default()), Arc::new(PluginStatuses::default()));
         *cluster = ClusterNode::start(config, seams).await?;
-        let store = open_store(config, cluster.take_shared(), &mut vital).await?;
-        let entries = start_entries(config, &mut vital);
+        let (store, entries) = open_store(config, cluster.take_shared(), &mut vital).await?;
         let (http, sockets, tokens) = (http(config)?, Arc::new(Sockets::default()), tokens(config)?);
         let (node, peers) = cluster.connect(|identity| node(config, &routes, &store, entries, &http, identity)).await?;
         let surroundings = Arc::new(HostSurroundings::new(&node).with_tokens(tokens.clone()).with_peers(peers.clone()));
@@ -143,8 +142,7 @@ impl Host {
             (ConfigReload::new(config, parts)?, SelfTest::new(&reactors, &library, &node.store));
         let health_routes =
             health_routes(&self_test.health, &node, &statuses, &failure, (peers.clone(), access.clone()));
-        // Never at the address of the clients: pages there, and whatever they load, would have the origin of the dashboard.
-        let sessions = api_listener.as_ref().map(|_| Arc::<Sessions>::default());
+        let sessions = sessions(api_listener.is_some());
         let api = access.map(|access| {
             Arc::new(Api {
                 node: Arc::clone(&node),

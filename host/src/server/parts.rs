@@ -52,20 +52,20 @@ pub fn loader(
     Ok(Loader { engine, cache, call_limits, pool_limits, surroundings, store, http, repeats_calls, placement })
 }
 
-/// Opens the store. `shared` is this start of the node and the lock of its data directory, if the nodes of a cluster share the store.
+/// Opens the store, and makes the place of the published entries. `shared` is this start of the node and the lock of its data directory, if the nodes of a cluster share the store.
 pub(super) async fn open_store(
     config: &Config,
     shared: Option<(NodeId, DirectoryLock)>,
     vital: &mut Vital,
-) -> Result<Store> {
+) -> Result<(Store, Arc<EntriesNode>)> {
     let store = data::open(config, shared).await?;
     check_apart(config)?;
     vital.spawn("the thread that writes the store", store.ended());
-    Ok(store)
+    Ok((store, start_entries(config, vital)))
 }
 
 /// Makes the place of the published entries, which a task keeps within their limit.
-pub(super) fn start_entries(config: &Config, vital: &mut Vital) -> Arc<EntriesNode> {
+fn start_entries(config: &Config, vital: &mut Vital) -> Arc<EntriesNode> {
     let entries = EntriesNode::with_cache(config.limits.entries(), config.limits.entries_cache());
     vital.spawn("the task that evicts entries", Arc::clone(&entries).keep_within_limit());
     entries
@@ -116,6 +116,12 @@ pub(super) fn library(
         library.expect_one_gatekeeper();
     }
     Ok(library)
+}
+
+/// Makes the sessions of the dashboard, if the API has its own address. Never at the address of the clients: pages there, and whatever they
+/// load, would have the origin of the dashboard.
+pub(super) fn sessions(has_own_address: bool) -> Option<Arc<Sessions>> {
+    has_own_address.then(Arc::default)
 }
 
 /// Makes the routes of the API, if it is enabled, and those of the dashboard, if there are sessions.

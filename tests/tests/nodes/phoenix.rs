@@ -115,7 +115,7 @@ async fn a_rolling_restart_loses_nothing_that_clients_were_told() -> Result<()> 
     let plan = Plan::on(&url);
     let mut hosts: VecDeque<TestHost> = plan.start_three().await?.into();
     let balancer = Relay::start(&ports(&hosts)).await?;
-    let mut crowd = Page::run("crowd.mjs", balancer.port(), &[&CLIENTS.to_string()])?;
+    let mut payers = Page::run("payers.mjs", balancer.port(), &[&CLIENTS.to_string()])?;
     all_have_joined(&hosts).await?;
     for _ in 0..hosts.len() {
         let stopping = hosts.pop_front().context("a host")?;
@@ -124,8 +124,8 @@ async fn a_rolling_restart_loses_nothing_that_clients_were_told() -> Result<()> 
         balancer.redirect(&ports(&hosts));
         all_have_joined(&hosts).await?;
     }
-    crowd.send("")?;
-    let total = crowd.next().await?;
+    payers.send("")?;
+    let total = payers.next().await?;
     println!("{CLIENTS} clients in a rolling restart: {total}");
     let count = |name: &str| total[name].as_u64().context("a count");
     let (acknowledged, unknown) = (count("acknowledged")?, count("unknown")?);

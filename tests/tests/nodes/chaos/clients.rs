@@ -42,7 +42,7 @@ enum Role {
 }
 
 /// What all clients share.
-pub(crate) struct Crowd {
+pub(crate) struct Clients {
     balancer: u16,
     /// Whether clients pay and broadcast.
     is_busy: AtomicBool,
@@ -60,10 +60,10 @@ pub(crate) struct Crowd {
     broken: Mutex<Option<String>>,
 }
 
-impl Crowd {
+impl Clients {
     /// Starts clients, which connect through a balancer.
     pub(crate) fn start(balancer: u16, payers: usize, speakers: usize, listeners: usize) -> Arc<Self> {
-        let crowd = Arc::new(Self {
+        let clients = Arc::new(Self {
             balancer,
             is_busy: AtomicBool::new(true),
             has_ended: AtomicBool::new(false),
@@ -78,12 +78,12 @@ impl Crowd {
         let roles = (0..payers).map(Role::Payer).chain((0..speakers).map(|_| Role::Speaker));
         let roles = roles.chain((0..listeners).flat_map(|number| [Role::Listener(number), Role::Guest(number)]));
         for role in roles {
-            tokio::spawn(Arc::clone(&crowd).play(role));
+            tokio::spawn(Arc::clone(&clients).play(role));
         }
-        crowd
+        clients
     }
 
-    /// Plays a role until the crowd ends. The client begins anew whenever its connection ends.
+    /// Plays a role until the clients ends. The client begins anew whenever its connection ends.
     async fn play(self: Arc<Self>, role: Role) {
         while !self.has_ended.load(Ordering::SeqCst) {
             // Why it ended doesn't matter: the checks say whether it saw what it should.

@@ -14,7 +14,7 @@ use bennu_test_tiers::{Noise, rounds};
 use bennu_tests::{TestHost, eventually, get};
 use serde_json::{Value, json};
 
-use clients::{ACCOUNTS, Crowd, ROOM};
+use clients::{ACCOUNTS, Clients, ROOM};
 use history::{Explained, explain};
 use trouble::{Stage, Trouble};
 
@@ -36,7 +36,7 @@ async fn online(host: &TestHost) -> Result<Vec<(String, usize)>> {
 }
 
 /// Waits until all nodes show the same, and exactly those who are there, each once. Returns how long that took.
-async fn presences_are_right(stage: &Stage, crowd: &Crowd) -> Result<Duration> {
+async fn presences_are_right(stage: &Stage, clients: &Clients) -> Result<Duration> {
     let (began, all) = (Instant::now(), (0..LISTENERS).map(|number| format!("user-{number}")).collect::<BTreeSet<_>>());
     let mut last = Vec::new();
     let right = eventually("presences are equal on all nodes, and nobody is there who isn't", async || {
@@ -44,8 +44,8 @@ async fn presences_are_right(stage: &Stage, crowd: &Crowd) -> Result<Duration> {
         for host in stage.hosts() {
             last.push(online(host).await?);
         }
-        let wanted: Vec<_> = crowd.present().into_iter().map(|user| (user, 1)).collect();
-        Ok((crowd.present() == all && last.iter().all(|online| *online == wanted)).then(|| began.elapsed()))
+        let wanted: Vec<_> = clients.present().into_iter().map(|user| (user, 1)).collect();
+        Ok((clients.present() == all && last.iter().all(|online| *online == wanted)).then(|| began.elapsed()))
     });
     right.await.with_context(|| format!("the nodes show {last:?}"))
 }
@@ -62,27 +62,27 @@ async fn balances(host: &TestHost) -> Result<Vec<u64>> {
 }
 
 /// Checks every promise, while nobody pays or broadcasts. Returns what was explained, and how long the presences took.
-async fn check(stage: &Stage, crowd: &Crowd) -> Result<(Explained, Duration)> {
-    crowd.set_busy(false);
-    eventually("no payment is under way", async || Ok(crowd.is_quiet().then_some(()))).await?;
-    let took = presences_are_right(stage, crowd).await?;
+async fn check(stage: &Stage, clients: &Clients) -> Result<(Explained, Duration)> {
+    clients.set_busy(false);
+    eventually("no payment is under way", async || Ok(clients.is_quiet().then_some(()))).await?;
+    let took = presences_are_right(stage, clients).await?;
     // Whoever lacks something is told within some seconds.
-    eventually("a gap is told", async || Ok(crowd.gap().is_none().then_some(())))
+    eventually("a gap is told", async || Ok(clients.gap().is_none().then_some(())))
         .await
-        .with_context(|| format!("a client wasn't told that it lacks the {}", crowd.gap().unwrap_or_default()))?;
-    crowd.check()?;
+        .with_context(|| format!("a client wasn't told that it lacks the {}", clients.gap().unwrap_or_default()))?;
+    clients.check()?;
     let balances = balances(&stage.hosts()[0]).await?;
     for host in stage.hosts() {
         ensure!(balances == self::balances(host).await?, "two nodes have different balances");
     }
     let mut sum = Explained::default();
-    for ((account, payments), balance) in ACCOUNTS.iter().zip(crowd.payments()).zip(balances) {
+    for ((account, payments), balance) in ACCOUNTS.iter().zip(clients.payments()).zip(balances) {
         let explained = explain(&payments, balance).with_context(|| format!("the account {account}"))?;
         sum.told += explained.told;
         sum.unknown += explained.unknown;
         sum.stored_unknown += explained.stored_unknown;
     }
-    crowd.set_busy(true);
+    clients.set_busy(true);
     Ok((sum, took))
 }
 
@@ -92,22 +92,22 @@ async fn promises_hold_whatever_happens() -> Result<()> {
     let (rounds, seed) = (number(ROUNDS)?.unwrap_or_else(|| rounds("nodes::chaos")), number(SEED)?.unwrap_or_default());
     let mut noise = Noise::new(seed as u64);
     let mut stage = Stage::start().await?;
-    let crowd = Crowd::start(stage.balancer.port(), PAYERS, SPEAKERS, LISTENERS);
+    let clients = Clients::start(stage.balancer.port(), PAYERS, SPEAKERS, LISTENERS);
     let (mut explained, mut longest, mut started) =
-        check(&stage, &crowd).await.map(|(found, took)| (found, took, 0))?;
+        check(&stage, &clients).await.map(|(found, took)| (found, took, 0))?;
     for round in 1..=rounds {
         let trouble = Trouble::choose(&mut noise);
         let passed = async {
             stage.suffer(trouble, &mut noise).await?;
             started += stage.recover().await?;
-            check(&stage, &crowd).await
+            check(&stage, &clients).await
         };
         let (found, took) = passed.await.with_context(|| format!("round {round} with the seed {seed}: {trouble:?}"))?;
         println!("round {round}: {trouble:?}; presences were equal after {took:.1?}");
         (explained, longest) = (found, longest.max(took));
     }
-    crowd.end();
-    let (heard, joins) = (crowd.heard(), crowd.told_to_join.load(std::sync::atomic::Ordering::SeqCst));
+    clients.end();
+    let (heard, joins) = (clients.heard(), clients.told_to_join.load(std::sync::atomic::Ordering::SeqCst));
     let Explained { told, unknown, stored_unknown } = explained;
     println!(
         "{rounds} rounds with the seed {seed}: {told} payments were told and are stored once, {unknown} are unknown, of which {stored_unknown} are \

@@ -2,7 +2,7 @@
 // its account again and again. After a line on standard input, it stops to pay, waits for what is still unanswered, and says what happened:
 // a line of JSON.
 //
-//   node crowd.mjs ws://HOST:PORT/socket CLIENTS
+//   node payers.mjs ws://HOST:PORT/socket CLIENTS
 
 import { once } from "node:events";
 import { setTimeout as pause } from "node:timers/promises";
