@@ -33,10 +33,10 @@ CREATE FUNCTION {schema}.registry_look(
     SELECT
         registry.revision,
         CASE WHEN registry.revision IS DISTINCT FROM known
-            THEN (SELECT coalesce(jsonb_object_agg(name, record), '{}')::text FROM {schema}.plugin) END,
-        (SELECT coalesce(jsonb_agg(jsonb_build_object('epoch', epoch, 'name', name) ORDER BY epoch), '[]')::text
+            THEN (SELECT coalesce(jsonb_object_agg(name, record), jsonb_build_object())::text FROM {schema}.plugin) END,
+        (SELECT coalesce(jsonb_agg(jsonb_build_object('epoch', epoch, 'name', name) ORDER BY epoch), jsonb_build_array())::text
             FROM {schema}.node WHERE NOT is_dead),
-        (SELECT coalesce(jsonb_agg(jsonb_build_object('plugin', plugin, 'epoch', epoch, 'report', report)), '[]')::text
+        (SELECT coalesce(jsonb_agg(jsonb_build_object('plugin', plugin, 'epoch', epoch, 'report', report)), jsonb_build_array())::text
             FROM {schema}.plugin_report)
     FROM {schema}.registry
 $$;

@@ -230,3 +230,30 @@ fn a_node_that_has_missed_a_rollback_restores_its_states_before_the_next_build()
     assert_eq!(ends, Some(Some(true)), "the probation of generation 2 has ended with a rollback");
     world.must_come_to_rest();
 }
+
+/// A gatekeeper has no probation, and mounts depend on it.
+#[test]
+fn a_gatekeeper_is_replaced_by_gatekeepers_only() {
+    let mut world = World::of_nodes(2);
+    world.gatekeepers.extend([digest(1), digest(2)]);
+    for build in [1, 2] {
+        world.offer(1, "gate", build, false);
+        assert!(world.settle());
+        let serving = world.records["gate"].serving.clone().expect("a build");
+        assert_eq!((serving.build.digest, serving.standing), (digest(build), Standing::Passed));
+    }
+    // Also after it was unloaded: its mounts are closed.
+    for is_unloaded in [false, true] {
+        let mut records = world.records.clone();
+        if is_unloaded {
+            unload(records.get_mut("gate").expect("a record"));
+        }
+        world.write(&records);
+        let OfferResult::Begun(number) = world.offer(2, "gate", 3, true) else { panic!("{:?}", world.records) };
+        assert!(world.settle());
+        let Some(OutcomeResult::Refused(why)) = world.records["gate"].outcome(number) else {
+            panic!("{:?}", world.records)
+        };
+        assert!(why.contains("not a gatekeeper, but `gate` was one"), "{why}");
+    }
+}

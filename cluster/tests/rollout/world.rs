@@ -39,6 +39,8 @@ pub(crate) struct World {
     pub(crate) now: Duration,
     /// The topics of builds.
     pub(crate) topics: BTreeMap<BuildDigest, Vec<String>>,
+    /// The builds that are gatekeepers.
+    pub(crate) gatekeepers: BTreeSet<BuildDigest>,
     /// The builds that an operator has asked for.
     pub(crate) asked: BTreeSet<BuildDigest>,
     pub(crate) events: Vec<DecisionEvent>,
@@ -211,13 +213,13 @@ impl World {
     /// A node does its next step. A load fails if `fails` says so. Returns false if there was nothing to do.
     pub(crate) fn step(&mut self, epoch: u64, fails: bool) -> bool {
         let Some((name, step)) = self.next(epoch) else { return self.report(epoch) };
-        let topics = self.topics.clone();
+        let (topics, gatekeepers) = (self.topics.clone(), self.gatekeepers.clone());
         let Some(node) = self.nodes.get_mut(&epoch) else { return false };
         let plugin = node.plugins.entry(name.clone()).or_default();
         match step {
             LocalStep::Load(build) => {
                 let topics = topics.get(&build.digest).cloned().unwrap_or_default();
-                let loaded = LoadState::Loaded(LoadedBuild { topics, is_gatekeeper: false });
+                let loaded = LoadState::Loaded(LoadedBuild { topics, is_gatekeeper: gatekeepers.contains(&build.digest) });
                 let state = if fails { LoadState::Failed("no such import".into()) } else { loaded };
                 plugin.loads.insert(build.generation, (build.digest, state));
             }

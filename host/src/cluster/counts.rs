@@ -50,6 +50,8 @@ counts! {
     answers_missing,
     /// How often messages of a node were lost.
     losses,
+    /// How often the records of the cluster's plugins couldn't be read or written.
+    registry_failures,
     /// Members whose clients were told to join again after a loss.
     members_rejoined,
     /// Topics of other nodes that weren't counted, because a node has too many.

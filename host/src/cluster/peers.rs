@@ -170,6 +170,11 @@ impl Peers {
         let _ = self.send(Lane::All, MessageBody::RegistryChanged);
     }
 
+    /// Counts that the records of plugins couldn't be read or written.
+    pub fn count_registry_failure(&self) {
+        self.counters.registry_failures.add(1);
+    }
+
     /// Waits until another node says that the records of plugins have changed. One waiter is told.
     pub async fn registry_changed(&self) {
         self.registry_changed.notified().await;

@@ -185,6 +185,7 @@ impl Rollouts {
     }
 
     fn note_failure(&mut self, error: &RegistryError) {
+        self.peers.count_registry_failure();
         if !std::mem::replace(&mut self.is_down, true) {
             tracing::error!("{error}; no plugin changes in the cluster until then, and this node serves what it has");
         }

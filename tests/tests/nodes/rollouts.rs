@@ -1,7 +1,7 @@
 //! Builds of a plugin that are rolled out at all nodes of a cluster: prepared, switched to, judged and rolled back together.
 
 use anyhow::{Context, Result, bail, ensure};
-use bennu_tests::{Loading, PostgresServer, Setup, TestClient, TestHost, bennu, eventually, request};
+use bennu_tests::{Loading, PostgresServer, Setup, TestClient, TestHost, bennu, eventually};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -236,7 +236,39 @@ async fn a_rollback_and_an_unload_hold_at_all_nodes() -> Result<()> {
     let said = command(&hosts[0], &["reload", "tally"])?;
     ensure!(said.contains("generation 3"), "{said}");
     serves(&hosts, 3).await?;
-    let answer = request(hosts[0].address(), "POST", "/api/plugins/nobody/rollback", &[]).await;
-    ensure!(answer?.status == 401, "without a key");
+    let said = command(&hosts[0], &["rollback", "nobody"])?;
+    ensure!(said.contains("there is no plugin"), "{said}");
     stop(hosts).await
+}
+
+/// A gatekeeper whose build has a number.
+fn gatekeeper(number: u32) -> String {
+    format!(
+        r#"import {{ forbid, gatekeeper }} from "bennu";
+        export default gatekeeper((request) => request.params.number === "{number}" ? {{}} : forbid(403, "build {number}"));"#
+    )
+}
+
+/// A gatekeeper of one node decides at all nodes, also at one that has no file of it and starts later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gatekeeper_decides_at_all_nodes() -> Result<()> {
+    let (_, url) = database()?;
+    let plan = Plan::on(&url).guests(&[]);
+    let one = plan.setup("one")?.file("plugins/gate.js", gatekeeper(1).into()).start().await?;
+    let two = plan.start("two").await?;
+    let admits = async |host: &TestHost, number: u32| {
+        let request = host.connect_request().query(&format!("vsn=2.0.0&number={number}"));
+        request.connect().await.is_ok()
+    };
+    for host in [&one, &two] {
+        ensure!(admits(host, 1).await && !admits(host, 2).await);
+    }
+    ensure!(two.put_file("gate.js", gatekeeper(2).as_bytes()).await? == Loading::Done(2));
+    eventually("the new build decides", async || Ok(admits(&one, 2).await.then_some(()))).await?;
+    let three = plan.start("three").await?;
+    ensure!(admits(&three, 2).await && !admits(&three, 1).await);
+    // A plugin in its place would open the mounts.
+    let Loading::Refused(why) = one.put_file("gate.js", build(3, false).as_bytes()).await? else { bail!("it serves") };
+    ensure!(why.contains("not a gatekeeper"), "{why}");
+    stop([one, two, three]).await
 }

@@ -4,6 +4,7 @@
 mod cluster;
 mod drafts;
 mod engine;
+mod generations;
 mod hosts;
 mod ledger;
 mod moving;

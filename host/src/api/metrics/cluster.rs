@@ -19,7 +19,8 @@ pub(super) fn write(api: &Api, page: &mut Page<'_>) -> fmt::Result {
     nodes(&link.nodes(), page)?;
     lease(&link.lease(), &link.counts(), page)?;
     messages(&link.counts(), page)?;
-    losses(&link.counts(), &peers.counts(), page)
+    losses(&link.counts(), &peers.counts(), page)?;
+    plugins(api, &peers.counts(), page)
 }
 
 fn nodes(nodes: &[NodeStatus], page: &mut Page<'_>) -> fmt::Result {
@@ -70,6 +71,18 @@ fn messages(counts: &ClusterCounts, page: &mut Page<'_>) -> fmt::Result {
     page.counter("bennu_cluster_bus_foreign_messages", help, bus.ignored)?;
     let help = "How full PostgreSQL's queue of notifications is, from 0 to 1.";
     page.gauge("bennu_cluster_bus_queue_ratio", help, f64::from(bus.queue_thousandths) / 1000.0)
+}
+
+fn plugins(api: &Api, peers: &PeerCounts, page: &mut Page<'_>) -> fmt::Result {
+    let statuses = api.statuses.all();
+    let in_cluster = || statuses.values().filter_map(|status| status.cluster.as_ref());
+    let prepared = in_cluster().filter(|cluster| cluster.rollout.is_some()).count();
+    page.gauge("bennu_cluster_rollouts", "Plugins of which all nodes prepare a build.", prepared as u64)?;
+    let troubles = in_cluster().flat_map(|cluster| &cluster.nodes).filter(|node| node.trouble.is_some()).count();
+    let help = "Builds that the cluster serves and a node can't load, at all nodes together.";
+    page.gauge("bennu_cluster_builds_not_served", help, troubles as u64)?;
+    let help = "How often the records of the cluster's plugins couldn't be read or written.";
+    page.counter("bennu_cluster_registry_failures", help, peers.registry_failures)
 }
 
 fn losses(link: &ClusterCounts, peers: &PeerCounts, page: &mut Page<'_>) -> fmt::Result {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::tests::*;
 use super::*;
+use crate::server::Host;
 
 /// A build of the plugin `echo`, with a number that tells it from others.
 fn build(number: u8) -> Vec<u8> {
@@ -22,6 +23,19 @@ fn put(home: &Path, name: &str, number: u8) -> Result<()> {
     std::fs::create_dir_all(file.parent().context("a directory")?)?;
     std::fs::write(&beside, build(number))?;
     Ok(std::fs::rename(beside, file)?)
+}
+
+/// Compiles builds to the cache of the tests' hosts. The compiler has a low priority, and a rollout waits only a minute for it.
+async fn compile(home: &Path, numbers: &[u8]) -> Result<()> {
+    let plugins = home.join("compiled");
+    std::fs::create_dir_all(&plugins)?;
+    for number in numbers {
+        std::fs::write(plugins.join(format!("echo-{number}.wasm")), build(*number))?;
+    }
+    let (data, cache) = (home.join("compiling"), Some(home.join("cache")));
+    let config = Config { listen: "127.0.0.1:0".into(), load: vec![plugins], data, cache, ..Config::default() };
+    // It has loaded all of them, and serves one.
+    Host::start(&config).await.map(drop)
 }
 
 async fn status(host: &Running) -> Result<Value> {
@@ -50,6 +64,7 @@ async fn serves(hosts: &[&Running], generation: u64) -> Result<()> {
 async fn a_build_of_one_host_serves_at_all_and_so_does_what_an_operator_wants() -> Result<()> {
     let (home, table) = (tempfile::tempdir()?, Arc::new(MemoryTable::new()));
     let (home, seams) = (home.path(), seams(&table));
+    compile(home, &[1, 2]).await?;
     put(home, "one", 1)?;
     let one = start_with(home, "one", "plugins-one", &seams).await?;
     let two = start_with(home, "two", "plugins-two", &seams).await?;
@@ -89,6 +104,7 @@ async fn a_build_of_one_host_serves_at_all_and_so_does_what_an_operator_wants() 
 async fn a_file_that_is_no_plugin_is_refused_and_the_build_before_serves() -> Result<()> {
     let (home, table) = (tempfile::tempdir()?, Arc::new(MemoryTable::new()));
     let (home, seams) = (home.path(), seams(&table));
+    compile(home, &[1]).await?;
     put(home, "one", 1)?;
     let one = start_with(home, "one", "plugins-one", &seams).await?;
     let two = start_with(home, "two", "plugins-two", &seams).await?;
