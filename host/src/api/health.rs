@@ -136,6 +136,7 @@ mod tests {
                 node,
                 statuses,
                 failure: Arc::clone(&failure),
+                cluster: None,
                 access: None,
             };
             Ok(Self { health, failure, router: health_router(parts) })
