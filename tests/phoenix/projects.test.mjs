@@ -115,7 +115,7 @@ test("a project in Rust is made, built, tested and served, and its code changes 
   // What the host refuses has a place, too, because the build has the lines of the source.
   const line = (await project.read(project.source)).split("\n").findIndex((text) => text.includes("json!([1])")) + 1;
   await ada.push("list");
-  const place = new RegExp(`the payload of an event must be a JSON object.*handle_in \\(src/lib\\.rs:${line}\\)`);
+  const place = new RegExp(`must be a JSON object or binary.* \\(src/lib\\.rs:${line}\\)`);
   await until("the fault is in the log", () => place.test(host.log));
 });
 

@@ -98,8 +98,9 @@ fn wasmtime_name(name: &str) -> String {
     rustc_demangle::try_demangle(name).map_or_else(|_| name.to_owned(), |name| format!("{name:#}"))
 }
 
-/// The starts of the names of functions of a language's panic code, of Rust's standard library and of Go's runtime.
-const MACHINERY: [&str; 11] = [
+/// The starts of the names of functions of a language's panic code, of Rust's standard library, of Go's runtime, and of the SDK in Go and
+/// the bindings in C. Go's linker and C put `_` in the place of other characters.
+const MACHINERY: [&str; 13] = [
     "std::",
     "core::",
     "alloc::",
@@ -111,6 +112,8 @@ const MACHINERY: [&str; 11] = [
     "rustc",
     "runtime.",
     "wasm_pc_f_loop",
+    "bennu.dev_bennu",
+    "bennu_channel_",
 ];
 
 /// Whether a frame belongs to the language's own code, between the trap and the guest's code.
@@ -127,7 +130,8 @@ mod tests {
         assert_eq!(wasmtime_name("_ZN4chat4Chat4join17h0123456789abcdefE"), "chat::Chat::join");
         assert_eq!(wasmtime_name("handle-in"), "handle-in");
         assert!(is_machinery("core::panicking::panic_fmt"));
-        assert!(is_machinery("runtime.mallocgc") && !is_machinery("main.(*Chat).HandleIn"));
+        assert!(is_machinery("runtime.mallocgc") && is_machinery("bennu.dev_bennu_internal_plugin.Run"));
+        assert!(!is_machinery("main.__Chat_.HandleIn"));
         assert!(!is_machinery("chat::Chat::join"));
     }
 
