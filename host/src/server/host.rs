@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use replacing::Replacing;
 
-use super::cluster::{ClusterNode, EnteredCluster};
+use super::cluster::{ClusterNode, EnteredCluster, start_plugins};
 use super::config_reload::{ConfigParts, ConfigReload};
 use super::findings::log_remarks;
 use super::held_requests::HeldRequests;
@@ -23,7 +23,7 @@ use super::listeners::Bound;
 use super::mounts::{MountParts, tokens};
 use super::overview::Overview;
 use super::parts::{
-    access, api_routes, files, health_routes, http, library, loader, node, open_store, start_entries, start_reactors,
+    access, api_routes, files, health_routes, http, library, loader, node, open_store, sessions, start_reactors,
 };
 use super::self_test::SelfTest;
 use super::start::Start;
@@ -32,7 +32,7 @@ use super::surroundings::HostSurroundings;
 use super::tasks::spawn_tasks;
 use super::vital::{Ended, Vital};
 use super::{Config, log_lines_lost};
-use crate::api::{self, Api, Sessions};
+use crate::api::{self, Api};
 use crate::channel::Node;
 use crate::plugin::{Control, Library, PluginStatuses};
 use crate::routes::RouteTable;
@@ -112,18 +112,13 @@ impl Host {
         let Bound { clients: listener, api: api_listener, are_managed } = listeners.bind(config).await?;
         let (routes, statuses) = (Arc::new(RouteTable::default()), Arc::new(PluginStatuses::default()));
         *cluster = ClusterNode::start(config, seams).await?;
-        let store = open_store(config, cluster.take_shared(), &mut vital).await?;
-        let entries = start_entries(config, &mut vital);
+        let (store, entries) = open_store(config, cluster.take_shared(), &mut vital).await?;
         let (http, sockets, tokens) = (http(config)?, Arc::new(Sockets::default()), tokens(config)?);
         let (node, peers) = cluster.connect(|identity| node(config, &routes, &store, entries, &http, identity)).await?;
         let surroundings = Arc::new(HostSurroundings::new(&node).with_tokens(tokens.clone()).with_peers(peers.clone()));
         let loader = loader(config, Arc::clone(&surroundings) as _, store, Arc::clone(&http), config.limits.instances)?;
-        vital.spawn("the thread that interrupts plugins", loader.engine.ended());
-        let mut library = library(config, loader, sources.clone(), (routes, Arc::clone(&statuses)))?;
-        // Separate from the other vital tasks, because at a stop it saves the results of probations, and follows the cluster, after those
-        // have ended.
-        let mut loading = Vital::default();
-        let rollouts = cluster.roll_out(&mut loading, &mut library, &node, peers.as_ref());
+        let mut library = library(config, loader, sources.clone(), (routes, Arc::clone(&statuses)), &mut vital)?;
+        let (loading, rollouts) = cluster.roll_out(&mut library, &node, peers.as_ref());
         let reactors = start_reactors(config, &node, &mut vital)?;
         let (failure, later) = (Arc::<OnceLock<String>>::default(), Later::new(config, &node, Arc::clone(&http))?);
         let mount_parts = MountParts::new(config, &node, &sockets, &reactors);
@@ -139,12 +134,10 @@ impl Host {
             sources: sources.clone(),
             proxies: Arc::new(ArcSwap::from_pointee(config.proxies())),
         };
-        let (config_reload, self_test) =
-            (ConfigReload::new(config, parts)?, SelfTest::new(&reactors, &library, &node.store));
-        let health_routes =
-            health_routes(&self_test.health, &node, &statuses, &failure, (peers.clone(), access.clone()));
-        // Never at the address of the clients: pages there, and whatever they load, would have the origin of the dashboard.
-        let sessions = api_listener.as_ref().map(|_| Arc::<Sessions>::default());
+        let config_reload = ConfigReload::new(config, parts)?;
+        let (self_test, seen) = (SelfTest::new(&reactors, &library, &node.store), (peers.clone(), access.clone()));
+        let health_routes = health_routes(&self_test.health, &node, &statuses, &failure, seen);
+        let sessions = sessions(api_listener.as_ref());
         let api = access.map(|access| {
             Arc::new(Api {
                 node: Arc::clone(&node),
@@ -166,10 +159,7 @@ impl Host {
         });
         let cluster = cluster.enter(&mut vital, &node, peers.as_ref(), api.as_ref()).await;
         let api = api_routes(api, sessions.as_ref(), config_reload.connections(config))?;
-        match rollouts {
-            Some(rollouts) => library.start_in_cluster(rollouts.wait()).await,
-            None => library.start().await,
-        }
+        start_plugins(&mut library, rollouts).await;
         log_remarks(config, &sources, &node, &statuses, listener.local_addr()?).await?;
         Ok(Self {
             listener,

@@ -31,8 +31,8 @@ use crate::contract::system_now_ms;
 use crate::routes::{Conflict, Probation, ProbationTerms, RouteTable, Routes};
 
 pub use cluster_orders::{
-    BuildFacts, BuildLoader, ClusterPlugins, CommandAnswer, FileOffer, LibraryNews, RolledBackBuild, ServeOrder,
-    ServeStanding,
+    BuildFacts, BuildLoader, ClusterPlugins, CommandAnswer, FileOffer, LibraryEvent, RolledBackBuild, ServeOrder,
+    ServePhase,
 };
 use control::Asked;
 pub use control::{Command, CommandError, Control, LibraryConfig, LibraryPause};
