@@ -16,7 +16,7 @@ use super::failure::of_registry;
 use super::session::Session;
 use crate::node::{Epoch, NodeId};
 use crate::rollout::{
-    BUILD_BYTES_MAX, BuildDigest, LivingNode, Look, NodeReport, Put, PutResult, Registry, RegistryError,
+    BUILD_BYTES_MAX, BuildDigest, ChangeResult, LivingNode, Look, NodeReport, RecordsChange, Registry, RegistryError,
     RegistryFuture, Report,
 };
 
@@ -114,8 +114,8 @@ impl PostgresRegistry {
         })
     }
 
-    async fn write(&self, me: NodeId, put: Put) -> Result<PutResult, RegistryError> {
-        let Put { former, changed, generations, builds } = put;
+    async fn write(&self, me: NodeId, change: RecordsChange) -> Result<ChangeResult, RegistryError> {
+        let RecordsChange { former, changed, generations, builds } = change;
         let names: Vec<&str> = changed.iter().map(|(name, _)| name.as_str()).collect();
         let contents: Vec<Option<String>> =
             changed.iter().map(|(_, record)| record.as_ref().map(text).transpose()).collect::<Result<_, _>>()?;
@@ -124,7 +124,7 @@ impl PostgresRegistry {
         let kept: Vec<&[u8]> = builds.iter().map(|digest| &digest.0[..]).collect();
         let row = self
             .one(
-                "SELECT $SCHEMA.registry_put($1, $2, $3, $4, $5, $6, $7, $8)",
+                "SELECT $SCHEMA.registry_change($1, $2, $3, $4, $5, $6, $7, $8)",
                 &[
                     (&me.epoch.0.cast_signed(), Type::INT8),
                     (&&me.incarnation.0[..], Type::BYTEA),
@@ -138,9 +138,9 @@ impl PostgresRegistry {
             )
             .await?;
         match column::<i32>(&row, 0)? {
-            0 => Ok(PutResult::Done),
-            1 => Ok(PutResult::Outdated),
-            2 => Ok(PutResult::BuildMissing),
+            0 => Ok(ChangeResult::Done),
+            1 => Ok(ChangeResult::Outdated),
+            2 => Ok(ChangeResult::BuildMissing),
             other => Err(RegistryError::Refused(format!(
                 "the database gave the result {other}, which this version of bennu doesn't know"
             ))),
@@ -211,8 +211,8 @@ impl Registry for PostgresRegistry {
         Box::pin(self.read(known))
     }
 
-    fn put(&self, me: NodeId, put: Put) -> RegistryFuture<'_, PutResult> {
-        Box::pin(self.write(me, put))
+    fn change(&self, me: NodeId, change: RecordsChange) -> RegistryFuture<'_, ChangeResult> {
+        Box::pin(self.write(me, change))
     }
 
     fn report(&self, me: NodeId, reports: Vec<(String, Report)>) -> RegistryFuture<'_, ()> {

@@ -44,7 +44,7 @@ $$;
 -- Changes records, and the generations whose calls may write, if the revision is still `former`. A record of null is removed, and a
 -- generation of null lets no call write. `kept` are the builds that all records need after the change. Returns 0 if it is done, 1 if the
 -- revision is another one, 2 if a build isn't there as a whole.
-CREATE FUNCTION {schema}.registry_put(
+CREATE FUNCTION {schema}.registry_change(
     my_epoch bigint, my_incarnation bytea, former bigint, names text[], contents text[],
     stores text[], generations bigint[], kept bytea[]
 ) RETURNS int LANGUAGE plpgsql VOLATILE AS $$

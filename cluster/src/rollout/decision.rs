@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::conflict::TopicConflict;
 use super::record::{
-    Build, OpenProbation, OutcomeResult, PluginRecord, Purpose, Records, Rejection, Rollout, Standing, Terms,
+    Build, BuildPhase, OpenProbation, OutcomeResult, PluginRecord, Purpose, RecordedTerms, Records, Rejection, Rollout,
 };
 use super::registry::LivingNode;
 use super::report::{LoadedBuild, NodeReport, PreparedReport};
@@ -32,7 +32,7 @@ pub struct Facts<'a> {
     /// The time, by the clock of the sights.
     pub now: Duration,
     /// The terms of a probation that begins.
-    pub terms: Terms,
+    pub terms: RecordedTerms,
     /// The time in milliseconds since 1970. It is only written down.
     pub now_ms: u64,
 }
@@ -113,15 +113,15 @@ impl Decision {
         let Some(serving) = &record.serving else { return };
         let generation = serving.build.generation;
         let (calls, faults) = counts(name, generation, facts);
-        match &serving.standing {
-            Standing::Passed => {}
-            Standing::Unproved if calls == 0 => {}
-            Standing::Unproved => self.pass(name, generation, None),
-            Standing::OnProbation(probation) if faults > probation.terms.faults => {
+        match &serving.phase {
+            BuildPhase::Passed => {}
+            BuildPhase::Unproved if calls == 0 => {}
+            BuildPhase::Unproved => self.pass(name, generation, None),
+            BuildPhase::OnProbation(probation) if faults > probation.terms.faults => {
                 let probation = probation.clone();
                 self.roll_back(name, generation, faults, (probation, facts.now_ms));
             }
-            Standing::OnProbation(probation) => {
+            BuildPhase::OnProbation(probation) => {
                 let lasts = facts.sights.lasts(name, Sight::Serving(generation), facts.now);
                 let is_long_enough = lasts >= Duration::from_millis(probation.terms.time_ms);
                 // Without an answered call, nothing is known of the build.
@@ -136,7 +136,7 @@ impl Decision {
     fn pass(&mut self, name: &str, generation: u32, probation: Option<OpenProbation>) {
         let Some(record) = self.records.get_mut(name) else { return };
         let Some(serving) = &mut record.serving else { return };
-        serving.standing = Standing::Passed;
+        serving.phase = BuildPhase::Passed;
         if let Some(OpenProbation { id, against, .. }) = probation {
             record.end_probation(id, false);
             record.previous = Some(against);
@@ -155,7 +155,7 @@ impl Decision {
         let instead = against.generation;
         record.reject(Rejection { digest: failed, generation, faults, at_ms });
         record.end_probation(id, true);
-        record.serve(against, Standing::Passed);
+        record.serve(against, BuildPhase::Passed);
         record.previous = None;
         // A rollout that is being prepared goes on: its build is another one, and begins a probation of its own.
         self.note(name, DecisionEvent::RolledBack { generation, instead, faults });
@@ -210,14 +210,14 @@ impl Decision {
         }
     }
 
-    fn switch(&mut self, name: &str, rollout: &Rollout, loaded: &LoadedBuild, terms: Terms) {
+    fn switch(&mut self, name: &str, rollout: &Rollout, loaded: &LoadedBuild, terms: RecordedTerms) {
         let Some(record) = self.records.get_mut(name) else { return };
         let (generation, digest) = (rollout.generation, rollout.digest);
         let LoadedBuild { topics, is_gatekeeper } = loaded.clone();
         let build = Build { generation, digest, topics, is_gatekeeper };
-        let standing = standing_of(record, rollout, &build, terms);
+        let phase = phase_of(record, rollout, &build, terms);
         let open = record.probation().map(|open| (open.id, open.against.digest == digest));
-        let continues = matches!(&standing, Standing::OnProbation(next) if open.is_some_and(|(id, _)| id == next.id));
+        let continues = matches!(&phase, BuildPhase::OnProbation(next) if open.is_some_and(|(id, _)| id == next.id));
         if let Some((id, is_rolled_back)) = open.filter(|_| !continues) {
             record.end_probation(id, is_rolled_back);
         }
@@ -231,7 +231,7 @@ impl Decision {
         }
         record.rejected.retain(|rejected| rejected.digest != digest);
         record.end_rollout(OutcomeResult::Switched);
-        record.serve(build, standing);
+        record.serve(build, phase);
         self.note(name, DecisionEvent::Switched(generation));
     }
 }
@@ -242,20 +242,20 @@ fn overlap(ready: &[(String, Rollout, LoadedBuild)]) -> bool {
     ready.iter().flat_map(|(_, _, build)| &build.topics).any(|topic| !seen.insert(topic))
 }
 
-/// The standing with which a build begins to serve.
-fn standing_of(record: &PluginRecord, rollout: &Rollout, build: &Build, terms: Terms) -> Standing {
+/// The phase with which a build begins to serve.
+fn phase_of(record: &PluginRecord, rollout: &Rollout, build: &Build, terms: RecordedTerms) -> BuildPhase {
     if build.is_gatekeeper || rollout.purpose == Purpose::Rollback {
-        return Standing::Passed;
+        return BuildPhase::Passed;
     }
-    let first = || if record.known.contains(&build.digest) { Standing::Passed } else { Standing::Unproved };
+    let first = || if record.known.contains(&build.digest) { BuildPhase::Passed } else { BuildPhase::Unproved };
     let Some(before) = &record.serving else { return first() };
-    match &before.standing {
+    match &before.phase {
         // The build from before the probation: its states are still there.
-        Standing::OnProbation(open) if open.against.digest == build.digest => Standing::Passed,
-        Standing::OnProbation(open) => Standing::OnProbation(open.clone()),
-        standing if before.build.digest == build.digest => standing.clone(),
+        BuildPhase::OnProbation(open) if open.against.digest == build.digest => BuildPhase::Passed,
+        BuildPhase::OnProbation(open) => BuildPhase::OnProbation(open.clone()),
+        phase if before.build.digest == build.digest => phase.clone(),
         _ if terms.time_ms == 0 || before.build.is_gatekeeper => first(),
-        _ => Standing::OnProbation(OpenProbation { id: rollout.number, against: before.build.clone(), terms }),
+        _ => BuildPhase::OnProbation(OpenProbation { id: rollout.number, against: before.build.clone(), terms }),
     }
 }
 

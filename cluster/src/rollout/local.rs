@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::digest::BuildDigest;
-use super::record::{Build, PluginRecord, Standing};
+use super::record::{Build, BuildPhase, PluginRecord};
 use super::report::{LoadedBuild, PreparedReport, Report};
 
 /// A plugin at this node.
@@ -11,8 +11,8 @@ use super::report::{LoadedBuild, PreparedReport, Report};
 pub struct LocalPlugin {
     /// The builds that the node loads or has loaded, by generation.
     pub loads: BTreeMap<u32, (BuildDigest, LoadState)>,
-    /// The generation that serves here, and the standing with which it does.
-    pub serving: Option<(u32, Standing)>,
+    /// The generation that serves here, and the phase with which it does.
+    pub serving: Option<(u32, BuildPhase)>,
 }
 
 /// How far a load is.
@@ -35,13 +35,13 @@ pub struct BuildToLoad {
     pub digest: BuildDigest,
 }
 
-/// How a generation begins to serve at this node, or continues with another standing.
+/// How a generation begins to serve at this node, or continues with another phase.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServeStep {
     /// The build.
     pub build: Build,
-    /// Its standing.
-    pub standing: Standing,
+    /// Its phase.
+    pub phase: BuildPhase,
     /// Whether the build against which it is on probation is loaded.
     pub has_against: bool,
     /// If a probation has ended that was open here: whether the build was rolled back.
@@ -53,7 +53,7 @@ pub struct ServeStep {
 pub enum LocalStep {
     /// Load a build.
     Load(BuildToLoad),
-    /// Publish a loaded build, or its other standing.
+    /// Publish a loaded build, or its other phase.
     Serve(Box<ServeStep>),
     /// End the service of the plugin: the cluster serves none, or a build that can't be loaded here. In the second case a call of the build
     /// that serves here could write nothing.
@@ -96,28 +96,28 @@ fn wanted(record: &PluginRecord) -> Vec<BuildToLoad> {
 fn to_serve(record: &PluginRecord, local: &LocalPlugin) -> Option<LocalStep> {
     let serving = record.serving.as_ref()?;
     let generation = serving.build.generation;
-    if local.serving == Some((generation, serving.standing.clone())) || !local.is_loaded(generation) {
+    if local.serving == Some((generation, serving.phase.clone())) || !local.is_loaded(generation) {
         return None;
     }
-    let open = local.serving.as_ref().and_then(|(_, standing)| id_of(standing));
+    let open = local.serving.as_ref().and_then(|(_, phase)| id_of(phase));
     let against = record.probation().map(|probation| probation.against.generation);
     // The build from before is needed from the first call on.
     if against.is_some_and(|against| !local.is_loaded(against) && !local.is_failed(against)) {
         return None;
     }
-    let ends = open.filter(|open| Some(*open) != id_of(&serving.standing)).map(|open| record.is_rolled_back(open));
+    let ends = open.filter(|open| Some(*open) != id_of(&serving.phase)).map(|open| record.is_rolled_back(open));
     Some(LocalStep::Serve(Box::new(ServeStep {
         build: serving.build.clone(),
-        standing: serving.standing.clone(),
+        phase: serving.phase.clone(),
         has_against: against.is_some_and(|against| local.is_loaded(against)),
         ends,
     })))
 }
 
-fn id_of(standing: &Standing) -> Option<u32> {
-    match standing {
-        Standing::OnProbation(probation) => Some(probation.id),
-        Standing::Passed | Standing::Unproved => None,
+fn id_of(phase: &BuildPhase) -> Option<u32> {
+    match phase {
+        BuildPhase::OnProbation(probation) => Some(probation.id),
+        BuildPhase::Passed | BuildPhase::Unproved => None,
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  a file, an operator ──► offer, roll_back, unload ─┐
-//!                                                    ├──► Put ──► Registry: records of plugins, with a revision
+//!                                                    ├──► RecordsChange ──► Registry: records of plugins, with a revision
 //!  reports of all nodes ──► decide ──────────────────┘              │
 //!        ▲                                                          ▼
 //!        └─── the node loads and serves builds ◄── next_step ◄── records
@@ -30,11 +30,13 @@ pub use decision::{Decision, DecisionEvent, Facts, PREPARED_WITHIN, decide};
 pub use digest::{BuildDigest, NotADigest};
 pub use local::{BuildToLoad, LoadState, LocalPlugin, LocalStep, ServeStep, next_step};
 pub use record::{
-    Build, EndedProbation, OpenProbation, Outcome, OutcomeResult, PluginRecord, Purpose, Records, Rejection, Rollout,
-    ServingBuild, Standing, Terms,
+    Build, BuildPhase, EndedProbation, OpenProbation, Outcome, OutcomeResult, PluginRecord, Purpose, RecordedTerms,
+    Records, Rejection, Rollout, ServingBuild,
 };
 pub use registry::memory::MemoryRegistry;
-pub use registry::{BUILD_BYTES_MAX, LivingNode, Look, Put, PutResult, Registry, RegistryError, RegistryFuture};
+pub use registry::{
+    BUILD_BYTES_MAX, ChangeResult, LivingNode, Look, RecordsChange, Registry, RegistryError, RegistryFuture,
+};
 pub use report::{LoadedBuild, NodeReport, PreparedReport, Report};
 pub use request::{Offer, OfferResult, PLUGINS_MAX, RollbackResult, offer, roll_back, unload};
 pub use sights::{Sight, Sights};

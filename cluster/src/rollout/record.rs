@@ -62,13 +62,13 @@ pub struct ServingBuild {
     /// The build.
     pub build: Build,
     /// Whether it has passed its probation.
-    pub standing: Standing,
+    pub phase: BuildPhase,
 }
 
 /// What is known of a build's quality.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Standing {
+pub enum BuildPhase {
     /// It has passed, or needs no probation.
     Passed,
     /// It has answered no call, and no build was there before it.
@@ -85,12 +85,12 @@ pub struct OpenProbation {
     /// The build that serves again after a rollback.
     pub against: Build,
     /// How long it lasts, and what it tolerates.
-    pub terms: Terms,
+    pub terms: RecordedTerms,
 }
 
 /// The length of a probation, and the faults that it tolerates. They are those of the node that has switched to the build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Terms {
+pub struct RecordedTerms {
     /// The shortest time, in milliseconds. Zero: there is no probation.
     pub time_ms: u64,
     /// The smallest number of answered calls, of all nodes together.
@@ -187,11 +187,11 @@ impl PluginRecord {
     }
 
     /// Makes a build the one that serves.
-    pub(super) fn serve(&mut self, build: Build, standing: Standing) {
+    pub(super) fn serve(&mut self, build: Build, phase: BuildPhase) {
         self.known.retain(|known| *known != build.digest);
         push(&mut self.known, build.digest, KNOWN_MAX);
         (self.is_unloaded, self.is_gatekeeper) = (false, build.is_gatekeeper);
-        self.serving = Some(ServingBuild { build, standing });
+        self.serving = Some(ServingBuild { build, phase });
     }
 
     pub(super) fn reject(&mut self, rejection: Rejection) {
@@ -218,9 +218,9 @@ impl PluginRecord {
     /// The probation of the build that serves.
     #[must_use]
     pub fn probation(&self) -> Option<&OpenProbation> {
-        match &self.serving.as_ref()?.standing {
-            Standing::OnProbation(probation) => Some(probation),
-            Standing::Passed | Standing::Unproved => None,
+        match &self.serving.as_ref()?.phase {
+            BuildPhase::OnProbation(probation) => Some(probation),
+            BuildPhase::Passed | BuildPhase::Unproved => None,
         }
     }
 

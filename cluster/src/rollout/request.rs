@@ -1,10 +1,10 @@
-//! What changes the records by the wish of somebody: a file with a new build, and the commands of operators.
+//! What changes the records because somebody asks for it: a file with a new build, and the commands of operators.
 
 use std::collections::BTreeSet;
 
 use super::conflict::TopicConflict;
 use super::digest::BuildDigest;
-use super::record::{OutcomeResult, PluginRecord, Purpose, Records, Rejection, Rollout, Standing};
+use super::record::{BuildPhase, OutcomeResult, PluginRecord, Purpose, Records, Rejection, Rollout};
 
 /// The most plugins of a cluster.
 pub const PLUGINS_MAX: usize = 256;
@@ -119,7 +119,7 @@ pub fn roll_back(records: &mut Records, plugin: &str, by: &str) -> Result<Rollba
     if let Some(probation) = probation {
         record.end_rollout(OutcomeResult::Replaced);
         record.end_probation(probation.id, true);
-        record.serve(probation.against, Standing::Passed);
+        record.serve(probation.against, BuildPhase::Passed);
         record.previous = None;
         return Ok(RollbackResult::Done);
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use anyhow::{Result, ensure};
 use bennu_cluster::NodeId;
 use bennu_cluster::rollout::{
-    Build, BuildDigest, LoadedBuild, Offer, OfferResult, PluginRecord, PreparedReport, Put, PutResult, Records,
-    Registry, RegistryError, Report, ServingBuild, Standing, offer,
+    Build, BuildDigest, BuildPhase, ChangeResult, LoadedBuild, Offer, OfferResult, PluginRecord, PreparedReport,
+    Records, RecordsChange, Registry, RegistryError, Report, ServingBuild, offer,
 };
 use bytes::Bytes;
 use tokio::task::JoinSet;
@@ -41,7 +41,7 @@ fn offered(before: &Records, plugin: &str, build: u8) -> Result<Records> {
 
 fn serving(record: &mut PluginRecord, generation: u32, build: u8) {
     let build = Build { generation, digest: digest(build), topics: vec!["a:*".into()], is_gatekeeper: false };
-    (record.serving, record.rollout) = (Some(ServingBuild { build, standing: Standing::Unproved }), None);
+    (record.serving, record.rollout) = (Some(ServingBuild { build, phase: BuildPhase::Unproved }), None);
 }
 
 /// Reads the records, changes them, and writes them.
@@ -49,11 +49,11 @@ async fn change(
     registry: &dyn Registry,
     me: NodeId,
     change: impl FnOnce(&Records) -> Result<Records>,
-) -> Result<PutResult> {
+) -> Result<ChangeResult> {
     let look = registry.look(None).await?;
     let before = look.records.unwrap_or_default();
     let after = change(&before)?;
-    Ok(registry.put(me, Put::between(look.revision, &before, &after)).await?)
+    Ok(registry.change(me, RecordsChange::between(look.revision, &before, &after)).await?)
 }
 
 pub(crate) async fn records_are_read_as_they_were_written(registries: &impl Registries) -> Result<()> {
@@ -63,11 +63,11 @@ pub(crate) async fn records_are_read_as_they_were_written(registries: &impl Regi
     ensure!(look.nodes.iter().map(|node| (node.epoch, &*node.name)).eq([(me.epoch, "one")]), "{:?}", look.nodes);
     registry.keep_build(me, digest(1), Bytes::from_static(b"build")).await?;
     let written = offered(&Records::new(), "chat", 1)?;
-    ensure!(change(&*registry, me, |_| Ok(written.clone())).await? == PutResult::Done);
+    ensure!(change(&*registry, me, |_| Ok(written.clone())).await? == ChangeResult::Done);
     let look = registries.registry()?.look(None).await?;
     ensure!((look.revision, look.records) == (1, Some(written)));
     ensure!(registry.look(Some(1)).await?.records.is_none(), "nothing has changed");
-    ensure!(change(&*registry, me, |_| Ok(Records::new())).await? == PutResult::Done);
+    ensure!(change(&*registry, me, |_| Ok(Records::new())).await? == ChangeResult::Done);
     ensure!(registry.look(Some(1)).await?.records == Some(Records::new()));
     Ok(())
 }
@@ -79,11 +79,11 @@ pub(crate) async fn of_changes_of_the_same_records_one_is_written(registries: &i
     for plugin in ["a", "b", "c", "d", "e"] {
         let registry = registries.registry()?;
         let after = offered(&Records::new(), plugin, 1)?;
-        changes.spawn(async move { registry.put(me, Put::between(0, &Records::new(), &after)).await });
+        changes.spawn(async move { registry.change(me, RecordsChange::between(0, &Records::new(), &after)).await });
     }
     let results = changes.join_all().await.into_iter().collect::<Result<Vec<_>, _>>()?;
-    ensure!(results.iter().filter(|result| **result == PutResult::Done).count() == 1, "{results:?}");
-    ensure!(results.iter().filter(|result| **result == PutResult::Outdated).count() == 4, "{results:?}");
+    ensure!(results.iter().filter(|result| **result == ChangeResult::Done).count() == 1, "{results:?}");
+    ensure!(results.iter().filter(|result| **result == ChangeResult::Outdated).count() == 4, "{results:?}");
     let records = registries.registry()?.look(None).await?.records.unwrap_or_default();
     ensure!(records.len() == 1, "{records:?}");
     Ok(())
@@ -100,7 +100,7 @@ pub(crate) async fn the_generation_that_serves_may_write_and_no_other_one(regist
             after.values_mut().for_each(|record| serving(record, generation, 1));
             Ok(after)
         });
-        ensure!(switched.await? == PutResult::Done);
+        ensure!(switched.await? == ChangeResult::Done);
         ensure!(registries.writes("chat-data").await? == Some(generation));
     }
     change(&*registry, me, |_| Ok(Records::new())).await?;
@@ -141,8 +141,8 @@ pub(crate) async fn a_dead_node_changes_nothing(registries: &impl Registries) ->
     registry.keep_build(me, digest(1), Bytes::from_static(b"build")).await?;
     registries.end(dead).await?;
     let after = offered(&Records::new(), "chat", 1)?;
-    let put = registry.put(dead, Put::between(0, &Records::new(), &after)).await;
-    ensure!(matches!(put, Err(RegistryError::Refused(_))), "{put:?}");
+    let change = registry.change(dead, RecordsChange::between(0, &Records::new(), &after)).await;
+    ensure!(matches!(change, Err(RegistryError::Refused(_))), "{change:?}");
     let kept = registry.keep_build(dead, digest(2), Bytes::from_static(b"other")).await;
     ensure!(matches!(kept, Err(RegistryError::Refused(_))), "{kept:?}");
     ensure!(registry.build(digest(2)).await?.is_none() && registry.look(None).await?.revision == 0);
@@ -162,8 +162,8 @@ pub(crate) async fn builds_of_all_sizes_are_kept_as_long_as_they_are_needed(
     }
     let other = registries.start("two").await?;
     registry.keep_build(other, digest(6), Bytes::from_static(b"of another node")).await?;
-    ensure!(change(&*registry, me, |before| offered(before, "chat", 9)).await? == PutResult::BuildMissing);
-    ensure!(change(&*registry, me, |before| offered(before, "chat", 3)).await? == PutResult::Done);
+    ensure!(change(&*registry, me, |before| offered(before, "chat", 9)).await? == ChangeResult::BuildMissing);
+    ensure!(change(&*registry, me, |before| offered(before, "chat", 3)).await? == ChangeResult::Done);
     ensure!(registry.build(digest(3)).await?.is_some(), "a record needs it");
     ensure!(registry.build(digest(2)).await?.is_none(), "no record needs it");
     ensure!(registry.build(digest(6)).await?.is_some(), "the other node may be about to need it");

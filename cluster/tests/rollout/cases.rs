@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bennu_cluster::rollout::{
-    DecisionEvent, OfferResult, OutcomeResult, PluginRecord, RollbackResult, Standing, roll_back, unload,
+    BuildPhase, DecisionEvent, OfferResult, OutcomeResult, PluginRecord, RollbackResult, roll_back, unload,
 };
 
 use crate::world::{World, digest};
@@ -15,10 +15,7 @@ fn serving(nodes: u64) -> World {
     assert!(world.settle());
     let record = record(&world);
     // It has passed with its first answered call.
-    assert_eq!(
-        (record.generation(), &record.serving.as_ref().expect("a build").standing),
-        (Some(1), &Standing::Passed)
-    );
+    assert_eq!((record.generation(), &record.serving.as_ref().expect("a build").phase), (Some(1), &BuildPhase::Passed));
     world
 }
 
@@ -156,7 +153,7 @@ fn a_node_that_joins_serves_what_the_cluster_serves() {
     while world.step(3, false) {}
     let serving = world.nodes[&3].plugins["chat"].serving.clone();
     let record = record(&world).serving.clone().expect("a build");
-    assert_eq!(serving, Some((record.build.generation, record.standing)));
+    assert_eq!(serving, Some((record.build.generation, record.phase)));
     assert!(world.nodes[&3].plugins["chat"].loads.contains_key(&1), "it has the build before, for the probation");
     // It can't be rolled out past a node that has only just joined.
     world.join(4);
@@ -240,7 +237,7 @@ fn a_gatekeeper_is_replaced_by_gatekeepers_only() {
         world.offer(1, "gate", build, false);
         assert!(world.settle());
         let serving = world.records["gate"].serving.clone().expect("a build");
-        assert_eq!((serving.build.digest, serving.standing), (digest(build), Standing::Passed));
+        assert_eq!((serving.build.digest, serving.phase), (digest(build), BuildPhase::Passed));
     }
     // Also after it was unloaded: its mounts are closed.
     for is_unloaded in [false, true] {

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use bennu_cluster::Epoch;
 use bennu_cluster::rollout::{
-    BuildDigest, Decision, DecisionEvent, Facts, LivingNode, LoadState, LoadedBuild, LocalPlugin, LocalStep, Look,
-    NodeReport, Offer, OfferResult, Put, PutResult, Records, Report, Sights, Standing, Terms, decide, next_step, offer,
+    BuildDigest, BuildPhase, ChangeResult, Decision, DecisionEvent, Facts, LivingNode, LoadState, LoadedBuild,
+    LocalPlugin, LocalStep, Look, NodeReport, Offer, OfferResult, RecordedTerms, Records, RecordsChange, Report,
+    Sights, decide, next_step, offer,
 };
 
-pub(crate) const TERMS: Terms = Terms { time_ms: 60_000, calls: 1, faults: 3 };
+pub(crate) const TERMS: RecordedTerms = RecordedTerms { time_ms: 60_000, calls: 1, faults: 3 };
 
 /// A build by a number. Its topics are given by the test.
 pub(crate) fn digest(number: u8) -> BuildDigest {
@@ -84,17 +85,17 @@ impl World {
     }
 
     /// Writes records, as the registry does. The invariants hold after each change.
-    fn put(&mut self, put: Put) -> PutResult {
-        if put.former != self.revision {
-            return PutResult::Outdated;
+    fn change(&mut self, change: RecordsChange) -> ChangeResult {
+        if change.former != self.revision {
+            return ChangeResult::Outdated;
         }
         self.revision += 1;
-        for (name, record) in put.changed {
+        for (name, record) in change.changed {
             let record = record.expect("no record is removed");
             let before = self.records.insert(name.clone(), record);
             self.check_outcomes(&name, before.as_ref());
         }
-        for (store, generation) in put.generations {
+        for (store, generation) in change.generations {
             match generation {
                 Some(generation) => drop(self.writes.insert(store, generation)),
                 None => drop(self.writes.remove(&store)),
@@ -106,10 +107,10 @@ impl World {
                 let rejected = record.rejection(serving.build.digest);
                 assert!(rejected.is_none() || self.asked.contains(&serving.build.digest), "{record:?}");
             }
-            assert!(record.builds().all(|build| put.builds.contains(&build)), "{record:?}");
+            assert!(record.builds().all(|build| change.builds.contains(&build)), "{record:?}");
         }
         self.check_topics();
-        PutResult::Done
+        ChangeResult::Done
     }
 
     /// A rollout has one outcome, and what was written of it stays.
@@ -146,8 +147,8 @@ impl World {
     /// Changes the records by a command.
     pub(crate) fn write(&mut self, records: &Records) {
         if *records != self.records {
-            let put = Put::between(self.revision, &self.records, records);
-            assert_eq!(self.put(put), PutResult::Done);
+            let change = RecordsChange::between(self.revision, &self.records, records);
+            assert_eq!(self.change(change), ChangeResult::Done);
         }
     }
 
@@ -172,7 +173,7 @@ impl World {
         let Some(decision) = self.decision(epoch) else { return false };
         let Some(view) = self.nodes[&epoch].view.clone() else { return false };
         let before = view.records.expect("all records");
-        if self.put(Put::between(view.revision, &before, &decision.records)) == PutResult::Done {
+        if self.change(RecordsChange::between(view.revision, &before, &decision.records)) == ChangeResult::Done {
             for (name, event) in decision.events {
                 self.check_event(&name, &event, &view.nodes);
                 self.events.push(event);
@@ -219,7 +220,8 @@ impl World {
         match step {
             LocalStep::Load(build) => {
                 let topics = topics.get(&build.digest).cloned().unwrap_or_default();
-                let loaded = LoadState::Loaded(LoadedBuild { topics, is_gatekeeper: gatekeepers.contains(&build.digest) });
+                let loaded =
+                    LoadState::Loaded(LoadedBuild { topics, is_gatekeeper: gatekeepers.contains(&build.digest) });
                 let state = if fails { LoadState::Failed("no such import".into()) } else { loaded };
                 plugin.loads.insert(build.generation, (build.digest, state));
             }
@@ -230,7 +232,7 @@ impl World {
                     // It answers a call at once.
                     node.counts.insert((name, generation), (1, 0));
                 }
-                plugin.serving = Some((generation, step.standing));
+                plugin.serving = Some((generation, step.phase));
             }
             LocalStep::Withdraw => plugin.serving = None,
             LocalStep::Drop(generation) => drop(plugin.loads.remove(&generation)),
@@ -273,7 +275,7 @@ impl World {
     pub(crate) fn fail(&mut self, epoch: u64, plugin: &str, faults: u32) -> bool {
         let Some(node) = self.nodes.get_mut(&epoch) else { return false };
         let serving = node.plugins.get(plugin).and_then(|plugin| plugin.serving.clone());
-        let Some((generation, Standing::OnProbation(_))) = serving else { return false };
+        let Some((generation, BuildPhase::OnProbation(_))) = serving else { return false };
         node.counts.entry((plugin.to_owned(), generation)).or_default().1 += faults;
         self.report(epoch);
         true

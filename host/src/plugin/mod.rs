@@ -67,8 +67,8 @@ pub use guest::{Grants, Origin};
 pub use kinds::Kinds;
 pub use library::{
     BuildFacts, BuildLoader, ClusterPlugins, Command, CommandAnswer, CommandError, Control, FileOffer, Library,
-    LibraryConfig, LibraryNews, LibraryOptions, LibraryPause, PluginSettings, RolledBackBuild, ServeOrder,
-    ServeStanding, Settings,
+    LibraryConfig, LibraryEvent, LibraryOptions, LibraryPause, PluginSettings, RolledBackBuild, ServeOrder, ServePhase,
+    Settings,
 };
 pub use loader::{Loaded, Loader};
 pub use plugin_limits::PluginLimits;

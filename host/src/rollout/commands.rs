@@ -1,27 +1,38 @@
 //! The commands of operators that change a plugin at all nodes.
 
 use bennu_cluster::rollout::{
-    Offer, OfferResult, PutResult, Records, RegistryError, RollbackResult, offer, roll_back, unload,
+    ChangeResult, Offer, OfferResult, Records, RegistryError, RollbackResult, offer, roll_back, unload,
 };
 
 use super::driver::Rollouts;
 use super::offers::WRITES_MAX;
-use super::waiting::{Waiting, WaitingFor};
+use super::waiting::{AwaitedChange, PendingAnswer};
 use crate::plugin::{Command, CommandAnswer, CommandError};
 
 impl Rollouts {
     /// Carries a command out. The answer follows when this node has followed it.
     pub(super) async fn command(&mut self, plugin: &str, command: Command, answer: CommandAnswer) {
         let until = match self.change(plugin, command).await {
+            // A file that was never rolled out, for example because it can't be read.
+            Ok(Err(CommandError::Unknown)) if command == Command::Forget && self.is_known_here(plugin) => {
+                self.plugins.forget(plugin).await;
+                Ok(None)
+            }
             Ok(until) => until,
             Err(error) => Err(CommandError::Refused(error.to_string())),
         };
         match until {
-            Ok(Some(until)) => self.waiting.push(Waiting { plugin: plugin.to_owned(), until, answers: vec![answer] }),
+            Ok(Some(until)) => {
+                self.waiting.push(PendingAnswer { plugin: plugin.to_owned(), until, answers: vec![answer] })
+            }
             // The operator may have disconnected.
             Ok(None) => drop(answer.send(Ok(()))),
             Err(denied) => drop(answer.send(Err(denied))),
         }
+    }
+
+    fn is_known_here(&self, plugin: &str) -> bool {
+        self.plugins.statuses().one(plugin).is_some()
     }
 
     /// Writes the change that a command wants. Returns what the operator has to wait for.
@@ -29,7 +40,7 @@ impl Rollouts {
         &mut self,
         plugin: &str,
         command: Command,
-    ) -> Result<Result<Option<WaitingFor>, CommandError>, RegistryError> {
+    ) -> Result<Result<Option<AwaitedChange>, CommandError>, RegistryError> {
         for _ in 0..WRITES_MAX {
             self.look().await?;
             let mut records = self.records.clone();
@@ -38,9 +49,9 @@ impl Rollouts {
                 Err(denied) => return Ok(Err(denied)),
             };
             match self.write(records).await? {
-                PutResult::Done => return Ok(Ok(until)),
-                PutResult::Outdated => {}
-                PutResult::BuildMissing => {
+                ChangeResult::Done => return Ok(Ok(until)),
+                ChangeResult::Outdated => {}
+                ChangeResult::BuildMissing => {
                     return Ok(Err(CommandError::Refused("the database lacks the bytes of that build".to_owned())));
                 }
             }
@@ -48,14 +59,14 @@ impl Rollouts {
         Ok(Err(CommandError::Refused("other nodes changed the records at each attempt".to_owned())))
     }
 
-    fn reload(&self, records: &mut Records, plugin: &str) -> Result<WaitingFor, CommandError> {
+    fn reload(&self, records: &mut Records, plugin: &str) -> Result<AwaitedChange, CommandError> {
         let refused = |why: &str| CommandError::Refused(why.to_owned());
         let record = records.get(plugin).ok_or(CommandError::Unknown)?;
         let none = || refused("this node has no file of it, and no node serves it");
         let digest = record.serving.as_ref().ok_or_else(none)?.build.digest;
         let (plugin, store, by) = (plugin.to_owned(), record.store.clone(), self.name.clone());
         match offer(records, &Offer { plugin, digest, store, is_asked: true, by }) {
-            OfferResult::Begun(number) | OfferResult::UnderWay(number) => Ok(WaitingFor::Outcome(number)),
+            OfferResult::Begun(number) | OfferResult::UnderWay(number) => Ok(AwaitedChange::Outcome(number)),
             OfferResult::Refused(why) => Err(CommandError::Refused(why)),
             // These are answers to files that nobody has asked for.
             OfferResult::Serves | OfferResult::Outdated | OfferResult::Rejected(_) | OfferResult::Unloaded => {
@@ -69,16 +80,16 @@ impl Rollouts {
         records: &mut Records,
         plugin: &str,
         command: Command,
-    ) -> Result<Option<WaitingFor>, CommandError> {
+    ) -> Result<Option<AwaitedChange>, CommandError> {
         let record = records.get_mut(plugin).ok_or(CommandError::Unknown)?;
         match command {
             Command::Rollback => match roll_back(records, plugin, &self.name).map_err(CommandError::Refused)? {
-                RollbackResult::Done => Ok(Some(WaitingFor::Followed)),
-                RollbackResult::Begun(number) => Ok(Some(WaitingFor::Outcome(number))),
+                RollbackResult::Done => Ok(Some(AwaitedChange::Followed)),
+                RollbackResult::Begun(number) => Ok(Some(AwaitedChange::Outcome(number))),
             },
             Command::Unload => {
                 unload(record);
-                Ok(Some(WaitingFor::Followed))
+                Ok(Some(AwaitedChange::Followed))
             }
             Command::Forget if record.serving.is_some() || record.rollout.is_some() => {
                 let why = "the cluster serves it, or is about to; unload it first";

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use bennu_cluster::rollout::{BuildDigest, LoadedBuild, PluginRecord, ServeStep, Standing, Terms};
+use bennu_cluster::rollout::{BuildDigest, BuildPhase, LoadedBuild, PluginRecord, RecordedTerms, ServeStep};
 
-use crate::plugin::{BuildFacts, Digest, RolledBackBuild, ServeOrder, ServeStanding};
+use crate::plugin::{BuildFacts, Digest, RolledBackBuild, ServeOrder, ServePhase};
 use crate::routes::ProbationTerms;
 
 pub(super) fn digest_of(digest: &Digest) -> BuildDigest {
     BuildDigest(*digest.as_bytes())
 }
 
-pub(super) fn terms_of(terms: ProbationTerms) -> Terms {
+pub(super) fn terms_of(terms: ProbationTerms) -> RecordedTerms {
     let ProbationTerms { time, calls, faults } = terms;
-    Terms { time_ms: u64::try_from(time.as_millis()).unwrap_or(u64::MAX), calls, faults }
+    RecordedTerms { time_ms: u64::try_from(time.as_millis()).unwrap_or(u64::MAX), calls, faults }
 }
 
 pub(super) fn loaded_of(facts: BuildFacts) -> LoadedBuild {
@@ -24,12 +24,12 @@ pub(super) fn loaded_of(facts: BuildFacts) -> LoadedBuild {
 /// The order to the library for a step.
 pub(super) fn order_of(record: &PluginRecord, step: &ServeStep, serving: Option<u32>) -> ServeOrder {
     let generation = step.build.generation;
-    let standing = match &step.standing {
-        Standing::Passed => ServeStanding::Passed,
-        Standing::Unproved => ServeStanding::Unproved,
-        Standing::OnProbation(open) => {
-            let Terms { time_ms, calls, faults } = open.terms;
-            ServeStanding::OnProbation {
+    let phase = match &step.phase {
+        BuildPhase::Passed => ServePhase::Passed,
+        BuildPhase::Unproved => ServePhase::Unproved,
+        BuildPhase::OnProbation(open) => {
+            let RecordedTerms { time_ms, calls, faults } = open.terms;
+            ServePhase::OnProbation {
                 id: open.id,
                 against: open.against.generation,
                 against_digest: open.against.digest.to_string(),
@@ -46,5 +46,5 @@ pub(super) fn order_of(record: &PluginRecord, step: &ServeStep, serving: Option<
         at_ms: rejected.at_ms,
     });
     let is_rollback = rolled_back.is_none() && serving.is_some_and(|serving| serving > generation);
-    ServeOrder { generation, standing, ends: step.ends, rolled_back, is_rollback }
+    ServeOrder { generation, phase, ends: step.ends, rolled_back, is_rollback }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bennu_cluster::NodeId;
 use bennu_cluster::rollout::{
-    Decision, DecisionEvent, Facts, LivingNode, NodeReport, Put, PutResult, Records, Registry, RegistryError, Sights,
-    decide,
+    ChangeResult, Decision, DecisionEvent, Facts, LivingNode, NodeReport, Records, RecordsChange, Registry,
+    RegistryError, Sights, decide,
 };
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -17,10 +17,10 @@ use super::convert::terms_of;
 use super::following::LoadDone;
 use super::local::Local;
 use super::offers::Upload;
-use super::waiting::Waiting;
+use super::waiting::PendingAnswer;
 use crate::cluster::Peers;
 use crate::contract::system_now_ms;
-use crate::plugin::{ClusterPlugins, FileOffer, LibraryNews};
+use crate::plugin::{ClusterPlugins, FileOffer, LibraryEvent};
 use crate::store::Store;
 
 /// How often the records are read without a hint.
@@ -53,7 +53,7 @@ pub struct Rollouts {
     pub(super) uploads: JoinSet<Upload>,
     /// The offers that came while the records couldn't be read.
     pub(super) stalled: Vec<FileOffer>,
-    pub(super) waiting: Vec<Waiting>,
+    pub(super) waiting: Vec<PendingAnswer>,
     /// Whether the library has read all files once.
     is_scanned: bool,
     started: Option<oneshot::Sender<()>>,
@@ -122,11 +122,11 @@ impl Rollouts {
                 Some(done) = self.loads.join_next() => self.take_load(done),
                 Some(done) = self.uploads.join_next() => self.take_upload(done).await,
                 news = self.plugins.news() => match news {
-                    Some(LibraryNews::Offer(offer)) => self.hear_offer(*offer).await,
-                    Some(LibraryNews::Command { plugin, command, answer }) => {
+                    Some(LibraryEvent::Offer(offer)) => self.hear_offer(*offer).await,
+                    Some(LibraryEvent::Command { plugin, command, answer }) => {
                         self.command(&plugin, command, answer).await;
                     }
-                    Some(LibraryNews::Scanned) => self.is_scanned = true,
+                    Some(LibraryEvent::Scanned) => self.is_scanned = true,
                     // The library ends with the host.
                     None => std::future::pending().await,
                 },
@@ -223,22 +223,22 @@ impl Rollouts {
         };
         let Some(Decision { records, events }) = decide(&self.records, &facts) else { return Ok(false) };
         match self.write(records).await? {
-            PutResult::Done => {
+            ChangeResult::Done => {
                 events.iter().for_each(|(plugin, event)| log(plugin, event));
                 Ok(true)
             }
-            PutResult::Outdated => Ok(true),
-            PutResult::BuildMissing => Err(RegistryError::Refused(
+            ChangeResult::Outdated => Ok(true),
+            ChangeResult::BuildMissing => Err(RegistryError::Refused(
                 "the database lacks the bytes of a build that its records name; was it restored in part?".to_owned(),
             )),
         }
     }
 
     /// Writes records in place of those that were read last, and tells the other nodes.
-    pub(super) async fn write(&mut self, records: Records) -> Result<PutResult, RegistryError> {
-        let put = Put::between(self.revision.unwrap_or_default(), &self.records, &records);
-        let result = self.registry.put(self.me, put).await?;
-        if result == PutResult::Done {
+    pub(super) async fn write(&mut self, records: Records) -> Result<ChangeResult, RegistryError> {
+        let change = RecordsChange::between(self.revision.unwrap_or_default(), &self.records, &records);
+        let result = self.registry.change(self.me, change).await?;
+        if result == ChangeResult::Done {
             self.peers.tell_registry_changed();
         }
         Ok(result)

@@ -59,7 +59,7 @@ impl Rollouts {
                 let order = order_of(record, &step, local.generation());
                 match self.plugins.serve(name, order).await {
                     Ok(probation) => {
-                        local.plugin.serving = Some((step.build.generation, step.standing));
+                        local.plugin.serving = Some((step.build.generation, step.phase));
                         local.probation = probation;
                     }
                     Err(why) => {

@@ -1,11 +1,11 @@
 //! The builds of files: which of them are rolled out.
 
-use bennu_cluster::rollout::{Offer, OfferResult, PutResult, RegistryError, Rejection, offer};
+use bennu_cluster::rollout::{ChangeResult, Offer, OfferResult, RegistryError, Rejection, offer};
 use tokio::task::JoinError;
 
 use super::convert::digest_of;
 use super::driver::Rollouts;
-use super::waiting::{Waiting, WaitingFor};
+use super::waiting::{AwaitedChange, PendingAnswer};
 use crate::plugin::{CommandError, FileOffer};
 
 /// The most tries to write the records when other nodes change them at the same time.
@@ -32,7 +32,7 @@ impl Rollouts {
     /// What the records say to the build of a file.
     fn consider(&self, file: &FileOffer) -> OfferResult {
         match self.offer_of(file) {
-            Ok(wish) => offer(&mut self.records.clone(), &wish),
+            Ok(offered) => offer(&mut self.records.clone(), &offered),
             Err(why) => OfferResult::Refused(why),
         }
     }
@@ -76,18 +76,18 @@ impl Rollouts {
         for _ in 0..WRITES_MAX {
             self.look().await?;
             let mut records = self.records.clone();
-            let wish = match self.offer_of(file) {
-                Ok(wish) => wish,
+            let offered = match self.offer_of(file) {
+                Ok(offered) => offered,
                 Err(why) => return Ok(Some(OfferResult::Refused(why))),
             };
-            let result = offer(&mut records, &wish);
+            let result = offer(&mut records, &offered);
             if !matches!(result, OfferResult::Begun(_)) {
                 return Ok(Some(result));
             }
             match self.write(records).await? {
-                PutResult::Done => return Ok(Some(result)),
-                PutResult::BuildMissing => return Ok(None),
-                PutResult::Outdated => {}
+                ChangeResult::Done => return Ok(Some(result)),
+                ChangeResult::BuildMissing => return Ok(None),
+                ChangeResult::Outdated => {}
             }
         }
         Ok(Some(OfferResult::Refused("other nodes changed the records at each attempt".to_owned())))
@@ -103,9 +103,9 @@ impl Rollouts {
                     rollout = number,
                     "plugin_rollout: all nodes of the cluster prepare the file's build"
                 );
-                return self.waiting.push(Waiting {
+                return self.waiting.push(PendingAnswer {
                     plugin,
-                    until: WaitingFor::Outcome(number),
+                    until: AwaitedChange::Outcome(number),
                     answers: file.into_answers(),
                 });
             }

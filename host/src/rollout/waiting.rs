@@ -6,16 +6,16 @@ use super::driver::Rollouts;
 use crate::plugin::{CommandAnswer, CommandError};
 
 /// Somebody who waits.
-pub(super) struct Waiting {
+pub(super) struct PendingAnswer {
     pub(super) plugin: String,
-    pub(super) until: WaitingFor,
+    pub(super) until: AwaitedChange,
     /// Where the answers go. None for the start of the host.
     pub(super) answers: Vec<CommandAnswer>,
 }
 
 /// What is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum WaitingFor {
+pub(super) enum AwaitedChange {
     /// The end of the rollout with this number, and then the same as `Followed`.
     Outcome(u32),
     /// This node serves what the record says.
@@ -30,7 +30,7 @@ impl Rollouts {
             .map(|waiting| (self.result_of(&waiting), waiting))
             .partition(|(result, _)| result.is_some());
         self.waiting = waiting.into_iter().map(|(_, waiting)| waiting).collect();
-        for (result, Waiting { plugin, answers, .. }) in ended {
+        for (result, PendingAnswer { plugin, answers, .. }) in ended {
             let Some(result) = result else { continue };
             if let Err(CommandError::Refused(why)) = &result {
                 self.plugins.refuse(&plugin, why).await;
@@ -42,12 +42,12 @@ impl Rollouts {
         }
     }
 
-    fn result_of(&self, waiting: &Waiting) -> Option<Result<(), CommandError>> {
+    fn result_of(&self, waiting: &PendingAnswer) -> Option<Result<(), CommandError>> {
         let refused = |why: &str| Some(Err(CommandError::Refused(why.to_owned())));
         let Some(record) = self.records.get(&waiting.plugin) else {
             return refused("the plugin was forgotten meanwhile");
         };
-        if let WaitingFor::Outcome(number) = waiting.until {
+        if let AwaitedChange::Outcome(number) = waiting.until {
             let is_prepared = record.rollout.as_ref().is_some_and(|rollout| rollout.number == number);
             match record.outcome(number) {
                 Some(OutcomeResult::Refused(why)) => return refused(why),

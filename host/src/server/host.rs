@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use replacing::Replacing;
 
-use super::cluster::{ClusterNode, EnteredCluster};
+use super::cluster::{ClusterNode, EnteredCluster, start_plugins};
 use super::config_reload::{ConfigParts, ConfigReload};
 use super::findings::log_remarks;
 use super::held_requests::HeldRequests;
@@ -117,12 +117,8 @@ impl Host {
         let (node, peers) = cluster.connect(|identity| node(config, &routes, &store, entries, &http, identity)).await?;
         let surroundings = Arc::new(HostSurroundings::new(&node).with_tokens(tokens.clone()).with_peers(peers.clone()));
         let loader = loader(config, Arc::clone(&surroundings) as _, store, Arc::clone(&http), config.limits.instances)?;
-        vital.spawn("the thread that interrupts plugins", loader.engine.ended());
-        let mut library = library(config, loader, sources.clone(), (routes, Arc::clone(&statuses)))?;
-        // Separate from the other vital tasks, because at a stop it saves the results of probations, and follows the cluster, after those
-        // have ended.
-        let mut loading = Vital::default();
-        let rollouts = cluster.roll_out(&mut loading, &mut library, &node, peers.as_ref());
+        let mut library = library(config, loader, sources.clone(), (routes, Arc::clone(&statuses)), &mut vital)?;
+        let (loading, rollouts) = cluster.roll_out(&mut library, &node, peers.as_ref());
         let reactors = start_reactors(config, &node, &mut vital)?;
         let (failure, later) = (Arc::<OnceLock<String>>::default(), Later::new(config, &node, Arc::clone(&http))?);
         let mount_parts = MountParts::new(config, &node, &sockets, &reactors);
@@ -138,11 +134,10 @@ impl Host {
             sources: sources.clone(),
             proxies: Arc::new(ArcSwap::from_pointee(config.proxies())),
         };
-        let (config_reload, self_test) =
-            (ConfigReload::new(config, parts)?, SelfTest::new(&reactors, &library, &node.store));
-        let health_routes =
-            health_routes(&self_test.health, &node, &statuses, &failure, (peers.clone(), access.clone()));
-        let sessions = sessions(api_listener.is_some());
+        let config_reload = ConfigReload::new(config, parts)?;
+        let (self_test, seen) = (SelfTest::new(&reactors, &library, &node.store), (peers.clone(), access.clone()));
+        let health_routes = health_routes(&self_test.health, &node, &statuses, &failure, seen);
+        let sessions = sessions(api_listener.as_ref());
         let api = access.map(|access| {
             Arc::new(Api {
                 node: Arc::clone(&node),
@@ -164,10 +159,7 @@ impl Host {
         });
         let cluster = cluster.enter(&mut vital, &node, peers.as_ref(), api.as_ref()).await;
         let api = api_routes(api, sessions.as_ref(), config_reload.connections(config))?;
-        match rollouts {
-            Some(rollouts) => library.start_in_cluster(rollouts.wait()).await,
-            None => library.start().await,
-        }
+        start_plugins(&mut library, rollouts).await;
         log_remarks(config, &sources, &node, &statuses, listener.local_addr()?).await?;
         Ok(Self {
             listener,

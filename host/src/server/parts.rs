@@ -52,7 +52,8 @@ pub fn loader(
     Ok(Loader { engine, cache, call_limits, pool_limits, surroundings, store, http, repeats_calls, placement })
 }
 
-/// Opens the store, and makes the place of the published entries. `shared` is this start of the node and the lock of its data directory, if the nodes of a cluster share the store.
+/// Opens the store, and makes the place of the published entries, which a task keeps within their limit. `shared` is this start of the node
+/// and the lock of its data directory, if the nodes of a cluster share the store.
 pub(super) async fn open_store(
     config: &Config,
     shared: Option<(NodeId, DirectoryLock)>,
@@ -61,14 +62,9 @@ pub(super) async fn open_store(
     let store = data::open(config, shared).await?;
     check_apart(config)?;
     vital.spawn("the thread that writes the store", store.ended());
-    Ok((store, start_entries(config, vital)))
-}
-
-/// Makes the place of the published entries, which a task keeps within their limit.
-fn start_entries(config: &Config, vital: &mut Vital) -> Arc<EntriesNode> {
     let entries = EntriesNode::with_cache(config.limits.entries(), config.limits.entries_cache());
     vital.spawn("the task that evicts entries", Arc::clone(&entries).keep_within_limit());
-    entries
+    Ok((store, entries))
 }
 
 /// Starts the threads that serve WebSocket connections.
@@ -101,7 +97,9 @@ pub(super) fn library(
     loader: Loader,
     sources: Vec<Source>,
     published: (Arc<RouteTable>, Arc<PluginStatuses>),
+    vital: &mut Vital,
 ) -> Result<Library> {
+    vital.spawn("the thread that interrupts plugins", loader.engine.ended());
     // What a node of a cluster remembers is in the records of the cluster.
     let (builds, kinds) = if config.cluster.is_some() {
         (Builds::default(), Kinds::default())
@@ -118,10 +116,10 @@ pub(super) fn library(
     Ok(library)
 }
 
-/// Makes the sessions of the dashboard, if the API has its own address. Never at the address of the clients: pages there, and whatever they
-/// load, would have the origin of the dashboard.
-pub(super) fn sessions(has_own_address: bool) -> Option<Arc<Sessions>> {
-    has_own_address.then(Arc::default)
+/// Returns the place of the dashboard's sessions, if the API has an address of its own. The dashboard is never at the address of the clients:
+/// pages there, and whatever they load, would have its origin.
+pub(super) fn sessions<T>(api_listener: Option<&T>) -> Option<Arc<Sessions>> {
+    api_listener.map(|_| Arc::default())
 }
 
 /// Makes the routes of the API, if it is enabled, and those of the dashboard, if there are sessions.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::{LivingNode, Look, Put, PutResult, Registry, RegistryError, RegistryFuture};
+use super::{ChangeResult, LivingNode, Look, RecordsChange, Registry, RegistryError, RegistryFuture};
 use crate::node::{Epoch, NodeId};
 use crate::rollout::digest::BuildDigest;
 use crate::rollout::record::Records;
@@ -60,13 +60,13 @@ impl MemoryRegistry {
 }
 
 impl Contents {
-    fn put(&mut self, me: Epoch, put: Put, is_living: impl Fn(Epoch) -> bool) -> PutResult {
-        let Put { former, changed, generations, builds } = put;
+    fn change(&mut self, me: Epoch, change: RecordsChange, is_living: impl Fn(Epoch) -> bool) -> ChangeResult {
+        let RecordsChange { former, changed, generations, builds } = change;
         if former != self.revision {
-            return PutResult::Outdated;
+            return ChangeResult::Outdated;
         }
         if builds.iter().any(|digest| !self.builds.contains_key(digest)) {
-            return PutResult::BuildMissing;
+            return ChangeResult::BuildMissing;
         }
         self.revision += 1;
         for (name, record) in changed {
@@ -85,7 +85,7 @@ impl Contents {
         reports.retain(|(plugin, _), _| records.contains_key(plugin));
         // Another living node may be about to need what it has brought.
         kept.retain(|digest, (by, _)| builds.contains(digest) || *by != me && is_living(*by));
-        PutResult::Done
+        ChangeResult::Done
     }
 }
 
@@ -110,12 +110,12 @@ impl Registry for MemoryRegistry {
         })
     }
 
-    fn put(&self, me: NodeId, put: Put) -> RegistryFuture<'_, PutResult> {
+    fn change(&self, me: NodeId, change: RecordsChange) -> RegistryFuture<'_, ChangeResult> {
         Box::pin(async move {
             let rows = self.roll().await?;
             self.fence(me)?;
             let is_living = |epoch| rows.iter().any(|row| row.id.epoch == epoch && !row.is_dead);
-            Ok(self.lock().put(me.epoch, put, is_living))
+            Ok(self.lock().change(me.epoch, change, is_living))
         })
     }
 

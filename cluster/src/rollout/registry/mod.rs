@@ -44,7 +44,7 @@ pub struct Look {
 
 /// A change of the records.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Put {
+pub struct RecordsChange {
     /// The revision of the records that are changed.
     pub former: u64,
     /// The records that change. A record without a value is removed.
@@ -57,7 +57,7 @@ pub struct Put {
 
 /// What has become of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PutResult {
+pub enum ChangeResult {
     /// It is written. Calls of other generations store nothing any more.
     Done,
     /// Somebody else has changed the records since that revision.
@@ -82,7 +82,7 @@ pub trait Registry: Send + Sync + 'static {
     fn look(&self, known: Option<u64>) -> RegistryFuture<'_, Look>;
 
     /// Changes records, and which generations may write, if nobody else has changed the records.
-    fn put(&self, me: NodeId, put: Put) -> RegistryFuture<'_, PutResult>;
+    fn change(&self, me: NodeId, change: RecordsChange) -> RegistryFuture<'_, ChangeResult>;
 
     /// Sets what this node says of some plugins.
     fn report(&self, me: NodeId, reports: Vec<(String, Report)>) -> RegistryFuture<'_, ()>;
@@ -94,32 +94,32 @@ pub trait Registry: Send + Sync + 'static {
     fn build(&self, digest: BuildDigest) -> RegistryFuture<'_, Option<Bytes>>;
 }
 
-impl Put {
+impl RecordsChange {
     /// The change from one set of records to another.
     #[must_use]
     pub fn between(former: u64, before: &Records, after: &Records) -> Self {
-        let mut put = Self { former, ..Self::default() };
+        let mut change = Self { former, ..Self::default() };
         let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
         for name in names {
             let (old, new) = (before.get(name), after.get(name));
             if old == new {
                 continue;
             }
-            put.changed.push((name.clone(), new.cloned()));
+            change.changed.push((name.clone(), new.cloned()));
             let may_write = |record: Option<&PluginRecord>| Some((record?.store.clone(), record?.generation()?));
             if may_write(old) == may_write(new) {
                 continue;
             }
             if let Some((store, _)) = may_write(old) {
-                put.generations.push((store, None));
+                change.generations.push((store, None));
             }
             if let Some((store, generation)) = may_write(new) {
-                put.generations.retain(|(other, _)| *other != store);
-                put.generations.push((store, Some(generation)));
+                change.generations.retain(|(other, _)| *other != store);
+                change.generations.push((store, Some(generation)));
             }
         }
-        put.builds = after.values().flat_map(PluginRecord::builds).collect();
-        put
+        change.builds = after.values().flat_map(PluginRecord::builds).collect();
+        change
     }
 }
 

@@ -13,7 +13,7 @@ use super::jobs::Place;
 use crate::routes::{Probation, ProbationTerms};
 
 /// What a library has for the cluster.
-pub enum LibraryNews {
+pub enum LibraryEvent {
     /// A plugin's file has a build.
     Offer(Box<FileOffer>),
     /// An operator wants to roll back, unload or forget a plugin, or to reload one of which this node has no file.
@@ -52,7 +52,7 @@ pub type CommandAnswer = oneshot::Sender<Result<(), CommandError>>;
 /// The library, for the task that does what the records of the cluster say.
 pub struct ClusterPlugins {
     pub(super) asked: mpsc::Sender<Asked>,
-    pub(super) news: mpsc::Receiver<LibraryNews>,
+    pub(super) news: mpsc::Receiver<LibraryEvent>,
     pub(super) counted: Arc<Notify>,
     pub(super) terms: Arc<ArcSwap<ProbationTerms>>,
     pub(super) statuses: Arc<PluginStatuses>,
@@ -77,8 +77,8 @@ pub struct BuildFacts {
 pub struct ServeOrder {
     /// The generation.
     pub generation: u32,
-    /// Its standing.
-    pub standing: ServeStanding,
+    /// Its phase.
+    pub phase: ServePhase,
     /// If a probation has ended that was open here: whether its build was rolled back.
     pub ends: Option<bool>,
     /// The build that was rolled back automatically, so that this one serves again.
@@ -87,9 +87,9 @@ pub struct ServeOrder {
     pub is_rollback: bool,
 }
 
-/// The standing of a generation in the cluster.
+/// The phase of a generation in the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ServeStanding {
+pub enum ServePhase {
     /// It has passed, or needs no probation.
     Passed,
     /// It has answered no call, and no build was there before it.
@@ -141,7 +141,7 @@ pub(super) struct BuildOrder {
 
 impl ClusterPlugins {
     /// Waits for what the library has for the cluster. None if it has ended.
-    pub async fn news(&mut self) -> Option<LibraryNews> {
+    pub async fn news(&mut self) -> Option<LibraryEvent> {
         self.news.recv().await
     }
 
@@ -169,7 +169,7 @@ impl ClusterPlugins {
         BuildLoader { asked: self.asked.clone() }
     }
 
-    /// Lets a loaded generation serve, or gives it another standing. Returns its probation, whose counts it reports.
+    /// Lets a loaded generation serve, or gives it another phase. Returns its probation, whose counts it reports.
     ///
     /// # Errors
     /// If another plugin still serves its topics here. It is published together with that plugin's next build.

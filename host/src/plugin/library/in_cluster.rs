@@ -15,8 +15,8 @@ use super::super::status::RolledBack;
 use super::super::{Kind, Likeness};
 use super::Library;
 use super::cluster_orders::{
-    BuildFacts, BuildOrder, ClusterOrder, ClusterPlugins, FileOffer, LibraryNews, RolledBackBuild, ServeOrder,
-    ServeStanding,
+    BuildFacts, BuildOrder, ClusterOrder, ClusterPlugins, FileOffer, LibraryEvent, RolledBackBuild, ServeOrder,
+    ServePhase,
 };
 use super::control::CommandRequest;
 use super::jobs::{Content, Place, Why, refuse_all};
@@ -28,10 +28,10 @@ const WAITING_MAX: usize = 64;
 
 /// The part of a library that only nodes of a cluster have.
 pub(super) struct InCluster {
-    news: mpsc::Sender<LibraryNews>,
+    news: mpsc::Sender<LibraryEvent>,
     pub(super) counted: Arc<Notify>,
     pub(super) terms: Arc<ArcSwap<ProbationTerms>>,
-    loading: JoinSet<Load>,
+    loading: JoinSet<EndedLoad>,
     /// The loaded builds of each plugin, by generation.
     loaded: BTreeMap<String, BTreeMap<u32, Arc<Loaded>>>,
     /// Why the build of a plugin's file doesn't serve, until the file changes.
@@ -39,7 +39,7 @@ pub(super) struct InCluster {
 }
 
 /// A load that has ended.
-pub(super) struct Load {
+pub(super) struct EndedLoad {
     plugin: String,
     loaded: Result<Loaded>,
     likeness: Likeness,
@@ -48,7 +48,7 @@ pub(super) struct Load {
 
 impl InCluster {
     /// Waits for the next load to end. Never ready if there is none, or no cluster.
-    pub(super) async fn ended(this: &mut Option<Self>) -> Result<Load, JoinError> {
+    pub(super) async fn ended(this: &mut Option<Self>) -> Result<EndedLoad, JoinError> {
         match this.as_mut().map(|this| &mut this.loading).filter(|loading| !loading.is_empty()) {
             Some(loading) => match loading.join_next().await {
                 Some(ended) => ended,
@@ -84,7 +84,7 @@ impl Library {
         let mut is_scanned = false;
         loop {
             if !is_scanned && self.plugins.values().all(|entry| entry.job.is_none()) {
-                is_scanned = self.tell_cluster(LibraryNews::Scanned).is_ok();
+                is_scanned = self.tell_cluster(LibraryEvent::Scanned).is_ok();
             }
             tokio::select! {
                 () = &mut started => break,
@@ -99,15 +99,15 @@ impl Library {
         self.log_missing();
     }
 
-    fn tell_cluster(&self, news: LibraryNews) -> Result<(), LibraryNews> {
+    fn tell_cluster(&self, news: LibraryEvent) -> Result<(), LibraryEvent> {
         let Some(cluster) = &self.cluster else { return Err(news) };
         cluster.news.try_send(news).map_err(mpsc::error::TrySendError::into_inner)
     }
 
     /// Passes a command on that the whole cluster has to follow.
     pub(super) fn pass_on(&self, CommandRequest { plugin, command, answer }: CommandRequest) {
-        if let Err(LibraryNews::Command { answer, .. }) =
-            self.tell_cluster(LibraryNews::Command { plugin, command, answer })
+        if let Err(LibraryEvent::Command { answer, .. }) =
+            self.tell_cluster(LibraryEvent::Command { plugin, command, answer })
         {
             refuse_all(vec![answer], "too many commands wait");
         }
@@ -133,7 +133,7 @@ impl Library {
         let (plugin, is_asked, answers) = (name.to_owned(), why == Why::Asked, job.answers);
         let store = self.options.settings.store_of(name).map_err(|error| format!("{error:#}"));
         let offer = Box::new(FileOffer { plugin, digest, bytes, store, is_asked, answers, place });
-        if let Err(LibraryNews::Offer(offer)) = self.tell_cluster(LibraryNews::Offer(offer)) {
+        if let Err(LibraryEvent::Offer(offer)) = self.tell_cluster(LibraryEvent::Offer(offer)) {
             refuse_all(offer.answers, "too many builds wait to be rolled out");
             // The next scan reads it again.
             self.plugins.entry(name.to_owned()).or_default().seen = None;
@@ -186,7 +186,7 @@ impl Library {
             let loaded = load.await;
             let is_loaded = loaded.is_ok();
             let likeness = spawn_blocking(move || if is_loaded { Likeness::Other } else { Likeness::of(&bytes) });
-            Load { plugin, loaded, likeness: likeness.await.unwrap_or(Likeness::Unknown), answer }
+            EndedLoad { plugin, loaded, likeness: likeness.await.unwrap_or(Likeness::Unknown), answer }
         });
     }
 
@@ -198,8 +198,8 @@ impl Library {
     }
 
     /// Takes a load that has ended.
-    pub(super) fn conclude_load(&mut self, ended: Result<Load, JoinError>) {
-        let Load { plugin, loaded, likeness, answer } = match ended {
+    pub(super) fn conclude_load(&mut self, ended: Result<EndedLoad, JoinError>) {
+        let EndedLoad { plugin, loaded, likeness, answer } = match ended {
             Ok(load) => load,
             // Its answer is gone, so the order fails.
             Err(error) => return tracing::error!("a fault of the host: loading a plugin panicked: {error}"),
@@ -223,7 +223,7 @@ impl Library {
         self.cluster.as_ref()?.loaded.get(plugin)?.get(&generation).cloned()
     }
 
-    /// Lets a loaded generation serve with a standing. Returns its probation.
+    /// Lets a loaded generation serve with a phase. Returns its probation.
     fn serve(&mut self, plugin: &str, order: &ServeOrder) -> Result<Option<Arc<Probation>>, String> {
         let missing = || format!("the generation {} isn't loaded", order.generation);
         let loaded = self.loaded(plugin, order.generation).ok_or_else(missing)?;
@@ -259,13 +259,13 @@ impl Library {
 
     /// The trial of a generation in the cluster. A build that comes during a probation continues it.
     fn trial_in_cluster(&self, order: &ServeOrder, plugin: &str, before: Option<&Serving>) -> Option<Trial> {
-        match &order.standing {
-            ServeStanding::Passed => None,
-            ServeStanding::Unproved => {
+        match &order.phase {
+            ServePhase::Passed => None,
+            ServePhase::Unproved => {
                 let probation = Probation::without_rollback(Arc::clone(&self.news));
                 Some(Trial { probation, against: Against::Nothing })
             }
-            ServeStanding::OnProbation { id, against, against_digest, terms } => {
+            ServePhase::OnProbation { id, against, against_digest, terms } => {
                 let id = u64::from(*id);
                 let open = before.and_then(|before| before.trial.as_ref()).map(|trial| &trial.probation);
                 let open = open.filter(|open| open.id() == Some(id)).cloned();

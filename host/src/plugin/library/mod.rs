@@ -32,8 +32,8 @@ use crate::counts::Limit;
 use crate::routes::{Conflict, Probation, ProbationTerms, RouteTable, Routes};
 
 pub use cluster_orders::{
-    BuildFacts, BuildLoader, ClusterPlugins, CommandAnswer, FileOffer, LibraryNews, RolledBackBuild, ServeOrder,
-    ServeStanding,
+    BuildFacts, BuildLoader, ClusterPlugins, CommandAnswer, FileOffer, LibraryEvent, RolledBackBuild, ServeOrder,
+    ServePhase,
 };
 use control::Asked;
 pub use control::{Command, CommandError, Control, LibraryConfig, LibraryPause};

@@ -133,21 +133,22 @@ impl ClusterNode {
         Ok((node, Some(peers)))
     }
 
-    /// Makes the library serve what the cluster serves, and starts the task that does so. Returns none without a cluster.
+    /// Makes the library serve what the cluster serves, if there is one, and starts the task that does so. The returned tasks are separate
+    /// from the other vital ones: at a stop, the results of probations are saved, and the cluster is followed, after those have ended.
     pub(super) fn roll_out(
         &self,
-        loading: &mut Vital,
         library: &mut Library,
         node: &Node,
         peers: Option<&Arc<Peers>>,
-    ) -> Option<RolloutsStarted> {
-        let (Self::In(entering), Some(peers)) = (self, peers) else { return None };
+    ) -> (Vital, Option<RolloutsStarted>) {
+        let mut loading = Vital::default();
+        let (Self::In(entering), Some(peers)) = (self, peers) else { return (loading, None) };
         let (cluster, registry) = (&entering.cluster, Arc::clone(&entering.registry));
         let me = (cluster.me(), cluster.name().to_owned());
         let (rollouts, started) =
             Rollouts::new(me, registry, library.enter_cluster(), Arc::clone(peers), node.store.clone());
         loading.spawn("the task that rolls out plugins", rollouts.run());
-        Some(started)
+        (loading, Some(started))
     }
 
     /// The host doesn't start. Leaves the cluster, so that the others don't wait for the lease, and the name is free.
@@ -212,6 +213,14 @@ impl EnteredCluster {
         {
             tracing::warn!("the other nodes count this node as dead only after its lease: {error}");
         }
+    }
+}
+
+/// Loads the plugins: those of the files, or what the cluster serves.
+pub(super) async fn start_plugins(library: &mut Library, rollouts: Option<RolloutsStarted>) {
+    match rollouts {
+        Some(rollouts) => library.start_in_cluster(rollouts.wait()).await,
+        None => library.start().await,
     }
 }
 
