@@ -9,6 +9,7 @@ use bennu_tests::{Cast, Setup, TestClient, TestHost, bennu, check, eventually, g
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::limit_counts::stop_after_hits;
 use crate::projects::LIMITS;
 
 const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
@@ -294,8 +295,7 @@ async fn a_caller_of_the_api_waits_for_a_later_answer() -> Result<()> {
     ensure!(ask(Some(300_001)).await?.0 == 400);
     let broadcast = json!({ "topic": TOPIC, "event": "e", "wait_ms": 1 });
     ensure!(post(&host, "/api/broadcast", &broadcast).await?.0 == 400);
-    host.stop().await?;
-    Ok(())
+    stop_after_hits(host, &["wait_ms"]).await
 }
 
 const SCRIPT: &str = r#"
