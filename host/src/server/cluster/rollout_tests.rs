@@ -60,6 +60,20 @@ async fn serves(hosts: &[&Running], generation: u64) -> Result<()> {
     Ok(())
 }
 
+/// Waits until a host knows what these nodes have loaded. It reads their reports each second.
+async fn knows(host: &Running, names: &[&str]) -> Result<()> {
+    let known = async {
+        loop {
+            let nodes = status(host).await?["cluster"]["nodes"].as_array().cloned().unwrap_or_default();
+            if nodes.iter().filter_map(|node| node["node"].as_str()).eq(names.iter().copied()) {
+                return anyhow::Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, known).await.context("the other nodes aren't known")?
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_build_of_one_host_serves_at_all_and_so_does_what_an_operator_wants() -> Result<()> {
     let (home, table) = (tempfile::tempdir()?, Arc::new(MemoryTable::new()));
@@ -82,9 +96,7 @@ async fn a_build_of_one_host_serves_at_all_and_so_does_what_an_operator_wants() 
     let shown = status(&three).await?;
     assert_eq!(shown["generation"], 2, "{shown}");
     assert!(shown["last_error"].as_str().is_some_and(|why| why.contains("has served before")), "{shown}");
-    let nodes = status(&one).await?["cluster"]["nodes"].as_array().cloned().unwrap_or_default();
-    let names: Vec<&str> = nodes.iter().filter_map(|node| node["node"].as_str()).collect();
-    assert_eq!(names, ["one", "two", "three"]);
+    knows(&one, &["one", "two", "three"]).await?;
     let back = ask(&three, "POST /api/plugins/echo/rollback", "{}").await?;
     assert_eq!(back["generation"], 1, "{back}");
     serves(&[&one, &two, &three], 1).await?;
