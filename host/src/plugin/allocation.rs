@@ -41,11 +41,10 @@ const POOL_LEAST: u32 = 16;
 const STEP: u32 = 4;
 
 /// The address space in bytes that must remain for the rest of the host: threads, compiling, the store's cache,
-/// connections. It is checked in pieces, because an allocator also requests memory in pieces.
-const LEFT_OVER: [usize; 2] = [256 << 20; 2];
-
-/// The minimum of remaining address space with which the host can work at all.
-const LEFT_OVER_LEAST: [usize; 1] = [256 << 20];
+/// connections. It is checked in pieces, because an allocator also requests memory in pieces. Most of it is for threads: each has
+/// its stack, and glibc's allocator reserves 64 MiB for each of up to eight threads per processor. With a third of it, a thread
+/// may fail to start later, in a library that panics then.
+const LEFT_OVER: [usize; 3] = [256 << 20; 3];
 
 /// `PAGE` is the step in which a guest's memory grows, and the size of the guard region behind a memory with checked
 /// addresses. `GROWTH` is the amount by which an on-demand memory may grow before it moves. Both are in bytes.
@@ -101,8 +100,7 @@ fn try_engine(limits: &CallLimits, allocation: Allocation, functions: &Arc<Funct
     config.enable_incremental_compilation(Arc::clone(functions) as _)?;
     let engine = wasmtime::Engine::new(&config)?;
     // The pool may have taken all remaining address space.
-    let rest: &[usize] = if allocation == Allocation::OnDemand { &LEFT_OVER_LEAST } else { &LEFT_OVER };
-    if !is_left(rest) {
+    if !is_left(&LEFT_OVER) {
         return Err(anyhow!("too little address space is left for the rest of the host"));
     }
     Ok(engine)

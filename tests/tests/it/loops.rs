@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 
 use crate::limits::NAUGHTY;
 
+/// A host that lets calls wait for a processor: on a busy machine thousands of them do, and they must not fail for that.
 async fn host() -> Result<(TestHost, TestClient)> {
-    let host = Setup::new().guests(&["naughty", "echo"])?.start().await?;
+    let host = Setup::new().guests(&["naughty", "echo"])?.limit("call_wall_ms", 600_000).start().await?;
     let mut neighbour = host.connect().await?;
     neighbour.join("echo:1", &json!({})).await?;
     Ok((host, neighbour))
