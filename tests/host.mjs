@@ -16,7 +16,7 @@ export const cache = resolve(guests, "../tests/cache");
 export const pages = process.env.BENNU_PAGES ?? join(root, "target/pages");
 
 /** The limit of each wait in milliseconds. It is long, because tests run in parallel. Only a failed test waits so long. */
-const DEADLINE = 60_000;
+const DEADLINE = 180_000;
 
 /** The built plugin `name`, such as `echo`, `variants/echo-v2`, or `realtime.ts`. */
 export const plugin = (name) => join(guests, extname(name) ? name : `${name}.wasm`);

@@ -1,10 +1,11 @@
 // New projects, as a person makes them who has only the executable: their types, their tests, and the official client.
 
 import assert from "node:assert/strict";
-import { cp, mkdir, rm, symlink, writeFile } from "node:fs/promises";
+import { cp, mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { join as path } from "node:path";
 import { test } from "node:test";
 
+import { until } from "../host.mjs";
 import { newProject } from "../project.mjs";
 import { LANGUAGES, live } from "../project_life.mjs";
 import { USES } from "../templates.mjs";
@@ -110,7 +111,13 @@ test("a project in Rust is made, built, tested and served, and its code changes 
   });
   // Otherwise the host would compare the builds of the next test with the template's.
   await rm(path(project.folder, "data"), { recursive: true });
-  await live(t, project, LANGUAGES.rust);
+  const { host, ada } = await live(t, project, LANGUAGES.rust);
+  // What the host refuses has a place, too, because the build has the lines of the source. The first build serves at the end.
+  const first = await readFile(path(import.meta.dirname, "../languages/rust/lib.rs"), "utf8");
+  const line = first.split("\n").findIndex((text) => text.includes("json!([1])")) + 1;
+  await ada.push("list");
+  const place = new RegExp(`must be a JSON object or binary.* \\(src/lib\\.rs:${line}\\)`);
+  await until("the fault is in the log", () => place.test(host.log));
 });
 
 /** In the usual tier only the test above, because each project compiles all crates. */

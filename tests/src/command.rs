@@ -55,7 +55,7 @@ fn configuration(directory: &Path, arguments: &[&str]) -> &'static [&'static str
 }
 
 /// The time that a command has. It is far more than any needs, so that a command that hangs fails its test, and says where.
-const DEADLINE: Duration = Duration::from_secs(180);
+const DEADLINE: Duration = Duration::from_secs(600);
 
 fn run(command: &mut Command) -> Result<Ended> {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;

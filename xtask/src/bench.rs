@@ -190,6 +190,11 @@ impl Options {
         bench.args(self.compared());
         if let Some(old) = &self.against {
             bench.arg("--against").arg(old);
+            // Both hosts serve the same builds: an old one lacks what a plugin of today imports.
+            for name in ["echo", "chat", "counter"] {
+                let first = places::root().join("tests").join("compatibility").join(name).with_extension("wasm");
+                bench.arg("--plugin").arg(first);
+            }
         }
         bench.args(self.peers.then_some("--peers"));
         for beside in &self.beside {

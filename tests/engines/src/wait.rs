@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 
 /// The limit of each wait. It is long, because tests run side by side and also on a busy machine; a test that passes never waits
 /// so long.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_secs(180);
 
 /// The pause between two checks of a condition.
 const PAUSE: Duration = Duration::from_millis(5);

@@ -48,7 +48,7 @@ async fn many_calls_that_upgrade_at_once_do_not_deadlock() -> Result<()> {
 /// A scan of many pages of old entries, of which the callback needs all.
 #[tokio::test]
 async fn a_long_scan_upgrades_entries_ahead() -> Result<()> {
-    let host = host(&format!("{WITHOUT_PROBATION}\n[limits]\ncall_cpu_ms = 5000")).await?;
+    let host = host(&format!("{WITHOUT_PROBATION}\n[limits]\ncall_cpu_ms = 5000\ncall_wall_ms = 60000")).await?;
     let mut client = host.connect().await?;
     client.join(TOPIC, &json!({})).await?;
     for thousand in 0..5 {
