@@ -41,9 +41,9 @@ const POOL_LEAST: u32 = 16;
 const STEP: u32 = 4;
 
 /// The address space in bytes that must remain for the rest of the host: threads, compiling, the store's cache,
-/// connections. It is checked in pieces, because an allocator also requests memory in pieces. Most of it is for threads: each has
-/// its stack, and glibc's allocator reserves 64 MiB for each of up to eight threads per processor. With a third of it, a thread
-/// may fail to start later, in a library that panics then.
+/// connections. It is checked in pieces, because an allocator also requests memory in pieces. Threads need much of it: each has its
+/// stack, and glibc's allocator reserves 64 MiB for each of up to eight threads per processor. With a third of it, a debug build was
+/// seen to refuse its only plugin, and to end by a panic in the library `notify`.
 const LEFT_OVER: [usize; 3] = [256 << 20; 3];
 
 /// `PAGE` is the step in which a guest's memory grows, and the size of the guard region behind a memory with checked

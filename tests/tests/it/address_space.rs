@@ -9,7 +9,7 @@ use bennu_tests::{Cast, Line, Setup, check, limited, places};
 const SCRIPT: &str = "alice > join echo:1\nalice < ok {}\nalice > count\nalice < ok {\"count\": 1, \"build\": \"1\"}\n";
 
 /// Sizes in mebibytes. The first ones are too small for a host; the largest is nearly what the host would reserve.
-const SIZES: [u64; 10] = [300, 700, 900, 2_000, 3_000, 10_000, 40_000, 250_000, 1_000_000, 30_000_000];
+const SIZES: [u64; 11] = [300, 700, 900, 1_500, 2_000, 3_000, 10_000, 40_000, 250_000, 1_000_000, 30_000_000];
 
 /// A host either serves, or ends with an error that says what to do.
 #[tokio::test]
@@ -92,7 +92,7 @@ async fn check_and_test_work_with_little_address_space() -> Result<()> {
     std::fs::write(home.path().join("echo.wasm"), places::guest("echo")?)?;
     std::fs::write(home.path().join("echo.script"), SCRIPT)?;
     let run = |mebibytes, arguments: &[&str]| run(home.path(), mebibytes, arguments);
-    for mebibytes in [2_000, 10_000, 100_000] {
+    for mebibytes in [1_500, 10_000, 100_000] {
         let (output, errors) = run(mebibytes, &["check", "echo.wasm"])?;
         ensure!(output.contains("echo.wasm is a plugin"), "{mebibytes} MiB: {output}{errors}");
         let (output, errors) = run(mebibytes, &["test", "echo.wasm", "echo.script"])?;
