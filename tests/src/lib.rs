@@ -34,7 +34,9 @@ mod scrape;
 mod setup;
 pub mod transcript;
 
-pub use bennu_test_engines::{DEADLINE, NatsServer, PostgresPooler, PostgresServer, Relay, Way, eventually, within};
+pub use bennu_test_engines::{
+    DEADLINE, Namespace, NatsServer, PostgresPooler, PostgresServer, Relay, Way, eventually, within,
+};
 pub use cast::{Cast, check, play};
 pub use client::{ConnectRequest, Received, Reply, TestClient};
 pub use command::{Ended, bennu, bennu_with};
