@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -40,7 +40,7 @@ impl Host {
     /// If it can't be started.
     pub(super) fn keep_running(&self) -> Result<()> {
         loop {
-            let (began, mut command) = (Instant::now(), Command::new(&self.executable));
+            let (began, mut command) = (Instant::now(), process::tied(&self.executable));
             command.arg("serve").args(&self.plugins).arg("--config").arg(self.home.join("bennu.toml"));
             command.arg("--data").arg(self.home.join("data")).arg("--static").arg(places::pages());
             command.args(["--listen", &format!("127.0.0.1:{}", self.port)]);
