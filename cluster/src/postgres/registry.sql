@@ -27,7 +27,7 @@ CREATE TABLE {schema}.build_part (
 ALTER TABLE {schema}.build_part ALTER COLUMN content SET STORAGE EXTERNAL;
 
 -- Everything but the bytes, at one moment, as JSON. Without the records if they are those of a known revision.
-CREATE FUNCTION {schema}.registry_look(
+CREATE FUNCTION {schema}.registry_read(
     known bigint, OUT revision bigint, OUT records text, OUT nodes text, OUT reports text
 ) LANGUAGE sql STABLE AS $$
     SELECT

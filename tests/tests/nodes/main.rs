@@ -4,6 +4,7 @@
 mod chaos;
 mod deaths;
 mod nats;
+mod operations;
 mod partitions;
 mod phoenix;
 mod plan;
