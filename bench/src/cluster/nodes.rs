@@ -77,8 +77,12 @@ fn plugins(home: &Path) -> Result<Vec<PathBuf>> {
     let mut plugins = vec![guest("echo")];
     for name in LEDGERS {
         let mut copy = ledger.clone();
-        let at = memchr::memmem::find(&copy, b"ledger:*").context("the plugin has no such topics")?;
-        copy[at..at + name.len()].copy_from_slice(name.as_bytes());
+        // The plugin names its topics, and compares with the name when it is called.
+        let places: Vec<usize> = memchr::memmem::find_iter(&ledger, b"ledger:*").collect();
+        ensure!(!places.is_empty(), "the plugin has no such topics");
+        for at in places {
+            copy[at..at + name.len()].copy_from_slice(name.as_bytes());
+        }
         let path = home.join(name).with_extension("wasm");
         fs::write(&path, copy).with_context(|| format!("cannot write {}", path.display()))?;
         plugins.push(path);
