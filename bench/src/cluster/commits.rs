@@ -7,7 +7,7 @@ use bennu_test_engines::PostgresServer;
 use tokio::task::JoinSet;
 
 use super::Setup;
-use super::nodes::{LEDGERS, Nodes, deposit, join};
+use super::nodes::{COPIES, Nodes, deposit, join};
 use crate::client::Client;
 use crate::rounds::order;
 use crate::statistics::{Spread, shown};
@@ -42,14 +42,14 @@ pub(super) async fn run(setup: &Setup, postgres: &PostgresServer) -> Result<()> 
         let mut of_node = Vec::new();
         for number in 0..WRITERS {
             let mut client = nodes.connect(node).await?;
-            for plugin in LEDGERS {
+            for plugin in COPIES {
                 join(&mut client, &format!("{plugin}:{node}")).await?;
             }
             of_node.push(Writer { client, account: format!("{node}-{number}"), number });
         }
         writers.push(of_node);
     }
-    let plugins = [1, LEDGERS.len()];
+    let plugins = [1, COPIES.len()];
     let mut cells: Vec<Cell> = (1..=nodes.count())
         .flat_map(|nodes| plugins.map(|plugins| Cell { nodes, plugins, rates: Vec::new() }))
         .collect();
@@ -71,7 +71,7 @@ async fn measure(writers: &mut [Vec<Writer>], cell: &Cell, seconds: f64) -> Resu
     let mut working = JoinSet::new();
     for (node, of_node) in writers.iter_mut().enumerate().take(cell.nodes) {
         for mut writer in of_node.drain(..) {
-            let topic = format!("{}:{node}", LEDGERS[writer.number % cell.plugins]);
+            let topic = format!("{}:{node}", COPIES[writer.number % cell.plugins]);
             working.spawn(async move {
                 let mut commits = 0_u64;
                 while began.elapsed() < length {
@@ -95,7 +95,7 @@ fn print(cells: &[Cell]) -> Result<()> {
     let first = cells.first().context("no cell was measured")?;
     println!(
         "\n| commits a second | on one plugin | × one node | on {} plugins | × one node, one plugin |",
-        LEDGERS.len()
+        COPIES.len()
     );
     println!("| --- | --- | --- | --- | --- |");
     for row in cells.chunks(2) {

@@ -13,8 +13,11 @@ use crate::host::{Host, guest};
 /// The names of the nodes.
 const NAMES: [&str; 3] = ["one", "two", "three"];
 
-/// The topics of the plugin `ledger`, and those of its copies: as long, because they are replaced in the built file.
-pub(super) const LEDGERS: [&str; 3] = ["ledger", "second", "thirds"];
+/// The plugin in Rust whose callback reads and writes a key. Its topics begin with its name.
+pub(super) const LEDGER: &str = "ledger";
+
+/// Plugins that do the same, each with topics and a store of its own: copies of a script, because the topics of a built file can't be changed.
+pub(super) const COPIES: [&str; 3] = ["first", "second", "third"];
 
 /// Three nodes with a database of their own. Dropping the value ends them.
 pub(super) struct Nodes {
@@ -71,21 +74,20 @@ pub(super) async fn deposit(client: &mut Client, topic: &str, account: &str) -> 
     Ok(())
 }
 
-/// The plugin `echo`, and three ledgers with topics and stores of their own.
+/// The plugins `echo` and `ledger`, and the copies of the script.
 fn plugins(home: &Path) -> Result<Vec<PathBuf>> {
-    let ledger = fs::read(guest("ledger")).context("the plugin `ledger` isn't built")?;
-    let mut plugins = vec![guest("echo")];
-    for name in LEDGERS {
-        let mut copy = ledger.clone();
-        // The plugin names its topics, and compares with the name when it is called.
-        let places: Vec<usize> = memchr::memmem::find_iter(&ledger, b"ledger:*").collect();
-        ensure!(!places.is_empty(), "the plugin has no such topics");
-        for at in places {
-            copy[at..at + name.len()].copy_from_slice(name.as_bytes());
-        }
-        let path = home.join(name).with_extension("wasm");
-        fs::write(&path, copy).with_context(|| format!("cannot write {}", path.display()))?;
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join("accounts.ts");
+    let script = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    ensure!(script.contains(TOPICS), "{} has no topics {TOPICS}", path.display());
+    let mut plugins = vec![guest("echo"), guest(LEDGER)];
+    for name in COPIES {
+        let path = home.join(name).with_extension("ts");
+        fs::write(&path, script.replace(TOPICS, &format!("{name}:*")))
+            .with_context(|| format!("cannot write {}", path.display()))?;
         plugins.push(path);
     }
     Ok(plugins)
 }
+
+/// The topics of the script.
+const TOPICS: &str = "accounts:*";

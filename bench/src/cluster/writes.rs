@@ -7,7 +7,7 @@ use bennu_test_engines::PostgresServer;
 use tokio_postgres::NoTls;
 
 use super::Setup;
-use super::nodes::{LEDGERS, Nodes, deposit, join};
+use super::nodes::{LEDGER, Nodes, deposit, join};
 use crate::statistics::{Latency, Samples, Spread};
 
 /// Writes of each kind in a second of a round.
@@ -17,7 +17,7 @@ const WRITES: f64 = 200.0;
 /// for the disk once, as the `INSERT` does.
 pub(super) async fn run(setup: &Setup, postgres: &PostgresServer) -> Result<()> {
     let nodes = Nodes::start(&setup.host, "writes", postgres, None)?;
-    let topic = format!("{}:1", LEDGERS[0]);
+    let topic = format!("{LEDGER}:1");
     let mut client = nodes.connect(0).await?;
     join(&mut client, &topic).await?;
     let (session, connection) = tokio_postgres::connect(&postgres.url("postgres", "writes"), NoTls).await?;
