@@ -20,8 +20,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Measures, and prints the table. One cluster runs at a time, because the ids are those of the whole server.
 pub(super) async fn run(setup: &Setup, postgres: &PostgresServer, nats: Option<&NatsServer>) -> Result<()> {
-    println!("\n| transaction ids a day, three nodes | without load | {} broadcasts a second |", shown(RATE));
-    println!("| --- | --- | --- |");
+    let mut rows = Vec::new();
     for (name, database, bus) in [("PostgreSQL", "ids", None), ("NATS", "ids_nats", nats)] {
         if name == "NATS" && bus.is_none() {
             continue;
@@ -44,8 +43,11 @@ pub(super) async fn run(setup: &Setup, postgres: &PostgresServer, nats: Option<&
             loaded.push(a_day(postgres, async || measure(&mut pairs, RATE, seconds).await.map(drop)).await?);
         }
         let millions = |figures: Vec<f64>| Spread::of(figures.into_iter().map(|ids| ids / 1e6)).context("no round");
-        println!("| the bus on {name}, millions | {} | {} |", millions(idle)?, millions(loaded)?);
+        rows.push(format!("| the bus on {name}, millions | {} | {} |", millions(idle)?, millions(loaded)?));
     }
+    println!("\n| transaction ids a day, three nodes | without load | {} broadcasts a second |", shown(RATE));
+    println!("| --- | --- | --- |");
+    rows.iter().for_each(|row| println!("{row}"));
     Ok(())
 }
 
