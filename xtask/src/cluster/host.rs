@@ -1,7 +1,7 @@
 //! A node of the cluster: its host, and its service manager.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -58,9 +58,16 @@ impl Host {
         }
     }
 
-    /// Whether it listens.
-    pub(super) fn answers(&self) -> bool {
-        TcpStream::connect(("127.0.0.1", self.port)).is_ok()
+    /// Whether it is ready for clients: the others hear it, and it has its plugins.
+    pub(super) fn is_ready(&self) -> bool {
+        let ask = || -> io::Result<String> {
+            let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+            write!(stream, "GET /readyz HTTP/1.0\r\nHost: 127.0.0.1:{}\r\n\r\n", self.port)?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok(answer)
+        };
+        ask().is_ok_and(|answer| answer.lines().next().is_some_and(|status| status.contains(" 200 ")))
     }
 
     /// The file with the number of its process.

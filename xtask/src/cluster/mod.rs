@@ -84,7 +84,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     // Their lines come before what to try.
     for host in &hosts {
-        while !host.answers() {
+        while !host.is_ready() {
             if let Ok(failed) = failures.try_recv() {
                 return failed;
             }
