@@ -22,10 +22,13 @@ export async function newProject(test, { lang = "ts", template = "chat" } = {}) 
 /** The sources of projects that are built. */
 const SOURCES = { go: "main.go", python: "src/channels.py", rust: "src/lib.rs" };
 
-/** The environment of a project. The flags of this repository's own build aren't meant for it. */
+/** What this repository's own build sets, and cargo for the programs that it runs. A project's own build has none of it. */
+const OF_THIS_BUILD = ["CARGO", "CARGO_TARGET_DIR", "RUSTC_WORKSPACE_WRAPPER", "RUSTFLAGS"];
+
+/** The environment of a project, as a person's terminal has it. */
 function environment(lang) {
-  const { RUSTC_WORKSPACE_WRAPPER: _, RUSTFLAGS: __, CARGO_TARGET_DIR: ___, ...env } = process.env;
-  return lang === "rust" ? env : process.env;
+  if (lang !== "rust") return process.env;
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !OF_THIS_BUILD.includes(name)));
 }
 
 class Project {

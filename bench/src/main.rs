@@ -5,6 +5,7 @@
 
 mod attack;
 mod client;
+mod cluster;
 mod compare;
 mod compression;
 mod difference;
@@ -45,6 +46,7 @@ enum Scenario {
     Attack(attack::Attacking),
     /// Sockets connect, join, send one message, leave and close, again and again
     Churn(Single<churn::Churn>),
+    Cluster(cluster::Cluster),
     Compare(compare::Compare),
     Compression(compression::Compression),
     Difference(difference::Difference),
@@ -74,6 +76,7 @@ fn main() -> Result<()> {
     match Command::parse().scenario {
         Scenario::Attack(attacking) => Runtime::new()?.block_on(attacking.run()),
         Scenario::Churn(churn) => churn.run(),
+        Scenario::Cluster(cluster) => Runtime::new()?.block_on(cluster.run()),
         Scenario::Compare(compare) => compare.run(),
         Scenario::Compression(compression) => compression.run(),
         Scenario::Difference(difference) => Runtime::new()?.block_on(difference.run()),

@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail};
 use bennu_cluster::bus::{Bus, BusEvent, BusFuture, Lane};
 use bennu_cluster::nats::{NatsBus, NatsLogin, NatsPlace, NatsTls};
 use bennu_cluster::postgres::{Connect, ConnectError, Connection, Messages, PostgresBus, PostgresTable, SCHEMA_STEP};
-use bennu_cluster::{BusEnds, Epoch, Hello, Incarnation, NodeId, NodeTable, Speaks};
+use bennu_cluster::{BusEnds, Epoch, Hello, Incarnation, NewNode, NodeId, NodeSettings, NodeTable, Speaks};
 use bennu_test_engines::{NatsServer, PostgresServer};
 use futures_util::StreamExt;
 use tokio_postgres::{AsyncMessage, Config, Error, NoTls};
@@ -141,7 +141,10 @@ async fn postgres() -> Result<()> {
     let mut nodes = Vec::new();
     for (name, bits) in [("one", 1), ("other", 2)] {
         let incarnation = Incarnation([bits; 16]);
-        match table.hello(name, "bench", incarnation, Speaks { from: 1, to: 1 }).await? {
+        let settings = NodeSettings { lease: Duration::from_secs(10), bus: "postgres".to_owned(), secret_mark: None };
+        let (name, version) = (name.to_owned(), "bench".to_owned());
+        let node = NewNode { name, version, incarnation, speaks: Speaks { from: 1, to: 1 }, settings };
+        match table.hello(&node).await? {
             Hello::Welcome(epoch) => nodes.push(NodeId { epoch, incarnation }),
             other => bail!("{other:?}"),
         }

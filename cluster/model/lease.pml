@@ -1,19 +1,19 @@
 /* The lease of one node, who watches it, and the fence of the table. Spin looks at all orders of their steps.
  *
- * The owner renews its lease and commits. The watcher polls the table, buries the owner once its beat stood still for a lease, and takes
+ * The owner renews its lease and commits. The watcher polls the table, declares the owner dead once its beat stood still for a lease, and takes
  * over what it owned. The table is a row and a lock. Time is counted in fifths of a lease; `tick` lets it go on.
  *
  * What must hold is in the assertions:
  *   - after somebody has taken over, the owner commits nothing;
- *   - at the burial, the owner's own lease isn't good;
- *   - an owner that can renew whenever the table answers isn't buried, however long the table doesn't answer;
+ *   - when the owner is declared dead, its own lease isn't good;
+ *   - an owner that can renew whenever the table answers isn't declared dead, however long the table doesn't answer;
  *   - with ENDS, where time ends and the owner may be stopped for ever: the watcher never waits for ever. Spin finds that as an invalid
  *     end state.
  *
  * With one of these macros the protocol is broken on purpose, and Spin must find it:
  *   NO_FENCE       a commit doesn't ask the table whether its node is dead
- *   NO_LOCK        a burial doesn't wait for a commit under way
- *   NO_BEAT        a burial doesn't compare the beat
+ *   NO_LOCK        declaring the owner dead doesn't wait for a commit under way
+ *   NO_BEAT        declaring the owner dead doesn't compare the beat
  *   NO_BREAKS      a watcher goes on counting after polls that weren't answered
  *   SPANS          a commit holds its lock until its node has heard of it (with ENDS)
  *   FROM_ANSWER    a lease is counted from the answer to its renewal, not from before it was asked for
@@ -26,7 +26,7 @@
 #define UNBROKEN 1
 #define OLD 1
 #else
-#define LEASE 5     /* after which others may bury */
+#define LEASE 5     /* after which others may declare the owner dead */
 #define GOOD 4      /* until when an owner counts its own lease as good */
 #define UNBROKEN 2  /* the longest time between two answers to the watcher */
 #define OLD 6       /* longer than any of these: no time is counted further */
@@ -164,7 +164,7 @@ refused:
     skip
 }
 
-/* The watcher polls, and buries. */
+/* The watcher polls, and declares the owner dead. */
 active proctype watcher()
 {
     byte seen_then;

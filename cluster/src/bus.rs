@@ -39,7 +39,7 @@ pub enum BusEvent {
     /// The connection is there again, and everything that is sent from now on is heard.
     Up,
     /// A row of the table of nodes has changed, so it should be read now and not at the next poll. Only a hint: not every bus has it.
-    Roll,
+    NodesChanged,
 }
 
 /// Why a flush wasn't sent. Whether others have heard it isn't known, unless the kind says so.
@@ -69,6 +69,9 @@ pub trait Bus: Send + Sync + 'static {
 
     /// The counts since it was made.
     fn counts(&self) -> BusCounts;
+
+    /// The name of the service, the same at all nodes that can hear each other by it.
+    fn name(&self) -> &'static str;
 }
 
 /// Sends flushes.

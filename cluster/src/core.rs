@@ -10,16 +10,16 @@ use bytes::Bytes;
 use crate::bus::BusEvent;
 use crate::cluster::{ClusterEvent, ClusterLimits, DroppedCounts, HeardCounts, NodePresence, NodeStatus, TableCounts};
 use crate::lease::{Lease, LeaseState};
-use crate::link::{Incoming, Outgoing, Told};
+use crate::link::{Incoming, IncomingEvent, Outgoing};
+use crate::membership::{Known, Membership, MembershipChange, SILENCE};
 use crate::moment::Moment;
 use crate::node::{Epoch, NodeId, Speaks};
-use crate::roll::{Known, Roll, RollChange, SILENCE};
 use crate::table::NodeRow;
 use crate::wire::{Content, Flush, Messages, Seal, WireError};
 
 /// What the host is told next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Telling {
+pub enum CoreOutput {
     /// Messages of a node, which become one event each.
     Messages(Epoch, Messages),
     /// Any other event.
@@ -28,7 +28,7 @@ pub enum Telling {
 
 /// A node whose beat stood still for a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Burial {
+pub struct ExpiredNode {
     /// Which one.
     pub node: Epoch,
     /// The beat that it had.
@@ -43,12 +43,12 @@ pub struct Core {
     me: NodeId,
     speaks: Speaks,
     seal: Seal,
-    roll: Roll,
+    membership: Membership,
     incoming: Incoming,
-    telling: VecDeque<Telling>,
+    outputs: VecDeque<CoreOutput>,
     lease: Arc<Lease>,
     /// What the host was told last of the lease.
-    told: LeaseState,
+    reported: LeaseState,
     is_hinted: bool,
     is_leaving: bool,
     downs: u64,
@@ -64,11 +64,11 @@ impl Core {
             me,
             speaks,
             seal,
-            roll: Roll::new(me, lease.length()),
+            membership: Membership::new(me, lease.length()),
             incoming: Incoming::new(me, limits.ring_bytes),
-            telling: VecDeque::new(),
+            outputs: VecDeque::new(),
             lease,
-            told: LeaseState::Good,
+            reported: LeaseState::Good,
             is_hinted: false,
             is_leaving: false,
             downs: 0,
@@ -83,11 +83,11 @@ impl Core {
             BusEvent::Flush(bytes) => self.flush(bytes, now, outgoing),
             BusEvent::Down => {
                 self.downs += 1;
-                self.roll.bus_down();
+                self.membership.bus_down();
             }
             // The numbers say what was missed.
             BusEvent::Up => {}
-            BusEvent::Roll => self.is_hinted = true,
+            BusEvent::NodesChanged => self.is_hinted = true,
         }
         self.tick(now, outgoing);
     }
@@ -100,11 +100,11 @@ impl Core {
             Ok(flush) => flush,
             Err(error) => return self.unreadable(error),
         };
-        match self.roll.known(flush.from) {
+        match self.membership.known(flush.from) {
             Known::Alive => self.content(flush.from.epoch, flush.content, now, outgoing),
             Known::Own => {
                 if matches!(flush.content, Content::Heartbeat(_)) {
-                    self.roll.own_heartbeat(now);
+                    self.membership.own_heartbeat(now);
                 }
             }
             Known::Dead => self.dropped.dead += 1,
@@ -128,10 +128,10 @@ impl Core {
     }
 
     fn content(&mut self, from: Epoch, content: Content, now: Moment, outgoing: &mut Outgoing) {
-        if let Some(change) = self.roll.heard(from, now) {
+        if let Some(change) = self.membership.heard(from, now) {
             self.change(change, outgoing);
         }
-        let told = match content {
+        let received = match content {
             Content::Batch(batch) => self.incoming.batch(from, batch, now),
             Content::Repeat(repeat) => self.incoming.repeat(from, repeat, now),
             Content::Heartbeat(heads) => self.incoming.heartbeat(from, &heads, now),
@@ -142,48 +142,54 @@ impl Core {
                 }
                 return;
             }
-            Content::Roll => {
+            Content::NodesChanged => {
                 self.is_hinted = true;
                 return;
             }
         };
-        self.telling.extend(told.into_iter().map(|told| match told {
-            Told::Messages(messages) => Telling::Messages(from, messages),
-            Told::Lost => Telling::Event(ClusterEvent::Lost { from }),
+        self.outputs.extend(received.into_iter().map(|event| match event {
+            IncomingEvent::Messages(messages) => CoreOutput::Messages(from, messages),
+            IncomingEvent::Lost => CoreOutput::Event(ClusterEvent::Lost { from }),
         }));
     }
 
-    /// Takes the rows of the table, which were asked for at one moment and came at another. Returns whom to bury.
-    pub fn polled(&mut self, rows: Vec<NodeRow>, sent_at: Moment, now: Moment, outgoing: &mut Outgoing) -> Vec<Burial> {
+    /// Takes the rows of the table, which were asked for at one moment and came at another. Returns whom to declare dead.
+    pub fn polled(
+        &mut self,
+        rows: Vec<NodeRow>,
+        sent_at: Moment,
+        now: Moment,
+        outgoing: &mut Outgoing,
+    ) -> Vec<ExpiredNode> {
         self.table.polls += 1;
         if self.is_fenced() {
             return Vec::new();
         }
-        let changes = self.roll.polled(rows, sent_at, now);
-        let burials = changes.iter().filter_map(|change| match change {
-            RollChange::Bury { node, beat } => Some(Burial { node: *node, beat: *beat }),
+        let changes = self.membership.polled(rows, sent_at, now);
+        let expired = changes.iter().filter_map(|change| match change {
+            MembershipChange::Expired { node, beat } => Some(ExpiredNode { node: *node, beat: *beat }),
             _ => None,
         });
-        let burials = burials.collect();
+        let expired = expired.collect();
         for change in changes {
             self.change(change, outgoing);
         }
-        if let Some(version) = self.roll.version(self.speaks) {
+        if let Some(version) = self.membership.version(self.speaks) {
             outgoing.set_version(version);
         }
         self.tick(now, outgoing);
-        burials
+        expired
     }
 
     /// The table didn't answer. Returns whether it did before.
     pub fn poll_failed(&mut self) -> bool {
         self.table.poll_failures += 1;
-        self.roll.poll_failed()
+        self.membership.poll_failed()
     }
 
-    /// This node has buried another one. It is known as dead when the table is read next, which should be soon.
-    pub fn buried(&mut self, outgoing: &mut Outgoing) {
-        self.table.buried += 1;
+    /// This node has declared another one dead. It is known as dead when the table is read next, which should be soon.
+    pub fn declared_dead(&mut self, outgoing: &mut Outgoing) {
+        self.table.declared_dead += 1;
         self.is_hinted = true;
         outgoing.hint();
     }
@@ -194,7 +200,7 @@ impl Core {
     }
 
     /// Tells what the lease is if that has changed.
-    fn tell_lease(&mut self, now: Moment, outgoing: &mut Outgoing) {
+    fn report_lease(&mut self, now: Moment, outgoing: &mut Outgoing) {
         if self.is_leaving {
             return;
         }
@@ -203,11 +209,11 @@ impl Core {
         }
         // A fenced lease stays so, and is told once.
         let state = self.lease.state(now);
-        if state == self.told {
+        if state == self.reported {
             return;
         }
-        self.told = state;
-        self.telling.push_back(Telling::Event(match state {
+        self.reported = state;
+        self.outputs.push_back(CoreOutput::Event(match state {
             LeaseState::Good => ClusterEvent::Resumed,
             LeaseState::Suspended => {
                 self.table.suspensions += 1;
@@ -220,39 +226,39 @@ impl Core {
         }));
     }
 
-    fn change(&mut self, change: RollChange, outgoing: &mut Outgoing) {
+    fn change(&mut self, change: MembershipChange, outgoing: &mut Outgoing) {
         let event = match change {
-            RollChange::Alive(node) => {
+            MembershipChange::Alive(node) => {
                 if !outgoing.add(node) {
                     tracing::warn!(epoch = node.0, "there are too many nodes; nothing can be sent to this one alone");
                 }
                 return;
             }
-            RollChange::Up(node) => ClusterEvent::Up(node),
-            RollChange::Silent(node) => ClusterEvent::Silent(node),
-            RollChange::Heard(node) => ClusterEvent::Heard(node),
-            RollChange::Dead(node) => {
+            MembershipChange::Up(node) => ClusterEvent::Up(node),
+            MembershipChange::Silent(node) => ClusterEvent::Silent(node),
+            MembershipChange::Heard(node) => ClusterEvent::Heard(node),
+            MembershipChange::Dead(node) => {
                 self.incoming.forget(node);
                 outgoing.forget(node);
                 ClusterEvent::Dead(node)
             }
-            RollChange::Bury { .. } => return,
-            RollChange::Fenced if self.is_leaving => return,
-            RollChange::Fenced => return self.lease.fence(),
+            MembershipChange::Expired { .. } => return,
+            MembershipChange::Fenced if self.is_leaving => return,
+            MembershipChange::Fenced => return self.lease.fence(),
         };
-        self.telling.push_back(Telling::Event(event));
+        self.outputs.push_back(CoreOutput::Event(event));
     }
 
     /// Does what is due: tells what the lease is and who is silent, and asks for what is missing.
     pub fn tick(&mut self, now: Moment, outgoing: &mut Outgoing) {
-        self.tell_lease(now, outgoing);
+        self.report_lease(now, outgoing);
         if self.is_fenced() {
             return;
         }
         for ask in self.incoming.asks(now) {
             outgoing.ask(ask.whom, ask.lane, ask.ranges);
         }
-        for change in self.roll.tick(now) {
+        for change in self.membership.tick(now) {
             self.change(change, outgoing);
         }
     }
@@ -262,31 +268,31 @@ impl Core {
     pub fn next_tick(&self, now: Moment) -> Moment {
         // Somebody who becomes silent is told a fifth of a second later at most.
         let soon = now + SILENCE / 25;
-        let lease = self.lease.until().filter(|_| self.told == LeaseState::Good);
+        let lease = self.lease.until().filter(|_| self.reported == LeaseState::Good);
         [self.incoming.ask_at(), lease].into_iter().flatten().fold(soon, Moment::min)
     }
 
     /// What the host is told next.
-    pub fn tell(&mut self) -> Option<Telling> {
-        self.telling.pop_front()
+    pub fn next_output(&mut self) -> Option<CoreOutput> {
+        self.outputs.pop_front()
     }
 
     /// Whether there is something to tell.
     #[must_use]
-    pub fn has_to_tell(&self) -> bool {
-        !self.telling.is_empty()
+    pub fn has_output(&self) -> bool {
+        !self.outputs.is_empty()
     }
 
     /// Whether this start of the node is over and the host was told everything.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.is_fenced() && self.telling.is_empty()
+        self.is_fenced() && self.outputs.is_empty()
     }
 
     /// Whether this start of the node is over. Nothing more happens, but what is still to tell is told.
     #[must_use]
     pub fn is_fenced(&self) -> bool {
-        self.told == LeaseState::Fenced
+        self.reported == LeaseState::Fenced
     }
 
     /// Whether the table should be read soon. Says so once.
@@ -302,7 +308,7 @@ impl Core {
 
     /// All nodes.
     pub fn nodes(&self, now: Moment) -> impl Iterator<Item = NodeStatus> {
-        self.roll.rows().map(move |(row, heard, is_silent)| {
+        self.membership.rows().map(move |(row, heard, is_silent)| {
             let (behind, gaps, losses) = self.incoming.lag(row.id.epoch);
             let presence = match heard {
                 _ if row.is_dead => NodePresence::Dead,

@@ -1,6 +1,6 @@
 //! Whether this node may still act as its owner of topics.
 //!
-//! Others bury a node only after its beat stood still for a whole lease. The node itself counts its lease as over after eight tenths of
+//! Others declare a node dead only after its beat stood still for a whole lease. The node itself counts its lease as over after eight tenths of
 //! that, from before it asked for the renewal. So it stops before anybody else begins. No clocks of two machines are compared: the two
 //! tenths are for clocks that don't run equally fast, and for what a node does after it has looked at its lease.
 
@@ -33,14 +33,14 @@ pub struct Lease {
 const FENCED: u64 = u64::MAX;
 
 impl Lease {
-    /// A lease whose first renewal was sent at this moment. After `length` others may bury the node.
+    /// A lease whose first renewal was sent at this moment. After `length` others may declare the node dead.
     #[must_use]
     pub fn new(length: Duration, sent_at: Moment) -> Self {
         let until = AtomicU64::new(end(length, sent_at));
         Self { until, length, renewals: AtomicU64::new(0), misses: AtomicU64::new(0) }
     }
 
-    /// After which time others may bury the node.
+    /// After which time others may declare the node dead.
     #[must_use]
     pub const fn length(&self) -> Duration {
         self.length

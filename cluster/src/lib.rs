@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! host ──► Cluster ──► link (numbers, ring, repeats) ──► Bus ──► the links of the other hosts
-//!                └──► lease and roll ──► NodeTable (PostgreSQL)
+//!                └──► lease, membership ──► NodeTable (PostgreSQL)
 //! ```
 //!
 //! The [`NodeTable`] decides who is alive. The [`Bus`] only tells: a message that it loses is noticed by its number and repeated, or
@@ -16,13 +16,14 @@ pub mod core;
 mod inbox;
 pub mod lease;
 pub mod link;
+pub mod membership;
 pub mod moment;
 pub mod nats;
 pub mod node;
 mod pieces;
 pub mod postgres;
-pub mod roll;
 pub mod rollout;
+pub mod settings;
 pub mod table;
 mod tls;
 pub mod wire;
@@ -36,6 +37,7 @@ pub use cluster::{
 };
 pub use moment::Moment;
 pub use node::{Epoch, Incarnation, NodeId, Speaks};
+pub use settings::NodeSettings;
 pub use table::memory::MemoryTable;
-pub use table::{Hello, NodeRow, NodeTable, Renewal, TableError};
+pub use table::{Hello, NewNode, NodeRow, NodeTable, Renewal, TableError};
 pub use tls::client_tls;

@@ -1,6 +1,6 @@
 //! The table of nodes, which decides who is alive.
 //!
-//! No clock of the table is used. A node raises the beat of its row. Who has seen the same beat for a whole lease may bury that node.
+//! No clock of the table is used. A node raises the beat of its row. Who has seen the same beat for a whole lease may declare that node dead.
 
 pub mod memory;
 
@@ -9,6 +9,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use crate::node::{Epoch, Incarnation, NodeId, Speaks};
+use crate::settings::NodeSettings;
 
 /// A future that a table returns.
 pub type TableFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, TableError>> + Send + 'a>>;
@@ -24,12 +25,29 @@ pub struct NodeRow {
     pub version: String,
     /// The versions of the protocol that it understands.
     pub speaks: Speaks,
+    /// The settings that all living nodes share.
+    pub settings: NodeSettings,
     /// Raised by each renewal.
     pub beat: u64,
-    /// Whether it was buried, or has left. It stays so for ever.
+    /// Whether it was declared dead, or has left. It stays so for ever.
     pub is_dead: bool,
     /// Whether it takes no new clients.
     pub is_draining: bool,
+}
+
+/// A node that starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewNode {
+    /// Its name.
+    pub name: String,
+    /// The version of bennu that it runs.
+    pub version: String,
+    /// Its random bits, by which a start whose answer was lost is known again.
+    pub incarnation: Incarnation,
+    /// The versions of the protocol that it understands.
+    pub speaks: Speaks,
+    /// The settings that it must share with all living nodes.
+    pub settings: NodeSettings,
 }
 
 /// The answer to a node that starts.
@@ -41,6 +59,8 @@ pub enum Hello {
     NameTaken(NodeRow),
     /// A living node understands none of the versions that this one understands.
     NoCommonVersion(NodeRow),
+    /// A living node has other settings.
+    OtherSettings(NodeRow),
 }
 
 /// The answer to a renewal.
@@ -64,29 +84,26 @@ pub enum TableError {
 /// The table of nodes. Each call is one statement of the database, so a node that is stopped in the middle holds nobody up.
 pub trait NodeTable: Send + Sync + 'static {
     /// Adds a row for a node that starts.
-    fn hello<'a>(
-        &'a self,
-        name: &'a str,
-        version: &'a str,
-        incarnation: Incarnation,
-        speaks: Speaks,
-    ) -> TableFuture<'a, Hello>;
+    fn hello<'a>(&'a self, node: &'a NewNode) -> TableFuture<'a, Hello>;
 
     /// Raises the beat of a node's row.
     fn renew(&self, id: NodeId) -> TableFuture<'_, Renewal>;
 
     /// Returns the rows of all nodes that are alive, and of those that died lately.
-    fn roll(&self) -> TableFuture<'_, Vec<NodeRow>>;
+    fn list(&self) -> TableFuture<'_, Vec<NodeRow>>;
 
     /// Sets a node dead if it is alive and its beat is this one. Returns whether it is dead now. A commit of that node that is under way
     /// ends before.
-    fn bury(&self, epoch: Epoch, beat: u64) -> TableFuture<'_, bool>;
+    fn declare_dead(&self, epoch: Epoch, beat: u64) -> TableFuture<'_, bool>;
 
     /// Says that a node takes no new clients.
     fn drain(&self, id: NodeId) -> TableFuture<'_, ()>;
 
     /// Sets this node's own row dead, so that its name is free at once.
     fn leave(&self, id: NodeId) -> TableFuture<'_, ()>;
+
+    /// The time of the table's clock, in milliseconds since 1970. Nothing is decided by it: it shows operators that a clock is wrong.
+    fn time_ms(&self) -> TableFuture<'_, u64>;
 }
 
 impl fmt::Display for TableError {

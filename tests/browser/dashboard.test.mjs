@@ -104,6 +104,29 @@ const CLUSTER = {
     { name: "two", epoch: 2, state: "up", is_draining: true, heard_ms_ago: 61_000, losses: 2 },
     { name: "three", epoch: 3, state: "silent", is_draining: false, heard_ms_ago: 7_000, losses: 0 },
   ],
+  clock_ahead_ms: -61_000,
+  plugins: {
+    chat: {
+      serving: {
+        generation: 2, digest: "", phase: "on-probation",
+        probation: { instead: 1, calls: 12, calls_needed: 100, faults: 1, faults_tolerated: 3, length_ms: 60_000 },
+      },
+      rollout: { number: 3, digest: "", by: `one${EVIL}` },
+      last_refusal: null,
+      rejected: [],
+      nodes: [
+        { node: `one${EVIL}`, generation: 2, is_prepared: true, calls: 12, faults: 1, trouble: null },
+        { node: "two", generation: null, is_prepared: false, calls: 0, faults: 0, trouble: `no memory ${EVIL}` },
+      ],
+    },
+    gate: {
+      serving: { generation: 1, digest: "", phase: null, probation: null },
+      rollout: null,
+      last_refusal: `the node two can't load it: no ${EVIL}`,
+      rejected: [],
+      nodes: [],
+    },
+  },
 };
 
 test("the overview shows the nodes of a cluster", async (t) => {
@@ -128,13 +151,23 @@ test("the overview shows the nodes of a cluster", async (t) => {
     ["three", "silent", "7 s ago", "0"],
   ]);
   await page.getByText("suspended", { exact: true }).waitFor();
+  await page.getByText("Clock behind the database's").waitFor();
+  assert.deepEqual(await cells(page, "Plugins of the cluster"), [
+    ["chat", "generation 2, on probation: 12 of 100 calls, 1 of 3 tolerated faults", `3, begun at one${EVIL}: awaited from two`],
+    ["gate", "generation 1", "–"],
+  ]);
+  await page.getByText(`chat isn't served at two: no memory ${EVIL}`).waitFor();
+  await page.getByText(`The last rollout of gate was refused: the node two can't load it: no ${EVIL}`).waitFor();
   await page.getByText(`no answer ${EVIL}`).waitFor();
   await picture(page, "dashboard-cluster");
   Object.assign(cluster, { is_good: true });
   cluster.lease.failure = null;
   cluster.nodes[2].state = "dead";
+  cluster.plugins.chat.nodes[1] = { ...cluster.plugins.chat.nodes[1], is_prepared: true, trouble: null };
   await until("the lease is renewed", async () => (await page.getByText("renewed", { exact: true }).count()) === 1);
   await until("a node is dead", async () => (await cells(page, "Nodes of the cluster"))[2][1] === "dead");
+  await until("all nodes are ready", async () => (await cells(page, "Plugins of the cluster"))[0][2].endsWith("ready at all nodes"));
+  assert.equal(await page.getByText("chat isn't served at").count(), 0);
   assert.equal(await scripts(), 0);
   assert.deepEqual(page.troubles, []);
 });

@@ -126,11 +126,13 @@ section("Catching up", async ({ t, start, client, shown, shows }) => {
   const { socket } = await client(host, { reload: () => (reloads += 1) }, ["socket"]);
   const other = await join(connect(t, host), "news:1");
   const say = (text) => other.push("say", { text });
+  // What is said before the join is complete isn't shown. The last text is, and when it is, no other one is on its way.
+  let said = 0;
   await until("the client has joined", async () => {
-    await say("one");
+    await say(`one ${++said}`);
     return shown.length > 0;
   });
-  await shows("one");
+  await shows(`one ${said}`);
   const before = shown.length;
   socket.disconnect();
   for (const text of ["two", "three"]) await say(text);

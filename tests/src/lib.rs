@@ -22,6 +22,7 @@ mod client;
 mod command;
 mod compiled;
 pub mod crafted;
+mod described;
 mod gate;
 mod host;
 mod http;
@@ -34,11 +35,14 @@ mod scrape;
 mod setup;
 pub mod transcript;
 
-pub use bennu_test_engines::{DEADLINE, NatsServer, PostgresPooler, PostgresServer, Relay, Way, eventually, within};
+pub use bennu_test_engines::{
+    DEADLINE, Namespace, NatsServer, PostgresPooler, PostgresServer, Relay, Way, eventually, within,
+};
 pub use cast::{Cast, check, play};
 pub use client::{ConnectRequest, Received, Reply, TestClient};
 pub use command::{Ended, bennu, bennu_with};
 pub use compiled::{compile_engine_for, compile_once, compiled_name, copy_compiled};
+pub use described::fits;
 pub use gate::Gate;
 pub use host::{Loading, TestHost};
 pub use http::{Answer, get, know, request, request_with};

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use tempfile::TempDir;
 
 use crate::compiled::compile_engine_for;
-use crate::{PostgresServer, TestHost, places};
+use crate::{Namespace, PostgresServer, TestHost, places};
 
 /// The options for starting a host.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +23,8 @@ pub struct Setup {
     is_human: bool,
     listen: Option<String>,
     address_space: Option<u64>,
+    /// The file of the network namespace.
+    namespace: Option<String>,
 }
 
 impl Setup {
@@ -116,6 +118,13 @@ impl Setup {
         self
     }
 
+    /// Runs the host in a network namespace, where it listens on the namespace's own address.
+    #[must_use]
+    pub fn namespace(mut self, namespace: &Namespace) -> Self {
+        self.namespace = Some(namespace.path());
+        self.listen(&format!("{}:0", namespace.own()))
+    }
+
     /// Starts the host, and waits until it listens and the log says whether its plugins are loaded.
     ///
     /// # Errors
@@ -158,9 +167,14 @@ impl Setup {
         let cache = self.cache.map_or_else(places::compiled, Ok)?;
         let config = format!("cache = {cache:?}\n{}\n{}", self.config, store(&self.config, home.path())?);
         fs::write(home.path().join("bennu.toml"), config)?;
-        let mut command = match self.address_space {
-            Some(mebibytes) => limited(mebibytes)?,
-            None => Command::new(places::binary()?),
+        let mut command = match (self.address_space, &self.namespace) {
+            (Some(mebibytes), _) => limited(mebibytes)?,
+            (None, Some(namespace)) => {
+                let mut command = Command::new("nsenter");
+                command.arg(format!("--net={namespace}")).arg(places::binary()?);
+                command
+            }
+            (None, None) => Command::new(places::binary()?),
         };
         let listen = self.listen.as_deref().unwrap_or("127.0.0.1:0");
         command

@@ -11,13 +11,14 @@ use clap::Args;
 use crate::process::{cargo, run as start};
 use crate::step::{note, step};
 use crate::toolchain::Toolchain;
-use crate::{chromium, guests, languages, node, page, places};
+use crate::{chromium, guests, languages, nats, node, page, places, postgres};
 
 /// The arguments of `cargo xtask bench`.
 #[derive(Args)]
 pub(crate) struct Options {
     /// The scenarios: fanout, echo, native, idle, churn, mixed, stalled, intercepted, reload, start, rooms, compression, scripts,
-    /// languages, requests, scrapes; all if none is named. Also board, which runs only if it is named, because it needs a browser
+    /// languages, requests, scrapes, cluster; all if none is named. Also board, which runs only if it is named, because it needs a
+    /// browser
     scenarios: Vec<String>,
     /// The number of rounds. Each round measures all servers, one after another [default: 7, and 11 with --against]
     #[arg(long)]
@@ -101,13 +102,16 @@ fn bench_command(command: &str) -> Command {
 }
 
 /// The scenarios that don't compare servers. `bennu-bench` has a command for each.
-const OWN: [&str; 6] = ["rooms", "compression", SCRIPTS, LANGUAGES, "requests", "scrapes"];
+const OWN: [&str; 7] = ["rooms", "compression", SCRIPTS, LANGUAGES, "requests", "scrapes", CLUSTER];
 
 /// The scenario with plugins in TypeScript, and a start with many plugins in several languages.
 const SCRIPTS: &str = "scripts";
 
 /// The scenario that compares languages. Without `--quick`, it needs compilers from registries.
 const LANGUAGES: &str = "languages";
+
+/// The scenario with three nodes of a cluster. It needs PostgreSQL, and measures NATS if it is there.
+const CLUSTER: &str = "cluster";
 
 /// The scenario that measures the page of the plugin `board` in a browser. It is a script of the tests.
 const BOARD: &str = "board";
@@ -132,6 +136,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
         if own == SCRIPTS && !options.quick {
             bench.args(step("plugins in other languages", languages::for_a_start)?);
+        }
+        if own == CLUSTER {
+            let Some(programs) = postgres::find() else {
+                ensure!(!options.names(CLUSTER), "no PostgreSQL was found; install one, or set {}", postgres::VARIABLE);
+                note("cluster isn't measured: no PostgreSQL was found");
+                continue;
+            };
+            bench.env(postgres::VARIABLE, programs).envs(nats::find().map(|server| (nats::VARIABLE, server)));
         }
         step(own, || start(&mut bench))?;
     }

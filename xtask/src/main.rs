@@ -66,7 +66,8 @@ enum Command {
     Fuzz(test::fuzz::FuzzOptions),
     /// Run a cluster to which everything happens: kills, stops, cuts of the network, crashes of the database
     ///
-    /// Clients pay, broadcast and hear meanwhile, and every promise of docs/cluster.md is checked after each round.
+    /// Clients pay, audit, broadcast and hear meanwhile, and every promise of docs/cluster.md is checked after each round. It ends with a
+    /// line of counts.
     Chaos(test::chaos::ChaosOptions),
     /// Compare the host with a minimal server, and print tables
     ///

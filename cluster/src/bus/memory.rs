@@ -111,6 +111,10 @@ impl Bus for MemoryBus {
     fn counts(&self) -> BusCounts {
         BusCounts::default()
     }
+
+    fn name(&self) -> &'static str {
+        "memory"
+    }
 }
 
 struct Sender {

@@ -29,7 +29,7 @@ pub enum ClusterEvent {
     Silent(Epoch),
     /// A silent node was heard again.
     Heard(Epoch),
-    /// A node has left, or was buried. It never comes back.
+    /// A node has left, or was declared dead. It never comes back.
     Dead(Epoch),
     /// Some messages of a node were missed and can't be repeated. What comes after this event was sent after them.
     Lost {
@@ -61,9 +61,16 @@ pub enum SendError {
 #[derive(Debug)]
 pub enum StartError {
     /// Another node of that name renews its lease.
-    NameTaken(NodeRow),
+    NameTaken(Box<NodeRow>),
     /// A living node understands no version that this one understands.
-    NoCommonVersion(NodeRow),
+    NoCommonVersion(Box<NodeRow>),
+    /// A living node has other settings than this one, and all nodes need the same.
+    OtherSettings {
+        /// The name of that node.
+        node: String,
+        /// A sentence about each setting.
+        differences: Vec<String>,
+    },
     /// The table of nodes didn't answer.
     Table(TableError),
     /// The bus can't be used.
@@ -97,6 +104,12 @@ impl fmt::Display for StartError {
                 formatter,
                 "the node {} runs {} and understands the versions {} to {} of the protocol, of which this node understands none",
                 row.name, row.version, row.speaks.from, row.speaks.to
+            ),
+            Self::OtherSettings { node, differences } => write!(
+                formatter,
+                "the node {} has other settings: {}; all nodes need the same, so stop all of them to change one",
+                node,
+                differences.join(", and ")
             ),
             Self::Table(error) => error.fmt(formatter),
             Self::Bus(error) => error.fmt(formatter),

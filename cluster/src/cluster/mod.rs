@@ -27,16 +27,17 @@ use crate::bus::{Bus, BusEnds, Lane};
 use crate::core::Core;
 use crate::lease::{Lease, LeaseState, Renewals};
 use crate::link::Outgoing;
+use crate::membership::Polls;
 use crate::moment::Moment;
 use crate::node::NodeId;
-use crate::roll::Polls;
 use crate::table::{NodeTable, TableError};
 use crate::wire::Seal;
 
 /// How long a node that leaves waits for the bus to take what waits.
 const LEAVE: Duration = Duration::from_secs(2);
 
-/// A node of a cluster. A clone is the same node. When the last clone is dropped, the tasks end, and others bury the node after its lease.
+/// A node of a cluster. A clone is the same node. When the last clone is dropped, the tasks end, and others declare the node dead after
+/// its lease.
 #[derive(Clone)]
 pub struct Cluster {
     handle: Arc<Handle>,
@@ -74,19 +75,19 @@ impl ClusterEvents {
 impl Cluster {
     /// Adds this node to the table, opens the bus, and starts the tasks and the thread that renews the lease.
     ///
-    /// If a living row has its name, it waits until it has seen that row's beat unchanged for a lease, and buries it.
+    /// If a living row has its name, it waits until it has seen that row's beat unchanged for a lease, and declares it dead.
     ///
     /// # Errors
     ///
-    /// If another node of that name renews its lease, if a living node understands no common version, if the table or the bus doesn't
-    /// answer, or if an option can't be used. The name is free then, if the table answers.
+    /// If another node of that name renews its lease, if a living node understands no common version or has other settings, if the table or
+    /// the bus doesn't answer, or if an option can't be used. The name is free then, if the table answers.
     pub async fn start(
         options: ClusterOptions,
         table: Arc<dyn NodeTable>,
         bus: Arc<dyn Bus>,
     ) -> Result<(Self, ClusterEvents), StartError> {
         start::check(&options)?;
-        let (me, sent_at) = start::arrive(&options, &table).await?;
+        let (me, sent_at) = start::arrive(&options, bus.name(), &table).await?;
         let begun = match bus.open(me).await {
             Ok(ends) => {
                 Self::begin(options, (Arc::clone(&table), bus), ends, (me, sent_at)).map_err(StartError::System)
@@ -94,7 +95,7 @@ impl Cluster {
             Err(error) => Err(StartError::Bus(error)),
         };
         if begun.is_err() {
-            // If that fails, others bury this row after a lease.
+            // If that fails, others declare this row dead after a lease.
             let _unreachable = tasks::within(LEAVE, table.leave(me)).await;
         }
         begun
@@ -212,7 +213,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// If the table doesn't answer. The tasks end nevertheless, and the others bury this node after its lease.
+    /// If the table doesn't answer. The tasks end nevertheless, and the others declare this node dead after its lease.
     pub async fn leave(self) -> Result<(), TableError> {
         let node = self.node();
         // What the bus doesn't take in this time is lost, as the others see by their lists of nodes.

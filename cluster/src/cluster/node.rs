@@ -7,9 +7,9 @@ use tokio::sync::{Notify, watch};
 use crate::core::Core;
 use crate::lease::Lease;
 use crate::link::Outgoing;
+use crate::membership::Polls;
 use crate::moment::Moment;
 use crate::node::NodeId;
-use crate::roll::Polls;
 use crate::table::NodeTable;
 
 /// What the tasks of a node share. Who locks both the core and the queue locks the core first.
@@ -28,7 +28,7 @@ pub(super) struct Node {
     /// The bus has taken a flush.
     pub(super) sent: Notify,
     /// There is something to tell.
-    pub(super) to_tell: Notify,
+    pub(super) has_output: Notify,
     /// The table is to be read soon.
     pub(super) to_poll: Notify,
     ended: watch::Sender<bool>,
@@ -52,7 +52,7 @@ impl Node {
             renewal_failure: Mutex::default(),
             to_send: Notify::new(),
             sent: Notify::new(),
-            to_tell: Notify::new(),
+            has_output: Notify::new(),
             to_poll: Notify::new(),
             ended: watch::Sender::new(false),
         }
@@ -86,8 +86,8 @@ impl Node {
         if core.takes_hint() && self.polls().hint() {
             self.to_poll.notify_one();
         }
-        if core.has_to_tell() {
-            self.to_tell.notify_one();
+        if core.has_output() {
+            self.has_output.notify_one();
         }
         result
     }

@@ -14,8 +14,8 @@ pub struct ClusterOptions {
     pub version: String,
     /// The versions of the protocol between nodes that this node understands.
     pub speaks: Speaks,
-    /// How long others wait before they bury a node that doesn't renew. It must be the same on all nodes: one with a shorter lease would
-    /// bury others too early. At least [`LEASE_MIN`].
+    /// How long others wait before they declare a node dead that doesn't renew. It must be the same on all nodes: one with a shorter lease
+    /// would declare others dead too early. In whole milliseconds, at least [`LEASE_MIN`].
     pub lease: Duration,
     /// If there is one, each flush has a trailer that only nodes with the same secret can make.
     pub secret: Option<Secret>,

@@ -8,11 +8,12 @@ use tokio::time::sleep;
 use super::event::StartError;
 use super::options::{ClusterOptions, LEASE_MIN};
 use super::tasks::within;
+use crate::membership::{Namesake, NamesakeState};
 use crate::moment::Moment;
 use crate::node::{Incarnation, NodeId};
-use crate::roll::{Namesake, NamesakeState};
-use crate::table::{Hello, NodeRow, NodeTable};
-use crate::wire::MESSAGE_BYTES_MAX;
+use crate::settings::NodeSettings;
+use crate::table::{Hello, NewNode, NodeRow, NodeTable};
+use crate::wire::{MESSAGE_BYTES_MAX, Seal};
 
 /// Refuses options that can't work.
 pub(super) fn check(options: &ClusterOptions) -> Result<(), StartError> {
@@ -33,9 +34,10 @@ pub(super) fn check(options: &ClusterOptions) -> Result<(), StartError> {
     }
 }
 
-/// Adds a row to the table. Returns who this node is, and when it asked for that.
+/// Adds a row to the table for a node whose bus has this name. Returns who this node is, and when it asked for that.
 pub(super) async fn arrive(
     options: &ClusterOptions,
+    bus: &str,
     table: &Arc<dyn NodeTable>,
 ) -> Result<(NodeId, Moment), StartError> {
     let mut incarnation = [0; 16];
@@ -44,39 +46,42 @@ pub(super) async fn arrive(
     if let Some(over) = options.over {
         within(options.lease, table.leave(over)).await?;
     }
+    let ClusterOptions { name, version, speaks, lease, secret, .. } = options;
+    let secret_mark = Seal::new(secret.as_ref()).mark();
+    let settings = NodeSettings { lease: *lease, bus: bus.to_owned(), secret_mark };
+    let node = NewNode { name: name.clone(), version: version.clone(), incarnation, speaks: *speaks, settings };
     loop {
         let sent_at = Moment::now();
-        let hello = table.hello(&options.name, &options.version, incarnation, options.speaks);
-        match within(options.lease, hello).await? {
+        match within(*lease, table.hello(&node)).await? {
             Hello::Welcome(epoch) => return Ok((NodeId { epoch, incarnation }, sent_at)),
-            Hello::NoCommonVersion(row) => return Err(StartError::NoCommonVersion(row)),
+            Hello::NoCommonVersion(row) => return Err(StartError::NoCommonVersion(Box::new(row))),
+            Hello::OtherSettings(row) => {
+                let differences = node.settings.differences(&row.settings);
+                return Err(StartError::OtherSettings { node: row.name, differences });
+            }
             Hello::NameTaken(row) => {
-                tracing::info!(
-                    name = options.name,
-                    epoch = row.id.epoch.0,
-                    "waits until the last node of this name is over"
-                );
-                outwait(table, options.lease, row).await?;
+                tracing::info!(name, epoch = row.id.epoch.0, "waits until the last node of this name is over");
+                wait_for_namesake(table, *lease, row).await?;
             }
         }
     }
 }
 
-/// Waits until a namesake is dead, and buries it once its beat stood still for a lease.
-async fn outwait(table: &Arc<dyn NodeTable>, lease: Duration, row: NodeRow) -> Result<(), StartError> {
+/// Waits until a namesake is dead, and declares it dead once its beat stood still for a lease.
+async fn wait_for_namesake(table: &Arc<dyn NodeTable>, lease: Duration, row: NodeRow) -> Result<(), StartError> {
     let mut namesake = Namesake::new(row, lease, Moment::now());
     loop {
         sleep(namesake.next().since(Moment::now())).await;
         let sent_at = Moment::now();
         let limit = namesake.sent(sent_at);
-        match within(limit, table.roll()).await {
+        match within(limit, table.list()).await {
             Ok(rows) => match namesake.polled(rows, sent_at, Moment::now()) {
                 NamesakeState::Waits => {}
                 NamesakeState::Over => return Ok(()),
-                NamesakeState::Runs(row) => return Err(StartError::NameTaken(row)),
-                NamesakeState::Bury(row) => {
+                NamesakeState::Runs(row) => return Err(StartError::NameTaken(Box::new(row))),
+                NamesakeState::Expired(row) => {
                     // If it isn't dead then, its beat has changed, which the next answer shows.
-                    within(lease, table.bury(row.id.epoch, row.beat)).await?;
+                    within(lease, table.declare_dead(row.id.epoch, row.beat)).await?;
                 }
             },
             Err(error) => {

@@ -46,7 +46,7 @@ pub enum NodePresence {
     Up,
     /// Alive in the table, and not heard for some seconds.
     Silent,
-    /// Left or buried.
+    /// Left or declared dead.
     Dead,
 }
 
@@ -139,6 +139,6 @@ pub struct TableCounts {
     pub polls: u64,
     /// Polls that failed.
     pub poll_failures: u64,
-    /// Nodes that this node has buried.
-    pub buried: u64,
+    /// Nodes that this node has declared dead.
+    pub declared_dead: u64,
 }

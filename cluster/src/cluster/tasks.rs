@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use super::event::ClusterEvent;
 use super::node::Node;
 use crate::bus::{BusReceiver, BusSender};
-use crate::core::{Burial, Telling};
+use crate::core::{CoreOutput, ExpiredNode};
 use crate::lease::Renewals;
 use crate::link::Next;
 use crate::moment::Moment;
@@ -60,7 +60,7 @@ pub(super) async fn hear(node: &Node, mut bus: Box<dyn BusReceiver>, events: mps
         let wait = node.core().next_tick(now).since(now);
         let heard = tokio::select! {
             event = bus.next() => Some(event),
-            () = node.to_tell.notified() => None,
+            () = node.has_output.notified() => None,
             () = sleep(wait) => None,
         };
         node.act(|core, outgoing, now| match heard {
@@ -68,11 +68,11 @@ pub(super) async fn hear(node: &Node, mut bus: Box<dyn BusReceiver>, events: mps
             None => core.tick(now, outgoing),
         });
         loop {
-            let telling = node.core().tell();
-            let Some(telling) = telling else { break };
-            let is_told = match telling {
-                Telling::Event(event) => events.send(event).await.is_ok(),
-                Telling::Messages(from, messages) => {
+            let output = node.core().next_output();
+            let Some(output) = output else { break };
+            let is_told = match output {
+                CoreOutput::Event(event) => events.send(event).await.is_ok(),
+                CoreOutput::Messages(from, messages) => {
                     let mut is_told = true;
                     for message in messages {
                         is_told &= events.send(ClusterEvent::Message { from, message }).await.is_ok();
@@ -87,15 +87,15 @@ pub(super) async fn hear(node: &Node, mut bus: Box<dyn BusReceiver>, events: mps
     }
 }
 
-/// Reads the table at times and on hints, and buries.
+/// Reads the table at times and on hints, and declares nodes dead whose lease has expired.
 pub(super) async fn poll(node: &Arc<Node>) {
-    let mut burials = JoinSet::new();
+    let mut declaring = JoinSet::new();
     let mut under_way = BTreeSet::new();
     while !node.core().is_fenced() {
         let wait = node.polls().next().since(Moment::now());
         tokio::select! {
             () = node.to_poll.notified() => continue,
-            Some(done) = burials.join_next() => {
+            Some(done) = declaring.join_next() => {
                 if let Ok(epoch) = done {
                     under_way.remove(&epoch);
                 }
@@ -109,7 +109,7 @@ pub(super) async fn poll(node: &Arc<Node>) {
             polls.sent(sent_at);
             polls.timeout()
         };
-        let rows = within(limit, node.table.roll()).await;
+        let rows = within(limit, node.table.list()).await;
         let due = node.act(|core, outgoing, now| match rows {
             Ok(rows) => core.polled(rows, sent_at, now, outgoing),
             Err(error) => {
@@ -119,27 +119,27 @@ pub(super) async fn poll(node: &Arc<Node>) {
                 Vec::new()
             }
         });
-        for burial in due {
-            if under_way.insert(burial.node) {
-                burials.spawn(bury(Arc::clone(node), burial));
+        for expired in due {
+            if under_way.insert(expired.node) {
+                declaring.spawn(declare_dead(Arc::clone(node), expired));
             }
         }
     }
 }
 
-/// Buries a node. It has a task of its own, because it waits for a commit of that node that is under way.
-async fn bury(node: Arc<Node>, burial: Burial) -> Epoch {
-    let epoch = burial.node.0;
-    match within(node.lease.length(), node.table.bury(burial.node, burial.beat)).await {
+/// Declares a node dead. It has a task of its own, because it waits for a commit of that node that is under way.
+async fn declare_dead(node: Arc<Node>, expired: ExpiredNode) -> Epoch {
+    let epoch = expired.node.0;
+    match within(node.lease.length(), node.table.declare_dead(expired.node, expired.beat)).await {
         Ok(true) => {
             tracing::warn!(epoch, "a node didn't renew its lease, and counts as dead now");
-            node.act(|core, outgoing, _| core.buried(outgoing));
+            node.act(|core, outgoing, _| core.declared_dead(outgoing));
         }
         // It has renewed meanwhile.
         Ok(false) => {}
-        Err(error) => tracing::warn!(epoch, %error, "a node that didn't renew its lease couldn't be buried"),
+        Err(error) => tracing::warn!(epoch, %error, "a node that didn't renew its lease couldn't be declared dead"),
     }
-    burial.node
+    expired.node
 }
 
 /// Waits for the table, but not longer than this.
@@ -171,14 +171,14 @@ async fn renew(node: &Node, mut renewals: Renewals) {
                 if was_missed {
                     *node.renewal_failure() = None;
                     tracing::info!("the lease is renewed again");
-                    node.to_tell.notify_one();
+                    node.has_output.notify_one();
                 }
                 was_missed = false;
             }
             Ok(Renewal::Fenced) => {
                 tracing::error!("other nodes count this node as dead");
                 node.lease.fence();
-                node.to_tell.notify_one();
+                node.has_output.notify_one();
                 return;
             }
             Err(error) => {

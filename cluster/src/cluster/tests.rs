@@ -135,12 +135,12 @@ async fn a_node_whose_bus_is_cut_misses_nothing_that_is_still_in_the_ring() {
 }
 
 #[tokio::test]
-async fn a_buried_node_is_told_that_it_is_over() {
+async fn a_dead_node_is_told_that_it_is_over() {
     let world = World::new();
     let (one, mut two) = world.pair().await;
-    let rows = world.table.roll().await.expect("it answers");
+    let rows = world.table.list().await.expect("it answers");
     let beat = rows.iter().find(|row| row.id == two.cluster.me()).expect("it is there").beat;
-    assert!(world.table.bury(two.epoch(), beat).await.expect("it answers"));
+    assert!(world.table.declare_dead(two.epoch(), beat).await.expect("it answers"));
     assert_eq!(two.next().await, Some(ClusterEvent::Fenced));
     assert_eq!(two.next().await, None);
     assert_eq!((two.cluster.is_good(), two.cluster.send(Lane::All, Bytes::new())), (false, Err(SendError::Fenced)));
@@ -148,7 +148,7 @@ async fn a_buried_node_is_told_that_it_is_over() {
 }
 
 #[tokio::test]
-async fn an_outage_of_the_table_suspends_and_buries_nobody() {
+async fn an_outage_of_the_table_suspends_and_declares_nobody_dead() {
     let world = World::new();
     let mut one = world.try_start("one", LEASE_MIN).await.expect("it starts");
     world.table.set_down(true);
@@ -161,12 +161,12 @@ async fn an_outage_of_the_table_suspends_and_buries_nobody() {
 }
 
 #[tokio::test]
-async fn the_namesake_of_a_killed_node_waits_for_its_lease_and_buries_it() {
+async fn the_namesake_of_a_killed_node_waits_for_its_lease_and_declares_it_dead() {
     let world = World::new();
     let killed = world.try_start("one", LEASE_MIN).await.expect("it starts").epoch();
     let again = world.try_start("one", LEASE_MIN).await.expect("the other one has ended");
     assert!(again.epoch() > killed);
-    let rows = world.table.roll().await.expect("it answers");
+    let rows = world.table.list().await.expect("it answers");
     assert!(rows.iter().any(|row| row.id.epoch == killed && row.is_dead));
 }
 
@@ -197,7 +197,19 @@ async fn a_second_node_of_a_name_is_refused() {
 }
 
 #[tokio::test]
-async fn a_killed_node_is_buried_by_the_others() {
+async fn a_node_with_other_settings_is_refused_by_a_sentence() {
+    let world = World::new();
+    let _one = world.try_start("one", Duration::from_secs(20)).await.expect("it starts");
+    let refused = world.try_start("two", Duration::from_secs(30)).await.err().expect("it is refused");
+    assert_eq!(
+        refused.to_string(),
+        "the node one has other settings: `cluster.lease_ms` is 20000 there and 30000 here; all nodes need the same, so stop all of them \
+         to change one"
+    );
+}
+
+#[tokio::test]
+async fn a_killed_node_is_declared_dead_by_the_others() {
     let world = World::new();
     let mut one = world.try_start("one", LEASE_MIN).await.expect("it starts");
     let two = world.try_start("two", LEASE_MIN).await.expect("it starts");
@@ -209,7 +221,7 @@ async fn a_killed_node_is_buried_by_the_others() {
             event => assert!(!matches!(event, ClusterEvent::Fenced)),
         }
     }
-    assert_eq!(one.cluster.counts().table.buried, 1);
+    assert_eq!(one.cluster.counts().table.declared_dead, 1);
 }
 
 #[tokio::test]

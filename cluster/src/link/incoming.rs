@@ -13,7 +13,7 @@ use crate::wire::{Batch, Head, Messages, Repeat};
 
 /// What is told of a sender, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum IncomingEvent {
     /// Messages of the sender.
     Messages(Messages),
     /// What comes next was sent after something that is lost.
@@ -56,18 +56,18 @@ impl Incoming {
     }
 
     /// Takes a batch that was sent for the first time.
-    pub fn batch(&mut self, from: Epoch, batch: Batch, now: Moment) -> Vec<Told> {
+    pub fn batch(&mut self, from: Epoch, batch: Batch, now: Moment) -> Vec<IncomingEvent> {
         let mut out = Vec::new();
         if let Some(lane) = self.sender(from).begin(batch.lane, batch.number)
             && !lane.take(batch.number, batch.messages, &mut out)
         {
             self.duplicates += 1;
         }
-        self.told(from, out, now)
+        self.events(from, out, now)
     }
 
     /// Takes batches that were sent before.
-    pub fn repeat(&mut self, from: Epoch, repeat: Repeat, now: Moment) -> Vec<Told> {
+    pub fn repeat(&mut self, from: Epoch, repeat: Repeat, now: Moment) -> Vec<IncomingEvent> {
         let (mut out, mut count, mut duplicates) = (Vec::new(), 0, 0);
         if let Some(lane) = self.sender(from).lane(repeat.lane) {
             for (number, messages) in (repeat.first..).zip(repeat.batches) {
@@ -79,11 +79,11 @@ impl Incoming {
         }
         self.counts.repeats += count;
         self.duplicates += duplicates;
-        self.told(from, out, now)
+        self.events(from, out, now)
     }
 
     /// Takes a heartbeat.
-    pub fn heartbeat(&mut self, from: Epoch, heads: &[Head], now: Moment) -> Vec<Told> {
+    pub fn heartbeat(&mut self, from: Epoch, heads: &[Head], now: Moment) -> Vec<IncomingEvent> {
         let mut out = Vec::new();
         let sender = self.sender(from);
         for head in heads {
@@ -93,10 +93,10 @@ impl Incoming {
         }
         // If it isn't among them, nothing was ever sent to all.
         sender.begin(Lane::All, 1);
-        self.told(from, out, now)
+        self.events(from, out, now)
     }
 
-    fn told(&mut self, from: Epoch, mut out: Vec<Delivery>, now: Moment) -> Vec<Told> {
+    fn events(&mut self, from: Epoch, mut out: Vec<Delivery>, now: Moment) -> Vec<IncomingEvent> {
         let held_bytes_max = self.held_bytes_max;
         let sender = self.sender(from);
         sender.give_up_over(held_bytes_max, &mut out);
@@ -106,16 +106,16 @@ impl Incoming {
         self.counts.gaps += gaps;
         self.counts.losses += losses;
         let counts = &mut self.counts;
-        let told = out.into_iter().map(|delivery| match delivery {
-            Delivery::Lost => Told::Lost,
+        let events = out.into_iter().map(|delivery| match delivery {
+            Delivery::Lost => IncomingEvent::Lost,
             Delivery::Messages(messages) => {
                 counts.flushes += 1;
                 counts.messages += messages.number() as u64;
                 counts.bytes += messages.len() as u64;
-                Told::Messages(messages)
+                IncomingEvent::Messages(messages)
             }
         });
-        told.collect()
+        events.collect()
     }
 
     /// Another node asks this one to repeat something.

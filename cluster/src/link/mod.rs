@@ -17,7 +17,7 @@ mod tests;
 
 use std::time::Duration;
 
-pub use incoming::{Ask, Incoming, Told};
+pub use incoming::{Ask, Incoming, IncomingEvent};
 pub use outgoing::{Next, Outgoing};
 
 /// How often a heartbeat is sent.

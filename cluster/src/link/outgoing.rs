@@ -194,7 +194,7 @@ impl Outgoing {
             return Some((Lane::All, Content::Heartbeat(heads.collect())));
         }
         if std::mem::take(&mut self.is_hint_wanted) {
-            return Some((Lane::All, Content::Roll));
+            return Some((Lane::All, Content::NodesChanged));
         }
         self.is_repeat_next = !self.is_repeat_next;
         let chosen = if self.is_repeat_next {

@@ -62,7 +62,7 @@ impl Pair {
             Content::Batch(batch) => self.incoming.batch(ME.epoch, batch, self.now),
             Content::Repeat(repeat) => self.incoming.repeat(ME.epoch, repeat, self.now),
             Content::Heartbeat(heads) => self.incoming.heartbeat(ME.epoch, &heads, self.now),
-            Content::Nack { .. } | Content::Roll => Vec::new(),
+            Content::Nack { .. } | Content::NodesChanged => Vec::new(),
         };
         shown(told)
     }
@@ -91,10 +91,12 @@ impl Pair {
     }
 }
 
-fn shown(told: Vec<Told>) -> Vec<String> {
+fn shown(told: Vec<IncomingEvent>) -> Vec<String> {
     let each = |told| match told {
-        Told::Messages(messages) => messages.map(|message| String::from_utf8_lossy(&message).into_owned()).collect(),
-        Told::Lost => vec!["lost".to_owned()],
+        IncomingEvent::Messages(messages) => {
+            messages.map(|message| String::from_utf8_lossy(&message).into_owned()).collect()
+        }
+        IncomingEvent::Lost => vec!["lost".to_owned()],
     };
     told.into_iter().flat_map(each).collect()
 }

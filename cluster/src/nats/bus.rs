@@ -148,6 +148,10 @@ impl Bus for NatsBus {
         self.counters.read()
     }
 
+    fn name(&self) -> &'static str {
+        "nats"
+    }
+
     fn open(&self, me: NodeId) -> BusFuture<'_, Result<BusEnds, BusError>> {
         Box::pin(async move {
             let silent = |_| Err(BusError::Down(format!("{} doesn't answer", self.place)));

@@ -65,6 +65,10 @@ impl Bus for PostgresBus {
     fn counts(&self) -> BusCounts {
         self.counters.read()
     }
+
+    fn name(&self) -> &'static str {
+        "postgres"
+    }
 }
 
 /// Why the server can't carry the bus.

@@ -173,7 +173,7 @@ mod tests {
         let texts = [
             "",
             "hello",
-            "roll",
+            "nodes",
             "flush",
             "flush 1 1 0 1 *",
             "flush 1 1 0 0 * aGk",

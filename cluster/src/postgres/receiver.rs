@@ -29,7 +29,7 @@ const SILENCE: Duration = Duration::from_secs(3);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The notification of the functions of the table: a row has changed.
-const ROLL: &str = "roll";
+const NODES_CHANGED: &str = "nodes";
 
 /// A session that may listen.
 pub(super) struct Listening {
@@ -166,8 +166,8 @@ impl ListenTask {
             note(message);
             return None;
         };
-        if notification.payload() == ROLL {
-            return Some(BusEvent::Roll);
+        if notification.payload() == NODES_CHANGED {
+            return Some(BusEvent::NodesChanged);
         }
         match self.reader.read(notification.payload()) {
             Received::Flush(flush) => {
@@ -182,7 +182,7 @@ impl ListenTask {
         }
     }
 
-    /// Connects until it succeeds. A node that was buried isn't heard any more: it listens with its next row.
+    /// Connects until it succeeds. A node that was declared dead isn't heard any more: it listens with its next row.
     async fn connect_again(&self) -> Listening {
         let mut backoff = Backoff::new();
         loop {

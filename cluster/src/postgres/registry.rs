@@ -16,8 +16,8 @@ use super::failure::of_registry;
 use super::session::Session;
 use crate::node::{Epoch, NodeId};
 use crate::rollout::{
-    BUILD_BYTES_MAX, BuildDigest, ChangeResult, LivingNode, Look, NodeReport, RecordsChange, Registry, RegistryError,
-    RegistryFuture, Report,
+    BUILD_BYTES_MAX, BuildDigest, ChangeResult, LivingNode, NodeReport, RecordsChange, Registry, RegistryError,
+    RegistryFuture, RegistrySnapshot, Report,
 };
 
 /// How long the database may take for a statement, with a new session if the last one is lost.
@@ -96,9 +96,9 @@ impl PostgresRegistry {
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn read(&self, known: Option<u64>) -> Result<Look, RegistryError> {
+    async fn snapshot(&self, known: Option<u64>) -> Result<RegistrySnapshot, RegistryError> {
         let known = known.map(u64::cast_signed);
-        let text = "SELECT revision, records, nodes, reports FROM $SCHEMA.registry_look($1)";
+        let text = "SELECT revision, records, nodes, reports FROM $SCHEMA.registry_read($1)";
         let row = self.one(text, &[(&known, Type::INT8)]).await?;
         let revision: i64 = column(&row, 0)?;
         let records: Option<String> = column(&row, 1)?;
@@ -106,7 +106,7 @@ impl PostgresRegistry {
         let reports: Vec<ReportText> = parsed(&column::<String>(&row, 3)?)?;
         let node = |NodeText { epoch, name }| LivingNode { epoch: Epoch(epoch), name };
         let report = |ReportText { plugin, epoch, report }| NodeReport { plugin, epoch: Epoch(epoch), report };
-        Ok(Look {
+        Ok(RegistrySnapshot {
             revision: revision.cast_unsigned(),
             records: records.as_deref().map(parsed).transpose()?,
             nodes: nodes.into_iter().map(node).collect(),
@@ -207,8 +207,8 @@ impl PostgresRegistry {
 }
 
 impl Registry for PostgresRegistry {
-    fn look(&self, known: Option<u64>) -> RegistryFuture<'_, Look> {
-        Box::pin(self.read(known))
+    fn read(&self, known: Option<u64>) -> RegistryFuture<'_, RegistrySnapshot> {
+        Box::pin(self.snapshot(known))
     }
 
     fn change(&self, me: NodeId, change: RecordsChange) -> RegistryFuture<'_, ChangeResult> {

@@ -27,7 +27,7 @@ CREATE TABLE {schema}.build_part (
 ALTER TABLE {schema}.build_part ALTER COLUMN content SET STORAGE EXTERNAL;
 
 -- Everything but the bytes, at one moment, as JSON. Without the records if they are those of a known revision.
-CREATE FUNCTION {schema}.registry_look(
+CREATE FUNCTION {schema}.registry_read(
     known bigint, OUT revision bigint, OUT records text, OUT nodes text, OUT reports text
 ) LANGUAGE sql STABLE AS $$
     SELECT
@@ -76,9 +76,11 @@ BEGIN
         FROM unnest(stores, generations) AS next (store, generation);
     DELETE FROM {schema}.plugin_report WHERE NOT EXISTS (SELECT FROM {schema}.plugin WHERE plugin.name = plugin_report.plugin)
         OR NOT EXISTS (SELECT FROM {schema}.node WHERE node.epoch = plugin_report.epoch);
-    -- Another living node may be about to need what it has brought.
+    -- Another living node may be about to need what it has brought. This node may be bringing another build, which isn't whole yet. A whole
+    -- one that it is about to need is brought again.
     DELETE FROM {schema}.build WHERE build.digest <> ALL (kept) AND (
-        build.epoch = my_epoch OR NOT EXISTS (SELECT FROM {schema}.node WHERE node.epoch = build.epoch AND NOT node.is_dead)
+        build.epoch = my_epoch AND build.parts = (SELECT count(*) FROM {schema}.build_part WHERE build_part.digest = build.digest)
+        OR NOT EXISTS (SELECT FROM {schema}.node WHERE node.epoch = build.epoch AND NOT node.is_dead)
     );
     RETURN 0;
 END

@@ -17,7 +17,11 @@ CREATE TABLE {schema}.node (
     is_draining boolean NOT NULL DEFAULT false,
     ended bigint,
     listener_pid int,
-    listener_start timestamptz
+    listener_start timestamptz,
+    -- All living nodes have the same of these. The mark is made from the secret of the cluster, and is null without one.
+    lease_ms bigint NOT NULL,
+    bus text NOT NULL,
+    secret_mark bytea CHECK (octet_length(secret_mark) = 8)
 ) WITH (fillfactor = 10);
 CREATE UNIQUE INDEX node_name ON {schema}.node (name) WHERE NOT is_dead;
 
@@ -58,9 +62,11 @@ END
 $$;
 
 -- Adds a row for a node that starts, and returns it; or returns the row of the living node that is in its way: one of the same name,
--- or else one with which it has no version in common. A start whose answer was lost is asked for again with the same bits.
+-- or else one with which it has no version in common, or else one with other settings. A start whose answer was lost is asked for again
+-- with the same bits.
 CREATE FUNCTION {schema}.node_hello(
-    my_name text, my_version text, my_incarnation bytea, my_from int, my_to int
+    my_name text, my_version text, my_incarnation bytea, my_from int, my_to int,
+    my_lease_ms bigint, my_bus text, my_secret_mark bytea
 ) RETURNS SETOF {schema}.node LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     other {schema}.node;
@@ -69,8 +75,11 @@ BEGIN
     -- One start at a time: two without a common version would not see each other.
     PERFORM pg_advisory_xact_lock(hashtextextended('{schema} node start', 0));
     SELECT * INTO other FROM {schema}.node
-        WHERE NOT is_dead AND (name = my_name OR speaks_to < my_from OR speaks_from > my_to)
-        ORDER BY (name = my_name) DESC, epoch LIMIT 1;
+        WHERE NOT is_dead AND (
+            name = my_name OR speaks_to < my_from OR speaks_from > my_to
+            OR (lease_ms, bus, secret_mark) IS DISTINCT FROM (my_lease_ms, my_bus, my_secret_mark)
+        )
+        ORDER BY (name = my_name) DESC, (speaks_to < my_from OR speaks_from > my_to) DESC, epoch LIMIT 1;
     IF FOUND THEN
         RETURN NEXT other;
         RETURN;
@@ -80,9 +89,11 @@ BEGIN
         SELECT ended FROM {schema}.node WHERE is_dead ORDER BY ended DESC OFFSET 100 LIMIT 1
     );
     RETURN QUERY
-        INSERT INTO {schema}.node (epoch, incarnation, name, version, speaks_from, speaks_to)
-        VALUES (nextval('{schema}.node_epoch'), my_incarnation, my_name, my_version, my_from, my_to) RETURNING *;
-    PERFORM pg_notify({schema}.bus_channel(), 'roll');
+        INSERT INTO {schema}.node (epoch, incarnation, name, version, speaks_from, speaks_to, lease_ms, bus, secret_mark)
+        VALUES (
+            nextval('{schema}.node_epoch'), my_incarnation, my_name, my_version, my_from, my_to, my_lease_ms, my_bus, my_secret_mark
+        ) RETURNING *;
+    PERFORM pg_notify({schema}.bus_channel(), 'nodes');
 END
 $$;
 
@@ -99,7 +110,7 @@ END
 $$;
 
 -- The living, and the last dead.
-CREATE FUNCTION {schema}.node_roll() RETURNS SETOF {schema}.node LANGUAGE plpgsql VOLATILE AS $$
+CREATE FUNCTION {schema}.node_list() RETURNS SETOF {schema}.node LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
     PERFORM {schema}.node_check();
     RETURN QUERY SELECT * FROM {schema}.node ORDER BY epoch;
@@ -109,19 +120,19 @@ $$;
 -- Sets a node dead whose transactions have ended, tells the others, and ends its listener: one that doesn't read would keep the queue of
 -- notifications from being emptied. Its other sessions aren't ended: a commit that waits for a standby would become visible
 -- without it.
-CREATE FUNCTION {schema}.node_end(buried {schema}.node) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+CREATE FUNCTION {schema}.node_end(living {schema}.node) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
-    UPDATE {schema}.node SET is_dead = true, ended = nextval('{schema}.node_epoch') WHERE epoch = buried.epoch;
-    PERFORM pg_notify({schema}.bus_channel(), 'roll');
+    UPDATE {schema}.node SET is_dead = true, ended = nextval('{schema}.node_epoch') WHERE epoch = living.epoch;
+    PERFORM pg_notify({schema}.bus_channel(), 'nodes');
     PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
-        WHERE pid = buried.listener_pid AND backend_start = buried.listener_start AND usename = current_user
+        WHERE pid = living.listener_pid AND backend_start = living.listener_start AND usename = current_user
           AND pid <> pg_backend_pid();
 END
 $$;
 
--- Ends a node whose beat is the one that was seen for a whole lease. Returns whether it is dead now. It waits for the transactions of
+-- Declares a node dead whose beat is the one that was seen for a whole lease. Returns whether it is dead now. It waits for the transactions of
 -- that node that are under way; later ones wait for it, and are refused.
-CREATE FUNCTION {schema}.node_bury(of_epoch bigint, seen_beat bigint) RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
+CREATE FUNCTION {schema}.node_declare_dead(of_epoch bigint, seen_beat bigint) RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     living {schema}.node;
 BEGIN
@@ -162,7 +173,7 @@ BEGIN
     PERFORM {schema}.node_check();
     UPDATE {schema}.node SET is_draining = true WHERE epoch = my_epoch AND incarnation = my_incarnation AND NOT is_draining;
     IF FOUND THEN
-        PERFORM pg_notify({schema}.bus_channel(), 'roll');
+        PERFORM pg_notify({schema}.bus_channel(), 'nodes');
     END IF;
 END
 $$;

@@ -13,7 +13,8 @@ use super::connect::Connect;
 use super::failure::of_table;
 use super::session::Session;
 use crate::node::{Epoch, Incarnation, NodeId, Speaks};
-use crate::table::{Hello, NodeRow, NodeTable, Renewal, TableError, TableFuture};
+use crate::settings::NodeSettings;
+use crate::table::{Hello, NewNode, NodeRow, NodeTable, Renewal, TableError, TableFuture};
 
 /// How long the database may take for a call, with a new session if the last one is lost.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -22,7 +23,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 const RENEWAL_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The table. A thread of its own serves its two sessions, so a renewal doesn't wait for what else the host does. Renewals have a session
-/// of their own, so they don't wait for a burial, which may have to wait.
+/// of their own, so they don't wait for a call that declares a node dead, which may have to wait.
 pub struct PostgresTable {
     shared: Arc<Shared>,
     /// None only while the value is dropped.
@@ -159,7 +160,8 @@ impl Shared {
 }
 
 /// The columns of a row, in the order of [`row`].
-const COLUMNS: &str = "epoch, incarnation, name, version, speaks_from, speaks_to, beat, is_dead, is_draining";
+const COLUMNS: &str =
+    "epoch, incarnation, name, version, speaks_from, speaks_to, beat, is_dead, is_draining, lease_ms, bus, secret_mark";
 
 fn row(row: &Row) -> Result<NodeRow, TableError> {
     read(row).ok().flatten().ok_or_else(|| TableError::Unfit("the table of nodes has a row that no host wrote".into()))
@@ -168,14 +170,18 @@ fn row(row: &Row) -> Result<NodeRow, TableError> {
 fn read(row: &Row) -> Result<Option<NodeRow>, Error> {
     let (epoch, incarnation): (i64, &[u8]) = (row.try_get(0)?, row.try_get(1)?);
     let (from, to, beat): (i32, i32, i64) = (row.try_get(4)?, row.try_get(5)?, row.try_get(6)?);
+    let (lease, mark): (i64, Option<&[u8]>) = (row.try_get(9)?, row.try_get(11)?);
     let (Ok(incarnation), Ok(from), Ok(to)) = (incarnation.try_into(), from.try_into(), to.try_into()) else {
         return Ok(None);
     };
+    let Ok(secret_mark) = mark.map(TryInto::try_into).transpose() else { return Ok(None) };
+    let lease = Duration::from_millis(lease.cast_unsigned());
     Ok(Some(NodeRow {
         id: NodeId { epoch: Epoch(epoch.cast_unsigned()), incarnation: Incarnation(incarnation) },
         name: row.try_get(2)?,
         version: row.try_get(3)?,
         speaks: Speaks { from, to },
+        settings: NodeSettings { lease, bus: row.try_get(10)?, secret_mark },
         beat: beat.cast_unsigned(),
         is_dead: row.try_get(7)?,
         is_draining: row.try_get(8)?,
@@ -204,25 +210,29 @@ fn own(function: &'static str, id: NodeId) -> Call {
 }
 
 impl NodeTable for PostgresTable {
-    fn hello<'a>(
-        &'a self,
-        name: &'a str,
-        version_of_host: &'a str,
-        incarnation: Incarnation,
-        speaks: Speaks,
-    ) -> TableFuture<'a, Hello> {
-        let parameters =
-            vec![text(name), text(version_of_host), bits(incarnation), version(speaks.from), version(speaks.to)];
+    fn hello<'a>(&'a self, node: &'a NewNode) -> TableFuture<'a, Hello> {
+        let NewNode { name, incarnation, speaks, settings, .. } = node;
+        let mark = settings.secret_mark.map(|mark| mark.to_vec());
+        let parameters = vec![
+            text(name),
+            text(&node.version),
+            bits(*incarnation),
+            version(speaks.from),
+            version(speaks.to),
+            number(u64::try_from(settings.lease.as_millis()).unwrap_or(u64::MAX)),
+            text(&settings.bus),
+            (Box::new(mark), Type::BYTEA),
+        ];
         let call = Call { function: "node_hello", columns: COLUMNS, parameters };
         Box::pin(async move {
             let rows = self.call(false, call).await?;
             let found = row(rows.first().ok_or_else(|| TableError::Unfit("the table of nodes gave no row".into()))?)?;
-            Ok(if found.name != name {
-                Hello::NoCommonVersion(found)
-            } else if found.id.incarnation == incarnation {
-                Hello::Welcome(found.id.epoch)
-            } else {
-                Hello::NameTaken(found)
+            let has_common_version = found.speaks.from <= speaks.to && found.speaks.to >= speaks.from;
+            Ok(match (found.name == *name, found.id.incarnation == *incarnation) {
+                (true, true) => Hello::Welcome(found.id.epoch),
+                (true, false) => Hello::NameTaken(found),
+                (false, _) if has_common_version => Hello::OtherSettings(found),
+                (false, _) => Hello::NoCommonVersion(found),
             })
         })
     }
@@ -235,14 +245,14 @@ impl NodeTable for PostgresTable {
         })
     }
 
-    fn roll(&self) -> TableFuture<'_, Vec<NodeRow>> {
-        let call = Call { function: "node_roll", columns: COLUMNS, parameters: Vec::new() };
+    fn list(&self) -> TableFuture<'_, Vec<NodeRow>> {
+        let call = Call { function: "node_list", columns: COLUMNS, parameters: Vec::new() };
         Box::pin(async move { self.call(false, call).await?.iter().map(row).collect() })
     }
 
-    fn bury(&self, epoch: Epoch, beat: u64) -> TableFuture<'_, bool> {
+    fn declare_dead(&self, epoch: Epoch, beat: u64) -> TableFuture<'_, bool> {
         let parameters = vec![number(epoch.0), number(beat)];
-        let call = Call { function: "node_bury", columns: "answer", parameters };
+        let call = Call { function: "node_declare_dead", columns: "answer", parameters };
         Box::pin(async move {
             let rows = self.call(false, call).await?;
             Ok(rows.first().is_some_and(|row| row.try_get(0).unwrap_or(false)))
@@ -255,5 +265,14 @@ impl NodeTable for PostgresTable {
 
     fn leave(&self, id: NodeId) -> TableFuture<'_, ()> {
         Box::pin(async move { self.call(false, own("node_leave", id)).await.map(drop) })
+    }
+
+    fn time_ms(&self) -> TableFuture<'_, u64> {
+        Box::pin(async move {
+            let text = |_: &str| "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint".to_owned();
+            let rows = self.select(false, text, Vec::new()).await?;
+            let time: Option<i64> = rows.first().and_then(|row| row.try_get(0).ok());
+            time.map(i64::cast_unsigned).ok_or_else(|| TableError::Unfit("the database gave no time".into()))
+        })
     }
 }

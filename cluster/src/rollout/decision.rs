@@ -9,7 +9,7 @@ use super::record::{
 };
 use super::registry::LivingNode;
 use super::report::{LoadedBuild, NodeReport, PreparedReport};
-use super::sights::{Sight, Sights};
+use super::seen_since::{SeenFact, SeenSince};
 use crate::node::Epoch;
 
 /// How long all nodes may take to prepare a build. Past it, the rollout is refused.
@@ -28,8 +28,8 @@ pub struct Facts<'a> {
     /// The reports of living and dead nodes, read together with the records.
     pub reports: &'a [NodeReport],
     /// Since when this node has seen what the records say.
-    pub sights: &'a Sights,
-    /// The time, by the clock of the sights.
+    pub seen: &'a SeenSince,
+    /// The time, by the clock of `seen`.
     pub now: Duration,
     /// The terms of a probation that begins.
     pub terms: RecordedTerms,
@@ -112,7 +112,7 @@ impl Decision {
         let Some(record) = self.records.get(name) else { return };
         let Some(serving) = &record.serving else { return };
         let generation = serving.build.generation;
-        let (calls, faults) = counts(name, generation, facts);
+        let (calls, faults) = probation_counts(name, generation, facts.reports);
         match &serving.phase {
             BuildPhase::Passed => {}
             BuildPhase::Unproved if calls == 0 => {}
@@ -122,7 +122,7 @@ impl Decision {
                 self.roll_back(name, generation, faults, (probation, facts.now_ms));
             }
             BuildPhase::OnProbation(probation) => {
-                let lasts = facts.sights.lasts(name, Sight::Serving(generation), facts.now);
+                let lasts = facts.seen.lasts(name, SeenFact::Serving(generation), facts.now);
                 let is_long_enough = lasts >= Duration::from_millis(probation.terms.time_ms);
                 // Without an answered call, nothing is known of the build.
                 if is_long_enough && calls >= probation.terms.calls.max(1) {
@@ -259,17 +259,18 @@ fn phase_of(record: &PluginRecord, rollout: &Rollout, build: &Build, terms: Reco
     }
 }
 
-/// The answered calls and the counted faults of a generation, at all nodes. Those of dead nodes count: a build that ends its host is
-/// no better for it.
-fn counts(name: &str, generation: u32, facts: &Facts<'_>) -> (u64, u32) {
-    let its = facts.reports.iter().filter(|report| report.plugin == name && report.report.serving == Some(generation));
+/// The answered calls and the counted faults of a generation during its probation, at all nodes together. Those of dead nodes count: a
+/// build that ends its host is no better for it.
+#[must_use]
+pub fn probation_counts(plugin: &str, generation: u32, reports: &[NodeReport]) -> (u64, u32) {
+    let its = reports.iter().filter(|report| report.plugin == plugin && report.report.serving == Some(generation));
     its.fold((0, 0), |(calls, faults), NodeReport { report, .. }| {
         (report.calls.saturating_add(calls), report.faults.saturating_add(faults))
     })
 }
 
 fn is_late(name: &str, rollout: &Rollout, facts: &Facts<'_>) -> bool {
-    facts.sights.lasts(name, Sight::Rollout(rollout.number), facts.now) >= PREPARED_WITHIN
+    facts.seen.lasts(name, SeenFact::Rollout(rollout.number), facts.now) >= PREPARED_WITHIN
 }
 
 fn readiness(name: &str, rollout: &Rollout, facts: &Facts<'_>) -> Readiness {

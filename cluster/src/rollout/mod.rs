@@ -23,10 +23,10 @@ mod record;
 mod registry;
 mod report;
 mod request;
-mod sights;
+mod seen_since;
 
 pub use conflict::TopicConflict;
-pub use decision::{Decision, DecisionEvent, Facts, PREPARED_WITHIN, decide};
+pub use decision::{Decision, DecisionEvent, Facts, PREPARED_WITHIN, decide, probation_counts};
 pub use digest::{BuildDigest, NotADigest};
 pub use local::{BuildToLoad, LoadState, LocalPlugin, LocalStep, ServeStep, next_step};
 pub use record::{
@@ -35,8 +35,8 @@ pub use record::{
 };
 pub use registry::memory::MemoryRegistry;
 pub use registry::{
-    BUILD_BYTES_MAX, ChangeResult, LivingNode, Look, RecordsChange, Registry, RegistryError, RegistryFuture,
+    BUILD_BYTES_MAX, ChangeResult, LivingNode, RecordsChange, Registry, RegistryError, RegistryFuture, RegistrySnapshot,
 };
 pub use report::{LoadedBuild, NodeReport, PreparedReport, Report};
 pub use request::{Offer, OfferResult, PLUGINS_MAX, RollbackResult, offer, roll_back, unload};
-pub use sights::{Sight, Sights};
+pub use seen_since::{SeenFact, SeenSince};

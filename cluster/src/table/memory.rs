@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 use std::future::ready;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
-use super::{Hello, NodeRow, NodeTable, Renewal, TableError, TableFuture};
-use crate::node::{Epoch, Incarnation, NodeId, Speaks};
+use super::{Hello, NewNode, NodeRow, NodeTable, Renewal, TableError, TableFuture};
+use crate::node::{Epoch, NodeId};
 
 /// How many dead rows are kept.
 const DEAD_MAX: usize = 64;
@@ -66,23 +67,28 @@ impl Rows {
         self.rows.get_mut(&id.epoch).filter(|row| row.id == id && !row.is_dead)
     }
 
-    fn hello(&mut self, name: &str, version: &str, incarnation: Incarnation, speaks: Speaks) -> Hello {
+    fn hello(&mut self, node: &NewNode) -> Hello {
+        let NewNode { name, version, incarnation, speaks, settings } = node;
         let mut living = self.rows.values().filter(|row| !row.is_dead);
-        if let Some(row) = living.clone().find(|row| row.name == name) {
+        if let Some(row) = living.clone().find(|row| row.name == *name) {
             // The answer to the same start was lost.
-            let is_same = row.id.incarnation == incarnation;
+            let is_same = row.id.incarnation == *incarnation;
             return if is_same { Hello::Welcome(row.id.epoch) } else { Hello::NameTaken(row.clone()) };
         }
-        if let Some(row) = living.find(|row| row.speaks.from > speaks.to || row.speaks.to < speaks.from) {
+        if let Some(row) = living.clone().find(|row| row.speaks.from > speaks.to || row.speaks.to < speaks.from) {
             return Hello::NoCommonVersion(row.clone());
+        }
+        if let Some(row) = living.find(|row| row.settings != *settings) {
+            return Hello::OtherSettings(row.clone());
         }
         self.last += 1;
         let epoch = Epoch(self.last);
         let row = NodeRow {
-            id: NodeId { epoch, incarnation },
-            name: name.to_owned(),
-            version: version.to_owned(),
-            speaks,
+            id: NodeId { epoch, incarnation: *incarnation },
+            name: name.clone(),
+            version: version.clone(),
+            speaks: *speaks,
+            settings: settings.clone(),
             beat: 1,
             is_dead: false,
             is_draining: false,
@@ -103,14 +109,8 @@ impl Rows {
 }
 
 impl NodeTable for MemoryTable {
-    fn hello<'a>(
-        &'a self,
-        name: &'a str,
-        version: &'a str,
-        incarnation: Incarnation,
-        speaks: Speaks,
-    ) -> TableFuture<'a, Hello> {
-        self.call(|rows| rows.hello(name, version, incarnation, speaks))
+    fn hello<'a>(&'a self, node: &'a NewNode) -> TableFuture<'a, Hello> {
+        self.call(|rows| rows.hello(node))
     }
 
     fn renew(&self, id: NodeId) -> TableFuture<'_, Renewal> {
@@ -123,11 +123,11 @@ impl NodeTable for MemoryTable {
         })
     }
 
-    fn roll(&self) -> TableFuture<'_, Vec<NodeRow>> {
+    fn list(&self) -> TableFuture<'_, Vec<NodeRow>> {
         self.call(|rows| rows.rows.values().cloned().collect())
     }
 
-    fn bury(&self, epoch: Epoch, beat: u64) -> TableFuture<'_, bool> {
+    fn declare_dead(&self, epoch: Epoch, beat: u64) -> TableFuture<'_, bool> {
         self.call(|rows| {
             if rows.rows.get(&epoch).is_some_and(|row| !row.is_dead && row.beat == beat) {
                 rows.set_dead(epoch);
@@ -149,6 +149,13 @@ impl NodeTable for MemoryTable {
             if rows.living(id).is_some() {
                 rows.set_dead(id.epoch);
             }
+        })
+    }
+
+    fn time_ms(&self) -> TableFuture<'_, u64> {
+        self.call(|_| {
+            let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
         })
     }
 }

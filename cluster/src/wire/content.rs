@@ -29,7 +29,7 @@ pub enum Content {
         ranges: Vec<Range<u64>>,
     },
     /// The table of nodes has changed. Only a hint.
-    Roll,
+    NodesChanged,
 }
 
 /// Messages with their number.
@@ -69,7 +69,7 @@ const BATCH: u8 = 1;
 const REPEAT: u8 = 2;
 const HEARTBEAT: u8 = 3;
 const NACK: u8 = 4;
-const ROLL: u8 = 5;
+const NODES_CHANGED: u8 = 5;
 
 /// The most bytes of a lane.
 const LANE_BYTES: usize = 9;
@@ -81,7 +81,7 @@ impl Content {
             Self::Repeat(_) => REPEAT,
             Self::Heartbeat(_) => HEARTBEAT,
             Self::Nack { .. } => NACK,
-            Self::Roll => ROLL,
+            Self::NodesChanged => NODES_CHANGED,
         }
     }
 
@@ -94,7 +94,7 @@ impl Content {
             }
             Self::Heartbeat(heads) => heads.len() * (LANE_BYTES + 16),
             Self::Nack { ranges, .. } => 8 + LANE_BYTES + ranges.len() * 16,
-            Self::Roll => 0,
+            Self::NodesChanged => 0,
         }
     }
 
@@ -128,7 +128,7 @@ impl Content {
                     bytes.put_u64(range.end);
                 }
             }
-            Self::Roll => {}
+            Self::NodesChanged => {}
         }
     }
 
@@ -154,8 +154,8 @@ impl Content {
                 let ranges = read_all(reader, RANGES_MAX, read_range)?;
                 if ranges.is_empty() { Err(WireError::Count) } else { Ok(Self::Nack { whom, lane, ranges }) }
             }
-            ROLL if reader.is_empty() => Ok(Self::Roll),
-            ROLL => Err(WireError::Rest),
+            NODES_CHANGED if reader.is_empty() => Ok(Self::NodesChanged),
+            NODES_CHANGED => Err(WireError::Rest),
             _ => Err(WireError::Kind(kind)),
         }
     }

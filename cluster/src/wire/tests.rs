@@ -36,7 +36,7 @@ fn one_of_each() -> Vec<Flush> {
             Head { lane: Lane::Node(Epoch(u64::MAX)), oldest: 4, next: 90 },
         ])),
         flush(Content::Nack { whom: Epoch(3), lane: Lane::All, ranges: vec![1..2, 5..9] }),
-        flush(Content::Roll),
+        flush(Content::NodesChanged),
     ]
 }
 

@@ -62,7 +62,7 @@ pub(crate) async fn send(sender: &mut dyn BusSender, lane: Lane, flush: Bytes) -
 pub(crate) async fn next(receiver: &mut dyn BusReceiver) -> Result<BusEvent> {
     loop {
         let event = within("an event", receiver.next()).await?;
-        if event != BusEvent::Roll {
+        if event != BusEvent::NodesChanged {
             return Ok(event);
         }
     }

@@ -6,6 +6,7 @@ mod memory;
 mod nats;
 mod postgres;
 mod postgres_bus;
+mod postgres_registry;
 mod postgres_table;
 mod registry;
 mod table;

@@ -9,7 +9,7 @@ use bennu_cluster::{Epoch, Hello, Incarnation, MemoryBus, MemoryTable, NodeId, N
 
 use crate::bus::{Bed, Node};
 use crate::registry::Registries;
-use crate::table::Tables;
+use crate::table::{Tables, new_node};
 
 /// A table, a bus and a registry of one process.
 struct Memory {
@@ -36,7 +36,7 @@ impl Memory {
 impl Bed for Memory {
     async fn node(&self, name: &str) -> Result<Node> {
         let incarnation = self.incarnation();
-        let hello = self.table.hello(name, "0.1.0", incarnation, Speaks { from: 1, to: 1 }).await?;
+        let hello = self.table.hello(&new_node(name, incarnation, Speaks { from: 1, to: 1 })).await?;
         let Hello::Welcome(epoch) = hello else { bail!("{hello:?}") };
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner).push(epoch);
         Ok(Node { bus: Arc::new(self.bus.clone()), me: NodeId { epoch, incarnation } })
@@ -104,12 +104,13 @@ crate::suite!(bus, Memory::new:
 crate::suite!(table, Memory::new:
     a_node_that_starts_gets_a_greater_epoch,
     a_start_that_is_repeated_has_the_same_epoch,
-    a_living_namesake_is_in_the_way_until_it_is_buried,
+    a_living_namesake_is_in_the_way_until_it_is_declared_dead,
     a_node_without_a_common_version_is_in_the_way,
+    a_node_with_other_settings_is_in_the_way,
     a_renewal_raises_the_beat_of_the_living_node_only,
-    a_burial_needs_the_beat_that_was_seen,
+    declaring_a_node_dead_needs_the_beat_that_was_seen,
     a_node_leaves_and_its_name_is_free,
     a_node_that_drains_says_so,
     of_several_namesakes_one_starts,
-    a_node_is_buried_or_renewed_and_never_both,
+    a_node_is_declared_dead_or_renewed_and_never_both,
 );

@@ -17,7 +17,7 @@ use tokio_postgres::{Client, Config, Error, NoTls};
 use crate::bus::{Bed, Node};
 use crate::is_there;
 use crate::registry::Registries;
-use crate::table::Tables;
+use crate::table::{Tables, new_node};
 
 /// The schema of the tests.
 pub(crate) const SCHEMA: &str = "engine";
@@ -121,7 +121,7 @@ impl PostgresEngine {
     /// A row for a node.
     pub(crate) async fn row(&self, name: &str) -> Result<NodeId> {
         let incarnation = incarnation();
-        match self.table()?.hello(name, "0.1.0", incarnation, Speaks { from: 1, to: 1 }).await? {
+        match self.table()?.hello(&new_node(name, incarnation, Speaks { from: 1, to: 1 })).await? {
             Hello::Welcome(epoch) => Ok(NodeId { epoch, incarnation }),
             refused => bail!("{refused:?}"),
         }
@@ -204,14 +204,15 @@ mod shared {
     crate::suite!(table, PostgresEngine::shared:
         a_node_that_starts_gets_a_greater_epoch,
         a_start_that_is_repeated_has_the_same_epoch,
-        a_living_namesake_is_in_the_way_until_it_is_buried,
+        a_living_namesake_is_in_the_way_until_it_is_declared_dead,
         a_node_without_a_common_version_is_in_the_way,
+        a_node_with_other_settings_is_in_the_way,
         a_renewal_raises_the_beat_of_the_living_node_only,
-        a_burial_needs_the_beat_that_was_seen,
+        declaring_a_node_dead_needs_the_beat_that_was_seen,
         a_node_leaves_and_its_name_is_free,
         a_node_that_drains_says_so,
         of_several_namesakes_one_starts,
-        a_node_is_buried_or_renewed_and_never_both,
+        a_node_is_declared_dead_or_renewed_and_never_both,
     );
 }
 

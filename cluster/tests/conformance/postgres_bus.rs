@@ -50,7 +50,7 @@ async fn sessions_that_were_ended_are_made_again() -> Result<()> {
     Ok(())
 }
 
-/// A node is buried while it sends. All that it was told is sent is heard before the hint, and nothing of it after the hint.
+/// A node is declared dead while it sends. All that it was told is sent is heard before the hint, and nothing of it after the hint.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_of_a_dead_node_is_heard_after_its_death() -> Result<()> {
     let Some(engine) = PostgresEngine::shared().await? else { return Ok(()) };
@@ -74,14 +74,14 @@ async fn nothing_of_a_dead_node_is_heard_after_its_death() -> Result<()> {
             bail!("it was never fenced")
         });
         let _ = begins.await;
-        ensure!(table.bury(me.epoch, 0).await?);
+        ensure!(table.declare_dead(me.epoch, 0).await?);
         let (fenced, mut sender) = within("the node is fenced", sending).await???;
         ensure!(matches!(sender.send(Lane::All, flush(me, fenced, 10)).await, Err(BusError::Fenced)));
         send(&mut *voice, Lane::All, flush(witness.me, round + 1, 10)).await?;
         let (mut heard, mut is_dead) = (0, false);
         loop {
             match within("an event", ear.next()).await? {
-                BusEvent::Roll => is_dead = true,
+                BusEvent::NodesChanged => is_dead = true,
                 BusEvent::Flush(bytes) => match read(&bytes)? {
                     (from, number) if from == me.epoch.0 => {
                         ensure!(!is_dead && number == heard + 1, "{number} after {heard}, dead: {is_dead}");
@@ -105,7 +105,7 @@ async fn the_session_of_a_dead_node_that_listens_is_ended() -> Result<()> {
     let client = engine.client().await?;
     let query = format!("SELECT listener_pid FROM {SCHEMA}.node WHERE listener_start IS NOT NULL");
     let pid: i32 = client.query_one(&query, &[]).await?.get(0);
-    ensure!(engine.table()?.bury(node.me.epoch, 0).await?);
+    ensure!(engine.table()?.declare_dead(node.me.epoch, 0).await?);
     let query = "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1)";
     eventually("the session has ended", async || {
         Ok(client.query_one(query, &[&pid]).await?.get::<_, bool>(0).then_some(()))

@@ -24,9 +24,9 @@ async fn somebody_waits(client: &Client) -> Result<()> {
     .await
 }
 
-/// A commit of a node is under way. Its burial waits for it, and the node's next commit is refused.
+/// A commit of a node is under way. Declaring it dead waits for that, and the node's next commit is refused.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_burial_waits_for_the_commit_under_way() -> Result<()> {
+async fn declaring_a_node_dead_waits_for_its_commit_under_way() -> Result<()> {
     // Of its own: the locks of all databases are looked at.
     let Some(engine) = PostgresEngine::own().await? else { return Ok(()) };
     let id = engine.row("one").await?;
@@ -38,17 +38,17 @@ async fn a_burial_waits_for_the_commit_under_way() -> Result<()> {
 
     let commit = committing.transaction().await?;
     commit.execute(&fence, &[&epoch, &bits]).await?;
-    let burying = tokio::spawn({
+    let declaring = tokio::spawn({
         let table = Arc::clone(&table);
-        async move { table.bury(id.epoch, 0).await }
+        async move { table.declare_dead(id.epoch, 0).await }
     });
     somebody_waits(&watching).await?;
     // Others see it alive, and what it has begun is carried out.
     ensure!(!table_row_is_dead(&watching).await?);
     commit.execute("INSERT INTO kept VALUES ('begun')", &[]).await?;
-    ensure!(!burying.is_finished(), "the burial didn't wait");
+    ensure!(!declaring.is_finished(), "it didn't wait");
     commit.commit().await?;
-    ensure!(within("the burial", burying).await???);
+    ensure!(within("the declaration of death", declaring).await???);
     ensure!(table_row_is_dead(&watching).await?);
     ensure!(watching.query_one("SELECT count(*) FROM kept", &[]).await?.get::<_, i64>(0) == 1);
     let late = committing.transaction().await?;
@@ -60,9 +60,9 @@ async fn table_row_is_dead(client: &Client) -> Result<bool> {
     Ok(client.query_one(&format!("SELECT is_dead FROM {SCHEMA}.node"), &[]).await?.get(0))
 }
 
-/// While a burial waits, the node can renew, with the same table even: then it isn't buried.
+/// While a declaration of death waits, the node can renew, with the same table even: then it isn't declared dead.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_renewal_does_not_wait_for_a_burial_and_prevents_it() -> Result<()> {
+async fn a_renewal_does_not_wait_for_a_declaration_of_death_and_prevents_it() -> Result<()> {
     let Some(engine) = PostgresEngine::own().await? else { return Ok(()) };
     let id = engine.row("one").await?;
     let table = Arc::new(engine.table()?);
@@ -70,22 +70,22 @@ async fn a_renewal_does_not_wait_for_a_burial_and_prevents_it() -> Result<()> {
     let commit = committing.transaction().await?;
     let (epoch, bits) = (id.epoch.0.cast_signed(), &id.incarnation.0[..]);
     commit.execute(&format!("SELECT {SCHEMA}.node_fence($1, $2)"), &[&epoch, &bits]).await?;
-    let burying = tokio::spawn({
+    let declaring = tokio::spawn({
         let table = Arc::clone(&table);
-        async move { table.bury(id.epoch, 0).await }
+        async move { table.declare_dead(id.epoch, 0).await }
     });
     somebody_waits(&watching).await?;
     ensure!(table.renew(id).await? == Renewal::Good(1));
-    ensure!(!burying.is_finished(), "the burial didn't wait");
+    ensure!(!declaring.is_finished(), "it didn't wait");
     commit.commit().await?;
-    ensure!(!within("the burial", burying).await???, "a node that has renewed was buried");
+    ensure!(!within("the declaration of death", declaring).await???, "a node that has renewed was declared dead");
     ensure!(table.renew(id).await? == Renewal::Good(2));
     Ok(())
 }
 
-/// A commit that comes while a burial waits is behind it, and is refused. Otherwise a busy node could never be buried.
+/// A commit that comes while a declaration of death waits is behind it, and is refused. Otherwise a busy node could never be declared dead.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_commit_that_comes_later_waits_for_the_burial() -> Result<()> {
+async fn a_commit_that_comes_later_waits_for_the_declaration_of_death() -> Result<()> {
     let Some(engine) = PostgresEngine::own().await? else { return Ok(()) };
     let id = engine.row("one").await?;
     let table = Arc::new(engine.table()?);
@@ -94,7 +94,7 @@ async fn a_commit_that_comes_later_waits_for_the_burial() -> Result<()> {
     let (epoch, bits) = (id.epoch.0.cast_signed(), id.incarnation.0.to_vec());
     let begun = first.transaction().await?;
     begun.execute(&fence, &[&epoch, &bits]).await?;
-    let burying = tokio::spawn(async move { table.bury(id.epoch, 0).await });
+    let declaring = tokio::spawn(async move { table.declare_dead(id.epoch, 0).await });
     somebody_waits(&watching).await?;
     let late = tokio::spawn(async move {
         let late = second.transaction().await?;
@@ -104,7 +104,7 @@ async fn a_commit_that_comes_later_waits_for_the_burial() -> Result<()> {
     eventually("both wait", async || Ok((watching.query_one(query, &[]).await?.get::<_, i64>(0) == 2).then_some(())))
         .await?;
     begun.commit().await?;
-    ensure!(within("the burial", burying).await???);
+    ensure!(within("the declaration of death", declaring).await???);
     ensure!(code(within("the late commit", late).await??)? == "BN010");
     Ok(())
 }
@@ -119,7 +119,7 @@ async fn the_fence_lets_only_the_living_node_pass() -> Result<()> {
     client.execute(&fence, &[&epoch, &bits]).await?;
     ensure!(code(client.execute(&fence, &[&epoch, &&others.0[..]]).await)? == "BN010");
     ensure!(code(client.execute(&fence, &[&(epoch + 1), &bits]).await)? == "BN010");
-    ensure!(engine.table()?.bury(id.epoch, 0).await?);
+    ensure!(engine.table()?.declare_dead(id.epoch, 0).await?);
     ensure!(code(client.execute(&fence, &[&epoch, &bits]).await)? == "BN010");
     Ok(())
 }
@@ -132,10 +132,10 @@ async fn no_function_runs_in_another_isolation_level() -> Result<()> {
     let mut client = engine.client().await?;
     let me = format!("{}, '\\x{}'", id.epoch, "a5".repeat(16));
     for call in [
-        "node_hello('two', '0.1.0', '\\x00112233445566778899aabbccddeeff', 1, 1)".to_owned(),
+        "node_hello('two', '0.1.0', '\\x00112233445566778899aabbccddeeff', 1, 1, 10000, 'postgres', NULL)".to_owned(),
         format!("node_renew({me})"),
-        "node_roll()".to_owned(),
-        format!("node_bury({}, 0)", id.epoch),
+        "node_list()".to_owned(),
+        format!("node_declare_dead({}, 0)", id.epoch),
         format!("node_leave({me})"),
         format!("node_drain({me})"),
         format!("node_listens({me})"),
@@ -159,14 +159,15 @@ async fn the_last_dead_are_kept_and_the_others_are_not() -> Result<()> {
     let client = engine.client().await?;
     let many = format!(
         "DO $$ DECLARE made bigint; BEGIN FOR n IN 1..150 LOOP \
-             SELECT epoch INTO made FROM {SCHEMA}.node_hello('n' || n, '', decode(lpad(to_hex(n), 32, '0'), 'hex'), 1, 1); \
-             PERFORM {SCHEMA}.node_bury(made, 0); END LOOP; END $$"
+             SELECT epoch INTO made FROM {SCHEMA}.node_hello('n' || n, '', decode(lpad(to_hex(n), 32, '0'), 'hex'), 1, 1, \
+                 10000, 'postgres', decode(repeat('07', 8), 'hex')); \
+             PERFORM {SCHEMA}.node_declare_dead(made, 0); END LOOP; END $$"
     );
     client.batch_execute(&many).await?;
     // It has the lowest epoch, and is the last one that died.
-    ensure!(table.bury(first.epoch, 0).await?);
+    ensure!(table.declare_dead(first.epoch, 0).await?);
     engine.row("new").await?;
-    let rows = table.roll().await?;
+    let rows = table.list().await?;
     ensure!(rows.len() == 101 && rows.iter().filter(|row| row.is_dead).count() == 100, "{} rows", rows.len());
     ensure!(rows.iter().any(|row| row.id == first), "the last one that died is forgotten");
     Ok(())
@@ -180,11 +181,11 @@ async fn a_table_connects_again() -> Result<()> {
     engine.server()?.kill()?;
     for _ in 0..2 {
         ensure!(matches!(table.renew(id).await, Err(TableError::Down(_))));
-        ensure!(matches!(table.roll().await, Err(TableError::Down(_))));
+        ensure!(matches!(table.list().await, Err(TableError::Down(_))));
     }
     tokio::task::block_in_place(|| engine.server().and_then(|server| server.start_again()))?;
     ensure!(table.renew(id).await? == Renewal::Good(2));
-    ensure!(table.roll().await?.len() == 1);
+    ensure!(table.list().await?.len() == 1);
     Ok(())
 }
 
@@ -201,6 +202,6 @@ async fn a_cluster_has_an_identity_and_blocks_of_numbers() -> Result<()> {
     client.batch_execute(&format!("SELECT setval('{SCHEMA}.member_block', 536870911)")).await?;
     ensure!(matches!(table.member_block().await, Err(TableError::Unfit(_))));
     client.batch_execute(&format!("DROP SCHEMA {SCHEMA} CASCADE")).await?;
-    ensure!(matches!(table.roll().await, Err(TableError::Unfit(_))));
+    ensure!(matches!(table.list().await, Err(TableError::Unfit(_))));
     Ok(())
 }

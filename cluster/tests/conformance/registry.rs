@@ -50,25 +50,25 @@ async fn change(
     me: NodeId,
     change: impl FnOnce(&Records) -> Result<Records>,
 ) -> Result<ChangeResult> {
-    let look = registry.look(None).await?;
-    let before = look.records.unwrap_or_default();
+    let found = registry.read(None).await?;
+    let before = found.records.unwrap_or_default();
     let after = change(&before)?;
-    Ok(registry.change(me, RecordsChange::between(look.revision, &before, &after)).await?)
+    Ok(registry.change(me, RecordsChange::between(found.revision, &before, &after)).await?)
 }
 
 pub(crate) async fn records_are_read_as_they_were_written(registries: &impl Registries) -> Result<()> {
     let (registry, me) = (registries.registry()?, registries.start("one").await?);
-    let look = registry.look(None).await?;
-    ensure!((look.revision, look.records) == (0, Some(Records::new())) && look.reports.is_empty(), "it is empty");
-    ensure!(look.nodes.iter().map(|node| (node.epoch, &*node.name)).eq([(me.epoch, "one")]), "{:?}", look.nodes);
+    let found = registry.read(None).await?;
+    ensure!((found.revision, found.records) == (0, Some(Records::new())) && found.reports.is_empty(), "it is empty");
+    ensure!(found.nodes.iter().map(|node| (node.epoch, &*node.name)).eq([(me.epoch, "one")]), "{:?}", found.nodes);
     registry.keep_build(me, digest(1), Bytes::from_static(b"build")).await?;
     let written = offered(&Records::new(), "chat", 1)?;
     ensure!(change(&*registry, me, |_| Ok(written.clone())).await? == ChangeResult::Done);
-    let look = registries.registry()?.look(None).await?;
-    ensure!((look.revision, look.records) == (1, Some(written)));
-    ensure!(registry.look(Some(1)).await?.records.is_none(), "nothing has changed");
+    let found = registries.registry()?.read(None).await?;
+    ensure!((found.revision, found.records) == (1, Some(written)));
+    ensure!(registry.read(Some(1)).await?.records.is_none(), "nothing has changed");
     ensure!(change(&*registry, me, |_| Ok(Records::new())).await? == ChangeResult::Done);
-    ensure!(registry.look(Some(1)).await?.records == Some(Records::new()));
+    ensure!(registry.read(Some(1)).await?.records == Some(Records::new()));
     Ok(())
 }
 
@@ -84,7 +84,7 @@ pub(crate) async fn of_changes_of_the_same_records_one_is_written(registries: &i
     let results = changes.join_all().await.into_iter().collect::<Result<Vec<_>, _>>()?;
     ensure!(results.iter().filter(|result| **result == ChangeResult::Done).count() == 1, "{results:?}");
     ensure!(results.iter().filter(|result| **result == ChangeResult::Outdated).count() == 4, "{results:?}");
-    let records = registries.registry()?.look(None).await?.records.unwrap_or_default();
+    let records = registries.registry()?.read(None).await?.records.unwrap_or_default();
     ensure!(records.len() == 1, "{records:?}");
     Ok(())
 }
@@ -127,12 +127,12 @@ pub(crate) async fn reports_replace_each_other_and_outlive_their_node(registries
     registry.report(other, vec![("chat".into(), first.clone())]).await?;
     registry.report(me, vec![("chat".into(), last.clone())]).await?;
     registries.end(other).await?;
-    let look = registry.look(None).await?;
+    let found = registry.read(None).await?;
     let mut reports: Vec<_> =
-        look.reports.iter().map(|report| (&*report.plugin, report.epoch, &report.report)).collect();
+        found.reports.iter().map(|report| (&*report.plugin, report.epoch, &report.report)).collect();
     reports.sort_by_key(|(_, epoch, _)| *epoch);
     ensure!(reports == [("chat", me.epoch, &last), ("chat", other.epoch, &first)], "{reports:?}");
-    ensure!(look.nodes.len() == 1, "{:?}", look.nodes);
+    ensure!(found.nodes.len() == 1, "{:?}", found.nodes);
     Ok(())
 }
 
@@ -145,7 +145,7 @@ pub(crate) async fn a_dead_node_changes_nothing(registries: &impl Registries) ->
     ensure!(matches!(change, Err(RegistryError::Refused(_))), "{change:?}");
     let kept = registry.keep_build(dead, digest(2), Bytes::from_static(b"other")).await;
     ensure!(matches!(kept, Err(RegistryError::Refused(_))), "{kept:?}");
-    ensure!(registry.build(digest(2)).await?.is_none() && registry.look(None).await?.revision == 0);
+    ensure!(registry.build(digest(2)).await?.is_none() && registry.read(None).await?.revision == 0);
     Ok(())
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bennu_cluster::Epoch;
 use bennu_cluster::rollout::{
     BuildDigest, BuildPhase, ChangeResult, Decision, DecisionEvent, Facts, LivingNode, LoadState, LoadedBuild,
-    LocalPlugin, LocalStep, Look, NodeReport, Offer, OfferResult, RecordedTerms, Records, RecordsChange, Report,
-    Sights, decide, next_step, offer,
+    LocalPlugin, LocalStep, NodeReport, Offer, OfferResult, RecordedTerms, Records, RecordsChange, RegistrySnapshot,
+    Report, SeenSince, decide, next_step, offer,
 };
 
 pub(crate) const TERMS: RecordedTerms = RecordedTerms { time_ms: 60_000, calls: 1, faults: 3 };
@@ -21,9 +21,9 @@ pub(crate) fn digest(number: u8) -> BuildDigest {
 #[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Node {
     /// What it has read last.
-    pub(crate) view: Option<Look>,
+    pub(crate) view: Option<RegistrySnapshot>,
     pub(crate) plugins: BTreeMap<String, LocalPlugin>,
-    sights: Sights,
+    seen: SeenSince,
     /// The calls and faults that it counts for a generation.
     pub(crate) counts: BTreeMap<(String, u32), (u64, u32)>,
 }
@@ -64,8 +64,8 @@ impl World {
         self.nodes.remove(&epoch);
     }
 
-    fn read(&self) -> Look {
-        Look {
+    fn read(&self) -> RegistrySnapshot {
+        RegistrySnapshot {
             revision: self.revision,
             records: Some(self.records.clone()),
             nodes: self.nodes.keys().map(|epoch| living(*epoch)).collect(),
@@ -77,9 +77,9 @@ impl World {
     pub(crate) fn look(&mut self, epoch: u64) -> bool {
         let (look, now) = (self.read(), self.now);
         let Some(node) = self.nodes.get_mut(&epoch) else { return false };
-        let before = node.sights.clone();
-        node.sights.note(look.records.as_ref().expect("all records"), now);
-        let is_new = node.view.as_ref() != Some(&look) || before != node.sights;
+        let before = node.seen.clone();
+        node.seen.note(look.records.as_ref().expect("all records"), now);
+        let is_new = node.view.as_ref() != Some(&look) || before != node.seen;
         node.view = Some(look);
         is_new
     }
@@ -160,7 +160,7 @@ impl World {
             me: Epoch(epoch),
             nodes: &view.nodes,
             reports: &view.reports,
-            sights: &node.sights,
+            seen: &node.seen,
             now: self.now,
             terms: TERMS,
             now_ms: 0,

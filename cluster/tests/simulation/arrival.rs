@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bennu_cluster::roll::{Namesake, NamesakeState};
+use bennu_cluster::membership::{Namesake, NamesakeState};
 use bennu_cluster::{Hello, Moment, NodeId, NodeRow, TableError};
 
 use crate::event::{Answer, Event};
@@ -33,13 +33,13 @@ impl World {
                     running.renewed(sent_at, &renewal.ok_or_else(no_answer), now);
                 }
             }
-            Answer::Roll(sent_at, rows) => self.rows_answered(machine, sent_at, rows, now),
-            Answer::Bury(Some(true)) => {
+            Answer::List(sent_at, rows) => self.rows_answered(machine, sent_at, rows, now),
+            Answer::DeclareDead(Some(true)) => {
                 if let Some(running) = self.machines[machine].running_mut() {
-                    running.core.buried(&mut running.outgoing);
+                    running.core.declared_dead(&mut running.outgoing);
                 }
             }
-            Answer::Bury(_) => {}
+            Answer::DeclareDead(_) => {}
         }
     }
 
@@ -54,7 +54,7 @@ impl World {
             Some(Hello::NameTaken(row)) => {
                 State::Waiting(Box::new(Waiting { namesake: Namesake::new(row, LEASE, now), is_polling: false }))
             }
-            Some(Hello::NoCommonVersion(_)) | None => return self.give_up(machine),
+            Some(Hello::NoCommonVersion(_) | Hello::OtherSettings(_)) | None => return self.give_up(machine),
         };
         if let Some(process) = &mut self.machines[machine].process {
             process.state = state;
@@ -79,7 +79,7 @@ impl World {
         if now >= waiting.namesake.next() {
             waiting.is_polling = true;
             let limit = waiting.namesake.sent(now);
-            self.ask_roll(machine, run, (now, limit));
+            self.ask_list(machine, run, (now, limit));
         } else {
             let wake = clock.world(waiting.namesake.next());
             self.wake(machine, wake);
@@ -114,9 +114,9 @@ impl World {
                         self.witness.tally.refused += 1;
                         self.give_up(machine);
                     }
-                    NamesakeState::Bury(row) => {
-                        let burial = bennu_cluster::core::Burial { node: row.id.epoch, beat: row.beat };
-                        self.ask_bury(machine, run, burial);
+                    NamesakeState::Expired(row) => {
+                        let expired = bennu_cluster::core::ExpiredNode { node: row.id.epoch, beat: row.beat };
+                        self.ask_to_declare_dead(machine, run, expired);
                     }
                 }
             }

@@ -1,6 +1,6 @@
 //! What happens at a time.
 
-use bennu_cluster::core::Burial;
+use bennu_cluster::core::ExpiredNode;
 use bennu_cluster::{BusError, BusEvent, Hello, Lane, Moment, NodeId, NodeRow, Renewal};
 use bytes::Bytes;
 
@@ -60,8 +60,8 @@ pub(crate) struct Ask {
 pub(crate) enum Call {
     Hello(Moment),
     Renew(NodeId, Moment),
-    Roll(Moment),
-    Bury(Burial),
+    List(Moment),
+    DeclareDead(ExpiredNode),
     Commit(NodeId),
 }
 
@@ -69,6 +69,6 @@ pub(crate) enum Call {
 pub(crate) enum Answer {
     Hello(Moment, Option<Hello>),
     Renew(Moment, Option<Renewal>),
-    Roll(Moment, Option<Vec<NodeRow>>),
-    Bury(Option<bool>),
+    List(Moment, Option<Vec<NodeRow>>),
+    DeclareDead(Option<bool>),
 }

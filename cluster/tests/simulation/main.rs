@@ -1,7 +1,7 @@
 //! Many nodes in one thread, with a time of their own. A seed decides what goes wrong.
 //!
-//! What is tested is what `Cluster` runs: the cores of the link, the lease, the roll and a start, and the table in memory. The tasks around
-//! them are replaced by a queue of events. `BENNU_SEEDS=17` runs that seed alone, `BENNU_SEEDS=0..100000` more of them.
+//! What is tested is what `Cluster` runs: the cores of the link, the lease, the membership and a start, and the table in memory. The tasks
+//! around them are replaced by a queue of events. `BENNU_SEEDS=17` runs that seed alone, `BENNU_SEEDS=0..100000` more of them.
 
 mod arrival;
 mod clock;
@@ -56,7 +56,7 @@ fn run(seeds: Range<u64>) -> (Tally, Vec<String>) {
 }
 
 #[test]
-fn whatever_goes_wrong_nothing_is_lost_unsaid_and_nobody_alive_is_buried() {
+fn whatever_goes_wrong_nothing_is_lost_unsaid_and_nobody_alive_is_declared_dead() {
     let seeds = seeds();
     let (tally, findings) = run(seeds.clone());
     println!("{} runs: {tally:#?}", seeds.end - seeds.start);

@@ -3,10 +3,10 @@
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bennu_cluster::core::Burial;
+use bennu_cluster::core::ExpiredNode;
 use bennu_cluster::lease::LeaseState;
 use bennu_cluster::table::TableFuture;
-use bennu_cluster::{BusError, BusEvent, Epoch, Incarnation, Lane, Moment, NodeId, NodeTable};
+use bennu_cluster::{BusError, BusEvent, Epoch, Incarnation, Lane, Moment, NewNode, NodeId, NodeSettings, NodeTable};
 use bytes::Bytes;
 
 use crate::event::{Answer, Ask, Call, Event, Ours, Sender};
@@ -81,8 +81,8 @@ impl World {
         let failed = match call {
             Call::Hello(sent_at) => Answer::Hello(sent_at, None),
             Call::Renew(_, sent_at) => Answer::Renew(sent_at, None),
-            Call::Roll(sent_at) => Answer::Roll(sent_at, None),
-            Call::Bury(_) | Call::Commit(_) => Answer::Bury(None),
+            Call::List(sent_at) => Answer::List(sent_at, None),
+            Call::DeclareDead(_) | Call::Commit(_) => Answer::DeclareDead(None),
         };
         let limit = self.machines[machine].clock.length(limit);
         self.after(limit, Event::Ours { machine, run, ours: Ours::Answer(number, failed) });
@@ -94,12 +94,12 @@ impl World {
         self.ask(machine, run, Call::Renew(id, sent_at), limit);
     }
 
-    pub(crate) fn ask_roll(&mut self, machine: usize, run: u64, (sent_at, limit): (Moment, Duration)) {
-        self.ask(machine, run, Call::Roll(sent_at), limit);
+    pub(crate) fn ask_list(&mut self, machine: usize, run: u64, (sent_at, limit): (Moment, Duration)) {
+        self.ask(machine, run, Call::List(sent_at), limit);
     }
 
-    pub(crate) fn ask_bury(&mut self, machine: usize, run: u64, burial: Burial) {
-        self.ask(machine, run, Call::Bury(burial), LEASE);
+    pub(crate) fn ask_to_declare_dead(&mut self, machine: usize, run: u64, expired: ExpiredNode) {
+        self.ask(machine, run, Call::DeclareDead(expired), LEASE);
     }
 
     pub(crate) fn hello(&mut self, machine: usize) {
@@ -138,8 +138,10 @@ impl World {
         let answer = match call {
             Call::Hello(sent_at) => self.hello_asked(machine, run, sent_at),
             Call::Renew(id, sent_at) => Answer::Renew(sent_at, Some(answer(self.table.renew(id)))),
-            Call::Roll(sent_at) => Answer::Roll(sent_at, Some(answer(self.table.roll()))),
-            Call::Bury(burial) => Answer::Bury(Some(self.bury_asked(burial.node, burial.beat))),
+            Call::List(sent_at) => Answer::List(sent_at, Some(answer(self.table.list()))),
+            Call::DeclareDead(expired) => {
+                Answer::DeclareDead(Some(self.asked_to_declare_dead(expired.node, expired.beat)))
+            }
             Call::Commit(id) => {
                 let is_taken = self.table.may_commit(id);
                 let name = self.machines[machine].name.clone();
@@ -168,20 +170,23 @@ impl World {
 
     fn hello_asked(&mut self, machine: usize, run: u64, sent_at: Moment) -> Answer {
         let name = self.machines[machine].name.clone();
-        let hello = answer(self.table.hello(&name, "0.1.0", Self::incarnation(run), SPEAKS));
+        let settings = NodeSettings { lease: LEASE, bus: "simulated".to_owned(), secret_mark: None };
+        let (version, incarnation) = ("0.1.0".to_owned(), Self::incarnation(run));
+        let hello = answer(self.table.hello(&NewNode { name, version, incarnation, speaks: SPEAKS, settings }));
         Answer::Hello(sent_at, Some(hello))
     }
 
-    fn bury_asked(&mut self, node: Epoch, beat: u64) -> bool {
-        let buried = self.machines.iter().find(|at| at.running().is_some_and(|running| running.id.epoch == node));
-        let was_alive = buried.is_some_and(|at| at.running().is_some_and(|running| self.table.may_commit(running.id)));
-        let is_dead = answer(self.table.bury(node, beat));
-        if let Some(at) = buried.filter(|_| is_dead && was_alive)
+    fn asked_to_declare_dead(&mut self, node: Epoch, beat: u64) -> bool {
+        let its_machine = self.machines.iter().find(|at| at.running().is_some_and(|running| running.id.epoch == node));
+        let was_alive =
+            its_machine.is_some_and(|at| at.running().is_some_and(|running| self.table.may_commit(running.id)));
+        let is_dead = answer(self.table.declare_dead(node, beat));
+        if let Some(at) = its_machine.filter(|_| is_dead && was_alive)
             && let Some(running) = at.running()
         {
             let state = running.lease.state(at.clock.local(self.now));
             if state == LeaseState::Good {
-                self.witness.findings.push(format!("{node} was buried, and its lease is good"));
+                self.witness.findings.push(format!("{node} was declared dead, and its lease is good"));
             }
             let is_disturbed = at.stopped.is_some()
                 || self.now < at.table_cut_until
@@ -189,10 +194,10 @@ impl World {
             if !is_disturbed {
                 self.witness
                     .findings
-                    .push(format!("{node} was buried, and only an outage for all kept it from the table"));
+                    .push(format!("{node} was declared dead, and only an outage for all kept it from the table"));
             }
         }
-        self.witness.tally.burials += u64::from(is_dead);
+        self.witness.tally.declared_dead += u64::from(is_dead);
         is_dead
     }
 

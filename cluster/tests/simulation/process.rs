@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bennu_cluster::core::{Burial, Core, Telling};
+use bennu_cluster::core::{Core, CoreOutput, ExpiredNode};
 use bennu_cluster::lease::{Lease, Renewals};
 use bennu_cluster::link::{Next, Outgoing};
-use bennu_cluster::roll::Polls;
+use bennu_cluster::membership::Polls;
 use bennu_cluster::wire::Seal;
 use bennu_cluster::{BusError, BusEvent, Lane, Moment, NodeId, NodeRow, Renewal, Speaks, TableError};
 use bytes::Bytes;
@@ -22,10 +22,10 @@ const INBOX: usize = 4_096;
 /// What a process wants of the world.
 pub(crate) enum Action {
     Renew { sent_at: Moment, limit: Duration },
-    Roll { sent_at: Moment, limit: Duration },
-    Bury(Burial),
+    List { sent_at: Moment, limit: Duration },
+    DeclareDead(ExpiredNode),
     Send(Lane, Bytes),
-    Tell(Telling),
+    Tell(CoreOutput),
 }
 
 /// A node that has its row.
@@ -95,8 +95,8 @@ impl Running {
         self.is_polling = false;
         match answer {
             Ok(rows) => {
-                let burials = self.core.polled(rows, sent_at, now, &mut self.outgoing);
-                actions.extend(burials.into_iter().map(Action::Bury));
+                let expired = self.core.polled(rows, sent_at, now, &mut self.outgoing);
+                actions.extend(expired.into_iter().map(Action::DeclareDead));
             }
             Err(_) => {
                 self.core.poll_failed();
@@ -134,7 +134,7 @@ impl Running {
         if !self.is_polling && self.polls.next() <= now {
             self.is_polling = true;
             self.polls.sent(now);
-            actions.push(Action::Roll { sent_at: now, limit: self.polls.timeout() });
+            actions.push(Action::List { sent_at: now, limit: self.polls.timeout() });
         } else if !self.is_polling {
             wake = wake.min(self.polls.next());
         }
@@ -152,6 +152,6 @@ impl Running {
     }
 
     fn tell(&mut self, actions: &mut Vec<Action>) {
-        actions.extend(std::iter::from_fn(|| self.core.tell()).map(Action::Tell));
+        actions.extend(std::iter::from_fn(|| self.core.next_output()).map(Action::Tell));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bennu_cluster::core::Telling;
+use bennu_cluster::core::CoreOutput;
 use bennu_cluster::{ClusterEvent, Epoch, Lane, NodeId};
 use bytes::Bytes;
 
@@ -18,7 +18,7 @@ pub(crate) struct Tally {
     pub(crate) silences: u64,
     pub(crate) returns: u64,
     pub(crate) deaths: u64,
-    pub(crate) burials: u64,
+    pub(crate) declared_dead: u64,
     pub(crate) suspensions: u64,
     pub(crate) resumptions: u64,
     pub(crate) fences: u64,
@@ -48,7 +48,7 @@ impl Tally {
             &mut self.silences,
             &mut self.returns,
             &mut self.deaths,
-            &mut self.burials,
+            &mut self.declared_dead,
             &mut self.suspensions,
             &mut self.resumptions,
             &mut self.fences,
@@ -92,7 +92,7 @@ pub(crate) struct Witness {
     /// How many messages each node has sent to each lane.
     sent: BTreeMap<(Epoch, Lane), u64>,
     /// Nodes of which some host was told that they are dead.
-    buried: BTreeSet<Epoch>,
+    dead: BTreeSet<Epoch>,
     /// The last epoch of each name that has committed.
     committed: BTreeMap<String, Epoch>,
     pub(crate) tally: Tally,
@@ -123,15 +123,15 @@ impl Witness {
     }
 
     /// A host is told something.
-    pub(crate) fn told(&mut self, me: NodeId, telling: Telling) {
-        match telling {
-            Telling::Messages(from, messages) => {
+    pub(crate) fn told(&mut self, me: NodeId, output: CoreOutput) {
+        match output {
+            CoreOutput::Messages(from, messages) => {
                 for message in messages {
                     self.tally.messages += 1;
                     self.message_told(me.epoch, from, &message);
                 }
             }
-            Telling::Event(event) => {
+            CoreOutput::Event(event) => {
                 if self.hosts.entry(me.epoch).or_default().is_fenced {
                     self.findings.push(format!("{} was told {event:?} after it was told that it is fenced", me.epoch));
                 }
@@ -140,7 +140,7 @@ impl Witness {
                     self.findings.push(format!("{} was told {event:?}: {why}", me.epoch));
                 }
                 if let ClusterEvent::Dead(node) = event {
-                    self.buried.insert(node);
+                    self.dead.insert(node);
                 }
             }
         }
@@ -194,7 +194,7 @@ impl Witness {
             return;
         }
         self.tally.commits += 1;
-        if self.buried.contains(&id.epoch) {
+        if self.dead.contains(&id.epoch) {
             self.findings.push(format!("{} has committed after somebody was told that it is dead", id.epoch));
         }
         let last = self.committed.entry(name.to_owned()).or_insert(id.epoch);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bennu_cluster::core::Telling;
+use bennu_cluster::core::CoreOutput;
 use bennu_cluster::lease::LeaseState;
 use bennu_cluster::{BusEvent, ClusterEvent, Epoch, Lane, MemoryTable, Moment, NodeId};
 
@@ -231,31 +231,31 @@ impl World {
     pub(crate) fn act(&mut self, machine: usize, run: u64, id: NodeId, actions: Vec<Action>) {
         for action in actions {
             match action {
-                Action::Tell(telling) => {
-                    self.check_silence(machine, id, &telling);
-                    self.witness.told(id, telling);
+                Action::Tell(output) => {
+                    self.check_silence(machine, id, &output);
+                    self.witness.told(id, output);
                 }
                 Action::Send(lane, flush) => {
                     let after = self.random.time(0..self.plan.bus_delay);
                     self.after(after, Event::Take { from: Sender { machine, run, id }, lane, flush });
                 }
                 Action::Renew { sent_at, limit } => self.ask_renew(machine, run, id, (sent_at, limit)),
-                Action::Roll { sent_at, limit } => self.ask_roll(machine, run, (sent_at, limit)),
-                Action::Bury(burial) => self.ask_bury(machine, run, burial),
+                Action::List { sent_at, limit } => self.ask_list(machine, run, (sent_at, limit)),
+                Action::DeclareDead(expired) => self.ask_to_declare_dead(machine, run, expired),
             }
         }
     }
 
     /// Who hears nothing itself can't say that others are silent.
-    fn check_silence(&mut self, machine: usize, id: NodeId, telling: &Telling) {
+    fn check_silence(&mut self, machine: usize, id: NodeId, output: &CoreOutput) {
         let at = &self.machines[machine];
         // Whoever was busy or stopped hears later what came before.
         let local = at.clock.local(self.now);
         let is_late = at.running().is_some_and(|running| local.since(running.busy_until) < DEAF)
             || self.now.since(at.disturbed_at) < DEAF;
         let is_deaf = !is_late && at.deaf_since.is_some_and(|since| self.now.since(since) > DEAF);
-        if is_deaf && matches!(telling, Telling::Event(ClusterEvent::Silent(_))) {
-            self.witness.findings.push(format!("{} was told {telling:?} when it heard nothing at all", id.epoch));
+        if is_deaf && matches!(output, CoreOutput::Event(ClusterEvent::Silent(_))) {
+            self.witness.findings.push(format!("{} was told {output:?} when it heard nothing at all", id.epoch));
         }
     }
 

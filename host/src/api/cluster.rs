@@ -1,5 +1,6 @@
 //! `GET /api/cluster`, and what other calls say in a cluster.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,21 +9,26 @@ use axum::extract::State;
 use bennu_cluster::{ClusterCounts, NodePresence, NodeStatus};
 use serde_json::{Map, Value, json};
 
+use super::health::cluster_troubles;
 use super::{Api, ApiError};
 use crate::cluster::{Acted, Coverage, NodeQuestion, Peers};
+use crate::health::Reasons;
+use crate::plugin::PluginStatuses;
 
 /// `GET /api/cluster`: the nodes as this one knows them.
 pub(super) async fn cluster(State(api): State<Arc<Api>>) -> Result<Json<Value>, ApiError> {
     let Some(peers) = &api.cluster else {
         return Err(ApiError::unknown("this host isn't in a cluster; docs/cluster.md describes clusters"));
     };
-    Ok(Json(state(peers)))
+    Ok(Json(state(peers, &api.statuses)))
 }
 
 /// The state of the cluster as this node sees it.
-fn state(peers: &Peers) -> Value {
+fn state(peers: &Peers, statuses: &PluginStatuses) -> Value {
     let (link, lease) = (peers.link(), peers.link().lease());
     let nodes: Vec<Value> = link.nodes().iter().map(node).collect();
+    let plugins: BTreeMap<_, _> =
+        statuses.all().into_iter().filter_map(|(name, status)| Some((name, status.cluster?))).collect();
     let counts: Map<_, _> = peers.counts().named().map(|(name, count)| (name.to_owned(), count.into())).collect();
     json!({
         "node": link.name(),
@@ -33,7 +39,9 @@ fn state(peers: &Peers) -> Value {
             "renewed_ms_ago": lease.renewed_ago.map(milliseconds),
             "failure": lease.failure,
         },
+        "clock_ahead_ms": peers.clock_ahead_ms(),
         "nodes": nodes,
+        "plugins": plugins,
         "topics_elsewhere": peers.topics_elsewhere(),
         "counts": counts,
         "link": link_counts(&link.counts()),
@@ -108,7 +116,7 @@ fn link_counts(counts: &ClusterCounts) -> Value {
             "suspensions": table.suspensions,
             "polls": table.polls,
             "poll_failures": table.poll_failures,
-            "buried": table.buried,
+            "declared_dead": table.declared_dead,
         },
         "bus": {
             "flushes": bus.flushes,
@@ -125,7 +133,12 @@ fn link_counts(counts: &ClusterCounts) -> Value {
 impl Api {
     /// The state of the cluster as this node sees it. None without a cluster.
     pub(crate) fn cluster_state(&self) -> Option<Value> {
-        self.cluster.as_ref().map(|peers| state(peers))
+        self.cluster.as_ref().map(|peers| state(peers, &self.statuses))
+    }
+
+    /// Why clients shouldn't connect to this node of a cluster, in sentences. Empty without a cluster.
+    pub(crate) fn cluster_troubles(&self) -> Reasons {
+        cluster_troubles(self.cluster.as_deref(), &self.statuses)
     }
 
     /// Has the other nodes do what this one does for its own members. None without a cluster.

@@ -76,11 +76,11 @@ impl HealthParts {
 
     fn reasons(&self, probe: Probe) -> Reasons {
         let trouble = self.node.store.trouble();
-        let suspended = self.cluster.as_ref().and_then(|peers| peers.trouble());
+        let cluster_troubles = cluster_troubles(self.cluster.as_deref(), &self.statuses);
         let present = Present {
             failure: self.failure.get().map(String::as_str),
             store_trouble: trouble.as_ref().map(|trouble| trouble.reason.as_str()),
-            cluster_trouble: suspended.as_deref(),
+            cluster_troubles: &cluster_troubles,
             is_served: self.statuses.is_any_served(),
         };
         match probe {
@@ -102,6 +102,11 @@ impl HealthParts {
             .collect();
         json!({ "ok": reasons.is_empty(), "reasons": reasons, "checks": checks })
     }
+}
+
+/// Why clients shouldn't connect to this node of a cluster, in sentences. Empty without a cluster.
+pub(super) fn cluster_troubles(peers: Option<&Peers>, statuses: &PluginStatuses) -> Reasons {
+    peers.into_iter().flat_map(|peers| peers.trouble().into_iter().chain(statuses.cluster_troubles())).collect()
 }
 
 #[cfg(test)]

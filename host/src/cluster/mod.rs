@@ -12,10 +12,10 @@
 //! those whom it concerns are told ([`Rejoining`]).
 
 mod affected;
+mod announcer;
 mod answering;
 mod asking;
 mod blocks;
-mod census;
 mod codec;
 mod counts;
 mod decoding;
@@ -29,11 +29,12 @@ mod peers;
 mod questions;
 mod receiver;
 mod rejoining;
+mod remote_counts;
 mod run;
-mod telling;
 #[cfg(test)]
 mod tests;
 
+pub use announcer::{ANNOUNCE_EVERY, Announcer};
 pub use answering::Inspect;
 pub use asking::{Acted, Coverage, MembersElsewhere};
 pub use blocks::{MemberBlocks, give_first_block, keep_giving_blocks};
@@ -45,4 +46,3 @@ pub use peers::Peers;
 pub use receiver::{EventOutcome, Receiver};
 pub use rejoining::{OnLoss, Rejoining};
 pub use run::{join_cluster, run};
-pub use telling::{TELL_EVERY, Telling};

@@ -1,7 +1,7 @@
 //! What a host sends to the others, and what it knows of them.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::affected::AffectedTopics;
-use super::census::Census;
 use super::codec::encode;
 use super::counts::{PeerCounters, PeerCounts};
 use super::link::ClusterLink;
 use super::messages::{BroadcastMessage, MessageBody, NodeMessage, NodeQuestion};
 use super::questions::{Answers, Given, Questions};
+use super::remote_counts::RemoteCounts;
 use crate::presence::{Delta, DeltaReceiver};
 use crate::protocol::{Pattern, Payload, Topic};
 use crate::pubsub::{Broadcast, MemberInfo, OtherNodes};
@@ -29,7 +29,7 @@ pub(super) const MEMBERS_WAIT: Duration = Duration::from_millis(250);
 pub(super) const ACT_WAIT: Duration = Duration::from_secs(1);
 
 /// How often [`Peers::connected`] looks at the nodes.
-const CONNECTED_LOOK: Duration = Duration::from_millis(20);
+const CONNECTED_POLL: Duration = Duration::from_millis(20);
 
 /// The other hosts of a cluster.
 pub struct Peers {
@@ -37,10 +37,10 @@ pub struct Peers {
     /// For the time of the last unique id.
     store: Store,
     pub(super) questions: Questions,
-    census: Mutex<Census>,
-    /// The topics whose members have changed since they were last told, and those that every node has to hear of.
+    remote_counts: Mutex<RemoteCounts>,
+    /// The topics whose members have changed since they were last announced, and those that every node has to hear of.
     changed: Mutex<Changed>,
-    /// The topics to which a message couldn't be sent since it was last told.
+    /// The topics to which a message couldn't be sent since that was last announced.
     dropped: Mutex<AffectedTopics>,
     /// The patterns that the other nodes watch. `is_watched` is a hint that saves the lock: a member that joins at the same
     /// time as the first pattern comes may be before it or after it.
@@ -51,13 +51,15 @@ pub struct Peers {
     pub(super) counters: PeerCounters,
     /// Notified when another node says that the records of plugins have changed.
     registry_changed: Notify,
+    /// How far this machine's clock was ahead of the database's when they were compared last.
+    clock_ahead_ms: AtomicI64,
 }
 
-/// What has to be told about the numbers of members.
+/// What has to be announced about the numbers of members.
 #[derive(Debug, Default)]
 pub(super) struct Changed {
     pub(super) topics: HashSet<Topic>,
-    /// Whether all topics have to be told, because a node may know none.
+    /// Whether all topics have to be announced, because a node may know none.
     pub(super) is_whole: bool,
 }
 
@@ -69,7 +71,7 @@ impl Peers {
             link,
             store,
             questions: Questions::default(),
-            census: Mutex::default(),
+            remote_counts: Mutex::default(),
             changed: Mutex::default(),
             dropped: Mutex::new(AffectedTopics::none()),
             watched: Mutex::default(),
@@ -77,6 +79,7 @@ impl Peers {
             known_to: Mutex::default(),
             counters: PeerCounters::default(),
             registry_changed: Notify::new(),
+            clock_ahead_ms: AtomicI64::new(0),
         })
     }
 
@@ -97,6 +100,18 @@ impl Peers {
         Some(format!("this node is suspended, because it can't renew its lease{why}"))
     }
 
+    /// Notes how far this machine's clock is ahead of the database's, in milliseconds; negative if it is behind.
+    pub fn set_clock_ahead_ms(&self, ahead: i64) {
+        // It publishes no other data.
+        self.clock_ahead_ms.store(ahead, Ordering::Relaxed);
+    }
+
+    /// What was noted last; 0 before that.
+    #[must_use]
+    pub fn clock_ahead_ms(&self) -> i64 {
+        self.clock_ahead_ms.load(Ordering::Relaxed)
+    }
+
     /// Counts since the start.
     #[must_use]
     pub fn counts(&self) -> PeerCounts {
@@ -106,13 +121,13 @@ impl Peers {
     /// The number of a topic's members at the other nodes. It may be a second old.
     #[must_use]
     pub fn count(&self, topic: &str) -> usize {
-        lock(&self.census).count(topic)
+        lock(&self.remote_counts).count(topic)
     }
 
     /// How many topics have members at the other nodes.
     #[must_use]
     pub fn topics_elsewhere(&self) -> usize {
-        lock(&self.census).topics()
+        lock(&self.remote_counts).topics()
     }
 
     /// Adds the topics and members of the other nodes to those of this one. Both lists are in order, and begin with `prefix`.
@@ -124,7 +139,7 @@ impl Peers {
         after: Option<&str>,
         limit: usize,
     ) -> Vec<(Topic, usize)> {
-        let elsewhere = lock(&self.census).under(prefix, after, limit);
+        let elsewhere = lock(&self.remote_counts).under(prefix, after, limit);
         let mut all = std::collections::BTreeMap::new();
         for (topic, members) in here.into_iter().chain(elsewhere) {
             *all.entry(topic).or_insert(0) += members;
@@ -141,7 +156,7 @@ impl Peers {
             if missing.as_ref().is_some_and(Vec::is_empty) || Instant::now() >= until {
                 return missing.unwrap_or_default();
             }
-            tokio::time::sleep(CONNECTED_LOOK).await;
+            tokio::time::sleep(CONNECTED_POLL).await;
         }
     }
 
@@ -165,8 +180,8 @@ impl Peers {
         };
     }
 
-    /// Tells the other nodes that the records of plugins have changed. One that doesn't hear it reads them within two seconds.
-    pub fn tell_registry_changed(&self) {
+    /// Announces to the other nodes that the records of plugins have changed. One that doesn't hear it reads them within two seconds.
+    pub fn announce_registry_change(&self) {
         let _ = self.send(Lane::All, MessageBody::RegistryChanged);
     }
 
@@ -231,20 +246,20 @@ impl Peers {
         sent.is_ok()
     }
 
-    /// Tells the other nodes that they lack messages, if they do. If that can't be sent either, it is tried again.
-    pub(super) fn tell_dropped(&self) {
+    /// Announces to the other nodes that they lack messages, if they do. If that can't be sent either, it is tried again.
+    pub(super) fn announce_dropped(&self) {
         let mut dropped = lock(&self.dropped);
         if !dropped.is_empty() && self.send(Lane::All, MessageBody::Dropped(dropped.hashes())).is_ok() {
             *dropped = AffectedTopics::none();
         }
     }
 
-    /// The census of the other nodes.
-    pub(super) fn census(&self) -> MutexGuard<'_, Census> {
-        lock(&self.census)
+    /// The numbers of members at the other nodes.
+    pub(super) fn remote_counts(&self) -> MutexGuard<'_, RemoteCounts> {
+        lock(&self.remote_counts)
     }
 
-    /// What has to be told about the numbers of members.
+    /// What has to be announced about the numbers of members.
     pub(super) fn changed(&self) -> MutexGuard<'_, Changed> {
         lock(&self.changed)
     }

@@ -107,7 +107,7 @@ impl Receiver {
     }
 
     fn dead(&mut self, epoch: Epoch) {
-        self.peers.census().forget(epoch);
+        self.peers.remote_counts().forget(epoch);
         self.peers.questions.forget(epoch);
         self.peers.set_watched(epoch, Vec::new());
         self.peers.set_known_to(epoch, false);
@@ -176,7 +176,7 @@ impl Receiver {
             MessageBody::Clocks(clocks) => self.compare_clocks(from, &clocks),
             MessageBody::PresenceWanted(shards) => self.send_presences(from, shards),
             MessageBody::Counts { is_first, counts } => {
-                let left_out = self.peers.census().apply(from, is_first, counts);
+                let left_out = self.peers.remote_counts().apply(from, is_first, counts);
                 self.peers.counters.topics_uncounted.add(left_out as u64);
             }
             MessageBody::CountsWanted => {

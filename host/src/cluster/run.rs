@@ -5,9 +5,9 @@ use std::sync::Arc;
 use bennu_cluster::{ClusterEvent, ClusterEvents};
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::announcer::{ANNOUNCE_EVERY, Announcer};
 use super::peers::Peers;
 use super::receiver::{EventOutcome, Receiver};
-use super::telling::{TELL_EVERY, Telling};
 use crate::channel::Node;
 use crate::presence::DeltaReceiver;
 use crate::pubsub::{AfterTurn, Pressure};
@@ -24,8 +24,8 @@ pub fn join_cluster(node: &Node, peers: &Arc<Peers>) {
 
 /// Handles what comes from the other nodes, and tells them what has changed. Returns when others may count this node as dead, or
 /// when it has left.
-pub async fn run(mut receiver: Receiver, mut telling: Telling, mut events: ClusterEvents, pressure: Arc<Pressure>) {
-    let mut seconds = interval(TELL_EVERY);
+pub async fn run(mut receiver: Receiver, mut announcer: Announcer, mut events: ClusterEvents, pressure: Arc<Pressure>) {
+    let mut seconds = interval(ANNOUNCE_EVERY);
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut handled = 0;
     loop {
@@ -34,7 +34,7 @@ pub async fn run(mut receiver: Receiver, mut telling: Telling, mut events: Clust
                 Some(EventOutcome::GoOn) => handled += 1,
                 Some(EventOutcome::Fenced) | None => return,
             },
-            _ = seconds.tick() => telling.tell(),
+            _ = seconds.tick() => announcer.announce(),
         }
         if handled >= EVENTS_AT_ONCE {
             handled = 0;

@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use super::ask::Ask;
 
-/// Show the nodes of a cluster as one of them knows them: who is alive, how long ago it was heard, and what was lost.
+/// Show the nodes of a cluster as one of them knows them: who is alive, how long ago it was heard, what was lost, and the plugins that they
+/// serve and prepare.
 #[derive(Args)]
 pub(super) struct Cluster {
     #[command(flatten)]
@@ -32,13 +33,22 @@ impl Cluster {
     }
 }
 
+/// The smallest difference of clocks that is shown, in milliseconds.
+const CLOCK_SAID_MS: u64 = 5_000;
+
 /// The lines about a cluster.
 fn lines(found: &Value) -> Vec<String> {
     let mut lines = vec![lease(found)];
+    let ahead = found["clock_ahead_ms"].as_i64().unwrap_or_default();
+    if ahead.unsigned_abs() >= CLOCK_SAID_MS {
+        let which = if ahead > 0 { "ahead of" } else { "behind" };
+        lines.push(format!("its clock is {} {which} the database's", seconds(ahead.unsigned_abs())));
+    }
     let nodes = found["nodes"].as_array().map_or(&[][..], Vec::as_slice);
     let widest = |key: &str| nodes.iter().map(|node| text(&node[key]).chars().count()).max().unwrap_or_default();
     let widths = (widest("name"), widest("version"));
     lines.extend(nodes.iter().map(|node| line(node, widths)));
+    lines.extend(found["plugins"].as_object().into_iter().flatten().flat_map(|(name, cluster)| plugin(name, cluster)));
     let (sent, heard) = (&found["link"]["sent"], &found["link"]["heard"]);
     lines.push(format!(
         "messages: {} sent, {} heard; flushes sent again: {}",
@@ -87,6 +97,47 @@ fn line(node: &Value, (name, version): (usize, usize)) -> String {
         }
     }
     line.trim_end().to_owned()
+}
+
+/// The lines about a plugin: what serves, what is prepared, and what a node can't load.
+fn plugin(name: &str, cluster: &Value) -> Vec<String> {
+    let nodes = || cluster["nodes"].as_array().into_iter().flatten();
+    let names = |is_prepared: bool| -> Vec<String> {
+        nodes().filter(|node| node["is_prepared"] == is_prepared).map(|node| text(&node["node"])).collect()
+    };
+    let mut lines = vec![format!("plugin {}: {}", shown::name(name), serving(&cluster["serving"]))];
+    let rollout = &cluster["rollout"];
+    if rollout.is_object() {
+        let said = |names: Vec<String>, what| (!names.is_empty()).then(|| format!("{what} {}", names.join(", ")));
+        let [ready, missing] = [said(names(true), "ready at"), said(names(false), "awaited from")];
+        let nodes: Vec<String> = ready.into_iter().chain(missing).collect();
+        let (number, by) = (number(&rollout["number"]), text(&rollout["by"]));
+        lines.push(format!("  rollout {number}, begun at {by}: {}", nodes.join("; ")));
+    }
+    let troubles = nodes().filter_map(|node| Some((node, node["trouble"].as_str()?)));
+    lines.extend(troubles.map(|(node, why)| format!("  not served at {}: {}", text(&node["node"]), shown::name(why))));
+    if let Some(why) = cluster["last_refusal"].as_str() {
+        lines.push(format!("  the last rollout was refused: {}", shown::name(why)));
+    }
+    lines
+}
+
+/// The build that serves in the cluster.
+fn serving(serving: &Value) -> String {
+    let Some(generation) = serving["generation"].as_u64() else { return "not served".to_owned() };
+    let probation = &serving["probation"];
+    let phase = match serving["phase"].as_str() {
+        Some("on-probation") => format!(
+            ", on probation: {} of {} calls, {} of {} tolerated faults",
+            number(&probation["calls"]),
+            number(&probation["calls_needed"]),
+            number(&probation["faults"]),
+            number(&probation["faults_tolerated"])
+        ),
+        Some("unproved") => ", unproved".to_owned(),
+        _ => String::new(),
+    };
+    format!("generation {generation}{phase}")
 }
 
 fn text(value: &Value) -> String {
@@ -146,6 +197,42 @@ mod tests {
             "messages: 12 sent, 34 heard; flushes sent again: 0",
         ];
         assert_eq!(lines(&cluster(&nodes)), expected);
+    }
+
+    #[test]
+    fn plugins_have_lines_with_what_serves_what_is_prepared_and_who_can_not_load_it() {
+        let node = |name: &str, is_prepared: Value, trouble: Value| json!({ "node": name, "generation": 2, "is_prepared": is_prepared, "calls": 0, "faults": 0, "trouble": trouble });
+        let mut found = cluster(&[]);
+        found["clock_ahead_ms"] = json!(-61_000);
+        found["plugins"] = json!({
+            "chat": {
+                "serving": { "generation": 2, "digest": "", "phase": "on-probation", "probation": {
+                    "instead": 1, "calls": 12, "calls_needed": 100, "faults": 1, "faults_tolerated": 3, "length_ms": 1,
+                } },
+                "rollout": { "number": 3, "digest": "", "by": "two" },
+                "last_refusal": null, "rejected": [],
+                "nodes": [
+                    node("one", json!(true), Value::Null),
+                    node("two", json!(false), Value::Null),
+                    node("three", json!(false), json!("no memory \u{1b}[2J")),
+                ],
+            },
+            "gate": {
+                "serving": { "generation": 1, "digest": "", "phase": null, "probation": null },
+                "rollout": null, "last_refusal": "the node one can't load it: no", "rejected": [], "nodes": [],
+            },
+            "idle": { "serving": null, "rollout": null, "last_refusal": null, "rejected": [], "nodes": [] },
+        });
+        let expected = [
+            "its clock is 61.0 s behind the database's",
+            "plugin chat: generation 2, on probation: 12 of 100 calls, 1 of 3 tolerated faults",
+            "  rollout 3, begun at two: ready at one; awaited from two, three",
+            r"  not served at three: no memory \u{1b}[2J",
+            "plugin gate: generation 1",
+            "  the last rollout was refused: the node one can't load it: no",
+            "plugin idle: not served",
+        ];
+        assert_eq!(lines(&found)[1..8], expected);
     }
 
     #[test]

@@ -59,8 +59,8 @@ pub struct Present<'a> {
     pub failure: Option<&'a str>,
     /// Why the store refuses writes, if it does.
     pub store_trouble: Option<&'a str>,
-    /// Why other nodes of the cluster may soon count this one as dead, if they may.
-    pub cluster_trouble: Option<&'a str>,
+    /// Why clients shouldn't connect to this node of a cluster: the others may soon count it as dead, or it can't serve what they serve.
+    pub cluster_troubles: &'a [String],
     /// Whether a plugin serves.
     pub is_served: bool,
 }
@@ -120,7 +120,7 @@ impl Health {
         if let Some(trouble) = present.store_trouble {
             reasons.push(format!("the store refuses writes: {trouble}"));
         }
-        reasons.extend(present.cluster_trouble.map(str::to_owned));
+        reasons.extend_from_slice(present.cluster_troubles);
         let state = self.lock();
         match state.draining {
             Some(Draining::HandingOver) => reasons.push("the host hands its work over to another process".to_owned()),

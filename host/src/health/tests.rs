@@ -3,7 +3,7 @@
 use super::*;
 
 /// A host on which everything is well, except what the test changes.
-const WELL: Present<'static> = Present { failure: None, store_trouble: None, cluster_trouble: None, is_served: true };
+const WELL: Present<'static> = Present { failure: None, store_trouble: None, cluster_troubles: &[], is_served: true };
 
 struct Test {
     health: Health,
@@ -112,8 +112,9 @@ fn what_the_host_knows_itself_counts_at_once() {
     assert_eq!(ask(no_plugin), (String::new(), "no plugin serves".to_owned()));
     let trouble = Present { store_trouble: Some("full"), ..WELL };
     assert_eq!(ask(trouble), (String::new(), "the store refuses writes: full".to_owned()));
-    let suspended = Present { cluster_trouble: Some("suspended"), ..WELL };
-    assert_eq!(ask(suspended), (String::new(), "suspended".to_owned()));
+    let troubles = ["suspended".to_owned(), "a plugin isn't served".to_owned()];
+    let in_cluster = Present { cluster_troubles: &troubles, ..WELL };
+    assert_eq!(ask(in_cluster), (String::new(), "suspended; a plugin isn't served".to_owned()));
     let failed = Present { failure: Some("a task has ended"), ..WELL };
     assert_eq!(ask(failed), ("a task has ended".to_owned(), "a task has ended".to_owned()));
     test.health.set_draining(Some(Draining::Stopping));

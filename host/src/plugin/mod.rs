@@ -60,7 +60,7 @@ pub use anatomy::{Anatomy, Kind};
 pub use builds::Builds;
 pub use cache::Cache;
 pub use call_kind::CallKind;
-pub use cluster_status::{ClusterPluginStatus, NodePluginStatus, RolloutStatus};
+pub use cluster_status::{ClusterPluginStatus, ClusterProbation, NodePluginStatus, RolloutStatus, ServingStatus};
 pub use digest::Digest;
 pub use engine::{Engine, INSTANCES};
 pub use guest::{Grants, Origin};

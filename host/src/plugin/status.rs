@@ -180,6 +180,21 @@ impl PluginStatuses {
         self.update(name, |status| status.cluster = Some(cluster));
     }
 
+    /// Returns why this node doesn't serve what its cluster serves: a sentence for each such plugin.
+    #[must_use]
+    pub fn cluster_troubles(&self) -> Vec<String> {
+        let plugins = self.lock();
+        let troubles =
+            plugins.iter().filter_map(|(name, status)| Some((name, status.cluster.as_ref()?.trouble.as_ref()?)));
+        troubles
+            .map(|(name, why)| {
+                format!(
+                    "the plugin `{name}` isn't served here as in the cluster, because this node can't load it: {why}"
+                )
+            })
+            .collect()
+    }
+
     /// Returns what a plugin uses.
     pub(super) fn usage(&self, name: &str) -> Arc<PluginUsage> {
         Arc::clone(&self.lock().entry(name.to_owned()).or_default().usage)

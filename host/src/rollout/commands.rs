@@ -42,7 +42,7 @@ impl Rollouts {
         command: Command,
     ) -> Result<Result<Option<AwaitedChange>, CommandError>, RegistryError> {
         for _ in 0..WRITES_MAX {
-            self.look().await?;
+            self.refresh().await?;
             let mut records = self.records.clone();
             let until = match self.changed(&mut records, plugin, command) {
                 Ok(until) => until,

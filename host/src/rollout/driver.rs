@@ -7,7 +7,7 @@ use std::time::Duration;
 use bennu_cluster::NodeId;
 use bennu_cluster::rollout::{
     ChangeResult, Decision, DecisionEvent, Facts, LivingNode, NodeReport, Records, RecordsChange, Registry,
-    RegistryError, Sights, decide,
+    RegistryError, SeenSince, decide,
 };
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -24,10 +24,10 @@ use crate::plugin::{ClusterPlugins, FileOffer, LibraryEvent};
 use crate::store::Store;
 
 /// How often the records are read without a hint.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+const READ_EVERY: Duration = Duration::from_secs(2);
 
 /// The same while a rollout is prepared or a build is on probation: how late the faults of other nodes are seen.
-const LOOK_OFTEN: Duration = Duration::from_secs(1);
+const READ_OFTEN: Duration = Duration::from_secs(1);
 
 /// The most rounds of reading, acting and deciding one after another.
 const ROUNDS_MAX: usize = 8;
@@ -46,7 +46,7 @@ pub struct Rollouts {
     pub(super) records: Records,
     pub(super) nodes: Vec<LivingNode>,
     pub(super) reports: Vec<NodeReport>,
-    sights: Sights,
+    seen: SeenSince,
     began: Instant,
     pub(super) locals: BTreeMap<String, Local>,
     pub(super) loads: JoinSet<LoadDone>,
@@ -94,7 +94,7 @@ impl Rollouts {
             records: Records::new(),
             nodes: Vec::new(),
             reports: Vec::new(),
-            sights: Sights::default(),
+            seen: SeenSince::default(),
             began: Instant::now(),
             locals: BTreeMap::new(),
             loads: JoinSet::new(),
@@ -113,7 +113,7 @@ impl Rollouts {
         let counted = self.plugins.counted();
         loop {
             self.turn().await;
-            let pause = if self.is_busy() { LOOK_OFTEN } else { LOOK_EVERY };
+            let pause = if self.is_busy() { READ_OFTEN } else { READ_EVERY };
             tokio::select! {
                 () = sleep(pause) => {}
                 () = self.peers.registry_changed() => {}
@@ -151,12 +151,12 @@ impl Rollouts {
                 Err(error) => return self.note_failure(&error),
             }
         }
-        self.tell_started();
+        self.report_started();
     }
 
     /// Returns whether another round may find something new.
     async fn round(&mut self) -> Result<bool, RegistryError> {
-        self.look().await?;
+        self.refresh().await?;
         for offer in std::mem::take(&mut self.stalled) {
             self.hear_offer(offer).await;
         }
@@ -166,17 +166,17 @@ impl Rollouts {
     }
 
     /// Reads the registry.
-    pub(super) async fn look(&mut self) -> Result<(), RegistryError> {
-        let look = self.registry.look(self.revision).await?;
+    pub(super) async fn refresh(&mut self) -> Result<(), RegistryError> {
+        let snapshot = self.registry.read(self.revision).await?;
         if std::mem::take(&mut self.is_down) {
             tracing::warn!("the records of the cluster's plugins can be reached again");
         }
         let is_first = self.revision.is_none();
-        if let Some(records) = look.records {
+        if let Some(records) = snapshot.records {
             self.records = records;
         }
-        (self.revision, self.nodes, self.reports) = (Some(look.revision), look.nodes, look.reports);
-        self.sights.note(&self.records, self.began.elapsed());
+        (self.revision, self.nodes, self.reports) = (Some(snapshot.revision), snapshot.nodes, snapshot.reports);
+        self.seen.note(&self.records, self.began.elapsed());
         if is_first {
             let gatekeepers = self.records.iter().filter(|(_, record)| record.is_gatekeeper);
             self.plugins.remember_gatekeepers(gatekeepers.map(|(name, _)| name.clone()).collect()).await;
@@ -216,7 +216,7 @@ impl Rollouts {
             me: self.me.epoch,
             nodes: &self.nodes,
             reports: &self.reports,
-            sights: &self.sights,
+            seen: &self.seen,
             now: self.began.elapsed(),
             terms: terms_of(self.plugins.terms()),
             now_ms: system_now_ms(),
@@ -239,13 +239,13 @@ impl Rollouts {
         let change = RecordsChange::between(self.revision.unwrap_or_default(), &self.records, &records);
         let result = self.registry.change(self.me, change).await?;
         if result == ChangeResult::Done {
-            self.peers.tell_registry_changed();
+            self.peers.announce_registry_change();
         }
         Ok(result)
     }
 
     /// Says that the node serves what the cluster serves, once it does: all files were offered, and all builds have been loaded or refused.
-    fn tell_started(&mut self) {
+    fn report_started(&mut self) {
         let is_settled = self.is_scanned
             && self.revision.is_some()
             && self.uploads.is_empty()

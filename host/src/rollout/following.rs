@@ -115,15 +115,12 @@ impl Rollouts {
             Ok(done) => done,
             Err(error) => return tracing::error!("a fault of the host: a load panicked: {error}"),
         };
+        let serves = self.records.get(&plugin).and_then(PluginRecord::generation) == Some(build.generation);
         let Some(local) = self.locals.get_mut(&plugin) else { return };
         let state = match result {
             Ok(facts) => LoadState::Loaded(loaded_of(facts)),
             Err(why) => {
-                tracing::warn!(
-                    plugin,
-                    generation = build.generation,
-                    "plugin_not_prepared: this node can't load it: {why}"
-                );
+                warn_not_loaded(&plugin, build.generation, serves, &why);
                 LoadState::Failed(why)
             }
         };
@@ -139,5 +136,19 @@ impl Rollouts {
         let has_failed =
             |generation: u32| matches!(local.plugin.loads.get(&generation), Some((_, LoadState::Failed(_))));
         local.generation() == record.generation().filter(|generation| !has_failed(*generation))
+    }
+}
+
+/// Logs that this node can't load a build, which serves in the cluster or is being prepared.
+fn warn_not_loaded(plugin: &str, generation: u32, serves: bool, why: &str) {
+    if serves {
+        tracing::warn!(
+            plugin,
+            generation,
+            "plugin_not_served: the cluster serves this build, and this node can't load it: {why}; so this node isn't ready; give it the \
+             version and the configuration of the others, and start it again, or roll the plugin back (`bennu plugins rollback {plugin}`)"
+        );
+    } else {
+        tracing::warn!(plugin, generation, "plugin_not_prepared: this node can't load it: {why}");
     }
 }

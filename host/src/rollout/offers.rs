@@ -74,7 +74,7 @@ impl Rollouts {
     /// Writes that a rollout begins. Returns none if the registry doesn't have the bytes.
     async fn begin_rollout(&mut self, file: &FileOffer) -> Result<Option<OfferResult>, RegistryError> {
         for _ in 0..WRITES_MAX {
-            self.look().await?;
+            self.refresh().await?;
             let mut records = self.records.clone();
             let offered = match self.offer_of(file) {
                 Ok(offered) => offered,

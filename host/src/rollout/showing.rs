@@ -1,9 +1,11 @@
 //! What operators see of a plugin in the cluster.
 
-use bennu_cluster::rollout::{NodeReport, OutcomeResult, PluginRecord};
+use bennu_cluster::rollout::{BuildPhase, NodeReport, OutcomeResult, PluginRecord, ServingBuild, probation_counts};
 
 use super::driver::Rollouts;
-use crate::plugin::{ClusterPluginStatus, NodePluginStatus, RolloutStatus};
+use crate::plugin::{
+    ClusterPluginStatus, ClusterProbation, NodePluginStatus, PluginPhase, RolloutStatus, ServingStatus,
+};
 
 impl Rollouts {
     /// Writes the state of all plugins for operators.
@@ -19,7 +21,9 @@ impl Rollouts {
             digest: rollout.digest.to_string(),
             by: rollout.by.clone(),
         });
-        let last_refusal = record.outcomes.iter().rev().find_map(|outcome| match &outcome.result {
+        // What was refused before a build was rolled out is over.
+        let mut since = record.outcomes.iter().rev().take_while(|outcome| outcome.result != OutcomeResult::Switched);
+        let last_refusal = since.find_map(|outcome| match &outcome.result {
             OutcomeResult::Refused(why) => Some(why.clone()),
             OutcomeResult::Switched | OutcomeResult::Replaced => None,
         });
@@ -37,11 +41,41 @@ impl Rollouts {
                 trouble: report.trouble,
             }
         });
+        let trouble = self.locals.get(plugin).and_then(|local| local.plugin.report(record, (0, 0)).trouble);
         ClusterPluginStatus {
+            serving: record.serving.as_ref().map(|serving| serving_status(plugin, serving, &self.reports)),
             rollout,
             last_refusal,
             rejected: record.rejected.iter().map(|rejected| rejected.digest.to_string()).collect(),
             nodes: nodes.collect(),
+            trouble,
         }
+    }
+}
+
+/// The build that serves, with what all nodes have reported of its probation.
+fn serving_status(plugin: &str, serving: &ServingBuild, reports: &[NodeReport]) -> ServingStatus {
+    let ServingBuild { build, phase } = serving;
+    let (phase, probation) = match phase {
+        BuildPhase::Passed => (PluginPhase::Proved, None),
+        BuildPhase::Unproved => (PluginPhase::Unproved, None),
+        BuildPhase::OnProbation(open) => {
+            let (calls, faults) = probation_counts(plugin, build.generation, reports);
+            let probation = ClusterProbation {
+                instead: open.against.generation,
+                calls,
+                calls_needed: open.terms.calls,
+                faults,
+                faults_tolerated: open.terms.faults,
+                length_ms: open.terms.time_ms,
+            };
+            (PluginPhase::OnProbation, Some(probation))
+        }
+    };
+    ServingStatus {
+        generation: build.generation,
+        digest: build.digest.to_string(),
+        phase: (!build.is_gatekeeper).then_some(phase),
+        probation,
     }
 }

@@ -240,6 +240,19 @@ impl PostgresServer {
         format!("postgres://{role}@127.0.0.1:{}/{database}", self.port)
     }
 
+    /// Lets the server listen on another address of this machine as well, and accept everybody there. The server must be started again.
+    ///
+    /// # Errors
+    /// If the settings can't be changed.
+    pub fn listen_on(&mut self, address: &str) -> Result<()> {
+        let rules = self.home.path().join("data").join("pg_hba.conf");
+        let mut text = fs::read_to_string(&rules)?;
+        text.push_str("\nhost all all 10.0.0.0/8 trust\n");
+        fs::write(&rules, text)?;
+        self.settings.push(format!("listen_addresses=127.0.0.1,{address}"));
+        Ok(())
+    }
+
     /// Makes a directory that the server can use.
     ///
     /// # Errors

@@ -9,9 +9,6 @@ use crate::database;
 use crate::plan::{Plan, cluster, is_ready, knows, post, readiness, state};
 use crate::together::{audit, broadcast_from_all, deposit_from_all, members};
 
-/// A lease that is short enough to wait for, and long enough for a busy machine.
-const LEASE: &str = "lease_ms = 3000";
-
 async fn online(host: &TestHost) -> Result<Vec<String>> {
     let presences = get(host.address(), "/api/topics/room:1/presence").await?.json()?;
     Ok(presences.as_object().context("presences")?.keys().cloned().collect())
@@ -21,7 +18,7 @@ async fn online(host: &TestHost) -> Result<Vec<String>> {
 #[tokio::test]
 async fn a_killed_node_is_forgotten_and_starts_again() -> Result<()> {
     let (_, url) = database()?;
-    let plan = Plan::on(&url).guests(&["chat", "echo", "ledger"]).key(LEASE).key("sticky = [\"room:*\"]");
+    let plan = Plan::on(&url).guests(&["chat", "echo", "ledger"]).lease().key("sticky = [\"room:*\"]");
     let [one, two, three] = plan.start_three().await?;
     let mut alice = Cast::new(&one);
     alice.play("alice > join room:1 {\"user\": \"alice\"}\nalice < ok …\nalice < presence_state {}\nalice < presence_diff …").await?;
@@ -64,7 +61,7 @@ async fn a_killed_node_starts_again_without_waiting_for_its_lease() -> Result<()
 #[tokio::test]
 async fn a_node_that_was_stopped_past_its_lease_stores_nothing_and_ends() -> Result<()> {
     let (_, url) = database()?;
-    let plan = Plan::on(&url).key(LEASE);
+    let plan = Plan::on(&url).lease();
     let (one, mut two) = (plan.start("one").await?, plan.start("two").await?);
     let mut client = two.connect().await?;
     client.join("ledger:1", &json!({})).await?;
@@ -111,9 +108,9 @@ async fn all_nodes_start_again_after_all_were_killed() -> Result<()> {
 async fn a_node_that_is_cut_off_is_suspended_and_then_over() -> Result<()> {
     let (name, url) = database()?;
     let relay = Relay::start(&[PostgresServer::shared()?.port()]).await?;
-    let one = Plan::on(&url).key(LEASE).start("one").await?;
+    let one = Plan::on(&url).lease().start("one").await?;
     let cut_off = format!("postgres://postgres@127.0.0.1:{}/{name}", relay.port());
-    let mut two = Plan::on(&cut_off).key(LEASE).start("two").await?;
+    let mut two = Plan::on(&cut_off).lease().start("two").await?;
     let mut near = members(&[&one, &two, &two], "echo:1").await?;
     is_ready(&two).await?;
     relay.set(Way::Silent);
@@ -133,7 +130,7 @@ async fn a_node_that_is_cut_off_is_suspended_and_then_over() -> Result<()> {
     ensure!(!status.success(), "{status}");
     // Nobody heard what it sent after its death.
     near[0].quiet().await?;
-    Plan::on(&url).key(LEASE).start("two").await?.stop().await?;
+    Plan::on(&url).lease().start("two").await?.stop().await?;
     Ok(())
 }
 
@@ -196,7 +193,7 @@ async fn a_failover_to_a_synchronous_standby_loses_nothing() -> Result<()> {
         primary.port(),
         standby.port()
     );
-    let hosts = Plan::on(&url).key(LEASE).start_three().await?;
+    let hosts = Plan::on(&url).lease().start_three().await?;
     let mut clients = members(&hosts, "echo:1").await?;
     deposit_from_all(&hosts, 3).await?;
     primary.kill()?;
@@ -217,7 +214,7 @@ async fn a_failover_to_a_synchronous_standby_loses_nothing() -> Result<()> {
 async fn nodes_outlive_a_database_that_is_away_for_longer_than_their_lease() -> Result<()> {
     let server = PostgresServer::start()?;
     let url = server.database("away")?;
-    let hosts = Plan::on(&url).key(LEASE).start_three().await?;
+    let hosts = Plan::on(&url).lease().start_three().await?;
     let epochs = async || -> Result<Vec<Value>> {
         let mut epochs = Vec::new();
         for host in &hosts {

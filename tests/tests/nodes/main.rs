@@ -4,10 +4,13 @@
 mod chaos;
 mod deaths;
 mod nats;
+mod operations;
+mod partitions;
 mod phoenix;
 mod plan;
 mod refusals;
 mod rollouts;
+mod slow;
 mod together;
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -76,7 +76,7 @@ fn ports<'a>(hosts: impl IntoIterator<Item = &'a TestHost>) -> Vec<u16> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_page_goes_on_at_another_node() -> Result<()> {
     let (_, url) = database()?;
-    let plan = Plan::on(&url).guests(&["chat"]).key("sticky = [\"room:*\"]").key("lease_ms = 3000");
+    let plan = Plan::on(&url).guests(&["chat"]).key("sticky = [\"room:*\"]").lease();
     let (one, two) = (plan.start("one").await?, plan.start("two").await?);
     let (here, there) = (Relay::start(&ports([&one])).await?, Relay::start(&ports([&two])).await?);
     let mut alice = Page::open(here.port(), "alice")?;

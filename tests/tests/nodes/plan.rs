@@ -19,6 +19,15 @@ pub(crate) struct Plan {
     tables: String,
 }
 
+/// The environment variable with the length of the leases of tests that wait until a node is dead, in milliseconds.
+const LEASE: &str = "BENNU_TEST_LEASE_MS";
+
+/// The length of a lease that a test waits for, in milliseconds: the shortest that can be configured, unless the environment says otherwise.
+/// `cargo xtask test full` runs such tests with the default of 10 s, too.
+pub(crate) fn lease_ms() -> u64 {
+    std::env::var(LEASE).ok().and_then(|text| text.parse().ok()).unwrap_or(1_000)
+}
+
 /// The secret of the clusters of these tests, which would warn without one.
 pub(crate) const SECRET: (&str, &str) = ("BENNU_CLUSTER_SECRET", "known to all nodes of a test");
 
@@ -45,6 +54,11 @@ impl Plan {
     pub(crate) fn key(mut self, line: &str) -> Self {
         self.keys += &format!("{line}\n");
         self
+    }
+
+    /// Sets a lease that is short enough to wait for: [`lease_ms`].
+    pub(crate) fn lease(self) -> Self {
+        self.key(&format!("lease_ms = {}", lease_ms()))
     }
 
     /// Adds a line to the table `store`.

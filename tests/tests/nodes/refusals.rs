@@ -1,7 +1,7 @@
 //! Configurations and engines with which a node doesn't start, each with a sentence that says what to do.
 
 use anyhow::{Context, Result, ensure};
-use bennu_tests::{PostgresPooler, PostgresServer, Setup, bennu, bennu_with, get};
+use bennu_tests::{PostgresPooler, PostgresServer, Setup, bennu, bennu_with, eventually, get};
 
 use crate::database;
 use crate::plan::{Plan, SECRET, cluster};
@@ -20,8 +20,10 @@ async fn databases_that_can_not_be_used_are_refused() -> Result<()> {
         "postgres",
         "CREATE DATABASE nodeslatin ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0",
     )?;
-    server.sql("postgres", "CREATE ROLE nodestranger LOGIN")?;
+    server.sql("postgres", "CREATE ROLE nodestranger LOGIN; CREATE ROLE nodesbarred NOLOGIN")?;
     for (url, expected) in [
+        (server.url("nodesbarred", &name), "check the user and the password"),
+        (server.url("nodesnobody", &name), "check the user and the password"),
         (server.url("postgres", "nodesnowhere"), "CREATE DATABASE"),
         (server.url("postgres", "nodeslatin"), "needs UTF8"),
         (server.url("nodestranger", &name), "GRANT CREATE ON DATABASE"),
@@ -58,7 +60,7 @@ async fn defaults_of_a_role_change_nothing() -> Result<()> {
     Ok(())
 }
 
-/// A node has four connections beside those of the store. Too few are said, with the remedies.
+/// A node has five connections beside those of the store. Too few are said, with the remedies.
 #[tokio::test]
 async fn too_few_connections_are_refused() -> Result<()> {
     let (name, _) = database()?;
@@ -72,6 +74,48 @@ async fn too_few_connections_are_refused() -> Result<()> {
     ensure!(said.contains("too many connections for role") && said.contains("CONNECTION LIMIT"), "{said}");
     server.sql(&name, "ALTER ROLE nodesfew CONNECTION LIMIT 20")?;
     plan.start("one").await?.stop().await?;
+    Ok(())
+}
+
+/// The number that docs/cluster.md names, once a node has all of them.
+#[tokio::test]
+async fn a_node_has_as_many_connections_as_the_document_says() -> Result<()> {
+    let (name, url) = database()?;
+    let server = PostgresServer::shared()?;
+    let host = Plan::on(&url).store("connections = 3").start("one").await?;
+    deposit_from_all(std::slice::from_ref(&host), 3).await?;
+    let query = format!("SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}'");
+    // Two of the start end in a moment.
+    eventually(
+        "2 for the table of nodes, 1 for the records of plugins, 2 for the bus, and 3 for the store",
+        async || Ok((server.sql("postgres", &query)? == "8").then_some(())),
+    )
+    .await?;
+    host.stop().await?;
+    Ok(())
+}
+
+/// A node with other settings would declare the others dead too early, or wouldn't hear them.
+#[tokio::test]
+async fn a_node_whose_settings_differ_is_refused_and_no_secret_is_shown() -> Result<()> {
+    let (_, url) = database()?;
+    let plan = Plan::on(&url).key("lease_ms = 30000");
+    let first = plan.start("one").await?;
+    let (variable, secret) = SECRET;
+    let open = format!("[store]\nurl = {url:?}\n[cluster]\nname = \"two\"\nlease_ms = 30000\n");
+    for (setup, expected) in [
+        (Plan::on(&url).setup("two")?, "`cluster.lease_ms` is 30000 there and 10000 here"),
+        (plan.setup("two")?.variable(variable, "hunter2"), "`cluster.secret` is another one there"),
+        (Setup::new().config(&open), "`cluster.secret` is set there and not here"),
+    ] {
+        let said = format!("{:#}", setup.start().await.err().context("the host has started")?);
+        ensure!(said.contains("the node one has other settings") && said.contains(expected), "{said}");
+        ensure!(!said.contains(secret) && !said.contains("hunter2"), "{said}");
+    }
+    audit(&first).await?;
+    first.stop().await?;
+    // Nobody is there, so other settings can begin.
+    Plan::on(&url).start("two").await?.stop().await?;
     Ok(())
 }
 

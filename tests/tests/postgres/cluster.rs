@@ -1,12 +1,15 @@
 //! Databases that a cluster can't use, and the poolers: what its table of nodes and its bus say.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use bennu::store::{POSTGRES_SCHEMA, PostgresPlace};
 use bennu_cluster::bus::{Bus, BusEvent, Lane};
 use bennu_cluster::postgres::{PostgresBus, PostgresTable, SCHEMA_STEP};
-use bennu_cluster::{BusError, Hello, Incarnation, NodeId, NodeTable, Renewal, Speaks, TableError};
+use bennu_cluster::{
+    BusError, Hello, Incarnation, NewNode, NodeId, NodeSettings, NodeTable, Renewal, Speaks, TableError,
+};
 use bennu_tests::{PostgresPooler, PostgresServer, eventually, within};
 
 use crate::database;
@@ -29,9 +32,14 @@ fn table(url: &str) -> Result<PostgresTable> {
     Ok(PostgresTable::new(Arc::new(place(url)?))?)
 }
 
+fn new_node(name: &str, incarnation: Incarnation) -> NewNode {
+    let settings = NodeSettings { lease: Duration::from_secs(10), bus: "postgres".to_owned(), secret_mark: None };
+    NewNode { name: name.to_owned(), version: "0.1.0".to_owned(), incarnation, speaks: SPEAKS, settings }
+}
+
 async fn start(table: &PostgresTable, name: &str, bits: u8) -> Result<NodeId> {
     let incarnation = Incarnation([bits; 16]);
-    match table.hello(name, "0.1.0", incarnation, SPEAKS).await? {
+    match table.hello(&new_node(name, incarnation)).await? {
         Hello::Welcome(epoch) => Ok(NodeId { epoch, incarnation }),
         refused => bail!("{refused:?}"),
     }
@@ -47,7 +55,7 @@ async fn hears_itself(bus: &PostgresBus, me: NodeId) -> Result<()> {
 
 /// What a table says that can't be used.
 async fn refusal(url: &str) -> Result<String> {
-    match table(url)?.roll().await {
+    match table(url)?.list().await {
         Err(TableError::Unfit(said)) => Ok(said),
         other => bail!("not refused: {other:?}"),
     }
@@ -89,7 +97,7 @@ async fn a_password_that_is_wrong_is_refused() -> Result<()> {
     server.sql("postgres", "SELECT pg_reload_conf()")?;
     let url = server.url("locked", "app");
     let table = PostgresTable::new(Arc::new(PostgresPlace::new(&url, Some("hunter2"), POSTGRES_SCHEMA)?))?;
-    let said = table.roll().await.err().context("the table has answered")?.to_string();
+    let said = table.list().await.err().context("the table has answered")?.to_string();
     ensure!(said.contains("check the user and the password") && !said.contains("hunter2"), "{said}");
     Ok(())
 }
@@ -125,7 +133,7 @@ async fn a_second_node_of_one_name_is_refused() -> Result<()> {
     fill(&name, "postgres")?;
     let (first, second) = (table(&url)?, table(&url)?);
     let me = start(&first, "host-1", 1).await?;
-    let answer = second.hello("host-1", "0.1.0", Incarnation([2; 16]), SPEAKS).await?;
+    let answer = second.hello(&new_node("host-1", Incarnation([2; 16]))).await?;
     let Hello::NameTaken(row) = answer else { bail!("{answer:?}") };
     ensure!(row.id == me);
     Ok(())

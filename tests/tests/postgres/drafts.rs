@@ -194,16 +194,16 @@ async fn a_question_about_a_batch_that_waits_gets_its_answer_or_refuses_it() -> 
 }
 
 #[tokio::test]
-async fn a_node_is_buried_after_its_batch_under_way_and_stores_nothing_later() -> Result<()> {
+async fn a_node_is_declared_dead_after_its_batch_under_way_and_stores_nothing_later() -> Result<()> {
     let (_, url) = prepared().await?;
     let mut node = Node::start(&url, "one").await?;
     let mut other = Node::start(&url, "other").await?;
-    let (asking, burying) = (node.again(&url).await?, connect(&url).await?);
+    let (asking, declaring) = (node.again(&url).await?, connect(&url).await?);
     let (draft, epoch, number) = ([Draft::seen(0).put("a", 1)], node.epoch, 1);
-    // The burial waits for the batch, which waits for the lock of the plugin.
-    let burial = async { burying.query_one("SELECT bennu.node_bury($1, 0)", &[&epoch]).await };
-    let (committed, buried) = one_after_another(&url, node.commit(&draft), burial).await?;
-    ensure!(committed?.results == [STORED] && buried?.get::<_, bool>(0));
+    // Declaring it dead waits for the batch, which waits for the lock of the plugin.
+    let declared = async { declaring.query_one("SELECT bennu.node_declare_dead($1, 0)", &[&epoch]).await };
+    let (committed, is_dead) = one_after_another(&url, node.commit(&draft), declared).await?;
+    ensure!(committed?.results == [STORED] && is_dead?.get::<_, bool>(0));
     // Its answer can still be asked for. A later batch is refused, and nobody knows anything about one.
     ensure!(asking.settle(number).await?.is_some_and(|answer| answer.results == [STORED]));
     ensure!(code(asking.commit_as(number + 1, &draft).await)? == "BN010");

@@ -379,7 +379,7 @@ async fn a_node_that_counts_as_dead_stores_nothing_and_says_so() -> Result<()> {
     put().await??;
     let client = connect(&url).await?;
     let epoch = id.epoch.0.cast_signed();
-    ensure!(client.query_one("SELECT bennu.node_bury($1, 0)", &[&epoch]).await?.get::<_, bool>(0));
+    ensure!(client.query_one("SELECT bennu.node_declare_dead($1, 0)", &[&epoch]).await?.get::<_, bool>(0));
     let refused = put().await?;
     let is_told = matches!(&refused, Err(CommitError::Failed(error)) if error.to_string().contains("counts as dead"));
     ensure!(is_told && !refused.is_err_and(|error| error.is_uncertain()), "it is certain that nothing is stored");

@@ -73,7 +73,7 @@ impl Node {
     pub(crate) async fn start(url: &str, name: &str) -> Result<Self> {
         let client = connect(url).await?;
         let incarnation = vec![name.len() as u8; 16];
-        let hello = "SELECT epoch FROM bennu.node_hello($1, '1', $2, 1, 1)";
+        let hello = "SELECT epoch FROM bennu.node_hello($1, '1', $2, 1, 1, 10000, 'postgres', NULL)";
         let epoch = client.query_one(hello, &[&name, &incarnation]).await?.get(0);
         let opening = client.query_one("SELECT epoch FROM bennu.writer", &[]).await?.get(0);
         Ok(Self { client, epoch, incarnation, number: 0, opening })

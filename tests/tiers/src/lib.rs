@@ -63,6 +63,8 @@ pub enum Suite {
     Browser,
     /// The packages that carry the executable.
     Packages,
+    /// Three nodes of a cluster to which everything happens.
+    Chaos,
     /// The store and the nodes of a cluster on PostgreSQL.
     Postgres,
     /// The bus of a cluster on NATS, and nodes that use it.
@@ -89,7 +91,7 @@ pub enum Suite {
 
 impl Suite {
     /// All suites, in the order in which they run. The first one also compiles the tests of the others.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Lint,
         Self::Guests,
         Self::Host,
@@ -98,6 +100,7 @@ impl Suite {
         Self::Clients,
         Self::Browser,
         Self::Packages,
+        Self::Chaos,
         Self::Postgres,
         Self::Nats,
         Self::Proxies,
@@ -112,13 +115,14 @@ impl Suite {
     ];
 
     /// The suites that need the plugins as components.
-    pub const WITH_PLUGINS: [Self; 13] = [
+    pub const WITH_PLUGINS: [Self; 14] = [
         Self::Lint,
         Self::Host,
         Self::Phoenix,
         Self::Clients,
         Self::Browser,
         Self::Packages,
+        Self::Chaos,
         Self::Postgres,
         Self::Nats,
         Self::Proxies,
@@ -140,6 +144,7 @@ impl Suite {
             Self::Clients => "clients",
             Self::Browser => "browser",
             Self::Packages => "packages",
+            Self::Chaos => "chaos",
             Self::Postgres => "postgres",
             Self::Nats => "nats",
             Self::Proxies => "proxies",
@@ -166,6 +171,9 @@ impl Suite {
             Self::Clients => "Clients by other authors, from npm, PyPI and crates.io",
             Self::Browser => "The example pages and the hooks for React in Chromium",
             Self::Packages => "The packages for npm and PyPI that carry the executable, installed from their files",
+            Self::Chaos => {
+                "Three nodes of a cluster on a PostgreSQL server: killed, frozen, cut off, while clients check what they are promised"
+            }
             Self::Postgres => {
                 "The store and the nodes of a cluster on a PostgreSQL server: killed, stopped, full, refused; and the host's tests of storage on it"
             }
@@ -190,7 +198,9 @@ impl Suite {
     #[must_use]
     pub const fn tier(self) -> Tier {
         match self {
-            Self::Lint | Self::Guests | Self::Host | Self::Commands | Self::Phoenix | Self::Browser => Tier::Usual,
+            Self::Lint | Self::Guests | Self::Host | Self::Commands | Self::Phoenix | Self::Browser | Self::Chaos => {
+                Tier::Usual
+            }
             _ => Tier::Full,
         }
     }
@@ -204,7 +214,7 @@ struct Rounds {
 }
 
 /// All tests whose number of rounds depends on the tier.
-const ROUNDS: [Rounds; 40] = [
+const ROUNDS: [Rounds; 41] = [
     // Damaged input for readers of JSON, which another reader must read the same.
     Rounds { test: "protocol::v2", usual: 20_000, full: 2_000_000 },
     Rounds { test: "semantics::scan", usual: 20_000, full: 2_000_000 },
@@ -252,7 +262,8 @@ const ROUNDS: [Rounds; 40] = [
     Rounds { test: "postgres::settle", usual: 30, full: 500 },
     // Three hosts as nodes of a cluster, to which everything happens while clients use them.
     Rounds { test: "nodes::chaos", usual: 3, full: 10 },
-    // Flushes on the bus of a cluster, and nodes that are renewed and buried at the same time.
+    Rounds { test: "nodes::chaos_nats", usual: 3, full: 10 },
+    // Flushes on the bus of a cluster, and nodes that are renewed and declared dead at the same time.
     Rounds { test: "cluster::flushes", usual: 600, full: 10_000 },
     Rounds { test: "cluster::races", usual: 10, full: 150 },
     // Replacements of the host, and the clients that send meanwhile.

@@ -1,6 +1,7 @@
 //! The services of a cluster: a PostgreSQL server, and perhaps NATS.
 
 use std::fs;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -20,7 +21,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// The superuser of the server, and the user that runs it if this user is root: the server refuses to run as root.
 const USER: &str = "postgres";
 
-/// A PostgreSQL server with an empty database. It ends with the value, and with Ctrl-C.
+/// A PostgreSQL server with an empty database. It ends with the value, and with this process.
 pub(super) struct Postgres {
     home: PathBuf,
     port: u16,
@@ -83,7 +84,7 @@ impl Drop for Postgres {
     }
 }
 
-/// A NATS server. It ends with the value, and with Ctrl-C.
+/// A NATS server. It ends with the value, and with this process.
 pub(super) struct Nats {
     port: u16,
     process: Child,
@@ -92,11 +93,16 @@ pub(super) struct Nats {
 impl Nats {
     pub(super) fn start(home: &Path) -> Result<Self> {
         let program = nats::find().context("no NATS server was found, and none can be installed")?;
-        let port = free_port()?;
-        let mut server = Command::new(program);
+        let (port, log) = (free_port()?, home.join("nats.log"));
+        let mut server = process::tied(&program);
         server.args(["-a", "127.0.0.1", "-p", &port.to_string()]);
-        let process = logging_to(&mut server, &home.join("nats.log"))?;
-        Ok(Self { port, process })
+        let server = Self { port, process: logging_to(&mut server, &log)? };
+        let end = Instant::now() + START_MAX;
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            ensure!(Instant::now() < end, "NATS doesn't answer; its log is {}", log.display());
+            thread::sleep(LOOK);
+        }
+        Ok(server)
     }
 
     pub(super) fn url(&self) -> String {
@@ -129,10 +135,12 @@ fn is_root() -> Result<bool> {
 fn program(path: &Path) -> Result<Command> {
     let mut command = if is_root()? {
         let mut command = Command::new("setpriv");
-        command.args([&format!("--reuid={USER}"), &format!("--regid={USER}"), "--clear-groups"]).arg(path);
+        command.args([&format!("--reuid={USER}"), &format!("--regid={USER}"), "--clear-groups"]);
+        // As a tied one. The kernel forgets that when the user changes, so it is said here.
+        command.args(["--pdeathsig", "KILL"]).arg(path);
         command
     } else {
-        Command::new(path)
+        process::tied(path)
     };
     // The directory of this process may be closed to the other user.
     command.current_dir("/");

@@ -1,10 +1,10 @@
 //! A node of the cluster: its host, and its service manager.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -40,7 +40,7 @@ impl Host {
     /// If it can't be started.
     pub(super) fn keep_running(&self) -> Result<()> {
         loop {
-            let (began, mut command) = (Instant::now(), Command::new(&self.executable));
+            let (began, mut command) = (Instant::now(), process::tied(&self.executable));
             command.arg("serve").args(&self.plugins).arg("--config").arg(self.home.join("bennu.toml"));
             command.arg("--data").arg(self.home.join("data")).arg("--static").arg(places::pages());
             command.args(["--listen", &format!("127.0.0.1:{}", self.port)]);
@@ -58,9 +58,16 @@ impl Host {
         }
     }
 
-    /// Whether it listens.
-    pub(super) fn answers(&self) -> bool {
-        TcpStream::connect(("127.0.0.1", self.port)).is_ok()
+    /// Whether it is ready for clients: the others hear it, and it has its plugins.
+    pub(super) fn is_ready(&self) -> bool {
+        let ask = || -> io::Result<String> {
+            let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+            write!(stream, "GET /readyz HTTP/1.0\r\nHost: 127.0.0.1:{}\r\n\r\n", self.port)?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok(answer)
+        };
+        ask().is_ok_and(|answer| answer.lines().next().is_some_and(|status| status.contains(" 200 ")))
     }
 
     /// The file with the number of its process.

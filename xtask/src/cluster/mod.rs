@@ -9,7 +9,7 @@ mod host;
 use std::env::consts::EXE_EXTENSION;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::channel;
 use std::thread;
 
@@ -61,12 +61,16 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if home.exists() {
         fs::remove_dir_all(&home).with_context(|| format!("cannot remove {}", home.display()))?;
     }
+    let secret = home.join("secret");
+    fs::create_dir_all(&home).with_context(|| format!("cannot make {}", home.display()))?;
+    fs::write(&secret, "known to all nodes of this machine")
+        .with_context(|| format!("cannot write {}", secret.display()))?;
     let executable = places::target().join("debug").join("bennu").with_extension(EXE_EXTENSION);
     let hosts = NAMES.map(|name| {
         let home = home.join(name);
         fs::create_dir_all(&home).with_context(|| format!("cannot make {}", home.display()))?;
         let config = home.join("bennu.toml");
-        let text = configuration(name, &postgres.url(), nats.as_ref().map(Nats::url).as_deref());
+        let text = configuration(name, &secret, &postgres.url(), nats.as_ref().map(Nats::url).as_deref());
         fs::write(&config, text).with_context(|| format!("cannot write {}", config.display()))?;
         Ok(Host { name, port: free_port()?, executable: executable.clone(), plugins: plugins(), home })
     });
@@ -80,7 +84,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     // Their lines come before what to try.
     for host in &hosts {
-        while !host.answers() {
+        while !host.is_ready() {
             if let Ok(failed) = failures.try_recv() {
                 return failed;
             }
@@ -112,10 +116,10 @@ fn plugins() -> Vec<PathBuf> {
 }
 
 /// The configuration of a node. A lease of 3 s is short, so that the death of a node is seen soon.
-fn configuration(name: &str, postgres: &str, nats: Option<&str>) -> String {
+fn configuration(name: &str, secret: &Path, postgres: &str, nats: Option<&str>) -> String {
     let bus = nats.map_or_else(String::new, |url| format!("bus = {{ nats = {url:?} }}\n"));
     format!(
-        "[store]\nurl = {postgres:?}\n\n[cluster]\nname = {name:?}\nlease_ms = 3000\n{bus}\n[mounts.\"/socket\"]\nauth = \"none\"\n\n\
+        "[store]\nurl = {postgres:?}\n\n[cluster]\nname = {name:?}\nsecret = {{ file = {secret:?} }}\nlease_ms = 3000\n{bus}\n[mounts.\"/socket\"]\nauth = \"none\"\n\n\
          [mounts.\"/realtime/v1\"]\nauth = \"none\"\nserializer = \"supabase\"\n"
     )
 }

@@ -78,7 +78,7 @@ fn fetch(suites: &[Suite]) -> Result<Fetched> {
     if wants(&[Suite::Proxies]) {
         proxies::find()?;
     }
-    let postgres = if wants(&[Suite::Postgres, Suite::Nats]) { postgres::find() } else { None };
+    let postgres = if wants(&[Suite::Chaos, Suite::Postgres, Suite::Nats]) { postgres::find() } else { None };
     let nats = if wants(&[Suite::Nats]) { nats::find() } else { None };
     let chromium = wants(&[Suite::Browser, Suite::Languages]).then(chromium::find).transpose()?;
     let has_spin = wants(&[Suite::Models]) && spin::find();

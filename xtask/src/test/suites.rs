@@ -123,6 +123,7 @@ pub(super) fn run(suite: Suite, run: &mut SuiteRun) -> Result<()> {
             dist::with_built(&host)?;
             run.tests("the tests of the packages", node_tests("packages")?)
         }
+        Suite::Chaos => chaos_on_postgres(run),
         Suite::Postgres => on_postgres(run),
         Suite::Nats => bus_on_nats(run),
         Suite::Proxies => {
@@ -162,12 +163,12 @@ pub(super) fn run(suite: Suite, run: &mut SuiteRun) -> Result<()> {
 /// Why a suite can't run here, though nothing is wrong.
 pub(super) fn missing(suite: Suite, run: &mut SuiteRun) -> Result<Option<String>> {
     let fetched = match suite {
-        Suite::Postgres | Suite::Nats => run.fetched()?,
+        Suite::Chaos | Suite::Postgres | Suite::Nats => run.fetched()?,
         Suite::Fuzz => return Ok(fuzz::missing()),
         _ => return Ok(None),
     };
     Ok(match suite {
-        Suite::Postgres if fetched.postgres.is_none() => {
+        Suite::Chaos | Suite::Postgres if fetched.postgres.is_none() => {
             Some(format!("no PostgreSQL was found; install one, or set {}", postgres::VARIABLE))
         }
         Suite::Nats if fetched.nats.is_none() => {
@@ -218,7 +219,7 @@ fn bus_on_nats(run: &mut SuiteRun) -> Result<()> {
     let Some(programs) = run.fetched()?.postgres.clone() else { return Ok(()) };
     run.build()?;
     let mut nodes = linted(host_cargo("test"))?;
-    nodes.args(["--test", "nodes", "--", NODES_AT_ONCE, "nats::"]);
+    nodes.args(["--test", "nodes", "--", NODES_AT_ONCE, "nats::", CHAOS_ON_NATS]);
     nodes.env(postgres::VARIABLE, programs).env(nats::VARIABLE, server);
     run.tests("the tests of nodes on NATS", nodes)
 }
@@ -226,15 +227,36 @@ fn bus_on_nats(run: &mut SuiteRun) -> Result<()> {
 /// Each test of nodes has three hosts with short leases, which must get processor time.
 const NODES_AT_ONCE: &str = "--test-threads=2";
 
-/// Runs rounds in which something goes wrong in a cluster.
-pub(super) fn chaos(run: &mut SuiteRun, rounds: usize, seed: u64) -> Result<()> {
+/// The names of the test in which everything happens to a cluster, on either bus.
+pub(super) const CHAOS: &str = "chaos::promises_hold_whatever_happens";
+pub(super) const CHAOS_ON_NATS: &str = "chaos::promises_hold_on_nats_whatever_happens";
+
+/// Tests that wait until a node is dead. They run with the shortest lease, and with the default one, too.
+const WITH_LEASES: &str = "deaths::";
+
+/// The default of a lease, in milliseconds.
+const DEFAULT_LEASE: &str = "10000";
+
+/// The environment variable with the length of the leases of [`WITH_LEASES`].
+const LEASE: &str = "BENNU_TEST_LEASE_MS";
+
+/// Builds the tests of nodes, and returns the command that runs them.
+pub(super) fn nodes(run: &mut SuiteRun) -> Result<Command> {
     run.build()?;
-    let programs = run.fetched()?.postgres.clone().context("no PostgreSQL was found")?;
+    let fetched = run.fetched()?;
+    let programs = fetched.postgres.clone().context("no PostgreSQL was found")?;
+    let nats = fetched.nats.clone();
     let mut tests = linted(host_cargo("test"))?;
-    tests.args(["--test", "nodes", "--", "--nocapture", "--exact", "chaos::promises_hold_whatever_happens"]);
-    tests.env(postgres::VARIABLE, programs);
-    tests.env("BENNU_CHAOS_ROUNDS", rounds.to_string()).env("BENNU_CHAOS_SEED", seed.to_string());
-    start(&mut tests)
+    tests.args(["--test", "nodes"]).env(postgres::VARIABLE, programs);
+    tests.envs(nats.map(|server| (nats::VARIABLE, server)));
+    Ok(tests)
+}
+
+/// Also checks that the checks themselves find what they are to find.
+fn chaos_on_postgres(run: &mut SuiteRun) -> Result<()> {
+    let mut tests = nodes(run)?;
+    tests.args(["--", "chaos::", "--skip", CHAOS_ON_NATS]);
+    run.tests("a cluster to which everything happens", tests)
 }
 
 fn on_postgres(run: &mut SuiteRun) -> Result<()> {
@@ -249,9 +271,13 @@ fn on_postgres(run: &mut SuiteRun) -> Result<()> {
     let mut cluster = conformance("postgres")?;
     cluster.env(postgres::VARIABLE, &programs);
     run.tests("the tests of the cluster on PostgreSQL", cluster)?;
+    // The suites `chaos` and `nats` run the others.
     let mut nodes = tests("nodes")?;
-    nodes.args(["--", NODES_AT_ONCE, "--skip", "nats::"]);
+    nodes.args(["--", NODES_AT_ONCE, "--skip", "chaos::", "--skip", "nats::"]);
     run.tests("the tests of nodes on PostgreSQL", nodes)?;
+    let mut deaths = tests("nodes")?;
+    deaths.args(["--", NODES_AT_ONCE, WITH_LEASES]).env(LEASE, DEFAULT_LEASE);
+    run.tests("the tests of nodes that die, with the default lease", deaths)?;
     let mut stored = tests("it")?;
     stored.env("BENNU_TEST_STORE", "postgres").arg("--").args(STORED);
     for name in OF_FILES {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::{ChangeResult, LivingNode, Look, RecordsChange, Registry, RegistryError, RegistryFuture};
+use super::{ChangeResult, LivingNode, RecordsChange, Registry, RegistryError, RegistryFuture, RegistrySnapshot};
 use crate::node::{Epoch, NodeId};
 use crate::rollout::digest::BuildDigest;
 use crate::rollout::record::Records;
@@ -54,8 +54,8 @@ impl MemoryRegistry {
         self.table.may_commit(me).then_some(()).ok_or_else(fenced)
     }
 
-    async fn roll(&self) -> Result<Vec<crate::table::NodeRow>, RegistryError> {
-        self.table.roll().await.map_err(|error| RegistryError::Down(error.to_string()))
+    async fn nodes(&self) -> Result<Vec<crate::table::NodeRow>, RegistryError> {
+        self.table.list().await.map_err(|error| RegistryError::Down(error.to_string()))
     }
 }
 
@@ -90,9 +90,9 @@ impl Contents {
 }
 
 impl Registry for MemoryRegistry {
-    fn look(&self, known: Option<u64>) -> RegistryFuture<'_, Look> {
+    fn read(&self, known: Option<u64>) -> RegistryFuture<'_, RegistrySnapshot> {
         Box::pin(async move {
-            let rows = self.roll().await?;
+            let rows = self.nodes().await?;
             let contents = self.lock();
             let living = rows.iter().filter(|row| !row.is_dead);
             let nodes = living.map(|row| LivingNode { epoch: row.id.epoch, name: row.name.clone() }).collect();
@@ -101,7 +101,7 @@ impl Registry for MemoryRegistry {
                 epoch: *epoch,
                 report: report.clone(),
             };
-            Ok(Look {
+            Ok(RegistrySnapshot {
                 revision: contents.revision,
                 records: (known != Some(contents.revision)).then(|| contents.records.clone()),
                 nodes,
@@ -112,7 +112,7 @@ impl Registry for MemoryRegistry {
 
     fn change(&self, me: NodeId, change: RecordsChange) -> RegistryFuture<'_, ChangeResult> {
         Box::pin(async move {
-            let rows = self.roll().await?;
+            let rows = self.nodes().await?;
             self.fence(me)?;
             let is_living = |epoch| rows.iter().any(|row| row.id.epoch == epoch && !row.is_dead);
             Ok(self.lock().change(me.epoch, change, is_living))

@@ -31,7 +31,7 @@ pub struct LivingNode {
 
 /// What a registry has, at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Look {
+pub struct RegistrySnapshot {
     /// Raised by each change of the records.
     pub revision: u64,
     /// The records. None if they are still those of the revision that the caller knows.
@@ -79,7 +79,7 @@ pub enum RegistryError {
 /// nothing between them. What a dead node writes is refused.
 pub trait Registry: Send + Sync + 'static {
     /// Reads everything. If `known` is still the revision, the records are left out.
-    fn look(&self, known: Option<u64>) -> RegistryFuture<'_, Look>;
+    fn read(&self, known: Option<u64>) -> RegistryFuture<'_, RegistrySnapshot>;
 
     /// Changes records, and which generations may write, if nobody else has changed the records.
     fn change(&self, me: NodeId, change: RecordsChange) -> RegistryFuture<'_, ChangeResult>;

@@ -18,6 +18,8 @@ pub(super) fn write(api: &Api, page: &mut Page<'_>) -> fmt::Result {
     let link = peers.link();
     nodes(&link.nodes(), page)?;
     lease(&link.lease(), &link.counts(), page)?;
+    let help = "How far this machine's clock is ahead of the database's; negative if it is behind.";
+    page.gauge("bennu_cluster_clock_ahead_seconds", help, peers.clock_ahead_ms() as f64 / 1000.0)?;
     messages(&link.counts(), page)?;
     losses(&link.counts(), &peers.counts(), page)?;
     plugins(api, &peers.counts(), page)
@@ -47,7 +49,11 @@ fn lease(lease: &LeaseStatus, counts: &ClusterCounts, page: &mut Page<'_>) -> fm
     }
     let help = "How often the lease ran out.";
     page.counter("bennu_cluster_suspensions", help, counts.table.suspensions)?;
-    page.counter("bennu_cluster_nodes_buried", "Nodes that this one has declared dead.", counts.table.buried)
+    page.counter(
+        "bennu_cluster_nodes_declared_dead",
+        "Nodes that this one has declared dead.",
+        counts.table.declared_dead,
+    )
 }
 
 fn messages(counts: &ClusterCounts, page: &mut Page<'_>) -> fmt::Result {

@@ -58,11 +58,11 @@ pub(super) fn see(api: &Api) -> Value {
 /// Why a restart would help, and why the host should get no traffic.
 fn health(api: &Api) -> Value {
     let trouble = api.node.store.trouble();
-    let suspended = api.cluster.as_ref().and_then(|peers| peers.trouble());
+    let cluster_troubles = api.cluster_troubles();
     let present = Present {
         failure: api.failure.get().map(String::as_str),
         store_trouble: trouble.as_ref().map(|trouble| trouble.reason.as_str()),
-        cluster_trouble: suspended.as_deref(),
+        cluster_troubles: &cluster_troubles,
         is_served: api.statuses.is_any_served(),
     };
     let now = std::time::Instant::now();

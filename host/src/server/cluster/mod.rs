@@ -1,5 +1,6 @@
 //! How a host becomes a node of a cluster, and how it leaves.
 
+mod clocks;
 mod last_start;
 #[cfg(test)]
 mod rollout_tests;
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use bennu_cluster::rollout::Registry;
-use bennu_cluster::{Cluster, ClusterEvents, ClusterLimits, ClusterOptions, NodeId, Speaks};
+use bennu_cluster::{Cluster, ClusterEvents, ClusterLimits, ClusterOptions, NodeId, NodeTable, Speaks};
 use bytes::Bytes;
 
 use super::Config;
@@ -20,7 +21,7 @@ use super::vital::Vital;
 use crate::api::{Api, inspected};
 use crate::channel::{Node, NodeIdentity};
 use crate::cluster::{
-    Inspect, MemberBlocks, OnLoss, Peers, Receiver, Rejoining, Telling, VERSION, give_first_block, join_cluster,
+    Announcer, Inspect, MemberBlocks, OnLoss, Peers, Receiver, Rejoining, VERSION, give_first_block, join_cluster,
     keep_giving_blocks, run,
 };
 use crate::health::{Draining, Health};
@@ -28,6 +29,7 @@ use crate::plugin::Library;
 use crate::rollout::{Rollouts, RolloutsStarted};
 use crate::store::{DirectoryLock, StorePlace, claim_directory};
 
+use clocks::compare_clocks;
 use last_start::LastStart;
 pub use seams::ClusterSeams;
 
@@ -44,6 +46,7 @@ pub(super) enum ClusterNode {
 pub(super) struct EnteringNode {
     cluster: Cluster,
     events: ClusterEvents,
+    table: Arc<dyn NodeTable>,
     blocks: Arc<dyn MemberBlocks>,
     registry: Arc<dyn Registry>,
     on_loss: OnLoss,
@@ -88,13 +91,14 @@ impl ClusterNode {
             Some(seams) => seams,
             None => ClusterSeams::connect(config, table).await?,
         };
-        let entered = Cluster::start(options, nodes, bus).await;
+        let entered = Cluster::start(options, Arc::clone(&nodes), bus).await;
         let (cluster, events) = entered.map_err(|error| anyhow!(error)).context("this host can't enter its cluster")?;
         tracing::info!(node = name, epoch = cluster.me().epoch.0, "this host is a node of a cluster");
         if lock.is_some() {
             last.write(cluster.me());
         }
-        Ok(Self::In(Box::new(EnteringNode { cluster, events, blocks, registry, on_loss: table.on_loss, lock })))
+        let on_loss = table.on_loss;
+        Ok(Self::In(Box::new(EnteringNode { cluster, events, table: nodes, blocks, registry, on_loss, lock })))
     }
 
     /// The start of this node, and the lock of its data directory, if other nodes share its store.
@@ -170,15 +174,16 @@ impl ClusterNode {
         let (Self::In(entering), Some(peers)) = (std::mem::replace(self, Self::Alone), peers) else {
             return EnteredCluster(None);
         };
-        let EnteringNode { cluster, events, blocks, on_loss, .. } = *entering;
+        let EnteringNode { cluster, events, table, blocks, on_loss, .. } = *entering;
         let rejoining = Rejoining::new(on_loss);
         let inspect = api.map(inspect);
         let receiver = Receiver::new(Arc::clone(node), Arc::clone(peers), Arc::clone(&rejoining), inspect);
-        let telling = Telling::new(Arc::clone(node), Arc::clone(peers));
+        let announcer = Announcer::new(Arc::clone(node), Arc::clone(peers));
         let pressure = Arc::clone(&node.pubsub.pressure);
-        vital.spawn("the place of this host in its cluster", run(receiver, telling, events, pressure));
+        vital.spawn("the place of this host in its cluster", run(receiver, announcer, events, pressure));
         vital.spawn("the task that has members join again", rejoining.run(Arc::clone(node), Arc::clone(peers)));
         vital.spawn("the task that reserves numbers for members", keep_giving_blocks(Arc::clone(node), blocks));
+        vital.spawn("the task that compares clocks", compare_clocks(table, Arc::clone(peers)));
         let missing = peers.connected(CONNECTED_MAX).await;
         if !missing.is_empty() {
             tracing::warn!(

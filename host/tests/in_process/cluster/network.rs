@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bennu::channel::Node;
-use bennu::cluster::{ClusterLink, EventOutcome, Inspect, OnLoss, Peers, Receiver, Rejoining, Telling, join_cluster};
+use bennu::cluster::{Announcer, ClusterLink, EventOutcome, Inspect, OnLoss, Peers, Receiver, Rejoining, join_cluster};
 use bennu::pubsub::AfterTurn;
 use bennu_cluster::{
-    ClusterCounts, ClusterEvent, Epoch, Incarnation, Lane, LeaseStatus, NodeId, NodePresence, NodeRow, NodeStatus,
-    SendError, Speaks,
+    ClusterCounts, ClusterEvent, Epoch, Incarnation, Lane, LeaseStatus, NodeId, NodePresence, NodeRow, NodeSettings,
+    NodeStatus, SendError, Speaks,
 };
 use bytes::Bytes;
 
@@ -99,6 +99,7 @@ impl ClusterLink for Wire {
                 name: name.clone(),
                 version: "0".into(),
                 speaks: Speaks { from: 1, to: 1 },
+                settings: NodeSettings { lease: Duration::from_secs(10), bus: "network".to_owned(), secret_mark: None },
                 beat: 1,
                 is_dead: *presence == NodePresence::Dead,
                 is_draining: false,
@@ -128,7 +129,7 @@ pub(crate) struct TestNode {
     pub(crate) stage: Stage,
     pub(crate) peers: Arc<Peers>,
     receiver: Receiver,
-    telling: Telling,
+    announcer: Announcer,
 }
 
 impl TestNode {
@@ -149,7 +150,7 @@ impl TestNode {
 
     /// Does what the host does each second.
     pub(crate) fn tell(&mut self) {
-        self.telling.tell();
+        self.announcer.announce();
     }
 }
 
@@ -187,9 +188,9 @@ impl TestCluster {
         let text = format!("{{\"node\":\"{name}\"}}");
         let inspect: Inspect = Arc::new(move || Box::pin(std::future::ready(Bytes::from(text.clone()))));
         let receiver = Receiver::new(Arc::clone(&node), Arc::clone(&peers), rejoining, Some(inspect));
-        let telling = Telling::new(node, Arc::clone(&peers));
+        let announcer = Announcer::new(node, Arc::clone(&peers));
         self.network.lock().nodes.insert(epoch, (name, NodePresence::Up));
-        self.nodes.push(TestNode { epoch, stage, peers, receiver, telling });
+        self.nodes.push(TestNode { epoch, stage, peers, receiver, announcer });
         let newest = self.nodes.len() - 1;
         for other in 0..newest {
             let (here, there) = (self.nodes[newest].epoch, self.nodes[other].epoch);

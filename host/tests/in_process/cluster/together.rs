@@ -1,10 +1,10 @@
-//! Whole nodes: the host's tasks on the cluster's own link, lease and roll, over a bus and a table in memory. In real time, because
+//! Whole nodes: the host's tasks on the cluster's own link, lease and membership, over a bus and a table in memory. In real time, because
 //! leases have threads of their own.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bennu::cluster::{Inspect, OnLoss, Peers, Receiver, Rejoining, Telling, VERSION, join_cluster, run};
+use bennu::cluster::{Announcer, Inspect, OnLoss, Peers, Receiver, Rejoining, VERSION, join_cluster, run};
 use bennu::protocol::{Payload, Topic};
 use bennu_cluster::{Cluster, ClusterLimits, ClusterOptions, MemoryBus, MemoryTable, NodePresence, Speaks};
 use bytes::Bytes;
@@ -46,9 +46,9 @@ async fn start(name: &str, table: &Arc<MemoryTable>, bus: &Arc<MemoryBus>) -> Wh
     join_cluster(&node, &peers);
     let inspect: Inspect = Arc::new(|| Box::pin(std::future::ready(Bytes::from_static(b"{}"))));
     let receiver = Receiver::new(Arc::clone(&node), Arc::clone(&peers), Rejoining::new(OnLoss::Rejoin), Some(inspect));
-    let telling = Telling::new(Arc::clone(&node), Arc::clone(&peers));
+    let announcer = Announcer::new(Arc::clone(&node), Arc::clone(&peers));
     let pressure = Arc::clone(&node.pubsub.pressure);
-    let running = tokio::spawn(run(receiver, telling, events, pressure));
+    let running = tokio::spawn(run(receiver, announcer, events, pressure));
     WholeNode { stage, cluster, peers, running }
 }
 

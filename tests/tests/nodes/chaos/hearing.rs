@@ -36,9 +36,16 @@ impl Hearing {
         self.gap = None;
     }
 
-    /// What the client lacks without having been told.
-    pub(crate) fn gap(&self) -> Option<&str> {
-        self.gap.as_deref()
+    /// What the client lacks without having been told: in the middle, or at the end of what the senders have said. A client that has heard
+    /// nothing of a sender may have joined after it.
+    pub(crate) fn gap(&self, said: &HashMap<u64, u64>) -> Option<String> {
+        let at_end = || {
+            said.iter().find_map(|(sender, last)| {
+                let next = self.next.get(sender).filter(|next| *next <= last)?;
+                Some(format!("broadcast {next} to {last} of {sender}"))
+            })
+        };
+        self.gap.clone().or_else(at_end)
     }
 }
 
@@ -48,16 +55,24 @@ mod tests {
 
     #[test]
     fn a_gap_must_be_told() {
-        let mut hearing = Hearing::default();
+        let (mut hearing, nothing) = (Hearing::default(), HashMap::new());
         for (sender, number) in [(1, 7), (2, 0), (1, 8), (2, 1)] {
             assert!(hearing.hear(sender, number).is_ok());
         }
-        assert_eq!(hearing.gap(), None);
+        assert_eq!(hearing.gap(&nothing), None);
         assert!(hearing.hear(1, 11).is_ok());
-        assert_eq!(hearing.gap(), Some("broadcast 9 to 10 of 1"));
+        assert_eq!(hearing.gap(&nothing).as_deref(), Some("broadcast 9 to 10 of 1"));
         hearing.joins_again();
         assert!(hearing.hear(1, 13).is_ok());
-        assert_eq!((hearing.gap(), hearing.heard), (None, 6));
+        assert_eq!((hearing.gap(&nothing), hearing.heard), (None, 6));
+    }
+
+    #[test]
+    fn a_gap_at_the_end_is_found() {
+        let mut hearing = Hearing::default();
+        assert!(hearing.hear(1, 4).is_ok());
+        assert_eq!(hearing.gap(&HashMap::from([(1, 4), (2, 9)])), None);
+        assert_eq!(hearing.gap(&HashMap::from([(1, 6)])).as_deref(), Some("broadcast 5 to 6 of 1"));
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::audits::Span;
+
 /// A payment of one into an account.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Payment {
@@ -23,17 +25,32 @@ pub(crate) struct Explained {
     pub(crate) unknown: u64,
     /// Those of them that are stored.
     pub(crate) stored_unknown: u64,
+    /// Operations that failed, and left nothing behind.
+    pub(crate) failed: u64,
+    /// Audits of all accounts.
+    pub(crate) audits: u64,
+}
+
+impl Explained {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.told += other.told;
+        self.unknown += other.unknown;
+        self.stored_unknown += other.stored_unknown;
+        self.failed += other.failed;
+        self.audits += other.audits;
+    }
 }
 
 /// Finds an order in which each payment that was told happened once, and each unknown one at most once, in which the balances are those
-/// that were told, and in which no payment comes before one that had ended when it began.
+/// that were told, and in which no payment comes before one that had ended when it began. Returns when each stored payment can have happened,
+/// in that order.
 ///
 /// The balances give the order of what was told. A balance that nobody was told belongs to an unknown payment. Which one is all the same, so it
 /// is the one that began first: if any choice is possible, this one is.
 ///
 /// # Errors
 /// If there is none, with the reason.
-pub(crate) fn explain(payments: &[Payment], balance: u64) -> Result<Explained> {
+pub(crate) fn explain(payments: &[Payment], balance: u64) -> Result<(Explained, Vec<Span>)> {
     let (mut by_balance, mut unknown) = (BTreeMap::new(), Vec::new());
     for payment in payments {
         match payment.told {
@@ -49,26 +66,35 @@ pub(crate) fn explain(payments: &[Payment], balance: u64) -> Result<Explained> {
     }
     ensure!(!by_balance.contains_key(&0), "a payment was told the balance 0");
     unknown.sort_unstable();
-    let mut explained = Explained { told: by_balance.len() as u64, unknown: unknown.len() as u64, stored_unknown: 0 };
-    let mut unknown = unknown.into_iter();
+    let mut explained =
+        Explained { told: by_balance.len() as u64, unknown: unknown.len() as u64, ..Explained::default() };
+    let (mut unknown, mut spans) = (unknown.into_iter(), Vec::new());
     // Everything up to here began before this moment, so what follows hadn't ended then.
-    let mut latest: Option<Instant> = None;
+    let mut earliest: Option<Instant> = None;
     for value in 1..=balance {
-        let began = match by_balance.get(&value) {
+        let (began, latest) = match by_balance.get(&value) {
             Some((began, ended)) => {
-                if latest.is_some_and(|latest| *ended < latest) {
+                if earliest.is_some_and(|earliest| *ended < earliest) {
                     bail!("the payment with the balance {value} ended before an earlier one began");
                 }
-                *began
+                (*began, Some(*ended))
             }
             None => {
                 explained.stored_unknown += 1;
-                unknown.next().with_context(|| format!("nobody has paid what made the balance {value}"))?
+                (unknown.next().with_context(|| format!("nobody has paid what made the balance {value}"))?, None)
             }
         };
-        latest = latest.max(Some(began));
+        let moment = earliest.map_or(began, |earliest| earliest.max(began));
+        earliest = Some(moment);
+        spans.push(Span { earliest: moment, latest });
     }
-    Ok(explained)
+    // What comes before a payment hadn't happened later than it.
+    let mut latest: Option<Instant> = None;
+    for span in spans.iter_mut().rev() {
+        latest = span.latest.into_iter().chain(latest).min();
+        span.latest = latest;
+    }
+    Ok((explained, spans))
 }
 
 #[cfg(test)]
@@ -89,22 +115,33 @@ mod tests {
     }
 
     fn refusal(payments: &[(u64, Option<(u64, u64)>)], balance: u64) -> String {
-        explain(&history(payments), balance).map_or_else(|error| error.to_string(), |found| format!("{found:?}"))
+        explain(&history(payments), balance).map_or_else(|error| error.to_string(), |(found, _)| format!("{found:?}"))
     }
 
     #[test]
     fn payments_at_the_same_time_may_have_any_order() {
         let payments = history(&[(0, Some((2, 9))), (1, Some((1, 8))), (2, Some((3, 9)))]);
-        assert_eq!(explain(&payments, 3).ok(), Some(Explained { told: 3, ..Explained::default() }));
+        let found = explain(&payments, 3).map(|(found, _)| found);
+        assert_eq!(found.ok(), Some(Explained { told: 3, ..Explained::default() }));
     }
 
     #[test]
     fn an_unknown_payment_is_stored_or_not() {
         let payments = history(&[(0, Some((1, 1))), (2, None), (3, None), (4, Some((3, 5)))]);
-        let found = explain(&payments, 3).ok();
-        assert_eq!(found, Some(Explained { told: 2, unknown: 2, stored_unknown: 1 }));
+        let found = explain(&payments, 3).map(|(found, _)| found);
+        let expected = Explained { told: 2, unknown: 2, stored_unknown: 1, ..Explained::default() };
+        assert_eq!(found.ok(), Some(expected));
         assert!(explain(&payments, 4).is_ok(), "the other one may be stored, too");
         assert!(refusal(&[(0, None)], 2).contains("nobody has paid what made the balance 2"));
+    }
+
+    #[test]
+    fn a_payment_happened_after_those_before_it_had_begun_and_before_those_after_it_were_told() {
+        let payments = history(&[(4, Some((1, 9))), (2, Some((2, 8))), (5, None)]);
+        let at = |seconds| payments[1].began + Duration::from_secs(seconds) - Duration::from_secs(2);
+        let spans = explain(&payments, 3).map(|(_, spans)| spans).ok();
+        let span = |earliest, latest: Option<u64>| Span { earliest: at(earliest), latest: latest.map(at) };
+        assert_eq!(spans, Some(vec![span(4, Some(8)), span(4, Some(8)), span(5, None)]));
     }
 
     #[test]

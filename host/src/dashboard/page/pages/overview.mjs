@@ -21,8 +21,10 @@ export function overviewPage() {
   const topics = table("Largest topics", [["Topic"], ["Members", "number"]]);
   const noTopics = empty("No topic has members.");
   const nodes = table("Nodes of the cluster", [["Node"], ["State"], ["Heard", "number"], ["Losses", "number"]]);
+  const plugins = table("Plugins of the cluster", [["Plugin"], ["Serves"], ["Rollout"]]);
   const lease = h("ul", { class: "facts" });
-  const cluster = card("Cluster", { hidden: true }, lease, nodes.element);
+  const troubles = h("ul", { class: "facts" });
+  const cluster = card("Cluster", { hidden: true }, lease, nodes.element, plugins.element, troubles);
   const limits = h("ul", { class: "facts" });
   const refused = h("ul", { class: "facts" });
   const element = h("div", { class: "page" },
@@ -44,6 +46,7 @@ export function overviewPage() {
       facts(health, healthOf(data));
       cluster.hidden = !data.cluster;
       if (data.cluster) showCluster(data.cluster, lease, nodes.body);
+      if (data.cluster) showPlugins(data.cluster.plugins, plugins, troubles);
       noTopics.hidden = data.largest_topics.length > 0;
       topics.element.hidden = data.largest_topics.length === 0;
       list(topics.body, data.largest_topics, ({ topic }) => topic, ({ topic }) => {
@@ -64,11 +67,15 @@ const happened = (counts, word) =>
 
 const STATES = { own: ["this one", "good"], up: ["up", "good"], unheard: ["not heard yet", "warn"], silent: ["silent", "bad"], dead: ["dead", ""] };
 
+/** The smallest difference of clocks that is shown. */
+const CLOCK_SHOWN_MS = 5_000;
+
 /** Shows the nodes as this one knows them, and its own lease. */
-function showCluster({ is_good, lease, nodes, counts }, parent, body) {
+function showCluster({ is_good, lease, clock_ahead_ms, nodes, counts }, parent, body) {
   facts(parent, [
     ["Lease", is_good ? "renewed" : "suspended", is_good ? "good" : "bad"],
     ...(lease.failure ? [[visible(lease.failure), "", undefined]] : []),
+    ...(Math.abs(clock_ahead_ms) >= CLOCK_SHOWN_MS ? [[`Clock ${clock_ahead_ms > 0 ? "ahead of" : "behind"} the database's`, duration(Math.abs(clock_ahead_ms)), "warn"]] : []),
     ["Members that had to join again", number(counts.members_rejoined), counts.members_rejoined > 0 ? "warn" : undefined],
     ["Messages that weren't sent", number(counts.messages_dropped), counts.messages_dropped > 0 ? "warn" : undefined],
   ]);
@@ -81,6 +88,31 @@ function showCluster({ is_good, lease, nodes, counts }, parent, body) {
       return [visible(name), state, heard, number(node.losses)];
     });
   });
+}
+
+/** Shows what serves and what is prepared in the whole cluster, and which node can't load it. */
+function showPlugins(plugins, { element, body }, parent) {
+  const all = Object.entries(plugins);
+  element.hidden = all.length === 0;
+  list(body, all, ([name]) => name, ([name]) => row(["name", "", ""], ([, plugin]) => [visible(name), serves(plugin), rollout(plugin)]));
+  facts(parent, all.flatMap(([name, { nodes, last_refusal }]) => [
+    ...nodes.filter(({ trouble }) => trouble !== null).map(({ node, trouble }) => [visible(`${name} isn't served at ${node}: ${trouble}`), "", "bad"]),
+    ...(last_refusal === null ? [] : [[visible(`The last rollout of ${name} was refused: ${last_refusal}`), "", "warn"]]),
+  ]));
+}
+
+function serves({ serving }) {
+  if (serving === null) return "–";
+  const { generation, phase, probation } = serving;
+  if (probation === null) return phase === "unproved" ? `generation ${generation}, unproved` : `generation ${generation}`;
+  const { calls, calls_needed, faults, faults_tolerated } = probation;
+  return `generation ${generation}, on probation: ${number(calls)} of ${number(calls_needed)} calls, ${faults} of ${faults_tolerated} tolerated faults`;
+}
+
+function rollout({ rollout, nodes }) {
+  if (rollout === null) return "–";
+  const missing = nodes.filter(({ is_prepared }) => !is_prepared).map(({ node }) => visible(node));
+  return `${rollout.number}, begun at ${visible(rollout.by)}: ${missing.length === 0 ? "ready at all nodes" : `awaited from ${missing.join(", ")}`}`;
 }
 
 /** Each fact is a text, and a value with perhaps a colour. */

@@ -100,7 +100,7 @@ BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'a batch needs the isolation level read committed' USING ERRCODE = 'BN001';
     END IF;
-    -- Before any lock of a row: who buries a node waits for its batches, and they must not wait for anybody who waits for that.
+    -- Before any lock of a row: whoever declares a node dead waits for its batches, and they must not wait for anybody who waits for that.
     PERFORM {schema}.node_fence(my_epoch, my_incarnation);
     IF NOT pg_try_advisory_xact_lock_shared({writer_lock}) THEN
         RAISE EXCEPTION 'a host without a cluster writes to the store' USING ERRCODE = 'BN002';

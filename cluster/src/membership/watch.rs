@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::moment::Moment;
 
-/// What was seen of one node's beat. It may be buried once the same beat was seen for a whole lease, in polls that were answered without
+/// What was seen of one node's beat. It may be declared dead once the same beat was seen for a whole lease, in polls that were answered without
 /// a break. After an outage of the database nobody has renewed, and everybody gets the time of a lease to do so.
 #[derive(Clone, Copy, Debug)]
 pub struct Watch {

@@ -29,9 +29,9 @@ pub const SILENCE: Duration = Duration::from_secs(5);
 /// dead, and don't make this node look at the table.
 const DEAD_MAX: usize = 1_024;
 
-/// A change of the roll.
+/// A change of the membership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RollChange {
+pub enum MembershipChange {
     /// A node is alive in the table. It wasn't heard yet.
     Alive(Epoch),
     /// A node was heard for the first time.
@@ -42,8 +42,8 @@ pub enum RollChange {
     Heard(Epoch),
     /// A node that was alive is dead in the table, or its row is gone.
     Dead(Epoch),
-    /// A node's beat stood still for a lease. The table is to be asked to bury it.
-    Bury {
+    /// A node's beat stood still for a lease. The table is to be asked to declare it dead.
+    Expired {
         /// Which one.
         node: Epoch,
         /// The beat that it had.
@@ -53,7 +53,7 @@ pub enum RollChange {
     Fenced,
 }
 
-/// What the roll says of a sender.
+/// What is known of a sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Known {
     /// It is alive.
@@ -69,7 +69,7 @@ pub enum Known {
 }
 
 /// The rows of the table as they were read last, and what was heard of each node.
-pub struct Roll {
+pub struct Membership {
     me: NodeId,
     lease: Duration,
     nodes: BTreeMap<Epoch, NodeEntry>,
@@ -79,15 +79,15 @@ pub struct Roll {
     own: OwnHeartbeats,
 }
 
-impl Roll {
-    /// An empty roll.
+impl Membership {
+    /// Nobody is known yet.
     #[must_use]
     pub fn new(me: NodeId, lease: Duration) -> Self {
         Self { me, lease, nodes: BTreeMap::new(), dead: BTreeSet::new(), polled: None, own: OwnHeartbeats::default() }
     }
 
     /// Takes the table's rows, which were asked for at one moment and came at another.
-    pub fn polled(&mut self, rows: Vec<NodeRow>, sent_at: Moment, now: Moment) -> Vec<RollChange> {
+    pub fn polled(&mut self, rows: Vec<NodeRow>, sent_at: Moment, now: Moment) -> Vec<MembershipChange> {
         let mut changes = Vec::new();
         let is_unbroken = self.polled.is_some_and(|last| Watch::is_unbroken(self.lease, last, now));
         self.polled = Some(now);
@@ -98,11 +98,11 @@ impl Roll {
         }
         for node in gone {
             // A row that was alive may be missing after a failover of the database that lost it.
-            self.bury(node, &mut changes);
+            self.mark_dead(node, &mut changes);
             self.nodes.remove(&node);
         }
         if !self.nodes.get(&self.me.epoch).is_some_and(|entry| entry.row.id == self.me && !entry.row.is_dead) {
-            changes.push(RollChange::Fenced);
+            changes.push(MembershipChange::Fenced);
         }
         changes
     }
@@ -113,22 +113,22 @@ impl Roll {
         row: NodeRow,
         is_unbroken: bool,
         (sent_at, now): (Moment, Moment),
-        changes: &mut Vec<RollChange>,
+        changes: &mut Vec<MembershipChange>,
     ) {
         let node = row.id.epoch;
         if self.nodes.get(&node).is_some_and(|entry| entry.row.id != row.id) {
-            self.bury(node, changes);
+            self.mark_dead(node, changes);
             self.nodes.remove(&node);
         }
         if row.is_dead {
-            self.bury(node, changes);
+            self.mark_dead(node, changes);
         }
         let is_other = node != self.me.epoch;
         let entry = match self.nodes.entry(node) {
             Slot::Vacant(vacant) => {
                 if !row.is_dead && is_other {
                     self.dead.remove(&node);
-                    changes.push(RollChange::Alive(node));
+                    changes.push(MembershipChange::Alive(node));
                 }
                 vacant.insert(NodeEntry::new(row, now))
             }
@@ -142,11 +142,11 @@ impl Roll {
             }
         };
         if is_other && !entry.row.is_dead && entry.watch.is_over(self.lease, sent_at) {
-            changes.push(RollChange::Bury { node, beat: entry.row.beat });
+            changes.push(MembershipChange::Expired { node, beat: entry.row.beat });
         }
     }
 
-    fn bury(&mut self, node: Epoch, changes: &mut Vec<RollChange>) {
+    fn mark_dead(&mut self, node: Epoch, changes: &mut Vec<MembershipChange>) {
         let Some(entry) = self.nodes.get_mut(&node) else { return };
         if entry.row.is_dead || node == self.me.epoch {
             return;
@@ -156,7 +156,7 @@ impl Roll {
         if self.dead.len() > DEAD_MAX {
             self.dead.pop_first();
         }
-        changes.push(RollChange::Dead(node));
+        changes.push(MembershipChange::Dead(node));
     }
 
     /// A poll has failed. So it isn't known any more whether a beat stands still because its node is dead.
@@ -181,13 +181,13 @@ impl Roll {
     }
 
     /// A living node was heard.
-    pub fn heard(&mut self, node: Epoch, now: Moment) -> Option<RollChange> {
+    pub fn heard(&mut self, node: Epoch, now: Moment) -> Option<MembershipChange> {
         let entry = self.nodes.get_mut(&node)?;
         let before = entry.heard.replace(now);
         let was_silent = std::mem::take(&mut entry.is_silent);
         match before {
-            None => Some(RollChange::Up(node)),
-            Some(_) if was_silent => Some(RollChange::Heard(node)),
+            None => Some(MembershipChange::Up(node)),
+            Some(_) if was_silent => Some(MembershipChange::Heard(node)),
             Some(_) => None,
         }
     }
@@ -203,14 +203,14 @@ impl Roll {
     }
 
     /// Looks who has become silent.
-    pub fn tick(&mut self, now: Moment) -> Vec<RollChange> {
+    pub fn tick(&mut self, now: Moment) -> Vec<MembershipChange> {
         let Some(since) = self.own.unbroken_since(now) else { return Vec::new() };
         let mut changes = Vec::new();
         for (node, entry) in &mut self.nodes {
             let Some(heard) = entry.heard.filter(|_| !entry.is_silent && !entry.row.is_dead) else { continue };
             if now.since(heard.max(since)) >= SILENCE {
                 entry.is_silent = true;
-                changes.push(RollChange::Silent(*node));
+                changes.push(MembershipChange::Silent(*node));
             }
         }
         changes

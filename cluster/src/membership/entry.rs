@@ -1,4 +1,4 @@
-//! A node in the roll.
+//! A node that is known.
 
 use super::Watch;
 use crate::moment::Moment;

@@ -9,7 +9,8 @@ use crate::table::NodeRow;
 /// How many leases a newcomer waits for a namesake to be over if the table doesn't answer in between.
 const LEASES_MAX: u32 = 4;
 
-/// A living row with the name of a node that starts. The newcomer waits until it is dead, or buries it once its beat stood still for a lease.
+/// A living row with the name of a node that starts. The newcomer waits until it is dead, or declares it dead once its beat stood still
+/// for a lease.
 #[derive(Clone, Debug)]
 pub struct Namesake {
     row: NodeRow,
@@ -29,8 +30,8 @@ pub enum NamesakeState {
     Over,
     /// The namesake renews its lease. The newcomer is refused.
     Runs(NodeRow),
-    /// The table is to be asked to bury the row. Then it is polled again.
-    Bury(NodeRow),
+    /// The table is to be asked to declare the row dead. Then it is polled again.
+    Expired(NodeRow),
 }
 
 impl Namesake {
@@ -63,7 +64,7 @@ impl Namesake {
             return NamesakeState::Runs(row);
         }
         self.watch.saw(row.beat, is_unbroken, now);
-        if self.watch.is_over(self.lease, sent_at) { NamesakeState::Bury(row) } else { NamesakeState::Waits }
+        if self.watch.is_over(self.lease, sent_at) { NamesakeState::Expired(row) } else { NamesakeState::Waits }
     }
 
     /// The table didn't answer. Returns whether the newcomer waits on nevertheless.

@@ -1,4 +1,4 @@
-//! What a host tells the others each second: how far its presences are, which topics its streams of events watch, and the numbers
+//! What a host announces to the others each second: how far its presences are, which topics its streams of events watch, and the numbers
 //! of members that have changed.
 
 use std::sync::Arc;
@@ -11,57 +11,57 @@ use super::peers::{Changed, Peers};
 use crate::channel::Node;
 use crate::protocol::{Pattern, Topic};
 
-/// The time between two calls of [`Telling::tell`].
-pub const TELL_EVERY: Duration = Duration::from_secs(1);
+/// The time between two calls of [`Announcer::announce`].
+pub const ANNOUNCE_EVERY: Duration = Duration::from_secs(1);
 
 /// The bytes of the names of topics in one message of counts.
 const COUNT_BYTES: usize = 256 << 10;
 
-/// Tells the other nodes what has changed.
-pub struct Telling {
+/// Announces to the other nodes what has changed.
+pub struct Announcer {
     node: Arc<Node>,
     peers: Arc<Peers>,
     /// The patterns that the other nodes know.
     watched: Vec<Pattern>,
 }
 
-impl Telling {
-    /// Nothing has been told yet.
+impl Announcer {
+    /// Nothing was announced yet.
     #[must_use]
     pub fn new(node: Arc<Node>, peers: Arc<Peers>) -> Self {
         Self { node, peers, watched: Vec::new() }
     }
 
-    /// Tells what has changed since the last call. What can't be sent is told by the next one.
-    pub fn tell(&mut self) {
-        self.peers.tell_dropped();
+    /// Announces what has changed since the last call. What can't be sent is announced by the next one.
+    pub fn announce(&mut self) {
+        self.peers.announce_dropped();
         let clocks = Box::new(self.node.presence.clocks());
         // The next clocks say the same.
         let _ = self.peers.send(Lane::All, MessageBody::Clocks(clocks));
         let changed = std::mem::take(&mut *self.peers.changed());
-        let told = self.tell_watched(changed.is_whole) && self.tell_counts(&changed);
-        if !told {
+        let is_sent = self.announce_watched(changed.is_whole) && self.announce_counts(&changed);
+        if !is_sent {
             self.peers.changed().is_whole = true;
         }
     }
 
-    /// Tells which topics are watched here.
-    fn tell_watched(&mut self, is_whole: bool) -> bool {
+    /// Announces which topics are watched here.
+    fn announce_watched(&mut self, is_whole: bool) -> bool {
         let mut watched = self.node.pubsub.events.watched();
         watched.truncate(WATCHED_MAX);
         if watched == self.watched && (watched.is_empty() || !is_whole) {
             return true;
         }
-        let told = self.peers.send(Lane::All, MessageBody::Watched(watched.clone())).is_ok();
-        if told {
+        let is_sent = self.peers.send(Lane::All, MessageBody::Watched(watched.clone())).is_ok();
+        if is_sent {
             self.watched = watched;
         }
-        told
+        is_sent
     }
 
-    /// Tells the numbers of members. They are sent to all nodes, also if only one of them knows none: so they come after the
-    /// numbers that were told before.
-    fn tell_counts(&self, changed: &Changed) -> bool {
+    /// Announces the numbers of members. They are sent to all nodes, also if only one of them knows none: so they come after the
+    /// numbers that were announced before.
+    fn announce_counts(&self, changed: &Changed) -> bool {
         let pubsub = &self.node.pubsub;
         let counted = |topic: &Topic| pubsub.audience(topic.as_str()).map_or(0, |audience| audience.len());
         let counts: Vec<(Topic, u32)> = if changed.is_whole {

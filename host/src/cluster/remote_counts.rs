@@ -12,13 +12,13 @@ pub(super) const TOPICS_MAX: usize = 1_000_000;
 
 /// The numbers of members by node, and their sums.
 #[derive(Debug, Default)]
-pub(super) struct Census {
+pub(super) struct RemoteCounts {
     nodes: HashMap<Epoch, HashMap<Topic, u32>>,
     /// The sum of each topic that has members at another node.
     sums: BTreeMap<Topic, usize>,
 }
 
-impl Census {
+impl RemoteCounts {
     /// Applies what a node has told. With `is_first`, topics that aren't named from now on have no members there. Returns how many
     /// topics were left out, because the node has too many.
     pub(super) fn apply(&mut self, from: Epoch, is_first: bool, counts: Vec<(Topic, u32)>) -> usize {
@@ -89,34 +89,34 @@ mod tests {
         of.iter().map(|(topic, members)| (Topic::new(topic), *members)).collect()
     }
 
-    fn under(census: &Census, prefix: &str, after: Option<&str>, limit: usize) -> Vec<(String, usize)> {
-        census.under(prefix, after, limit).into_iter().map(|(topic, members)| (topic.to_string(), members)).collect()
+    fn under(remote: &RemoteCounts, prefix: &str, after: Option<&str>, limit: usize) -> Vec<(String, usize)> {
+        remote.under(prefix, after, limit).into_iter().map(|(topic, members)| (topic.to_string(), members)).collect()
     }
 
     #[test]
     fn the_sums_follow_what_each_node_tells() {
-        let (mut census, one, two) = (Census::default(), Epoch(1), Epoch(2));
-        census.apply(one, true, counts(&[("room:a", 2), ("room:b", 1)]));
-        census.apply(two, true, counts(&[("room:a", 3), ("hall", 1)]));
-        assert_eq!((census.count("room:a"), census.count("room:b"), census.count("none")), (5, 1, 0));
-        census.apply(one, false, counts(&[("room:a", 1), ("room:b", 0)]));
-        assert_eq!((census.count("room:a"), census.count("room:b"), census.topics()), (4, 0, 2));
-        // A whole census replaces what its node told before, and nothing of others.
-        census.apply(one, true, counts(&[("room:c", 7)]));
-        assert_eq!((census.count("room:a"), census.count("room:c")), (3, 7));
-        census.forget(two);
-        census.forget(one);
-        assert_eq!(census.topics(), 0);
+        let (mut remote, one, two) = (RemoteCounts::default(), Epoch(1), Epoch(2));
+        remote.apply(one, true, counts(&[("room:a", 2), ("room:b", 1)]));
+        remote.apply(two, true, counts(&[("room:a", 3), ("hall", 1)]));
+        assert_eq!((remote.count("room:a"), remote.count("room:b"), remote.count("none")), (5, 1, 0));
+        remote.apply(one, false, counts(&[("room:a", 1), ("room:b", 0)]));
+        assert_eq!((remote.count("room:a"), remote.count("room:b"), remote.topics()), (4, 0, 2));
+        // A whole list replaces what its node told before, and nothing of others.
+        remote.apply(one, true, counts(&[("room:c", 7)]));
+        assert_eq!((remote.count("room:a"), remote.count("room:c")), (3, 7));
+        remote.forget(two);
+        remote.forget(one);
+        assert_eq!(remote.topics(), 0);
     }
 
     #[test]
     fn topics_are_listed_in_order_with_a_prefix_from_a_place() {
-        let mut census = Census::default();
-        census.apply(Epoch(1), true, counts(&[("room:a", 1), ("room:b", 2), ("room:c", 3), ("roof", 1), ("rooms", 1)]));
+        let mut remote = RemoteCounts::default();
+        remote.apply(Epoch(1), true, counts(&[("room:a", 1), ("room:b", 2), ("room:c", 3), ("roof", 1), ("rooms", 1)]));
         let all = [("room:a".to_owned(), 1), ("room:b".to_owned(), 2), ("room:c".to_owned(), 3)];
-        assert_eq!(under(&census, "room:", None, 9), all);
-        assert_eq!(under(&census, "room:", Some("room:a"), 1), all[1..2]);
-        assert_eq!(under(&census, "room:", Some("a"), 9), all);
-        assert!(under(&census, "room:", Some("room:c"), 9).is_empty());
+        assert_eq!(under(&remote, "room:", None, 9), all);
+        assert_eq!(under(&remote, "room:", Some("room:a"), 1), all[1..2]);
+        assert_eq!(under(&remote, "room:", Some("a"), 9), all);
+        assert!(under(&remote, "room:", Some("room:c"), 9).is_empty());
     }
 }

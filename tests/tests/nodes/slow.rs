@@ -1,0 +1,121 @@
+//! A database that answers late: a session of it locks what the nodes need.
+
+use std::thread::{self, JoinHandle};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use bennu_tests::{PostgresServer, TestHost, eventually};
+use serde_json::{Value, json};
+
+use crate::database;
+use crate::plan::{Plan, cluster, is_ready, readiness};
+use crate::together::{audit, members};
+
+/// A session that has locked a table of a database. It ends with [`release`](Self::release), or after a minute.
+struct Lock {
+    database: String,
+    session: JoinHandle<Result<String>>,
+}
+
+/// How a session of a lock is found.
+const MARK: &str = "held by a test";
+
+impl Lock {
+    async fn take(database: &str, table: &str) -> Result<Self> {
+        let server = PostgresServer::shared()?;
+        let statements =
+            format!("BEGIN; LOCK TABLE bennu.{table} IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(60) /* {MARK} */");
+        let name = database.to_owned();
+        let session = thread::spawn(move || server.sql(&name, &statements));
+        let held = format!(
+            "SELECT count(*) FROM pg_locks WHERE relation = 'bennu.{table}'::regclass AND mode = 'AccessExclusiveLock' AND granted"
+        );
+        eventually("the table is locked", async || Ok((server.sql(database, &held)? == "1").then_some(()))).await?;
+        Ok(Self { database: database.to_owned(), session })
+    }
+
+    /// Waits until so many sessions of nodes wait for it.
+    async fn holds_up(&self, sessions: usize) -> Result<()> {
+        let server = PostgresServer::shared()?;
+        let count = "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database \
+                     WHERE datname = current_database() AND NOT granted";
+        eventually("nodes wait for the lock", async || {
+            let waiting: usize = server.sql(&self.database, count)?.parse()?;
+            Ok((waiting >= sessions).then_some(()))
+        })
+        .await
+    }
+
+    fn release(self) -> Result<()> {
+        let end = format!(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+             WHERE datname = '{}' AND query LIKE '%{MARK}%' AND pid <> pg_backend_pid()",
+            self.database
+        );
+        ensure!(PostgresServer::shared()?.sql(&self.database, &end)? == "1", "there is no lock");
+        let ended = self.session.join().map_err(|_| anyhow!("the session panicked"))?;
+        ensure!(ended.is_err(), "the lock was over before it was released");
+        Ok(())
+    }
+}
+
+/// A call that writes takes as long as the database does. Broadcasts and the lease don't wait for it.
+#[tokio::test]
+async fn calls_that_write_take_as_long_as_the_database_does() -> Result<()> {
+    let (name, url) = database()?;
+    let hosts = Plan::on(&url).start_three().await?;
+    let mut clients = members(&hosts, "ledger:1").await?;
+    let mut listeners = members(&hosts, "echo:1").await?;
+    clients[0].call("ledger:1", "deposit", &json!({ "to": "a", "n": 1 })).await?;
+    let lock = Lock::take(&name, "head").await?;
+    let mut sent = Vec::new();
+    for client in &mut clients {
+        sent.push(client.push("ledger:1", "deposit", &json!({ "to": "a", "n": 1 })).await?);
+    }
+    lock.holds_up(hosts.len()).await?;
+    listeners[0].push("echo:1", "shout", &json!({ "meanwhile": true })).await?;
+    for listener in &mut listeners {
+        listener.expect(&json!([null, null, "echo:1", "shout", { "meanwhile": true }])).await?;
+    }
+    for host in &hosts {
+        ensure!(cluster(host).await?["is_good"] == true);
+    }
+    lock.release()?;
+    for (client, reference) in clients.iter_mut().zip(sent) {
+        let reply = client.reply("ledger:1", &reference).await?;
+        ensure!(reply.status == "ok", "{reply:?}");
+    }
+    ensure!(audit(&hosts[1]).await?["sum"] == 4);
+    Ok(())
+}
+
+/// Nodes whose renewals take too long are suspended, and go on when the database is fast again. Nobody is declared dead, because the others can't
+/// ask either.
+#[tokio::test]
+async fn renewals_that_take_longer_than_the_lease_suspend_and_kill_nobody() -> Result<()> {
+    let (name, url) = database()?;
+    let hosts = Plan::on(&url).lease().start_three().await?;
+    let before = epochs(&hosts).await?;
+    let lock = Lock::take(&name, "node").await?;
+    for host in &hosts {
+        eventually("the node is suspended", async || {
+            let answer = readiness(host).await?;
+            Ok(answer.body.contains("this node is suspended, because it can't renew its lease").then_some(()))
+        })
+        .await?;
+    }
+    lock.release()?;
+    for host in &hosts {
+        is_ready(host).await?;
+    }
+    ensure!(epochs(&hosts).await? == before, "a node has ended its start");
+    Ok(())
+}
+
+/// The starts of the nodes, as each knows its own.
+async fn epochs(hosts: &[TestHost]) -> Result<Vec<Value>> {
+    let mut epochs = Vec::new();
+    for host in hosts {
+        epochs.push(cluster(host).await?.get("epoch").context("an epoch")?.clone());
+    }
+    Ok(epochs)
+}
