@@ -9,6 +9,7 @@ import (
 
 	"bennu.dev/bennu/internal/abi"
 	"bennu.dev/bennu/internal/plugin"
+	"bennu.dev/bennu/internal/untyped"
 )
 
 // Payload is the content of a message: the text of a JSON value, or bytes. It can be sent on as it is.
@@ -46,7 +47,7 @@ func (p Payload) Into(value any) error {
 	if p.raw.Kind == abi.Binary {
 		return Refuse("expected JSON, and not bytes")
 	}
-	return refusalOf("payload", json.Unmarshal([]byte(p.raw.Data), value))
+	return refusalOf("payload", untyped.Unmarshal(p.raw.Data, value))
 }
 
 // Field reads one field of a payload, an object. If the field is missing or of another type, the error refuses the client's message.

@@ -14,10 +14,14 @@ const DEFAULT_MS = 500;
 
 const many = (item) => ({ all: Array(Math.floor(BYTES / (Buffer.byteLength(JSON.stringify(item)) + 1)) - 1).fill(item) });
 
-/** Payloads of the maximum size that cost a JSON parser differently much. */
+/** Payloads of about the maximum size that cost a JSON parser differently much. */
 const PAYLOADS = {
   "one text": { text: "x".repeat(BYTES - 20) },
   numbers: many(7),
+  fractions: many(0.1234567),
+  "empty objects": many({}),
+  "nested arrays": many([[[[1]]]]),
+  keys: Object.fromEntries(Array.from({ length: 95_000 }, (_, key) => [`k${key}`, 1])),
   objects: many({ id: 1, name: "ada", at: [0.5, null, true] }),
   escapes: many("\n\u{e9}\u{1f600}"),
 };

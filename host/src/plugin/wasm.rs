@@ -10,7 +10,7 @@ use super::call_kind::CallKind;
 use super::guest::EntryAccess;
 use super::http_phase::HttpPhase;
 use super::pool::{Borrowed, Pool};
-use super::within::Within;
+use super::within::WallLimit;
 use crate::contract::{
     Admission, Behaviour, Call, CallFuture, CallInput, Decision, Fault, Gatekeeper, HttpJournal, Outcome, Passing,
     Request, TopicCall, Upgrade,
@@ -45,13 +45,10 @@ impl WasmPlugin {
     where
         F: Future<Output = Result<T, Fault>> + Send + 'a,
     {
-        let signal = self.engine.ticker.signal();
+        let limit = WallLimit::begin(self.engine.ticker.signal(), &self.pool, kind);
         match self.pool.take_idle(kind) {
-            Some(borrowed) => Box::pin(Within::new(signal, &self.pool, kind, call(borrowed))),
-            None => {
-                let call = async move { call(self.pool.take(kind).await?).await };
-                Box::pin(Within::new(signal, &self.pool, kind, call))
-            }
+            Some(borrowed) => Box::pin(limit.of(call(borrowed))),
+            None => Box::pin(limit.of(async move { call(self.pool.take(kind).await?).await })),
         }
     }
 }

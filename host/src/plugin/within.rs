@@ -1,7 +1,7 @@
 //! A future that ends a call when its wall time is over.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
@@ -19,22 +19,59 @@ pin_project! {
     pub(super) struct Within<'a, F> {
         #[pin]
         work: F,
-        // Armed before each poll, so that epochs pass while the guest runs.
-        signal: &'a EpochSignal,
-        // The limit and the counts of the plugin. Only a pointer to them, because each call allocates this future.
-        pool: &'a Pool,
-        kind: CallKind,
-        // When it began, if it is timed.
-        began: Option<Moment>,
-        timer: Option<Pin<Box<Sleep>>>,
+        limit: WallLimit<'a>,
     }
 }
 
-impl<'a, F> Within<'a, F> {
-    pub(super) fn new(signal: &'a EpochSignal, pool: &'a Pool, kind: CallKind, work: F) -> Self {
+/// The wall time of a call, and how much of it was used.
+pub(super) struct WallLimit<'a> {
+    /// Armed before each poll, so that epochs pass while the guest runs.
+    signal: &'a EpochSignal,
+    /// The limit and the counts of the plugin. Only a pointer to them, because each call allocates this.
+    pool: &'a Pool,
+    kind: CallKind,
+    /// When the call began, if it is timed.
+    began: Option<Moment>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl<'a> WallLimit<'a> {
+    /// Begins the call's time.
+    pub(super) fn begin(signal: &'a EpochSignal, pool: &'a Pool, kind: CallKind) -> Self {
         // Most calls are not timed: reading the clock twice would cost one percent of a short call.
         let began = pool.usage.is_timed(kind).then(Moment::now);
-        Self { work, signal, pool, kind, began, timer: None }
+        Self { signal, pool, kind, began, timer: None }
+    }
+
+    /// The call ends when the time is over. `work` has hundreds of bytes. It is an argument of this, and of nothing that
+    /// reads a clock, so that the compiler moves it only once.
+    #[inline]
+    pub(super) fn of<F>(self, work: F) -> Within<'a, F> {
+        Within { work, limit: self }
+    }
+
+    /// The call has ended.
+    fn end(&self, is_fault: bool) {
+        if is_fault {
+            self.pool.usage.count_fault();
+        }
+        if self.began.is_some() || self.timer.is_some() {
+            count_duration(self.pool, self.kind, self.began, self.timer.is_some());
+        }
+    }
+
+    /// The call waits. Returns the fault if its time is over.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Fault> {
+        let limit = self.pool.wall();
+        if self.timer.is_none() {
+            // The timer reads the clock too.
+            self.began.get_or_insert_with(Moment::now);
+        }
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
+        ready!(timer.as_mut().poll(context));
+        self.pool.usage.count_too_long(self.kind);
+        count_duration(self.pool, self.kind, self.began, true);
+        Poll::Ready(Fault::wall_time(limit.as_millis()))
     }
 }
 
@@ -43,28 +80,12 @@ impl<T, F: Future<Output = Result<T, Fault>>> Future for Within<'_, F> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        this.signal.arm();
+        this.limit.signal.arm();
         if let Poll::Ready(done) = this.work.poll(context) {
-            if done.is_err() {
-                this.pool.usage.count_fault();
-            }
-            if this.began.is_some() || this.timer.is_some() {
-                count_duration(this.pool, *this.kind, *this.began, this.timer.is_some());
-            }
+            this.limit.end(done.is_err());
             return Poll::Ready(done);
         }
-        let limit = this.pool.wall();
-        if this.timer.is_none() {
-            // The timer reads the clock too.
-            this.began.get_or_insert_with(Moment::now);
-        }
-        let timer = this.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
-        if timer.as_mut().poll(context).is_pending() {
-            return Poll::Pending;
-        }
-        this.pool.usage.count_too_long(*this.kind);
-        count_duration(this.pool, *this.kind, *this.began, true);
-        Poll::Ready(Err(Fault::wall_time(limit.as_millis())))
+        this.limit.poll(context).map(Err)
     }
 }
 

@@ -100,22 +100,29 @@ impl<'a> Encoded<'a> {
 
     /// Returns the frame, compressed if the subscriber `deflates` and the compression is worth it. Returns `None` if the
     /// serializer can't carry the message: version 1 has no binary payloads.
+    #[inline]
     pub fn frame(&mut self, serializer: Serializer, deflates: bool) -> Option<&Frame> {
         if deflates { self.deflated(serializer) } else { self.plain(serializer) }
     }
 
+    #[inline]
     fn plain(&mut self, serializer: Serializer) -> Option<&Frame> {
-        let broadcast = &self.broadcast;
-        self.plain[serializer.index()]
-            .get_or_insert_with(|| {
-                let Broadcast { topic, event, payload, number, .. } = &**broadcast;
-                let (topic, join_ref) = (topic.as_str(), &Ref::NULL);
-                serializer.encode(match *number {
-                    None => Outbound::Broadcast { topic, event, payload },
-                    Some(number) => Outbound::Numbered { join_ref, number, topic, event, payload },
-                })
-            })
-            .as_ref()
+        let index = serializer.index();
+        if self.plain[index].is_none() {
+            self.plain[index] = Some(self.encode(serializer));
+        }
+        self.plain[index].as_ref()?.as_ref()
+    }
+
+    /// Never inlined, so that a delivery has only the branch to it.
+    #[inline(never)]
+    fn encode(&self, serializer: Serializer) -> Option<Frame> {
+        let Broadcast { topic, event, payload, number, .. } = &*self.broadcast;
+        let (topic, join_ref) = (topic.as_str(), &Ref::NULL);
+        serializer.encode(match *number {
+            None => Outbound::Broadcast { topic, event, payload },
+            Some(number) => Outbound::Numbered { join_ref, number, topic, event, payload },
+        })
     }
 
     /// Never inlined, so that a delivery to a subscriber without compression has only the branch to it.

@@ -144,18 +144,21 @@ impl Outbox {
             // As in `close`.
             inner.called = false;
         } else {
-            let was_short = inner.frames.is_short(self.limits);
+            let bytes = frame.len();
             inner.frames.push(frame);
             if !inner.frames.is_short(self.limits) {
-                self.on_long(inner, was_short);
+                self.on_long(inner, bytes);
             }
         }
     }
 
-    /// The outbox is more than a quarter full, since now if it `was_short`.
-    fn on_long(&self, inner: &Inner, was_short: bool) {
+    /// The outbox is more than a quarter full, with a last frame of so many bytes.
+    #[inline(never)]
+    fn on_long(&self, inner: &Inner, last: usize) {
         inner.frames.note_high_water();
-        if was_short && let Some((waker, number)) = self.waker.get() {
+        if inner.frames.was_short(self.limits, last)
+            && let Some((waker, number)) = self.waker.get()
+        {
             // Under the lock, so that the request has been made before anybody can push the next frame.
             waker.request_flush(*number);
         }

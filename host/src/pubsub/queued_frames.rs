@@ -36,6 +36,11 @@ impl QueuedFrames {
         is_quarter(limits, self.plain.len(), self.bytes)
     }
 
+    /// Whether it was [short](Self::is_short) before the last frame, of so many bytes.
+    pub(super) fn was_short(&self, limits: OutboxLimits, last: usize) -> bool {
+        is_quarter(limits, self.plain.len() - 1, self.bytes - last)
+    }
+
     /// Whether a frame of this length doesn't fit. [`make_room`](Self::make_room) was called before.
     pub(super) fn is_full(&self, limits: OutboxLimits, more: usize) -> bool {
         self.plain.len() >= limits.frames || (self.bytes + more > limits.bytes && self.bytes > 0)
@@ -52,6 +57,7 @@ impl QueuedFrames {
         HighWater::OutboxBytes.note(self.bytes);
     }
 
+    #[inline]
     pub(super) fn push(&mut self, frame: Frame) {
         self.bytes += frame.len();
         self.plain.push(frame);
@@ -118,14 +124,18 @@ impl QueuedFrames {
 
     /// Moves frames to the end of `frames`: all, or as many as fit into a batch.
     pub(super) fn take(&mut self, frames: &mut VecDeque<Frame>) {
-        if self.bytes <= BATCH_BYTES_MAX {
+        if self.bytes > BATCH_BYTES_MAX {
+            self.split(frames);
+        } else if self.droppables.is_some() {
             self.take_all(frames);
         } else {
-            self.split(frames);
+            self.plain.move_to(frames);
+            self.bytes = 0;
         }
     }
 
-    /// Moves all frames to the end of `frames`.
+    /// Moves all frames to the end of `frames`. Never inlined, because a usual outbox has no droppable frames.
+    #[inline(never)]
     pub(super) fn take_all(&mut self, frames: &mut VecDeque<Frame>) {
         while self.droppables.is_some()
             && let Some(frame) = self.pop_if(|_| true)
@@ -137,6 +147,7 @@ impl QueuedFrames {
     }
 
     /// Moves one frame, and more as long as all of them together are no longer than a batch.
+    #[inline(never)]
     fn split(&mut self, batch: &mut VecDeque<Frame>) {
         let mut taken = 0;
         while let Some(frame) = self.pop_if(|next| taken == 0 || taken + next.len() <= BATCH_BYTES_MAX) {

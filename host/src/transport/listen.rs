@@ -5,8 +5,8 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -124,7 +124,10 @@ pub async fn listen(listener: Arc<TcpListener>, router: Arc<LiveRouter>, sockets
                     lost = 0;
                     let (router, accepting) = (Arc::clone(&router), accepting.clone());
                     let connection = Connection { peer: plain(peer), router, accepting };
-                    tokio::spawn(connection.serve(stream, permit));
+                    // Boxed, because tokio aligns a task to 128 bytes. glibc doesn't use the place of an aligned allocation
+                    // for the next one, so the tasks of connections that were upgraded would leave holes between what is kept
+                    // of the connections. A place that isn't aligned is used again.
+                    tokio::spawn(Box::pin(connection.serve(stream, permit)));
                 }
                 Err(_) => {
                     accepting
@@ -167,6 +170,21 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     Errno::from_io_error(error).is_some_and(|error| LOST.contains(&error))
 }
 
+/// The permit of an HTTP connection. Each of its requests has a reference to it.
+pub(super) struct HttpPermit(Mutex<Option<OwnedSemaphorePermit>>);
+
+impl HttpPermit {
+    fn new(permit: OwnedSemaphorePermit) -> Self {
+        Self(Mutex::new(Some(permit)))
+    }
+
+    /// Takes it, for the connection into which the HTTP connection is upgraded. By value, because a reference would keep an
+    /// allocation for each of the many connections.
+    pub(super) fn take(&self) -> Option<OwnedSemaphorePermit> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
 /// An accepted connection.
 struct Connection {
     /// The address from which it comes: the client's, or that of the last proxy.
@@ -183,7 +201,7 @@ impl Connection {
             return;
         }
         let (intake, _open) = (self.accepting.intake.clone(), Arc::clone(&self.accepting.intake.connections.0));
-        let (permit, receipts) = (Arc::new(permit), Arc::<Receipts>::default());
+        let (permit, receipts) = (Arc::new(HttpPermit::new(permit)), Arc::<Receipts>::default());
         let stream = TrackedStream::new(stream, Arc::clone(&receipts));
         let has_begun = &AtomicBool::new(false);
         let answer = move |mut request: Request<Incoming>| {
@@ -191,7 +209,7 @@ impl Connection {
             let prepared = prepare(&mut request);
             let client = self.accepting.proxies.load().client_of(self.peer, request.headers());
             request.extensions_mut().insert(ConnectInfo(client));
-            // An upgraded connection outlives this task. So the request carries the permit, for the upgrade to take.
+            // An upgraded connection outlives this task. So the request carries the permit.
             request.extensions_mut().insert(Arc::clone(&permit));
             request.extensions_mut().insert(Arc::clone(&receipts));
             let answering = match prepared {

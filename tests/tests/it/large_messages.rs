@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use bennu::contract::CallLimits;
 use bennu_test_tiers::Tier;
 use bennu_tests::{Setup, TestHost};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 const ECHO: &str = r#"import { channel, plugin } from "bennu";
 
@@ -17,7 +17,10 @@ export default plugin({ "bench:*": channel({ state: { count: 0 }, on: {
 /// The maximum size of a message is 1 MiB, with its topic and its event.
 const BYTES: usize = (1 << 20) - 100;
 
-/// Payloads of the maximum size that cost a JSON parser differently much.
+/// The number of keys of an object of about this size.
+const KEYS: usize = 95_000;
+
+/// Payloads of about the maximum size that cost a JSON parser differently much.
 fn payloads() -> Vec<(&'static str, Value)> {
     let many = |item: &Value| {
         let count = BYTES / (item.to_string().len() + 1) - 1;
@@ -26,6 +29,10 @@ fn payloads() -> Vec<(&'static str, Value)> {
     vec![
         ("one text", json!({ "text": "x".repeat(BYTES - 20) })),
         ("numbers", many(&json!(7))),
+        ("fractions", many(&json!(0.123_456_7))),
+        ("empty objects", many(&json!({}))),
+        ("nested arrays", many(&json!([[[[1]]]]))),
+        ("keys", json!((0..KEYS).map(|key| (format!("k{key}"), json!(1))).collect::<Map<_, _>>())),
         ("objects", many(&json!({ "id": 1, "name": "ada", "at": [0.5, null, true] }))),
         ("escapes", many(&json!("\n\u{e9}\u{1f600}"))),
     ]

@@ -125,7 +125,7 @@ struct UnderWay<J> {
 impl<J: Job> Drain<J> {
     /// Drains in a task of its own.
     pub(in crate::channel) fn spawn(self) {
-        tokio::spawn(self.run(None));
+        self.spawn_run(None);
     }
 
     /// Drains in place for as long as nothing has to wait, and from then on in a task of its own. Most turns wait for
@@ -149,10 +149,15 @@ impl<J: Job> Drain<J> {
                 tracing::error!("a fault of the host: a turn panicked");
             }
             if under_way.is_some() {
-                tokio::spawn(self.run(under_way));
-                return;
+                return self.spawn_run(under_way);
             }
         }
+    }
+
+    /// The future is boxed, because tokio aligns a task to 128 bytes. glibc doesn't use the place of an aligned allocation
+    /// for the next one, so the tasks of joins would leave holes between the members.
+    fn spawn_run(self, under_way: Option<UnderWay<J>>) {
+        tokio::spawn(Box::pin(self.run(under_way)));
     }
 
     /// Ends a turn that is under way, and drains.
@@ -205,7 +210,10 @@ impl<J: Job> Drain<J> {
     }
 
     fn next(&mut self) -> Option<J> {
-        self.first.take().or_else(|| self.queue.next())
+        match self.first.take() {
+            None => self.queue.next(),
+            first => first,
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! or frames in the outbox, and when its deadline has come.
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind, IoSlice, Read};
+use std::io::{self, ErrorKind, Read};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -52,7 +52,7 @@ pub(in crate::transport) struct Arrival {
 /// The permits of an open connection: one for a socket, and one for an HTTP connection.
 pub(super) struct Permits {
     pub(super) _socket: ConnectionPermit,
-    pub(super) _connection: Option<Arc<OwnedSemaphorePermit>>,
+    pub(super) _connection: Option<OwnedSemaphorePermit>,
 }
 
 /// A connection.
@@ -284,22 +284,17 @@ impl Connection {
     /// Writes the unsent frames, and then those of the outbox.
     pub(super) fn flush(&mut self, scratch: &mut Scratch) -> Next {
         let was_stuck = self.unsent.is_some();
-        if was_stuck && self.send_rest(scratch.now).is_err() {
-            return Next::Drop;
-        }
-        if self.unsent.is_some() {
-            if matches!(self.phase, Phase::Open(_))
-                && let Some(code) = self.outbox.closing()
-            {
-                self.leave(code, scratch.now, None);
-            }
-            return Next::Wait;
+        if was_stuck && let Some(next) = self.flush_unsent(scratch.now) {
+            return next;
         }
         let mut taken = None;
         match &mut self.phase {
             Phase::Open(_) => {
                 taken = self.outbox.take(&mut scratch.frames);
-                scratch.frames.extend(self.pong.take());
+                // Not `extend`: it would cost each delivery a hundred instructions, although there is hardly ever a pong.
+                if let Some(pong) = self.pong.take() {
+                    scratch.frames.push_back(pong);
+                }
             }
             Phase::Leaving(leaving) => {
                 if !leaving.last.is_empty() {
@@ -308,7 +303,8 @@ impl Connection {
                 scratch.frames.append(&mut leaving.last);
             }
         }
-        if !scratch.frames.is_empty() && !self.awaits_large(scratch) && self.write(scratch).is_err() {
+        let awaits_large = self.reader.deflates() && self.awaits_large(scratch);
+        if !scratch.frames.is_empty() && !awaits_large && self.write(scratch).is_err() {
             scratch.frames.clear();
             return Next::Drop;
         }
@@ -328,12 +324,11 @@ impl Connection {
     }
 
     /// Exchanges a large frame in the scratch buffers for its compressed form. If that isn't made yet, all frames wait for it,
-    /// and this returns true. There is at most one large frame, because the outbox gives the frames in batches.
+    /// and this returns true. There is at most one large frame, because the outbox gives the frames in batches. Only for a
+    /// connection with compression.
+    #[inline(never)]
     fn awaits_large(&mut self, scratch: &mut Scratch) -> bool {
         let Scratch { now, frames, .. } = scratch;
-        if !self.reader.deflates() {
-            return false;
-        }
         let Some(place) = frames.iter().position(Frame::is_large_and_plain) else { return false };
         match self.settings.large_frames.deflate(&frames[place], &self.outbox) {
             ToSend::Now(frame) => {
@@ -357,7 +352,7 @@ impl Connection {
                 while let Some(next) = frames.pop_front_if(|next| next.len() < LONG && output.len() < OUTPUT_BYTES) {
                     output.extend_from_slice(next.wire());
                 }
-                let sent = send(&self.stream, &[IoSlice::new(output)])?;
+                let sent = send(&self.stream, output)?;
                 (sent < output.len()).then(|| Unsent::of_bytes(&output[sent..], *now))
             } else {
                 send_long(&self.stream, frames, *now)?
@@ -371,12 +366,29 @@ impl Connection {
         Ok(())
     }
 
+    /// Writes the unsent frames. Returns what comes next, if some of them remain. Like the other rare steps of `flush`, it is
+    /// never inlined, so that a delivery doesn't save registers for it.
+    #[inline(never)]
+    fn flush_unsent(&mut self, now: Instant) -> Option<Next> {
+        if self.send_rest(now).is_err() {
+            return Some(Next::Drop);
+        }
+        let is_stuck = self.unsent.is_some();
+        if is_stuck
+            && matches!(self.phase, Phase::Open(_))
+            && let Some(code) = self.outbox.closing()
+        {
+            self.leave(code, now, None);
+        }
+        is_stuck.then_some(Next::Wait)
+    }
+
     /// Writes the rest of the frames that the stream had no room for.
     fn send_rest(&mut self, now: Instant) -> io::Result<()> {
         while let Some(unsent) = &mut self.unsent
             && unsent.is_ready(now)
         {
-            match send(&self.stream, &[IoSlice::new(unsent.bytes())])? {
+            match send(&self.stream, unsent.bytes())? {
                 0 => return Ok(()),
                 sent if unsent.advance(sent, now) => {}
                 _ => {
@@ -399,6 +411,7 @@ impl Connection {
 
     /// Ends the channels, sends a close frame with this code, and waits for the client to close too. If the host closed the
     /// stream at once, bytes that the client is sending would reset the connection, and the client might not get the code.
+    #[cold]
     fn leave(&mut self, code: CloseCode, now: Instant, reason: Option<Reason>) {
         if matches!(self.phase, Phase::Open(_)) {
             self.note(reason.unwrap_or_else(|| Reason::of_close(code)));

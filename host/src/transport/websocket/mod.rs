@@ -33,13 +33,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use hyper::upgrade::Parts;
 use hyper_util::rt::TokioIo;
-use tokio::sync::OwnedSemaphorePermit;
 
 use self::connection::{Arrival, Origin, Permits};
 use self::handshake::{Handshake, agree};
 use self::large_frames::LargeFrames;
 use super::authenticator::Rejection;
 use super::connect::{Admitted, Transport, origin_of};
+use super::listen::HttpPermit;
 use super::mount::{Mount, WireLimits};
 use super::stream::TrackedStream;
 use crate::protocol::CloseCode;
@@ -92,7 +92,6 @@ pub(super) async fn connect(
         return StatusCode::BAD_REQUEST.into_response();
     }
     let (mut parts, _) = request.into_parts();
-    let connection = parts.extensions.remove::<Arc<OwnedSemaphorePermit>>();
     let admitted = match mount.admit(&parts, peer, Transport::WebSocket).await {
         Ok(admitted) => admitted,
         Err(rejection) => {
@@ -112,13 +111,16 @@ pub(super) async fn connect(
         return Rejection::Full.response();
     };
     let answer = agree(&handshake, admitted.protocol.as_deref());
+    // The host answers no further request on this connection.
+    let connection = parts.extensions.get::<Arc<HttpPermit>>().and_then(|permit| permit.take());
     let permits = Permits { _socket: permit, _connection: connection };
     let origin = page(&parts.headers);
-    tokio::spawn(async move {
+    // Boxed for the same reason as the task of the HTTP connection.
+    tokio::spawn(Box::pin(async move {
         if let Err(error) = shared_inbox(&state, handshake, admitted, (origin, permits)).await {
             tracing::debug!("a connection was lost during its upgrade: {error:#}");
         }
-    });
+    }));
     answer
 }
 

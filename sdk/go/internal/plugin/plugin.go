@@ -2,13 +2,13 @@
 package plugin
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 
 	"bennu.dev/bennu/internal/abi"
 	"bennu.dev/bennu/internal/fault"
+	"bennu.dev/bennu/internal/untyped"
 )
 
 // Call is one call of a callback, with the parameters that its kind has.
@@ -141,7 +141,7 @@ func Pack(value any) (abi.Payload, error) {
 	case []byte:
 		return abi.Payload{Kind: abi.Binary, Data: string(value)}, nil
 	}
-	text, err := json.Marshal(value)
+	text, err := untyped.Encode(value)
 	if err != nil {
 		return abi.Payload{}, fmt.Errorf("a payload must be a JSON value: %w", err)
 	}

@@ -2,11 +2,11 @@
 package stored
 
 import (
-	"encoding/json"
 	"fmt"
 	"iter"
 
 	"bennu.dev/bennu/internal/abi"
+	"bennu.dev/bennu/internal/untyped"
 )
 
 // scanMax is the maximum number of rows of one scan of the host.
@@ -96,7 +96,7 @@ func Decoded[T any](rows iter.Seq2[string, string]) iter.Seq2[string, T] {
 
 // Decode reads a value. A value of another type is a panic.
 func Decode[T any](key, text string) (value T) {
-	if err := json.Unmarshal([]byte(text), &value); err != nil {
+	if err := untyped.Unmarshal(text, &value); err != nil {
 		panic(fmt.Sprintf("the value of %q is no %T: %s", key, value, err))
 	}
 	return value
@@ -104,7 +104,7 @@ func Decode[T any](key, text string) (value T) {
 
 // Encode is the JSON of a value. A value that can't be JSON is a panic.
 func Encode(key string, value any) string {
-	text, err := json.Marshal(value)
+	text, err := untyped.Encode(value)
 	if err != nil {
 		panic(fmt.Sprintf("the value of %q can't be JSON: %s", key, err))
 	}
