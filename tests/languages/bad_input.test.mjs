@@ -153,8 +153,8 @@ const FAULTS = {
   go: {
     source: GO,
     faults: {
-      endless: "the call ran for more than 500 ms of CPU time.*; in main\\.__Member_\\.HandleIn",
-      sleep: "the call ran for more than 500 ms of CPU time",
+      endless: "the call ran for more than 2000 ms of CPU time.*; in main\\.__Member_\\.HandleIn",
+      sleep: "the call ran for more than 2000 ms of CPU time",
       recursion: "goroutine stack exceeds|stack overflow|call stack exhausted",
       memory: "it requested more memory than it may have",
       index: `index out of range \\[3\\] with length 0; in main\\.\\(\\*Member\\)\\.HandleIn \\(${go("list[3]")}`,
@@ -174,8 +174,8 @@ const FAULTS = {
   python: {
     source: PYTHON,
     faults: {
-      endless: "the call ran for more than 500 ms of CPU time",
-      regexp: "the call ran for more than 500 ms of CPU time",
+      endless: "the call ran for more than 2000 ms of CPU time",
+      regexp: "the call ran for more than 2000 ms of CPU time",
       recursion: `RecursionError: .*; in descend \\(${python("return descend(depth + 1)")}`,
       memory: `MemoryError.*; in Member\\.memory \\(${python("kept.append")}`,
       index: `IndexError: list index out of range; in Member\\.index \\(${python("[][3]")}`,

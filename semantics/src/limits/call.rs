@@ -50,7 +50,7 @@ pub fn limit_key(name: &str, limit: impl fmt::Display) -> String {
 impl Default for CallLimits {
     fn default() -> Self {
         Self {
-            cpu: Duration::from_millis(500),
+            cpu: Duration::from_millis(2000),
             init_cpu: Duration::from_millis(500),
             wall: Duration::from_secs(5),
             memory_bytes: 64 << 20,

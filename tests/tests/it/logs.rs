@@ -97,7 +97,7 @@ async fn a_limit_is_logged_with_its_key() -> Result<()> {
         ("effects", "`limits.effects_per_call = 1024`"),
         ("huge_assigns", "`limits.assigns_bytes = 16384`"),
         ("log_lines", "`limits.log_lines_per_call = 256`"),
-        ("loop", "`limits.call_cpu_ms = 500`"),
+        ("loop", "`limits.call_cpu_ms = 2000`"),
         (r#"huge {"bytes": 100000000}"#, "`limits.memory_bytes = 67108864`"),
         (r#"huge {"bytes": 5000000}"#, "`limits.effect_bytes = 4194304`"),
         ("store_many", "`limits.store_writes_per_call = 1024`"),

@@ -8,11 +8,10 @@ use std::io::{self, ErrorKind, Read};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use mio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::ConnectionSettings;
+use super::arrival::{Arrival, Origin, Permits};
 use super::inflate::Inflation;
 use super::large_frames::ToSend;
 use super::reader::{ReadEvent, Reader};
@@ -24,36 +23,12 @@ use crate::contract::Ending;
 use crate::protocol::{CloseCode, Frame};
 use crate::pubsub::{Outbox, Taken};
 use crate::socket::{Client, Reason, Registered, Socket};
-use crate::transport::mount::ConnectionPermit;
 
 /// How long the client may take to answer a close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The most messages of one connection that are handled in a turn, so that other connections don't wait too long.
 const MESSAGES_A_TURN: usize = 32;
-
-/// The origin of a page. It is boxed twice, because a pointer to a text has two words, and each connection would have both.
-pub(super) type Origin = Box<Box<str>>;
-
-/// A client that has connected, on its way to a reactor.
-pub(in crate::transport) struct Arrival {
-    pub(super) stream: std::net::TcpStream,
-    /// The bytes that the client has already sent after its request.
-    pub(super) received: Bytes,
-    pub(super) socket: Socket,
-    pub(super) settings: Arc<ConnectionSettings>,
-    /// Whether compression was negotiated.
-    pub(super) deflates: bool,
-    /// The origin of the page, if the client is a browser.
-    pub(super) origin: Option<Origin>,
-    pub(super) permits: Permits,
-}
-
-/// The permits of an open connection: one for a socket, and one for an HTTP connection.
-pub(super) struct Permits {
-    pub(super) _socket: ConnectionPermit,
-    pub(super) _connection: Option<OwnedSemaphorePermit>,
-}
 
 /// A connection.
 pub(super) struct Connection {

@@ -4,6 +4,7 @@
 //! thread with many connections. A task for each connection would cost more than the connection's work:
 //! `docs/performance.md` has the figures.
 
+mod arrival;
 mod connection;
 mod extensions;
 #[cfg(any(test, fuzzing))]
@@ -34,7 +35,7 @@ use axum::routing::any;
 use hyper::upgrade::Parts;
 use hyper_util::rt::TokioIo;
 
-use self::connection::{Arrival, Origin, Permits};
+use self::arrival::{Arrival, Origin, Permits};
 use self::handshake::{Handshake, agree};
 use self::large_frames::LargeFrames;
 use super::authenticator::Rejection;

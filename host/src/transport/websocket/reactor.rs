@@ -26,7 +26,8 @@ use mio::event::Event;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
-use super::connection::{Arrival, Connection, Next};
+use super::arrival::Arrival;
+use super::connection::{Connection, Next};
 use super::reactor_handle::{
     Inbox, ReactorHandle, enter_reactor_thread, has_local_wakes, leave_reactor_thread, take_local_wakes,
 };

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use mio::Waker;
 use tokio::sync::oneshot;
 
-use super::connection::Arrival;
+use super::arrival::Arrival;
 use super::reactor_probe::Probe;
 use super::shared_inbox::{Sent, SharedInbox, Work};
 use crate::pubsub::{OutboxWaker, Pressure};

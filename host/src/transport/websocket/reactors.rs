@@ -9,7 +9,7 @@ use mio::{Poll, Waker};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::connection::Arrival;
+use super::arrival::Arrival;
 use super::large_frames::LargeFrames;
 use super::reactor::{Reactor, WAKE};
 use super::reactor_handle::{ReactorHandle, next_group};
