@@ -12,6 +12,7 @@
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use anyhow::{Context, Result, anyhow, bail};
 use wasmparser::{Parser, Payload};
@@ -80,10 +81,16 @@ pub(super) fn to_component(bytes: &[u8]) -> Result<Cow<'_, [u8]>> {
     if !Parser::is_core_wasm(bytes) {
         return Ok(Cow::Borrowed(bytes));
     }
+    // wit-parser and wit-component panic at some types that no toolchain makes. They change nothing outside of themselves.
+    let wrapped = catch_unwind(AssertUnwindSafe(|| wrap_module(bytes)));
+    wrapped.unwrap_or_else(|_| bail!("its `{TYPES}` section is invalid; build it again")).map(Cow::Owned)
+}
+
+fn wrap_module(bytes: &[u8]) -> Result<Vec<u8>> {
     let module = CoreModule::read(bytes)?;
     if module.has_types {
         check_packages(bytes)?;
-        return wrap(bytes, module.uses_preview1).map(Cow::Owned);
+        return wrap(bytes, module.uses_preview1);
     }
     if module.implied.is_empty() {
         bail!(
@@ -93,7 +100,7 @@ pub(super) fn to_component(bytes: &[u8]) -> Result<Cow<'_, [u8]>> {
              component embed --world plugin wit CORE.wasm -o NAME.wasm` (`bennu` loads what comes out)"
         );
     }
-    wrap(&module.implied.add_types_to(bytes)?, module.uses_preview1).map(Cow::Owned)
+    wrap(&module.implied.add_types_to(bytes)?, module.uses_preview1)
 }
 
 /// The most packages that the types of a module may have. `wit-component` visits a package's dependencies recursively, without a bound.
@@ -180,6 +187,13 @@ mod tests {
         for word in ["core module", "component-type", "bennu-guest", "wit-bindgen c", "wasm-tools component embed"] {
             assert!(why.contains(word), "{word}: {why}");
         }
+    }
+
+    #[test]
+    fn types_at_which_a_library_panics_are_refused() {
+        let module = include_bytes!("../../fuzz/corpus/core_module/unreachable");
+        let why = to_component(module).err().map_or_else(String::new, |error| format!("{error:#}"));
+        assert!(why.contains("`component-type` section is invalid"), "{why}");
     }
 
     #[test]
