@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::limits::check_size;
-use super::{CallFuture, Fault};
+use super::{CallFuture, Fault, ObjectText};
 use crate::protocol::{NAME_BYTES_MAX, read_object};
 
 /// Names with values, in the order in which the client sent them.
@@ -43,22 +43,15 @@ pub struct Request {
     pub auth_token: Option<Box<str>>,
 }
 
-/// The identity of a socket.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The identity of a socket. The default is that of an anonymous client.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     /// The id by which the socket can be disconnected, such as `user_socket:42`.
     pub socket_id: Option<Box<str>>,
     /// The user's id.
     pub user: Option<Box<str>>,
     /// Further facts about the client, a JSON object.
-    pub claims: Box<str>,
-}
-
-/// The identity of an anonymous client.
-impl Default for Identity {
-    fn default() -> Self {
-        Self { socket_id: None, user: None, claims: "{}".into() }
-    }
+    pub claims: ObjectText,
 }
 
 /// The answer to a request to connect.

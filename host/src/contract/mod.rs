@@ -9,6 +9,7 @@ mod connect;
 mod fault_counts;
 mod http;
 mod member;
+mod object_text;
 mod outcome;
 // The SDK's own file, so that a client gets the same texts from the host as from a plugin.
 #[path = "../../../guest/src/plain.rs"]
@@ -30,6 +31,7 @@ pub use connect::{Admission, Gatekeeper, Headers, Identity, Request, Uri};
 pub use fault_counts::{FAULT_LINES, FaultCounts, count_fault, fault_counts};
 pub use http::{Asker, Http, HttpClient, HttpJournal, HttpLimits, UnderWay};
 pub use member::{Call, Member, SocketFacts};
+pub use object_text::ObjectText;
 pub use outcome::Outcome;
 pub use plain::plain;
 pub use recent_faults::{RECENT_FAULTS_MAX, RecentFault, keep_fault, recent_faults};

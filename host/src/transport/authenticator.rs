@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::auth::{Derivation, Jwt, Leeway, MaxAge, TokenError, Tokens};
 use crate::clients::{Client, OverLimit};
-use crate::contract::{Admission, FAULT_LINES, Identity, RecentFault, Request, count_fault, keep_fault};
+use crate::contract::{Admission, FAULT_LINES, Identity, ObjectText, RecentFault, Request, count_fault, keep_fault};
 use crate::counts::Limit;
 use crate::routes::{GatekeeperChoice, RouteTable};
 use crate::socket::Reason;
@@ -214,7 +214,7 @@ impl TokenCheck {
             Value::Object(claims) => claims.get(&self.user_claim).and_then(as_user),
             scalar => as_user(scalar),
         };
-        let claims = if data.is_object() { data.to_string().into() } else { "{}".into() };
+        let claims = if data.is_object() { data.to_string().into() } else { ObjectText::default() };
         let socket_id =
             self.socket_id.as_ref().zip(user.as_deref()).map(|(id, user)| id.replace("{user}", user).into());
         Identity { socket_id, user: user.map(Into::into), claims }

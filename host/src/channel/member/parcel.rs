@@ -81,7 +81,7 @@ pub(in crate::channel) fn facts_of(record: &SocketRecord) -> Arc<SocketFacts> {
     let identity = Identity {
         socket_id: record.socket_id.as_ref().map(boxed),
         user: record.user.as_ref().map(boxed),
-        claims: boxed(&record.claims),
+        claims: (&*record.claims).into(),
     };
     Arc::new(SocketFacts {
         identity,
