@@ -15,8 +15,7 @@ use std::task::{Context, Poll, Waker};
 use anyhow::Context as _;
 use bennu::channel::{Node, NodeLimits};
 use bennu::contract::{
-    Behaviour, Call, CallInput, Callback, Http, Identity, Member, MemberUsage, NoHost, Outcome, Passing, Recipient,
-    SocketFacts,
+    Behaviour, Call, CallInput, Callback, Http, Identity, Member, NoHost, Outcome, Passing, Recipient, SocketFacts,
 };
 use bennu::plugin::{Cache, Digest, Engine, Loader, Origin, PluginLimits, PoolLimits};
 use bennu::presence::Pace;
@@ -168,7 +167,7 @@ impl Stage {
             member: Arc::new(Member { id: 1, topic, join_ref, socket: Arc::new(socket) }),
             assigns: Bytes::from_static(ASSIGNS),
             room: None,
-            usage: MemberUsage::default(),
+            usage: None,
             callback,
         }
     }

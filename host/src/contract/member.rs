@@ -62,8 +62,8 @@ pub struct Call {
     pub assigns: Bytes,
     /// The topic's shared state, where the route has one.
     pub room: Option<Bytes>,
-    /// What the member has at the host.
-    pub usage: MemberUsage,
+    /// What the member has at the host. None for the default: most members have nothing.
+    pub usage: Option<Box<MemberUsage>>,
     /// Which callback.
     pub callback: Callback,
 }

@@ -222,7 +222,11 @@ impl Borrowed<'_> {
     ) -> Result<Outcome, Fault> {
         let Call { member, assigns, room, usage, callback } = call;
         let instance = &mut *self.instance;
-        instance.store.data_mut().record.open(usage.clone(), callback.given());
+        let record = &mut instance.store.data_mut().record;
+        match usage {
+            Some(usage) => record.open((**usage).clone(), callback.given()),
+            None => record.open_with(Capability::Member, callback.given()),
+        }
         instance.begin_with(entries, Subject::Member(Arc::clone(member)), Some(member.topic.clone()), WRITABLE);
         // A member that has ended must not wait.
         if matches!(callback, Callback::Terminate(_)) {

@@ -11,7 +11,7 @@ use super::mailbox::{Inbound, Mailbox};
 use super::timers::Timers;
 use crate::channel::room::{TopicTurns, Topics};
 use crate::channel::turn::{Saved, Services, TurnQueue};
-use crate::contract::{Call, Callback, Follows, Identity, Member, MemberUsage, Person, SocketFacts};
+use crate::contract::{Call, Callback, Follows, Identity, Member, MemberUsage, Person, SocketFacts, TimerId};
 use crate::entries::TopicEntries;
 use crate::protocol::{DeflateCount, Frame, Outbound, Ref, Serializer, Topic};
 use crate::pubsub::{Audience, Outbox, Subscription, TopicSubscriptionHandle};
@@ -121,6 +121,23 @@ pub(in crate::channel::member) struct State {
     pub(in crate::channel::member) seat: Option<Box<ByteString>>,
     /// The prefixes of published entries that it follows. None if it follows all of them.
     pub(in crate::channel::member) follows: Option<Box<Follows>>,
+}
+
+impl State {
+    /// What it has at the host, for the limits of a call. None if it never had anything.
+    fn usage(&self) -> Option<MemberUsage> {
+        let has_none = self.timers.next() == TimerId::default()
+            && self.presences.is_empty()
+            && self.subscriptions.is_empty()
+            && self.follows.is_none();
+        (!has_none).then(|| MemberUsage {
+            timers: self.timers.ids(),
+            next_timer: self.timers.next(),
+            presences: self.presences.clone(),
+            topics: self.subscriptions.iter().map(|subscription| subscription.topic().clone()).collect(),
+            follows: self.follows.clone(),
+        })
+    }
 }
 
 /// The remains of a membership that has ended, for its `terminate` and its last frames.
@@ -291,13 +308,7 @@ impl Channel {
             member: Arc::clone(&self.member),
             assigns: Bytes::new(),
             room: None,
-            usage: MemberUsage {
-                timers: state.timers.ids(),
-                next_timer: state.timers.next(),
-                presences: state.presences.clone(),
-                topics: state.subscriptions.iter().map(|subscription| subscription.topic().clone()).collect(),
-                follows: state.follows.clone(),
-            },
+            usage: state.usage().map(Box::new),
             callback,
         };
         (call, state.assigns.clone())
