@@ -28,7 +28,7 @@ pub enum DeltaError {
     Meta,
     /// A clock is 0 or larger than [`Delta::CLOCK_MAX`], or an entry replaces a later one.
     Clock,
-    /// A replica or an entry occurs twice, or an entry's clock is not among the known clocks.
+    /// A replica or an entry occurs twice, or the clock of an entry or a write is not among the known clocks.
     Inconsistent,
 }
 
@@ -39,7 +39,9 @@ impl fmt::Display for DeltaError {
             Self::TooLong => "a name, topic, key or meta is too long",
             Self::Meta => "a meta is not a JSON object",
             Self::Clock => "a clock is out of range",
-            Self::Inconsistent => "a replica or an entry occurs twice, or an entry's clock is not a known one",
+            Self::Inconsistent => {
+                "a replica or an entry occurs twice, or the clock of an entry or a write is not a known one"
+            }
         })
     }
 }
@@ -89,6 +91,8 @@ struct ShareRecord {
     incarnation: u64,
     through: u64,
     beyond: Vec<u64>,
+    written_through: u64,
+    written_beyond: Vec<u64>,
     entries: Vec<EntryRecord>,
 }
 
@@ -116,6 +120,8 @@ impl ShareRecord {
             incarnation: replica.incarnation(),
             through: share.seen().through(),
             beyond: share.seen().beyond().iter().copied().collect(),
+            written_through: share.writes().through(),
+            written_beyond: share.writes().beyond().iter().copied().collect(),
             entries: share.entries().map(|entry| EntryRecord::of(entry)).collect(),
         }
     }
@@ -124,8 +130,11 @@ impl ShareRecord {
         if self.name.len() > NAME_BYTES_MAX {
             return Err(DeltaError::TooLong);
         }
-        let clocks = || self.beyond.iter().chain(self.entries.iter().map(|entry| &entry.clock));
-        if self.through > Delta::CLOCK_MAX || clocks().any(|clock| *clock == 0 || *clock > Delta::CLOCK_MAX) {
+        let beyond = || self.beyond.iter().chain(&self.written_beyond);
+        let clocks = || beyond().chain(self.entries.iter().map(|entry| &entry.clock));
+        if self.through.max(self.written_through) > Delta::CLOCK_MAX
+            || clocks().any(|clock| *clock == 0 || *clock > Delta::CLOCK_MAX)
+        {
             return Err(DeltaError::Clock);
         }
         let replica = Replica::new(&self.name, self.shard, self.incarnation);
@@ -133,7 +142,11 @@ impl ShareRecord {
         let count = self.entries.len();
         let entries: Vec<_> =
             self.entries.into_iter().map(|entry| entry.check(&replica, &seen)).collect::<Result<_, _>>()?;
-        let share = Share::new(seen, entries);
+        let writes = Seen::new(self.written_through, self.written_beyond.into_iter().collect());
+        if !seen.includes(&writes) {
+            return Err(DeltaError::Inconsistent);
+        }
+        let share = Share::new(seen, writes, entries);
         if share.entries().count() != count {
             return Err(DeltaError::Inconsistent);
         }
@@ -192,8 +205,7 @@ mod tests {
     /// Reads a delta with one entry, after `change` has edited its share.
     fn read(change: impl Fn(&mut Value)) -> Result<Delta, String> {
         let entry = json!({"clock": 2, "before": 1, "topic": "t", "key": "k", "member": 1, "meta": "{\"a\":1}"});
-        let mut share =
-            json!({"name": "a", "shard": 0, "incarnation": 1, "through": 2, "beyond": [4], "entries": [entry]});
+        let mut share = json!({"name": "a", "shard": 0, "incarnation": 1, "through": 2, "beyond": [4], "written_through": 1, "written_beyond": [4], "entries": [entry]});
         change(&mut share);
         serde_json::from_value(json!({"shares": [share]})).map_err(|error: serde_json::Error| error.to_string())
     }
@@ -202,7 +214,7 @@ mod tests {
     fn records_that_no_replica_writes_are_refused() {
         let long = "x".repeat(NAME_BYTES_MAX + 1);
         let large = json!({ "x": "x".repeat(Delta::META_BYTES_MAX) }).to_string();
-        let cases: [(&str, Value, DeltaError); 16] = [
+        let cases: [(&str, Value, DeltaError); 20] = [
             ("/name", json!(long), DeltaError::TooLong),
             ("/entries/0/topic", json!(long), DeltaError::TooLong),
             ("/entries/0/key", json!(long), DeltaError::TooLong),
@@ -217,6 +229,10 @@ mod tests {
             ("/through", json!(u64::MAX), DeltaError::Clock),
             ("/beyond/0", json!(0), DeltaError::Clock),
             ("/beyond/0", json!(Delta::CLOCK_MAX + 1), DeltaError::Clock),
+            ("/written_through", json!(u64::MAX), DeltaError::Clock),
+            ("/written_beyond/0", json!(0), DeltaError::Clock),
+            ("/written_through", json!(3), DeltaError::Inconsistent),
+            ("/written_beyond/0", json!(6), DeltaError::Inconsistent),
             ("/through", json!(1), DeltaError::Inconsistent),
             ("/entries/0/clock", json!(3), DeltaError::Inconsistent),
         ];
@@ -231,7 +247,7 @@ mod tests {
     fn duplicates_and_too_many_replicas_are_refused() {
         let twice = read(|share| share["entries"] = json!([share["entries"][0], share["entries"][0]]));
         assert_eq!(twice, Err(DeltaError::Inconsistent.to_string()));
-        let share = |name: usize| json!({"name": name.to_string(), "shard": 0, "incarnation": 1, "through": 0, "beyond": [], "entries": []});
+        let share = |name: usize| json!({"name": name.to_string(), "shard": 0, "incarnation": 1, "through": 0, "beyond": [], "written_through": 0, "written_beyond": [], "entries": []});
         let outcome = |names: Vec<usize>| {
             let shares: Vec<_> = names.into_iter().map(share).collect();
             serde_json::from_value::<Delta>(json!({ "shares": shares })).map(|_| ()).map_err(|error| error.to_string())

@@ -39,6 +39,11 @@ impl Seen {
         clock <= self.through || self.beyond.contains(&clock)
     }
 
+    /// Whether it has all clocks of another set.
+    pub(super) fn includes(&self, other: &Self) -> bool {
+        other.through <= self.through && other.beyond.iter().all(|clock| self.contains(*clock))
+    }
+
     /// Adds the clocks of another set.
     pub(super) fn absorb(&mut self, other: &Self) {
         self.through = self.through.max(other.through);

@@ -4,7 +4,7 @@
 //! may be merged one by one, and in any order. They say nothing about removed entries. The end says it: the clock up to which
 //! writes are known, and the clocks of the entries that are left. If one of these entries didn't arrive, the end is not applied.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Delta, PresenceEntry, Replica, Seen, Share};
@@ -32,7 +32,7 @@ impl ShareParts {
     pub(super) fn of(replica: &Replica, share: &Share, bytes_max: usize) -> Self {
         let (mut parts, mut part, mut bytes) = (Vec::new(), Vec::<Arc<PresenceEntry>>::new(), 0);
         let delta = |entries: Vec<_>| Delta {
-            shares: BTreeMap::from([(replica.clone(), Share::new(Seen::default(), entries))]),
+            shares: BTreeMap::from([(replica.clone(), Share::new(Seen::default(), Seen::default(), entries))]),
         };
         for entry in share.entries() {
             let more = entry.weight() + entry.topic.as_str().len();
@@ -47,7 +47,7 @@ impl ShareParts {
             parts.push(delta(part));
         }
         let kept = share.entries().map(|entry| entry.clock).collect();
-        Self { parts, end: ShareEnd { through: share.seen().through(), kept } }
+        Self { parts, end: ShareEnd { through: share.writes().through(), kept } }
     }
 }
 
@@ -64,6 +64,6 @@ impl ShareEnd {
                 None => return None,
             }
         }
-        Some(Share::new(Seen::new(self.through, std::collections::BTreeSet::new()), entries))
+        Some(Share::new(Seen::default(), Seen::new(self.through, BTreeSet::new()), entries))
     }
 }

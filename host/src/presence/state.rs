@@ -165,13 +165,13 @@ impl State {
     /// Returns the clock up to which this replica has written.
     #[must_use]
     pub fn clock(&self) -> u64 {
-        self.mine.seen().through()
+        self.mine.writes().through()
     }
 
     /// Whether writes of another replica up to this clock are missing. False if the replica isn't up.
     #[must_use]
     pub fn lacks(&self, replica: &Replica, clock: u64) -> bool {
-        self.others.get(replica).is_some_and(|other| other.share.seen().through() < clock)
+        self.others.get(replica).is_some_and(|other| other.share.writes().through() < clock)
     }
 
     /// Returns the share of this replica in parts of about `bytes_max` bytes, for a replica that has missed writes.
@@ -246,7 +246,7 @@ impl State {
         gone: &[Arc<PresenceEntry>],
         come: impl FnOnce(Replica, u64) -> Option<PresenceEntry>,
     ) -> Change {
-        let clock = self.mine.seen().through() + 1;
+        let clock = self.mine.writes().through() + 1;
         let written = Share::written(clock, gone, come(self.own.clone(), clock));
         let changes = self.mine.merge(&written);
         let mut diffs = Diffs::new();

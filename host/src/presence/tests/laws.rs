@@ -71,6 +71,18 @@ impl Cluster {
         }
     }
 
+    /// Checks that a replica has exactly the entries of another one whose writes it doesn't lack.
+    fn check_complete(&self) {
+        for (from, to) in [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)] {
+            let writer = replica(NAMES[from]);
+            if !self.states[to].lacks(&writer, self.states[from].clock()) {
+                let entries =
+                    |at: usize| self.states[at].full().shares()[&writer].entries().cloned().collect::<Vec<_>>();
+                assert_eq!(entries(to), entries(from));
+            }
+        }
+    }
+
     /// Applies diffs to the client's list. Diffs must contain exactly the changes: afterwards the client's list is the
     /// replica's list.
     fn tell(&mut self, at: usize, diffs: &Diffs) {
@@ -98,6 +110,7 @@ fn replicas_agree_after_deltas_were_lost_repeated_or_late() {
         let mut cluster = Cluster::new();
         for _ in 0..200 {
             cluster.step(&mut random);
+            cluster.check_complete();
         }
         cluster.under_way.clear();
         for (one, other) in [(0, 1), (1, 2), (0, 2)] {

@@ -62,6 +62,31 @@ fn an_end_without_one_of_its_parts_changes_nothing() {
 }
 
 #[test]
+fn a_lost_write_is_lacking_although_a_later_one_removes_its_entry() {
+    let (mut a, mut b) = two();
+    b.merge(&a.join(&topic(), 1, "k", "{}").unwrap().delta);
+    // The lost update has removed the first entry.
+    a.update(&topic(), 1, "k", "{\"n\":1}").unwrap();
+    b.merge(&a.leave_key(&topic(), 1, "k").delta);
+    assert!(b.lacks(&replica("a"), a.clock()));
+    let end = a.own_parts(0).end;
+    assert!(b.merge_end(&replica("a"), &end).is_some());
+    assert!(seen(&b, &topic()).is_empty() && !b.lacks(&replica("a"), a.clock()));
+}
+
+#[test]
+fn a_write_whose_entry_is_in_a_part_is_lacking_until_the_end() {
+    let (mut a, mut b) = two();
+    b.merge(&a.join(&topic(), 1, "k", "{}").unwrap().delta);
+    a.update(&topic(), 1, "k", "{\"n\":1}").unwrap();
+    let ShareParts { parts, end } = a.own_parts(0);
+    parts.iter().for_each(|part| drop(b.merge(part)));
+    assert!(b.lacks(&replica("a"), a.clock()), "the part doesn't say that the first entry was removed");
+    b.merge_end(&replica("a"), &end);
+    assert_eq!((seen(&b, &topic()), b.lacks(&replica("a"), a.clock())), (seen(&a, &topic()), false));
+}
+
+#[test]
 fn writes_that_overtake_the_parts_stay() {
     let (mut a, mut b) = two();
     missed(&mut a, 5);

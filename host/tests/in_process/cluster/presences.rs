@@ -143,12 +143,12 @@ async fn what_was_lost_without_a_word_is_found_by_the_clocks() {
 #[tokio::test(start_paused = true)]
 async fn all_nodes_agree_after_losses() {
     for seed in 0..bennu_test_tiers::rounds("cluster::presences") {
-        agree_after_losses(Noise::new(seed as u64)).await;
+        agree_after_losses(seed as u64).await;
     }
 }
 
-async fn agree_after_losses(mut noise: Noise) {
-    let mut cluster = cluster(3);
+async fn agree_after_losses(seed: u64) {
+    let (mut noise, mut cluster) = (Noise::new(seed), cluster(3));
     let mut clients = Vec::new();
     for node in &cluster.nodes {
         clients.push(joined(node, "room:a").await);
@@ -183,5 +183,5 @@ async fn agree_after_losses(mut noise: Noise) {
     cluster.settle();
     cluster.settle();
     let lists: Vec<Value> = cluster.nodes.iter().map(|node| list(node, "room:a")).collect();
-    assert_eq!((&lists[0], &lists[0]), (&lists[1], &lists[2]));
+    assert_eq!((&lists[0], &lists[0]), (&lists[1], &lists[2]), "seed {seed}");
 }
