@@ -27,6 +27,9 @@ pub(crate) struct Options {
     /// of the usual tier
     #[arg(value_parser = PossibleValuesParser::new(names()))]
     suites: Vec<String>,
+    /// Run the other suites after a failure, too
+    #[arg(long)]
+    keep_going: bool,
 }
 
 /// The argument that selects the full tier.
@@ -57,18 +60,19 @@ impl Options {
     }
 }
 
-/// Runs the suites. After the first failure, no further suite runs. The output always ends with a table of all suites.
+/// Runs the suites. After the first failure, no further suite runs, unless the options say so. The output always ends with a table
+/// of all suites.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let wanted: Vec<Suite> = Suite::ALL.into_iter().filter(|suite| options.skips(*suite).is_none()).collect();
     let tier = options.tier();
     let mut run = SuiteRun::new(tier, Fetching::begin(&wanted));
     let mut report = Report::new(tier);
-    let mut failed = None;
+    let mut failed = Vec::new();
     for suite in Suite::ALL {
-        let outcome = match (options.skips(suite), failed) {
+        let outcome = match (options.skips(suite), failed.first()) {
             (Some(why), _) => Outcome::Skipped(why.to_owned()),
-            (None, Some(earlier)) => Outcome::Skipped(format!("`{earlier}` failed")),
-            (None, None) => {
+            (None, Some(earlier)) if !options.keep_going => Outcome::Skipped(format!("`{earlier}` failed")),
+            (None, _) => {
                 eprintln!("{} {}", paint("1;36", suite.name()), paint("2", suite.about()));
                 let began = Instant::now();
                 let outcome = match suites::missing(suite, &mut run) {
@@ -77,7 +81,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
                     Err(error) => Outcome::of(Err(error), began.elapsed(), run.take_counts()),
                 };
                 if matches!(outcome, Outcome::Failed { .. }) {
-                    failed = Some(suite.name());
+                    failed.push(suite.name());
                 }
                 outcome
             }
@@ -85,9 +89,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         report.add(suite, outcome);
     }
     println!("{report}");
-    if let Some(suite) = failed {
-        note(&format!("Run it alone with `cargo xtask test {suite}`."));
-        bail!("the suite `{suite}` failed");
+    match &failed[..] {
+        [] => Ok(()),
+        [suite] => {
+            note(&format!("Run it alone with `cargo xtask test {suite}`."));
+            bail!("the suite `{suite}` failed")
+        }
+        several => bail!("suites failed: {}", several.join(", ")),
     }
-    Ok(())
 }
