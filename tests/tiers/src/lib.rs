@@ -216,38 +216,38 @@ struct Rounds {
 /// All tests whose number of rounds depends on the tier.
 const ROUNDS: [Rounds; 41] = [
     // Damaged input for readers of JSON, which another reader must read the same.
-    Rounds { test: "protocol::v2", usual: 20_000, full: 2_000_000 },
-    Rounds { test: "semantics::scan", usual: 20_000, full: 2_000_000 },
-    Rounds { test: "parcel::noise", usual: 20_000, full: 2_000_000 },
+    Rounds { test: "protocol::v2", usual: 20_000, full: 1_000_000 },
+    Rounds { test: "semantics::scan", usual: 20_000, full: 1_000_000 },
+    Rounds { test: "parcel::noise", usual: 20_000, full: 1_000_000 },
     // Mutations of the corpora of the fuzz targets (`host/src/fuzz`), for each target.
     Rounds { test: "fuzz", usual: 20_000, full: 200_000 },
     Rounds { test: "fuzz::slow", usual: 2_000, full: 50_000 },
     // Random operations next to a simple model.
-    Rounds { test: "entries::table", usual: 500, full: 20_000 },
-    Rounds { test: "entries::calls", usual: 500, full: 20_000 },
-    Rounds { test: "jobs::agenda", usual: 500, full: 20_000 },
+    Rounds { test: "entries::table", usual: 500, full: 6_000 },
+    Rounds { test: "entries::calls", usual: 500, full: 6_000 },
+    Rounds { test: "jobs::agenda", usual: 500, full: 6_000 },
     // Presences of several nodes over ways that lose messages.
     Rounds { test: "cluster::presences", usual: 10, full: 500 },
-    Rounds { test: "deliveries::queue", usual: 100, full: 5_000 },
-    Rounds { test: "pubsub::droppables", usual: 2_000, full: 100_000 },
+    Rounds { test: "deliveries::queue", usual: 100, full: 2_000 },
+    Rounds { test: "pubsub::droppables", usual: 2_000, full: 40_000 },
     Rounds { test: "history::model", usual: 60, full: 3_000 },
-    Rounds { test: "entries::journal", usual: 100, full: 5_000 },
-    Rounds { test: "entries::published", usual: 40, full: 4_000 },
+    Rounds { test: "entries::journal", usual: 100, full: 2_000 },
+    Rounds { test: "entries::published", usual: 40, full: 1_500 },
     Rounds { test: "entries::evict", usual: 50, full: 2_000 },
     // Nodes of a cluster in a simulation, in which everything goes wrong.
-    Rounds { test: "cluster::simulation", usual: 300, full: 10_000 },
+    Rounds { test: "cluster::simulation", usual: 300, full: 5_000 },
     // Builds that are rolled out at nodes that read, decide and die at random.
-    Rounds { test: "cluster::rollouts", usual: 100, full: 20_000 },
+    Rounds { test: "cluster::rollouts", usual: 100, full: 7_000 },
     // Worlds for each pair of things that happen meanwhile; there are fewer.
-    Rounds { test: "cluster::orders", usual: 2_000, full: 1_000_000 },
+    Rounds { test: "cluster::orders", usual: 2_000, full: 350_000 },
     // Clients that read at random speeds.
-    Rounds { test: "phoenix::entries", usual: 2, full: 60 },
+    Rounds { test: "phoenix::entries", usual: 2, full: 20 },
     Rounds { test: "phoenix::recover", usual: 300, full: 3_000 },
     Rounds { test: "rollback::model", usual: 50, full: 2_000 },
     // A process that is killed while it writes, and power losses.
     Rounds { test: "store::kill", usual: 10, full: 50 },
     Rounds { test: "store::crash", usual: 20, full: 200 },
-    Rounds { test: "store::log_faults", usual: 10, full: 5_000 },
+    Rounds { test: "store::log_faults", usual: 10, full: 2_000 },
     Rounds { test: "schedules::kill", usual: 5, full: 50 },
     Rounds { test: "idempotency::kill", usual: 5, full: 50 },
     Rounds { test: "deliveries::kill", usual: 5, full: 50 },

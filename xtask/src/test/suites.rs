@@ -93,7 +93,7 @@ pub(super) fn run(suite: Suite, run: &mut SuiteRun) -> Result<()> {
         Suite::Guests => run.tests("the plugins' tests", linted(guest_cargo(&["test", "--workspace"]))?),
         Suite::Host => {
             run.build()?;
-            run.tests("the host's tests", linted(host_cargo("test"))?)
+            host_tests(run)
         }
         Suite::Commands => COMMANDS.iter().try_for_each(|package| {
             run.tests(&format!("the tests of {package}"), linted(command_cargo("test", package))?)
@@ -222,6 +222,27 @@ fn bus_on_nats(run: &mut SuiteRun) -> Result<()> {
     nodes.args(["--test", "nodes", "--", NODES_AT_ONCE, "nats::", CHAOS_ON_NATS]);
     nodes.env(postgres::VARIABLE, programs).env(nats::VARIABLE, server);
     run.tests("the tests of nodes on NATS", nodes)
+}
+
+/// Tests that use all processors, and limit how long something may take. With all their rounds they run alone: beside other tests, they
+/// would measure those.
+const ALONE: [&str; 3] = [
+    "replacements::load::",
+    "client_limits::a_neighbour_is_answered_during_a_limited_flood",
+    "http::hostile::hostile_servers_do_not_slow_a_neighbour_down",
+];
+
+fn host_tests(run: &mut SuiteRun) -> Result<()> {
+    let mut tests = linted(host_cargo("test"))?;
+    if run.tier == Tier::Usual {
+        return run.tests("the host's tests", tests);
+    }
+    tests.arg("--");
+    ALONE.iter().for_each(|name| drop(tests.args(["--skip", name])));
+    run.tests("the host's tests", tests)?;
+    let mut alone = linted(host_cargo("test"))?;
+    alone.args(["--test", "it", "--", "--test-threads=1"]).args(ALONE);
+    run.tests("the host's tests that use all processors", alone)
 }
 
 /// Each test of nodes has three hosts with short leases, which must get processor time.
