@@ -43,8 +43,8 @@ impl<'a> WallLimit<'a> {
         Self { signal, pool, kind, began, timer: None }
     }
 
-    /// The call ends when the time is over. `work` has hundreds of bytes. It is an argument of this, and of nothing that
-    /// reads a clock, so that the compiler moves it only once.
+    /// A call whose work ends when the time is over. The work is large. It is given only to this function, which does nothing
+    /// else, so that the compiler moves it in memory only once.
     #[inline]
     pub(super) fn of<F>(self, work: F) -> Within<'a, F> {
         Within { work, limit: self }

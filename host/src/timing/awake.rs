@@ -21,13 +21,12 @@ impl AwakeClock {
     /// Returns the clock's time. `now` is the real time, and `meant` is the longest time that the thread meant to sleep
     /// since the last call. The clock never goes back.
     pub fn look(&mut self, now: Instant, meant: Duration) -> Instant {
-        let passed = now.saturating_duration_since(self.looked);
-        self.looked = now;
-        // Most turns of a busy thread are shorter than that, and no thread is suspended often.
-        if passed > LATE && passed.saturating_sub(meant) > LATE {
-            self.lost += passed.saturating_sub(meant);
+        let late = now.saturating_duration_since(self.looked).saturating_sub(meant);
+        if late > LATE {
+            self.lost += late;
         }
-        if self.lost.is_zero() { now } else { now.checked_sub(self.lost).unwrap_or(now) }
+        self.looked = now;
+        now.checked_sub(self.lost).unwrap_or(now)
     }
 }
 

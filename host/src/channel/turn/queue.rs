@@ -210,10 +210,7 @@ impl<J: Job> Drain<J> {
     }
 
     fn next(&mut self) -> Option<J> {
-        match self.first.take() {
-            None => self.queue.next(),
-            first => first,
-        }
+        self.first.take().or_else(|| self.queue.next())
     }
 }
 
