@@ -198,17 +198,23 @@ impl WebhookTask {
         (self.store.unique_id(), DeliveryRow::new(delivery, self.webhook.owner.name(), topic, now_ms))
     }
 
-    /// Stores deliveries, as soon as that is possible.
-    async fn store(&self, rows: &[(String, DeliveryRow)]) {
-        if rows.is_empty() {
-            return;
-        }
-        let mut has_failed = false;
-        while let Err(error) = self.store.add_deliveries(&self.webhook.owner, rows).await {
-            if !std::mem::replace(&mut has_failed, true) {
-                tracing::error!(url = self.webhook.url, "the events of a webhook can't be stored, and wait: {error:#}");
+    /// Stores deliveries, as soon as that is possible. A refused part is halved, because the limits of deliveries may have room for
+    /// fewer, or be smaller than a batch.
+    async fn store(&self, mut rows: &[(String, DeliveryRow)]) {
+        let (mut size, mut has_failed) = (rows.len(), false);
+        while !rows.is_empty() {
+            let (part, rest) = rows.split_at(size.min(rows.len()));
+            match self.store.add_deliveries(&self.webhook.owner, part).await {
+                Ok(()) => (rows, size) = (rest, size * 2),
+                Err(_) if part.len() > 1 => size = part.len() / 2,
+                Err(error) => {
+                    if !std::mem::replace(&mut has_failed, true) {
+                        let url = &self.webhook.url;
+                        tracing::error!(url, "the events of a webhook can't be stored, and wait: {error:#}");
+                    }
+                    tokio::time::sleep(PAUSE).await;
+                }
             }
-            tokio::time::sleep(PAUSE).await;
         }
     }
 }

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use super::failures::Failures;
 use crate::process;
 
 /// Numbers of tests by result.
@@ -19,6 +20,8 @@ pub(super) struct Counts {
     pub(super) skipped: usize,
     /// The names of tests that say why they were skipped, by the reason.
     pub(super) reasons: BTreeMap<String, Vec<String>>,
+    /// The messages of the tests that failed.
+    pub(super) failures: Vec<String>,
 }
 
 impl AddAssign for Counts {
@@ -26,6 +29,7 @@ impl AddAssign for Counts {
         self.passed += other.passed;
         self.failed += other.failed;
         self.skipped += other.skipped;
+        self.failures.extend(other.failures);
         for (why, tests) in other.reasons {
             self.reasons.entry(why).or_default().extend(tests);
         }
@@ -54,12 +58,16 @@ pub(super) fn run(command: &mut Command, skipped: &Path, counts: &mut Counts) ->
     let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| process::cannot_start(command))?;
     let output = child.stdout.take().context("the program's output is a pipe")?;
     let mut own = std::io::stdout().lock();
+    let mut failures = Failures::default();
     for line in BufReader::new(output).split(b'\n') {
         let line = line?;
-        *counts += of_line(&String::from_utf8_lossy(&line));
+        let text = String::from_utf8_lossy(&line);
+        *counts += of_line(&text);
+        failures.read(&text);
         own.write_all(&line)?;
         own.write_all(b"\n")?;
     }
+    counts.failures.extend(failures.found());
     let status = child.wait()?;
     // Without the file, no test has skipped itself.
     counts.skip(&fs::read_to_string(skipped).unwrap_or_default());
@@ -85,7 +93,7 @@ fn of_line(line: &str) -> Counts {
         passed: number("pass").unwrap_or(0),
         failed: number("fail").unwrap_or(0),
         skipped: number("skipped").unwrap_or(0),
-        reasons: BTreeMap::new(),
+        ..Counts::default()
     }
 }
 

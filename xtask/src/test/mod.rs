@@ -3,6 +3,7 @@
 pub(crate) mod chaos;
 mod count;
 mod deny;
+mod failures;
 mod fetched;
 pub(crate) mod fuzz;
 mod report;

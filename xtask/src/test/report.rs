@@ -90,7 +90,7 @@ impl Display for Report {
                 number(counts.skipped)
             )?;
         }
-        let Counts { passed, failed, skipped, reasons } = self.total();
+        let Counts { passed, failed, skipped, reasons, failures } = self.total();
         if !reasons.is_empty() {
             writeln!(out, "\nskipped in a suite that ran:")?;
         }
@@ -99,6 +99,12 @@ impl Display for Report {
             let more = tests.len().saturating_sub(NAMES_MAX);
             let more = if more == 0 { String::new() } else { format!(" and {more} more") };
             writeln!(out, "  {names}{more}: {why}")?;
+        }
+        if !failures.is_empty() {
+            writeln!(out, "\nfailed:")?;
+        }
+        for failure in &failures {
+            writeln!(out, "  {failure}")?;
         }
         // The last line has a form that every reader of test output knows.
         write!(out, "\n{passed} passed, {failed} failed, {skipped} skipped")
@@ -114,13 +120,15 @@ mod tests {
         let mut report = Report::new(Tier::Usual);
         let tests = ["a::one", "a::two", "a::three", "b::four"].map(str::to_owned).to_vec();
         let reasons = [("no disk".to_owned(), tests)].into();
-        let counts = Counts { passed: 700, failed: 0, skipped: 2, reasons };
+        let failures = vec!["c::five\n    Error: no".to_owned()];
+        let counts = Counts { passed: 700, failed: 1, skipped: 2, reasons, failures };
         report.add(Suite::Host, Outcome::Passed { time: Duration::from_secs(75), counts });
         report.add(Suite::Bench, Outcome::Skipped("only in `cargo xtask test full`".into()));
         let text = report.to_string();
         assert!(text.contains("host       passed       1 min 15 s     700       2"), "{text}");
         assert!(text.contains("bench      skipped  only in `cargo xtask test full`"), "{text}");
         assert!(text.contains("\n  a::one, a::two, a::three and 1 more: no disk\n"), "{text}");
-        assert!(text.ends_with("\n700 passed, 0 failed, 2 skipped"), "{text}");
+        assert!(text.contains("\nfailed:\n  c::five\n    Error: no\n"), "{text}");
+        assert!(text.ends_with("\n700 passed, 1 failed, 2 skipped"), "{text}");
     }
 }

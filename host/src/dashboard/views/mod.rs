@@ -37,8 +37,11 @@ const TOPIC: &str = "dashboard";
 /// The time between two pushes.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// A view takes at most one part in this many of the time.
+/// A view takes at most one part in this many of the time, unless it takes longer than a second.
 const PART_OF_TIME: u32 = 20;
+
+/// The longest time between two pushes. A page may have to wait for a slow disk or a busy machine once, and not for minutes after it.
+const PERIOD_MAX: Duration = Duration::from_secs(20);
 
 /// The most rows of a page of a list.
 const ROWS_MAX: usize = 50;
@@ -99,10 +102,10 @@ impl Views {
                     "look": serde_json::from_slice::<Value>(&call.assigns).unwrap_or_default(),
                     "data": self.see(view).await,
                 });
-                let pause = PERIOD.max(began.elapsed() * PART_OF_TIME);
-                let milliseconds = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+                let pause = (began.elapsed() * PART_OF_TIME).clamp(PERIOD, PERIOD_MAX);
                 let push = Effect::Push { event: ByteString::from_static("data"), payload: payload(&data) };
-                let next = Effect::SendAfter { milliseconds, event: TICK, payload: Payload::EMPTY };
+                let next =
+                    Effect::SendAfter { milliseconds: milliseconds(pause), event: TICK, payload: Payload::EMPTY };
                 Ok(outcome(vec![push, next], Answer::None))
             }
             Callback::Terminate(_) => Ok(outcome(Vec::new(), Answer::None)),
