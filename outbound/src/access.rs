@@ -96,7 +96,8 @@ impl Access {
         }
         let method = method(&request.method)?;
         let headers = self.headers(request, &target)?;
-        Ok(Checked { method, target, headers, body: request.body.clone(), timeout: request.timeout })
+        let (body, timeout) = (request.body.clone(), request.timeout);
+        Ok(Checked { method, target, headers, body, timeout, at_most_once: false })
     }
 
     /// The addresses that the grants allow for a URL. `None` if no grant matches it.

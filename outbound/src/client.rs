@@ -59,8 +59,8 @@ impl Client {
         }
     }
 
-    /// Sends a request, and reads its answer. A `GET` or a `HEAD` follows redirects, each of which has to match a grant. If the
-    /// future is dropped, the connection is closed.
+    /// Sends a request, and reads its answer. A `GET` or a `HEAD` follows redirects, each of which has to match a grant. It can reach
+    /// the server twice, unless [`Checked::send_at_most_once`] was called. If the future is dropped, the connection is closed.
     ///
     /// # Errors
     /// Returns a [`Failure`] if there is no answer. An answer with any status is one.
@@ -128,8 +128,8 @@ impl Inner {
             match connection.send(message()?).await {
                 Ok(response) => return Ok((connection, response)),
                 // The server has closed the idle connection at the same moment. A request that was perhaps received is sent
-                // again only if that changes nothing.
-                Err((_, is_unsent)) if is_unsent || follows_redirects(&request.method) => {}
+                // again only if that changes nothing, and if the caller allows it.
+                Err((_, is_unsent)) if is_unsent || can_be_sent_twice(request) => {}
                 Err((error, _)) => return Err(failed(target, &error)),
             }
         }
@@ -171,7 +171,12 @@ fn complete(access: &Access, target: &Target, headers: &HeaderMap) -> HeaderMap 
     all
 }
 
-/// Whether redirects of this method are followed, and whether it can be sent twice.
+/// Whether a request can be sent again although the server has perhaps received it.
+fn can_be_sent_twice(request: &Checked) -> bool {
+    !request.at_most_once && follows_redirects(&request.method)
+}
+
+/// Whether redirects of this method are followed: it only reads.
 fn follows_redirects(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
 }

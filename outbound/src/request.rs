@@ -30,6 +30,7 @@ pub struct Checked {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) at_most_once: bool,
 }
 
 /// The answer to a request.
@@ -70,6 +71,12 @@ impl Checked {
     #[must_use]
     pub fn body(&self) -> &Bytes {
         &self.body
+    }
+
+    /// The server must get the request at most once. Without this, a `GET` or a `HEAD` that a server has perhaps received is sent again
+    /// if it was sent on a connection that was used before, and the connection ends without an answer.
+    pub fn send_at_most_once(&mut self) {
+        self.at_most_once = true;
     }
 
     /// Lowers the limit of time.

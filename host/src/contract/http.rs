@@ -175,6 +175,18 @@ impl Http {
         Ok(())
     }
 
+    /// Adds the trace of the client to a delivery. `span` is the id of the delivery in the trace, which all its attempts have. It adds
+    /// nothing if the plugin or the configuration sets that header, or if the delivery has as many headers as it may have.
+    #[must_use]
+    pub fn within_trace(&self, access: &Access, delivery: Delivery, trace: Trace, span: u64) -> Delivery {
+        if delivery.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(TRACEPARENT)) {
+            return delivery;
+        }
+        let mut traced = delivery.clone();
+        traced.headers.push((TRACEPARENT.into(), trace.parent_of(span)));
+        if self.check(access, &traced.request()).is_ok() { traced } else { delivery }
+    }
+
     /// Sends a request for which a call waits.
     /// `trace` is that of the client.
     pub async fn get(&self, access: &Access, mut request: Checked, trace: Option<Trace>) -> HttpResult {
@@ -230,7 +242,7 @@ impl Http {
         }
     }
 
-    /// Sends a request that was asked for as an effect. Its idempotency key is `id`, unless the plugin has set one.
+    /// Sends a request that was asked for as an effect, at most once. Its idempotency key is `id`, unless the plugin has set one.
     /// `trace` is that of the client.
     pub async fn request(&self, plugin: &str, request: &HttpRequest, id: &str, trace: Option<Trace>) -> HttpResult {
         let access = self.access(plugin);
@@ -239,6 +251,7 @@ impl Http {
         if checked.header(IDEMPOTENCY_KEY).is_none() {
             checked.set(IDEMPOTENCY_KEY, id);
         }
+        checked.send_at_most_once();
         add_trace(&mut checked, trace);
         read(self.client.send(&access, &checked).await)
     }
@@ -324,6 +337,8 @@ impl HttpJournal {
 
 #[cfg(test)]
 mod tests {
+    use bennu_outbound::{Grant, HEADERS_MAX, SecretHeaders};
+
     use super::*;
 
     fn request(url: &str) -> HttpRequest {
@@ -346,6 +361,28 @@ mod tests {
         // The second run asks for something else at its second place.
         journal.note(0, request("c"), response(3));
         assert_eq!((journal.find(0, &request("c")), journal.find(1, &request("b"))), (Some(response(3)), None));
+    }
+
+    #[test]
+    fn a_delivery_gets_the_trace_unless_that_header_is_set_or_has_no_place() {
+        let trace = Trace::parse("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01").expect("a trace");
+        let own = "00-0af7651916cd43dd8448eb211c80319c-0000000000000005-01".to_owned();
+        let access = |secrets: &[(&str, &str)]| {
+            let grants = vec![Grant::parse("https://a.example/*", false).expect("a grant")];
+            let secrets = SecretHeaders::new("https://a.example", secrets.iter().copied()).expect("headers");
+            Access::new("p", grants, vec![secrets])
+        };
+        let headers = |access: &Access, headers: Vec<(String, String)>| {
+            let delivery = Delivery::new("https://a.example/hook".into(), headers, bytes::Bytes::new());
+            Http::none().within_trace(access, delivery, trace, 5).headers
+        };
+        let plain = access(&[]);
+        assert_eq!(headers(&plain, Vec::new()), [(TRACEPARENT.to_owned(), own)]);
+        let of_plugin = vec![("TraceParent".to_owned(), "x".to_owned())];
+        assert_eq!(headers(&plain, of_plugin.clone()), of_plugin);
+        let most = vec![("a".to_owned(), String::new()); HEADERS_MAX];
+        assert_eq!(headers(&plain, most.clone()), most);
+        assert!(headers(&access(&[(TRACEPARENT, "secret")]), Vec::new()).is_empty());
     }
 
     #[test]

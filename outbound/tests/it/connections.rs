@@ -49,6 +49,21 @@ async fn a_get_on_a_connection_that_was_closed_meanwhile_is_sent_again() {
 }
 
 #[tokio::test]
+async fn a_request_that_must_not_be_sent_twice_is_sent_once_also_if_it_only_reads() {
+    for method in ["GET", "HEAD"] {
+        let (server, requests) = closing().await;
+        let asking = Asking::new(&[&format!("http://a.example:{}/*", server.port)], OutboundLimits::default());
+        let url = format!("http://a.example:{}/", server.port);
+        asking.get(&url).await.unwrap();
+        let mut request = asking.checked(method, &url, &[], "");
+        request.send_at_most_once();
+        let failure = asking.client.send(&asking.access, &request).await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Broken);
+        assert_eq!((requests.load(Ordering::SeqCst), server.connections()), (2, 1), "{method}");
+    }
+}
+
+#[tokio::test]
 async fn a_post_that_was_perhaps_received_is_sent_once() {
     let (server, requests) = closing().await;
     let asking = Asking::new(&[&format!("http://a.example:{}/*", server.port)], OutboundLimits::default());

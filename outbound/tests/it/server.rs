@@ -6,7 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bennu_outbound::{Access, Answer, Client, Failure, FailureKind, Grant, Network, OutboundLimits, Request, Roots};
+use bennu_outbound::{
+    Access, Answer, Checked, Client, Failure, FailureKind, Grant, Network, OutboundLimits, Request, Roots,
+};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
@@ -181,11 +183,15 @@ impl Asking {
         headers: &[(&str, &str)],
         body: &'static str,
     ) -> Result<Answer, Failure> {
+        self.client.send(&self.access, &self.checked(method, url, headers, body)).await
+    }
+
+    /// A request that may be sent.
+    pub(crate) fn checked(&self, method: &str, url: &str, headers: &[(&str, &str)], body: &'static str) -> Checked {
         let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let body = Bytes::from_static(body.as_bytes());
         let request = Request { method: method.into(), url: url.into(), headers, body, timeout: None };
-        let checked = self.access.check(&request, self.client.limits()).unwrap();
-        self.client.send(&self.access, &checked).await
+        self.access.check(&request, self.client.limits()).unwrap()
     }
 
     pub(crate) async fn failure(&self, url: &str) -> FailureKind {

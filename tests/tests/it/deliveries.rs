@@ -319,6 +319,36 @@ async fn what_cannot_be_delivered_is_kept_shown_retried_and_dropped() -> Result<
     Ok(())
 }
 
+/// All attempts of a delivery continue the trace of the client, with one id of its own.
+#[tokio::test]
+async fn a_delivery_continues_the_trace_of_the_client() -> Result<()> {
+    const START: &str = "00-0af7651916cd43dd8448eb211c80319c-";
+    let receiver = Receiver::with(|delivered, count| match (&*delivered.path, count) {
+        ("/twice", 1) => Reaction::Answer(503, ""),
+        _ => Reaction::Answer(204, ""),
+    })
+    .await?;
+    let host = setup(&[&receiver], "")?.start().await?;
+    let parent = format!("{START}b7ad6b7169203331-01");
+    let mut client = host.connect_request().header("traceparent", &parent).connect().await?;
+    client.join(TOPIC, &json!({})).await?;
+    client.call(TOPIC, "deliver", &json!({ "url": receiver.url("/twice") })).await?;
+    let attempts = receiver.has_received(2).await?;
+    let [first, second] = [&attempts[0], &attempts[1]].map(|attempt| attempt.header("traceparent"));
+    ensure!(first == second && first.starts_with(START) && first.ends_with("-01"), "{first} {second}");
+    ensure!(first != parent, "it has an id of its own");
+    // The plugin's own header stays, and a callback without a client has no trace.
+    let own = json!({ "url": receiver.url("/own"), "headers": [["traceparent", "own"]] });
+    client.call(TOPIC, "deliver", &own).await?;
+    let received = receiver.has_received(3).await?;
+    ensure!(received[2].header("traceparent") == "own", "{received:?}");
+    delivered(&host, json!({ "url": receiver.url("/topic") })).await?;
+    let received = receiver.has_received(4).await?;
+    ensure!(received[3].header("traceparent").is_empty(), "{received:?}");
+    host.stop().await?;
+    Ok(())
+}
+
 /// The grants are those of the time of the attempt.
 #[tokio::test]
 async fn a_delivery_whose_grant_is_gone_is_not_sent() -> Result<()> {

@@ -101,10 +101,15 @@ impl http::Host for Guest {
         settings: Vec<Setting>,
     ) -> Result<String> {
         self.check_evaluated()?;
-        let delivery = delivery(url, headers, body, &settings)?;
+        let mut delivery = delivery(url, headers, body, &settings)?;
         self.record.check_delivery(&delivery)?;
         let context = Arc::clone(&self.context);
         context.http.check_delivery(&context.access, &delivery)?;
+        if let Some(trace) = self.trace()
+            && let Ok(span) = context.surroundings.random()
+        {
+            delivery = context.http.within_trace(&context.access, delivery, trace, span);
+        }
         let (id, now_ms) = (context.surroundings.unique_id(), context.surroundings.now_ms());
         let row = DeliveryRow::new(delivery, context.access.name(), self.topic.as_ref(), now_ms);
         let added = self.draft(true)?.add_delivery(&id, &row);

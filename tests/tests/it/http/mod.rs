@@ -5,7 +5,7 @@ mod callbacks;
 mod hostile;
 
 use anyhow::{Context, Result, ensure};
-use bennu_tests::{Loading, Setup, TestClient, TestHost, TestProject, eventually, request_with};
+use bennu_tests::{Loading, Reaction, Receiver, Setup, TestClient, TestHost, TestProject, eventually, request_with};
 use serde_json::{Value, json};
 
 use backend::{Backend, SECRET, header};
@@ -157,6 +157,27 @@ async fn a_request_that_is_an_effect_is_sent_once_after_the_commit() -> Result<(
     let paths: Vec<_> =
         backend.requests().iter().filter_map(|head| head.split(' ').nth(1).map(str::to_owned)).collect();
     ensure!(paths == ["/v1/orders", "/v1/last"], "{paths:?}");
+    host.stop().await?;
+    Ok(())
+}
+
+/// A server that ends a connection without an answer has perhaps received the request. So it isn't sent again, although it only reads.
+#[tokio::test]
+async fn a_request_that_is_an_effect_and_gets_no_answer_is_not_sent_again() -> Result<()> {
+    let receiver =
+        Receiver::with(|_, count| if count == 1 { Reaction::Answer(200, "") } else { Reaction::Close }).await?;
+    let config = format!("[plugins.naughty]\nhttp = [\"{}\"]\n", receiver.url("/*"));
+    let host = Setup::new().guests(&["naughty"])?.config(&config).start().await?;
+    let mut ada = join(&host).await?;
+    for (at, method) in ["GET", "HEAD"].into_iter().enumerate() {
+        let url = receiver.url(&format!("/{method}"));
+        ensure!(ada.call(TOPIC, "http_get", &json!({ "url": url })).await?["status"] == 200);
+        ada.call(TOPIC, "http_send", &json!({ "url": url, "method": method })).await?;
+        let answer = ada.json().await?;
+        ensure!(answer[4] == json!({ "failure": "broken" }), "{method}: {answer}");
+        let received = receiver.received();
+        ensure!(received.len() == 2 * (at + 1), "{method}: {received:?}");
+    }
     host.stop().await?;
     Ok(())
 }
