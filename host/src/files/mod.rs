@@ -107,7 +107,9 @@ fn suffixed(mut name: OsString, suffix: &str) -> OsString {
     name
 }
 
-fn directory_of(path: &Path) -> &Path {
+/// Returns the directory that a path is in.
+#[must_use]
+pub fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use bennu_tests::{bennu, eventually, places, within};
+use bennu_tests::{TestHost, bennu, eventually, places, within};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -80,9 +80,14 @@ struct Running {
 
 impl Running {
     fn begin(home: &Path, arguments: &[&str]) -> Result<Self> {
+        Self::begin_into(home, arguments, Stdio::null())
+    }
+
+    /// The same with a place for its standard output.
+    fn begin_into(home: &Path, arguments: &[&str], output: Stdio) -> Result<Self> {
         let mut command = Command::new(places::binary()?);
         command.args(arguments).current_dir(home).env_remove("BENNU_DATA").env_remove("BENNU_API_KEY");
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+        let mut child = command.stdin(Stdio::piped()).stdout(output).stderr(Stdio::piped()).spawn()?;
         let lines = BufReader::new(child.stderr.take().context("its errors")?).lines();
         let (sender, errors) = mpsc::unbounded_channel();
         std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
@@ -166,18 +171,75 @@ async fn an_interrupted_backup_leaves_no_file_and_an_earlier_one_stays() -> Resu
     Ok(())
 }
 
+/// As with a backup. An export to standard output can be stopped, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interrupted_export_leaves_no_file_and_an_earlier_one_stays() -> Result<()> {
+    let mut host = padded_host().await?;
+    let directory = host.home().join("exports");
+    fs::create_dir(&directory)?;
+    let (path, link) = (directory.join("all.jsonl"), host.home().join("link.jsonl"));
+    fs::write(&path, "the earlier export")?;
+    std::os::unix::fs::symlink("exports/all.jsonl", &link)?;
+    let is_as_before = || {
+        Ok::<_, anyhow::Error>(
+            names(&directory)? == ["all.jsonl"] && fs::read_to_string(&path)? == "the earlier export",
+        )
+    };
+    // Stopped by its user, once at a file, once at a link to it, and once at standard output.
+    for output in [&["--output", "exports/all.jsonl"][..], &["--output", "link.jsonl"], &[]] {
+        let relay = Relay::to(host.address()).await?.address.to_string();
+        let arguments = [&["store", "export", "--host", &relay], output].concat();
+        let standard = Stdio::from(fs::File::create(host.home().join("standard.jsonl"))?);
+        let running = Running::begin_into(host.home(), &arguments, standard)?;
+        let stopped = if output.is_empty() {
+            begun(host.home(), "standard.jsonl").await?;
+            "stopped: the export isn't complete"
+        } else {
+            begun(&directory, ".partial").await?;
+            "stopped: there is no new export, and an earlier file is as it was"
+        };
+        running.interrupt()?;
+        let (status, errors) = running.ended().await?;
+        ensure!(status.code() == Some(1) && errors.contains(stopped), "{status}: {errors}");
+        ensure!(is_as_before()?, "{output:?}: {:?}", names(&directory)?);
+        no_export_runs(&host).await?;
+    }
+    // The host is killed meanwhile.
+    let relay = Relay::to(host.address()).await?.address.to_string();
+    let running = Running::begin(host.home(), &["store", "export", "-o", "exports/all.jsonl", "--host", &relay])?;
+    begun(&directory, ".partial").await?;
+    host.signal(Signal::KILL)?;
+    host.ended().await?;
+    let (status, errors) = running.ended().await?;
+    ensure!(status.code() == Some(1) && errors.starts_with("bennu: "), "{status}: {errors}");
+    ensure!(is_as_before()?, "{:?}", names(&directory)?);
+    // A complete one replaces the file that the link names, and the link stays.
+    let made = bennu(host.home(), &["store", "export", "--output", "link.jsonl"])?;
+    ensure!(made.code == Some(0) && made.errors.contains("20000 rows exported"), "{made:?}");
+    ensure!(fs::symlink_metadata(&link)?.is_symlink() && names(&directory)? == ["all.jsonl"]);
+    let verified = bennu(host.home(), &["store", "verify", "exports/all.jsonl"])?;
+    ensure!(verified.code == Some(0) && verified.output.contains("is complete: 20000 rows"), "{verified:?}");
+    Ok(())
+}
+
 /// A command whose standard error is no terminal writes a line every ten seconds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_command_that_takes_long_shows_its_progress_in_lines() -> Result<()> {
     let host = padded_host().await?;
+    shows_progress(&host, &["store", "backup", "all.jsonl"]).await?;
+    shows_progress(&host, &["store", "export", "--output", "all.jsonl"]).await?;
+    host.stop().await?;
+    Ok(())
+}
+
+async fn shows_progress(host: &TestHost, command: &[&str]) -> Result<()> {
     let relay = Relay::to(host.address()).await?;
-    let backup = ["store", "backup", "all.jsonl", "--host", &relay.address.to_string()];
-    let mut running = Running::begin(host.home(), &backup)?;
+    let mut running = Running::begin(host.home(), &[command, &["--host", &relay.address.to_string()]].concat())?;
     // A slow network, until there is a line.
     let line = async {
         loop {
             tokio::select! {
-                line = running.errors.recv() => return line.context("the backup is over"),
+                line = running.errors.recv() => return line.context("the command is over"),
                 () = tokio::time::sleep(Duration::from_millis(50)) => relay.allow(16 << 10),
             }
         }
@@ -189,8 +251,7 @@ async fn a_command_that_takes_long_shows_its_progress_in_lines() -> Result<()> {
     ensure!(rest.contains(" of ") && rest.contains("/s, ") && rest.ends_with(" left"), "{line}");
     relay.allow(1 << 30);
     let (status, errors) = running.ended().await?;
-    ensure!(status.success() && errors.contains("20000 rows, "), "{status}: {errors}");
-    host.stop().await?;
+    ensure!(status.success() && errors.contains("20000 rows"), "{status}: {errors}");
     Ok(())
 }
 

@@ -1,16 +1,15 @@
-//! `bennu store backup`, `export` and `verify`.
+//! `bennu store backup` and `verify`, and the file that `backup` and `export` write.
 
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, BufReader, BufWriter, IsTerminal, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
-use bennu::files::sync_directory;
+use bennu::files::{directory_of, sync_directory};
 use bennu::store::{Checked, ExportReader};
-use bennu::terminal::{Out, Progress, Unit, bytes, shown};
+use bennu::terminal::{Progress, Unit, bytes};
 use tempfile::{Builder, NamedTempFile};
 
 use super::super::ask::Ask;
@@ -29,58 +28,77 @@ pub(super) async fn backup(ask: &Ask, place: &Path, plugin: Option<&str>, keep: 
     let is_directory = place.is_dir();
     ensure!(is_directory || keep.is_none(), "--keep needs a directory, and {} isn't one", place.display());
     let path = if is_directory { place.join(name(now())) } else { place.to_owned() };
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    };
     let source = Source::find(ask).await?;
-    let progress = Arc::new(Progress::default());
-    // Readable only for this user. It is removed if anything fails.
-    let partial = Builder::new().prefix(NAME.0).suffix(".partial").tempfile_in(&directory);
-    let partial = partial.with_context(|| format!("creating a file in {}", directory.display()))?;
-    let written = write(&source, plugin, partial.as_file(), &progress).await;
-    source.close().await;
-    let checked = finished(partial, &path, &directory, written?, &progress).await?;
-    progress.clear();
+    let checked = written(source, plugin, &path, STOPPED).await?;
     error_line!("{}, {}, to {}", rows(checked.rows), bytes(checked.bytes), path.display());
     if let Some(keep) = keep {
-        remove_old(&directory, keep)?;
+        remove_old(directory_of(&path), keep)?;
     }
     Ok(())
 }
 
-/// Writes an export to a file, and checks each line on its way.
-async fn write(source: &Source<'_>, plugin: Option<&str>, file: &File, progress: &Arc<Progress>) -> Result<Checked> {
-    let usages = source.usages().await?;
-    let all = usages.iter().filter(|(name, _)| plugin.is_none_or(|plugin| plugin == name)).map(|(_, bytes)| bytes);
-    let (all, input, file) = (all.sum(), source.export(plugin)?, file.try_clone()?);
-    let progress = Arc::clone(progress);
-    stoppable(STOPPED, move || {
-        let mut file = BufWriter::with_capacity(1 << 18, file);
-        let checked = copy(input, &mut file, |done| progress.report("writing", done, all, Unit::Bytes))?;
-        file.flush().context("writing the backup")?;
+/// Writes an export to a temporary file beside `path`, checks what is in it, and gives it that name. Until then, a file of that name
+/// stays as it is. `stopped` says that after a signal.
+pub(super) async fn written(source: Source<'_>, plugin: Option<&str>, path: &Path, stopped: &str) -> Result<Checked> {
+    let directory = directory_of(path);
+    // Readable only for this user. It is removed if anything fails.
+    let partial = Builder::new().prefix(NAME.0).suffix(".partial").tempfile_in(directory);
+    let partial = partial.with_context(|| format!("creating a file in {}", directory.display()))?;
+    let (out, progress) = (partial.as_file().try_clone()?, Arc::new(Progress::default()));
+    let all = write(&source, plugin, out, Some(&progress), stopped).await;
+    source.close().await;
+    let checked = match all {
+        Ok(written) => finished(partial, path, written, &progress, stopped).await,
+        Err(error) => Err(error),
+    };
+    progress.clear();
+    checked
+}
+
+/// Writes an export, and checks each line on its way.
+pub(super) async fn write(
+    source: &Source<'_>,
+    plugin: Option<&str>,
+    out: impl Write + Send + 'static,
+    progress: Option<&Arc<Progress>>,
+    stopped: &str,
+) -> Result<Checked> {
+    // A key for exports isn't always one for this call. Then nothing is known about the whole, and no progress is shown.
+    let usages = if progress.is_some() { source.usages().await.ok() } else { None };
+    let is_read = |name: &str| plugin.is_none_or(|plugin| plugin == name);
+    let all = usages.map(|usages| usages.iter().filter(|(name, _)| is_read(name)).map(|(_, bytes)| bytes).sum::<u64>());
+    let (input, progress) = (source.export(plugin)?, progress.cloned().zip(all));
+    stoppable(stopped, move || {
+        let mut out = BufWriter::with_capacity(1 << 18, out);
+        let checked = copy(input, &mut out, |done| {
+            if let Some((progress, all)) = &progress {
+                progress.report("writing", done, *all, Unit::Bytes);
+            }
+        })?;
+        out.flush().context("writing the lines")?;
         Ok(checked)
     })
     .await
 }
 
-/// Makes a written backup durable, checks what is in the file, and gives it its name.
+/// Makes a written file durable, checks what is in it, and gives it its name.
 async fn finished(
     partial: NamedTempFile,
     path: &Path,
-    directory: &Path,
     written: Checked,
     progress: &Arc<Progress>,
+    stopped: &str,
 ) -> Result<Checked> {
     let (file, progress) = (File::open(partial.path())?, Arc::clone(progress));
     let synced = partial.as_file().try_clone()?;
-    let checked = stoppable(STOPPED, move || {
-        synced.sync_all().context("writing the backup")?;
+    let checked = stoppable(stopped, move || {
+        synced.sync_all().context("writing the file")?;
         check(file, &progress)
     });
-    let checked = checked.await.context("checking the written backup")?;
+    let checked = checked.await.context("checking the written file")?;
     ensure!(checked == written, "the file differs from what was written: the disk may be damaged");
-    partial.persist(path).with_context(|| format!("naming the backup {}", path.display()))?;
+    partial.persist(path).with_context(|| format!("naming the file {}", path.display()))?;
+    let directory = directory_of(path);
     sync_directory(directory).with_context(|| format!("syncing the directory {}", directory.display()))?;
     Ok(checked)
 }
@@ -116,40 +134,6 @@ impl<R: Read, W: Write> Read for Copied<'_, R, W> {
         self.out.write_all(&buffer[..read])?;
         Ok(read)
     }
-}
-
-/// Writes an export to a file or to standard output.
-pub(super) async fn export(ask: &Ask, plugin: Option<&str>, output: Option<&Path>) -> Result<()> {
-    let source = Source::find(ask).await?;
-    let mut out: Box<dyn Write + Send> = match output {
-        Some(path) => Box::new(private(path).with_context(|| format!("making {}", path.display()))?),
-        // Escaped only for a terminal: a file or a program gets the exact data.
-        None if io::stdout().is_terminal() => Box::new(shown::JsonLines::new(Out)),
-        None => Box::new(Out),
-    };
-    let input = source.export(plugin)?;
-    let copied = std::thread::spawn(move || {
-        let mut out = BufWriter::new(&mut out);
-        let checked = copy(input, &mut out, |_| ())?;
-        out.flush().context("writing the export")?;
-        anyhow::Ok(checked)
-    });
-    let copied = tokio::task::spawn_blocking(|| copied.join()).await?;
-    source.close().await;
-    let checked = copied.map_err(|_| anyhow::anyhow!("the export panicked; this is a fault of bennu"))??;
-    error_line!("{} exported", rows(checked.rows));
-    Ok(())
-}
-
-/// Creates a file that only this user can read, because it will contain plugins' data. An existing file is emptied.
-fn private(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    let found = file.metadata()?;
-    // The permissions of a device or a pipe are left as they are.
-    if found.is_file() && found.permissions().mode() & 0o077 != 0 {
-        file.set_permissions(Permissions::from_mode(0o600))?;
-    }
-    Ok(file)
 }
 
 /// Checks a backup.

@@ -1,6 +1,7 @@
 //! `bennu store`: backups, exports, imports and sizes of the data of plugins.
 
 mod backup;
+mod export;
 mod import;
 mod look;
 mod restore;
@@ -66,7 +67,8 @@ enum What {
         /// Export only the data of this plugin
         #[arg(long, value_name = "NAME")]
         plugin: Option<String>,
-        /// A file to write to, instead of standard output. Only this user can read the file
+        /// A file to write to, instead of standard output. An existing one is replaced when the export is complete. Only this user
+        /// can read it
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
     },
@@ -157,7 +159,7 @@ impl Store {
             }
             What::Restore { place, input } => restore::restore(&place, &input).await,
             What::Verify { input } => backup::verify(&input).await,
-            What::Export { ask, plugin, output } => backup::export(&ask, plugin.as_deref(), output.as_deref()).await,
+            What::Export { ask, plugin, output } => export::export(&ask, plugin.as_deref(), output.as_deref()).await,
             What::Import { place, input, directory, merge, replace } => {
                 let existing = match (merge, replace) {
                     (true, _) => Existing::Merge,
@@ -171,7 +173,7 @@ impl Store {
                 };
                 import::import(place, input, existing).await
             }
-            What::Rename { place, old, new } => rename(&place, &old, &new).await,
+            What::Rename { place, old, new } => rename(place, &old, &new).await,
             What::Usage { ask, plugin, topics } => look::usage(&ask, plugin.as_deref(), number(topics)).await,
             What::Get { ask, which, key, raw } => look::get(&ask, &which, &key, raw).await,
             What::Scan { ask, which, prefix, limit } => look::scan(&ask, &which, &prefix, number(limit)).await,
@@ -206,15 +208,24 @@ impl Place {
     }
 }
 
-async fn rename(place: &Place, old: &str, new: &str) -> Result<()> {
-    let store = place.open().await?;
+/// What a rename that was stopped says: it is one batch, which is committed as a whole or not at all.
+const RENAME_STOPPED: &str =
+    "stopped: all of the data has the old name, or all of it has the new one; `bennu store usage` says which";
+
+async fn rename(place: Place, old: &str, new: &str) -> Result<()> {
+    let moved = format!("moved from `{old}` to `{new}`");
     let owner = |name: &str| Owner::new(name, QUOTA_BYTES).with_context(|| format!("the name `{name}`"));
-    let renamed = match (owner(old), owner(new)) {
-        (Ok(old), Ok(new)) => store.rename(&old, &new).await,
-        (Err(error), _) | (_, Err(error)) => Err(error),
-    };
-    store.close().await;
-    error_line!("{} moved from `{old}` to `{new}`", rows(renamed?.rows));
+    let (old, new) = (owner(old)?, owner(new)?);
+    let renamed = stoppable::stoppable(RENAME_STOPPED, move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let store = place.open().await?;
+            let renamed = store.rename(&old, &new).await;
+            store.close().await;
+            renamed
+        })
+    });
+    error_line!("{} {moved}", rows(renamed.await?.rows));
     Ok(())
 }
 
