@@ -27,6 +27,7 @@ pub(super) struct ToMembers {
     topic: String,
     member: Option<u64>,
     socket_id: Option<String>,
+    user: Option<String>,
     event: String,
     /// Raw text, so that clients get exactly the JSON that was sent.
     payload: Option<Box<RawValue>>,
@@ -41,6 +42,7 @@ pub(super) struct Kick {
     topic: Option<String>,
     member: Option<u64>,
     socket_id: Option<String>,
+    user: Option<String>,
     #[serde(default)]
     reason: String,
 }
@@ -53,9 +55,11 @@ pub(super) async fn push(
     body: Body,
 ) -> Result<Json<Value>, ApiError> {
     let key = IdempotencyKey::read(&headers, &body)?;
-    let ToMembers { topic, member, socket_id, event, payload, payload_base64 } = body.read()?;
+    let ToMembers { topic, member, socket_id, user, event, payload, payload_base64 } = body.read()?;
     caller.check_topic(&topic)?;
-    let selector = selector(&topic, &event, member, socket_id)?;
+    check_name("topic", &topic)?;
+    check_name("event", &event)?;
+    let selector = selector(member, socket_id, user)?;
     let payload = payload_of(payload.as_deref(), payload_base64.as_deref(), Payload::check_object)?;
     let of_api = Arc::clone(&api);
     api.once("/api/push", key, async move {
@@ -76,9 +80,11 @@ pub(super) async fn send_member(
     body: Body,
 ) -> Result<Json<Value>, ApiError> {
     let key = IdempotencyKey::read(&headers, &body)?;
-    let ToMembers { topic, member, socket_id, event, payload, payload_base64 } = body.read()?;
+    let ToMembers { topic, member, socket_id, user, event, payload, payload_base64 } = body.read()?;
     caller.check_topic(&topic)?;
-    let selector = selector(&topic, &event, member, socket_id)?;
+    check_name("topic", &topic)?;
+    check_name("event", &event)?;
+    let selector = selector(member, socket_id, user)?;
     let payload = payload_of(payload.as_deref(), payload_base64.as_deref(), Payload::check_value)?;
     let of_api = Arc::clone(&api);
     api.once("/api/send-member", key, async move {
@@ -97,13 +103,13 @@ pub(super) async fn kick(
     Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Result<Json<Value>, ApiError> {
-    let Kick { topic, member, socket_id, reason } = body.read()?;
+    let Kick { topic, member, socket_id, user, reason } = body.read()?;
     match &topic {
         Some(topic) => caller.check_topic(topic)?,
         None => caller.check_all_topics()?,
     }
     topic.iter().try_for_each(|topic| check_name("topic", topic))?;
-    let selector = member_selector(member, socket_id)?;
+    let selector = selector(member, socket_id, user)?;
     if reason.len() > NAME_BYTES_MAX {
         Limit::KickReason.hit();
         let message = format!("`reason` must have at most {NAME_BYTES_MAX} bytes, not {}", reason.len());
@@ -142,25 +148,19 @@ impl Api {
     }
 }
 
-fn selector(
-    topic: &str,
-    event: &str,
-    member: Option<u64>,
-    socket_id: Option<String>,
-) -> Result<MemberSelector, ApiError> {
-    check_name("topic", topic)?;
-    check_name("event", event)?;
-    member_selector(member, socket_id)
-}
-
-fn member_selector(member: Option<u64>, socket_id: Option<String>) -> Result<MemberSelector, ApiError> {
-    match (member, socket_id) {
-        (Some(number), None) => Ok(MemberSelector::Member(number)),
-        (None, Some(id)) => {
+/// Which members a request is about.
+fn selector(member: Option<u64>, socket_id: Option<String>, user: Option<String>) -> Result<MemberSelector, ApiError> {
+    match (member, socket_id, user) {
+        (Some(number), None, None) => Ok(MemberSelector::Member(number)),
+        (None, Some(id), None) => {
             check_name("socket_id", &id)?;
             Ok(MemberSelector::Socket(id))
         }
-        _ => Err(ApiError::bad("give `member` or `socket_id`, and not both")),
+        (None, None, Some(user)) => {
+            check_name("user", &user)?;
+            Ok(MemberSelector::User(user))
+        }
+        _ => Err(ApiError::bad("give `member`, `socket_id` or `user`, and only one of them")),
     }
 }
 

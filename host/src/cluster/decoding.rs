@@ -189,6 +189,7 @@ fn read_selector(reader: &mut Reader) -> Read<MemberSelector> {
     match reader.u8()? {
         0 => reader.u64().map(MemberSelector::Member),
         1 => reader.text().map(|id| MemberSelector::Socket(id.to_string())),
+        2 => reader.text().map(|user| MemberSelector::User(user.to_string())),
         _ => Err(Malformed),
     }
 }

@@ -171,6 +171,11 @@ fn write_selector(writer: &mut Writer, selector: &MemberSelector) {
             writer.u8(1);
             writer.text(id);
         }
+        // A host that doesn't know it can't read the question. It gives no answer, and counts as one that hasn't answered.
+        MemberSelector::User(user) => {
+            writer.u8(2);
+            writer.text(user);
+        }
     }
 }
 

@@ -34,14 +34,20 @@ fn to_members(selector: MemberSelector) -> ToMembers {
 
 fn questions() -> Vec<NodeQuestion> {
     let (member, socket) = (MemberSelector::Member(7), MemberSelector::Socket("user:1".into()));
-    let kick = |topic| NodeQuestion::Kick { topic, selector: socket.clone(), reason: "why".into() };
+    let user = MemberSelector::User("ann".into());
+    let kick = |topic, selector: &MemberSelector| {
+        let (selector, reason) = (selector.clone(), "why".into());
+        NodeQuestion::Kick { topic, selector, reason }
+    };
     vec![
         NodeQuestion::Disconnect("user:1".into()),
         NodeQuestion::Members(Topic::new("room:a"), 10),
         NodeQuestion::SendMembers(to_members(member)),
         NodeQuestion::PushMembers(to_members(socket.clone())),
-        kick(None),
-        kick(Some(Topic::new("room:a"))),
+        NodeQuestion::PushMembers(to_members(user.clone())),
+        kick(None, &socket),
+        kick(Some(Topic::new("room:a")), &socket),
+        kick(None, &user),
         NodeQuestion::Inspect,
     ]
 }

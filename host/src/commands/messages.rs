@@ -87,6 +87,10 @@ struct Selected {
     /// The members whose sockets have this id, such as `user_socket:42`
     #[arg(long, value_name = "ID")]
     socket_id: Option<String>,
+
+    /// The members of this user, as the token or the gatekeeper named it
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
 }
 
 /// Close every socket with an id. Its client then reconnects.
@@ -149,8 +153,8 @@ impl Send {
 
 impl Kick {
     pub(super) fn run(self) -> Result<()> {
-        let Selected { member, socket_id } = &self.selected;
-        let body = json!({ "topic": self.topic, "member": member, "socket_id": socket_id, "reason": self.reason });
+        let Self { topic, selected: Selected { member, socket_id, user }, reason, .. } = &self;
+        let body = json!({ "topic": topic, "member": member, "socket_id": socket_id, "user": user, "reason": reason });
         let answer: Value = self.ask.post("/api/kick", &body.to_string())?;
         match &answer["members"] {
             members if *members == 1 => out_line!("kicked 1 member"),

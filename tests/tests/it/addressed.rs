@@ -59,14 +59,25 @@ async fn some_members_of_a_topic_get_an_event() -> Result<()> {
         ensure!(reached(path, json!({ "topic": "naughty:1", "member": 9, "event": "e" })).await? == 0, "nobody");
         ensure!(reached(path, json!({ "topic": "nowhere", "socket_id": "x", "event": "e" })).await? == 0, "nobody");
     }
+    // A user, at the client and at the plugin. The id of a socket is none.
+    let news = json!({ "topic": "naughty:1", "user": "ada", "event": "news", "payload": { "n": 2 } });
+    ensure!(reached("/api/push", news).await? == 2, "both tabs");
+    cast.play("ada < news {\"n\": 2}\ntab < news {\"n\": 2}").await?;
+    let to_user = json!({ "topic": "naughty:1", "user": "bo", "event": "hello", "payload": [2] });
+    ensure!(reached("/api/send-member", to_user).await? == 1, "bo");
+    cast.play(r#"bo < addressed {"topic": "naughty:1", "event": "hello", "payload": [2]}"#).await?;
+    let other = json!({ "topic": "naughty:1", "user": "user_socket:bo", "event": "e" });
+    ensure!(reached("/api/push", other).await? == 0, "nobody");
     cast.play("ada ~\ntab ~\nbo ~").await?;
     for (path, body, says) in [
-        ("/api/push", json!({ "topic": "t", "event": "e" }), "give `member` or `socket_id`"),
-        ("/api/push", json!({ "topic": "t", "event": "e", "member": 1, "socket_id": "x" }), "not both"),
+        ("/api/push", json!({ "topic": "t", "event": "e" }), "give `member`, `socket_id` or `user`"),
+        ("/api/push", json!({ "topic": "t", "event": "e", "member": 1, "socket_id": "x" }), "only one of them"),
+        ("/api/kick", json!({ "user": "ada", "socket_id": "x" }), "only one of them"),
+        ("/api/kick", json!({ "user": "" }), "`user` must have 1 to 255"),
         ("/api/push", json!({ "topic": "t", "event": "e", "member": 1, "payload": [1] }), "must be a JSON object"),
         ("/api/send-member", json!({ "topic": "t", "event": "e", "socket_id": "" }), "`socket_id` must have 1 to 255"),
         ("/api/send-member", json!({ "topic": "t", "member": 1 }), "missing field `event`"),
-        ("/api/kick", json!({ "topic": "t" }), "give `member` or `socket_id`"),
+        ("/api/kick", json!({ "topic": "t" }), "give `member`, `socket_id` or `user`"),
         ("/api/kick", json!({ "topic": "", "member": 1 }), "`topic` must have 1 to 255 bytes"),
         ("/api/kick", json!({ "member": 1, "reason": "x".repeat(256) }), "`reason` must have at most 255 bytes"),
     ] {
@@ -105,6 +116,22 @@ async fn members_are_kicked_from_one_topic_or_from_all() -> Result<()> {
     let ended = kick(&["--member", "3"])?;
     ensure!(ended.output == "kicked 1 member\n", "{ended:?}");
     cast.play("bo < phx_close on naughty:1\nbo > look\nbo < ok …\nbo ~").await?;
+    // A user's members of one topic, and then of all topics. Those of others go on.
+    cast.enter("cy", host.connect_request().query("vsn=2.0.0&user_id=cy").connect().await?);
+    cast.play("cy > join naughty:3\ncy < ok …\nbo > join naughty:1\nbo < ok …\nbo > join naughty:3\nbo < ok …").await?;
+    let ended = kick(&["naughty:3", "--user", "bo", "--reason", "spam"])?;
+    ensure!(ended.output == "kicked 1 member\n", "{ended:?}");
+    cast.play("bo < phx_close on naughty:3\ncy < gone …").await?;
+    let ended = kick(&["--user", "bo"])?;
+    ensure!(ended.output == "kicked 2 members\n", "{ended:?}");
+    let mut closed = Vec::new();
+    for _ in 0..2 {
+        let frame = cast.client("bo")?.json().await?;
+        ensure!(frame[3] == "phx_close", "{frame}");
+        closed.push(frame[2].clone());
+    }
+    ensure!(closed.contains(&json!("naughty:1")) && closed.contains(&json!("unruly:1")), "{closed:?}");
+    cast.play("cy > echo\ncy < ok …\ncy ~\nbo ~").await?;
     let ended = kick(&["naughty:1"])?;
     ensure!(ended.code == Some(2) && ended.errors.contains("--socket-id"), "{ended:?}");
     drop(cast);

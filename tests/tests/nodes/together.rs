@@ -128,6 +128,13 @@ async fn sockets_and_members_of_all_nodes_are_ended_at_any() -> Result<()> {
         client.join("echo:1", &json!({})).await?;
         clients.push(client);
     }
+    let to_user = json!({ "topic": "echo:1", "user": "7", "event": "news" });
+    let pushed = post(&hosts[0], "/api/push", &to_user).await?;
+    ensure!(pushed == json!({ "members": 3, "asked": 3, "answered": 3 }), "{pushed}");
+    for client in &mut clients {
+        let frame = client.json().await?;
+        ensure!(frame[3] == "news", "{frame}");
+    }
     let kicked = post(&hosts[1], "/api/kick", &json!({ "topic": "echo:1", "socket_id": "user_socket:7" })).await?;
     ensure!(kicked["members"] == 3 && kicked["asked"] == 3 && kicked["answered"] == 3, "{kicked}");
     for client in &mut clients {

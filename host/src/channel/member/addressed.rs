@@ -1,4 +1,4 @@
-//! Messages to some members of a topic, by their numbers or by the ids of their sockets, and their removal by an operator.
+//! Messages to some members of a topic, by their numbers, the ids of their sockets or their users, and their removal by an operator.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -20,6 +20,8 @@ pub enum MemberSelector {
     Member(u64),
     /// The members whose sockets have this id.
     Socket(String),
+    /// The members whose clients are this user, as the token or the gatekeeper named it.
+    User(String),
 }
 
 impl MemberSelector {
@@ -27,6 +29,7 @@ impl MemberSelector {
         match self {
             Self::Member(number) => subscriber.id == *number,
             Self::Socket(id) => channel_of(subscriber).is_some_and(|channel| channel.socket_id() == Some(id)),
+            Self::User(user) => channel_of(subscriber).is_some_and(|channel| channel.user() == Some(user)),
         }
     }
 

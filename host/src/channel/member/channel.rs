@@ -232,6 +232,11 @@ impl Channel {
         self.member.socket.identity.socket_id.as_deref()
     }
 
+    /// Its user, if the client was authenticated.
+    pub(in crate::channel::member) fn user(&self) -> Option<&str> {
+        self.member.socket.identity.user.as_deref()
+    }
+
     /// The join ref of its client's messages, perhaps null.
     #[must_use]
     pub fn join_ref(&self) -> &Ref {

@@ -14,8 +14,8 @@ use super::network::TestCluster;
 use super::{events, rooms};
 use crate::support::Notes;
 
-fn named(id: &str) -> Identity {
-    Identity { socket_id: Some(id.into()), ..Identity::default() }
+fn named(id: &str, user: &str) -> Identity {
+    Identity { socket_id: Some(id.into()), user: Some(user.into()), ..Identity::default() }
 }
 
 fn coverage(asked: usize, answered: usize) -> Coverage {
@@ -62,27 +62,33 @@ async fn acts_reach_all_nodes_and_their_numbers_are_added() {
     let mut cluster = TestCluster::new(3, move || vec![rooms(&noted)]);
     let mut clients = Vec::new();
     for at in [1, 1, 2] {
-        let mut client = cluster.nodes[at].stage.connect_as(named("user:1"));
+        let mut client = cluster.nodes[at].stage.connect_as(named("user:1", "ann"));
         client.join("room:a").await;
         clients.push(client);
     }
     let peers = Arc::clone(&cluster.nodes[0].peers);
-    let selector = MemberSelector::Socket("user:1".into());
-    let to = || ToMembers {
+    let (of_socket, of_user) = (MemberSelector::Socket("user:1".into()), MemberSelector::User("ann".into()));
+    let to = |selector: &MemberSelector| ToMembers {
         topic: Topic::new("room:a"),
         selector: selector.clone(),
         event: "news".into(),
         payload: Payload::EMPTY,
     };
-    let acted = cluster.delivering(peers.act(NodeQuestion::PushMembers(to()))).await;
-    assert_eq!((acted.count, acted.coverage, acted.is_busy), (3, coverage(3, 3), false));
-    assert!(clients.iter_mut().all(|client| events(&client.now())[0].0 == "news"));
-    let acted = cluster.delivering(peers.act(NodeQuestion::SendMembers(to()))).await;
+    for selector in [&of_socket, &of_user] {
+        let acted = cluster.delivering(peers.act(NodeQuestion::PushMembers(to(selector)))).await;
+        assert_eq!((acted.count, acted.coverage, acted.is_busy), (3, coverage(3, 3), false));
+        assert!(clients.iter_mut().all(|client| events(&client.now())[0].0 == "news"));
+    }
+    // The id of a socket is no user.
+    let nobody = MemberSelector::User("user:1".into());
+    let acted = cluster.delivering(peers.act(NodeQuestion::PushMembers(to(&nobody)))).await;
+    assert_eq!(acted.count, 0);
+    let acted = cluster.delivering(peers.act(NodeQuestion::SendMembers(to(&of_socket)))).await;
     assert_eq!((acted.count, notes.all().len()), (3, 3));
     let members = cluster.delivering(peers.members("room:a", 1)).await;
     assert_eq!((members.count, members.people.len(), members.coverage), (3, 2, coverage(3, 3)));
     assert_eq!(members.people[0].socket_id.as_deref(), Some("user:1"));
-    let kick = NodeQuestion::Kick { topic: None, selector: selector.clone(), reason: "why".into() };
+    let kick = NodeQuestion::Kick { topic: None, selector: of_user, reason: "why".into() };
     let acted = cluster.delivering(peers.act(kick)).await;
     assert_eq!(acted.count, 3);
     tokio::time::sleep(Duration::from_millis(1)).await;
