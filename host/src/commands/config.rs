@@ -1,4 +1,4 @@
-//! `bennu config reload`.
+//! `bennu config reload` and `bennu reload`, which are the same.
 
 use anyhow::Result;
 use bennu::terminal::shown;
@@ -35,10 +35,33 @@ enum What {
     },
 }
 
+/// Read the configuration of a running host again, and apply what has changed
+///
+/// This is the same as `bennu config reload`. `bennu plugins reload` loads the file of a plugin again.
+#[derive(Args)]
+pub(super) struct Reload {
+    #[command(flatten)]
+    ask: Ask,
+
+    /// Print the whole answer as JSON
+    #[arg(long)]
+    json: bool,
+
+    /// Only print what would change
+    #[arg(long)]
+    dry_run: bool,
+}
+
 impl ConfigCommand {
     pub(super) fn run(self) -> Result<()> {
-        let What::Reload { dry_run } = self.what;
-        let body = json!({ "dry_run": dry_run }).to_string();
+        let Self { ask, json, what: What::Reload { dry_run } } = self;
+        Reload { ask, json, dry_run }.run()
+    }
+}
+
+impl Reload {
+    pub(super) fn run(self) -> Result<()> {
+        let body = json!({ "dry_run": self.dry_run }).to_string();
         let answer: Value = self.ask.post("/api/config/reload", &body)?;
         if self.json {
             out_line!("{}", shown::pretty(&answer)?);

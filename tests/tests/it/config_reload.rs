@@ -152,6 +152,25 @@ async fn mounts_limits_and_the_log_change_and_a_restart_is_named() -> Result<()>
     Ok(())
 }
 
+/// `bennu reload` does what `bennu config reload` does.
+#[tokio::test]
+async fn the_short_command_reloads_the_configuration_too() -> Result<()> {
+    let host = Setup::new().guests(&["echo"])?.config("[limits]\nsockets = 50\n").start().await?;
+    let address = host.address().to_string();
+    let short = |arguments: &[&str]| bennu(host.home(), &[&["reload", "--host", &address], arguments].concat());
+    configure(&host, "log = \"debug\"\n[limits]\nsockets = 50\n")?;
+    let dry = short(&["--dry-run"])?;
+    ensure!(dry.code == Some(0) && dry.output.lines().any(|line| line == "now              log"), "{dry:?}");
+    ensure!(dry.output == command(&host, &["--dry-run"])?.output, "nothing was applied");
+    let answer: Value = serde_json::from_str(&short(&["--json"])?.output)?;
+    ensure!(changes(&answer) == ["log now"] && answer["dry_run"] == false, "{answer}");
+    configure(&host, "logg = 1\n")?;
+    let refused = short(&[])?;
+    ensure!(refused.code == Some(1) && refused.errors.contains("nothing was changed"), "{refused:?}");
+    host.stop().await?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_plugin_gets_its_new_settings_and_its_members_stay() -> Result<()> {
     let config = |text: &str| format!("[plugins.naughty]\n{text}\n");
