@@ -47,6 +47,12 @@ export default plugin({
 });
 `;
 
+/** A gatekeeper that gives each socket the id of its user. */
+const GATE = `import { gatekeeper } from "bennu";
+
+export default gatekeeper(({ params }) => ({ user: params.user, socketId: \`user_socket:\${params.user}\` }));
+`;
+
 /** Connects a client that joins a topic, and waits until it has joined. */
 async function client(t, host, topic, params = {}) {
   const socket = new Socket(host.socketUrl, { transport: WebSocket, params });
@@ -173,9 +179,10 @@ test("the overview shows the nodes of a cluster", async (t) => {
 });
 
 test("topics, members and presences are searched, and a member is kicked and disconnected", async (t) => {
-  const { host, openSignedIn } = await start(t, { scripts: { "chat.ts": PLUGIN("one") } });
+  const { host, openSignedIn } = await start(t, { scripts: { "chat.ts": PLUGIN("one"), "gate.ts": GATE } });
   const page = await openSignedIn();
-  for (let at = 0; at < 55; at += 1) await client(t, host, `room:${String(at).padStart(2, "0")}`, { user: `u${at}` });
+  const channels = [];
+  for (let at = 0; at < 55; at += 1) channels.push(await client(t, host, `room:${String(at).padStart(2, "0")}`, { user: `u${at}` }));
   await go(page, "Topics");
   await until("a page of the list", async () => (await cells(page, "Topics")).length === 50);
   await page.getByRole("button", { name: "Next" }).click();
@@ -200,6 +207,14 @@ test("topics, members and presences are searched, and a member is kicked and dis
   await within("the client's channel to close", closed);
   await page.getByRole("heading", { name: "1 member" }).waitFor();
   assert.match(host.log, /an operator's call.*api\.key.*\/api\/kick/);
+  // The member that is left has a socket with an id. Its socket is closed, and not only its channel.
+  const disconnected = new Promise((resolve) => channels[54].socket.onClose(resolve));
+  await page.getByRole("button", { name: "Disconnect" }).click();
+  await page.getByRole("dialog").getByText("Disconnect user_socket:u54?").waitFor();
+  await answer(page, "Disconnect");
+  await page.getByText("1 socket was closed.").waitFor();
+  assert.equal((await within("the client's socket to close", disconnected)).code, 1001);
+  await until("the call is in the log", () => /an operator's call.*api\.key.*\/api\/disconnect/.test(host.log));
   assert.deepEqual(page.troubles, []);
 });
 
