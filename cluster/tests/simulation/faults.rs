@@ -1,6 +1,7 @@
 //! What goes wrong.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::time::Duration;
 
 use bennu_cluster::{BusEvent, Moment};
@@ -12,8 +13,12 @@ use crate::world::World;
 /// Something that goes wrong on a machine, or for all.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fault {
-    /// The process is stopped, and goes on later.
+    /// The process is stopped, and goes on later. The clock goes on, also if the whole machine sleeps.
     Stop(usize, Duration),
+    /// The machine is paused, as a virtual machine can be: the process and the clock stand still, and go on later.
+    Pause(usize, Duration),
+    /// The clock of the machine jumps ahead.
+    Jump(usize, Duration),
     /// The process is killed, and started again. The new one may know that it is over.
     Kill(usize, Duration, bool),
     /// The node leaves, and is started again.
@@ -42,13 +47,17 @@ pub(crate) enum Mend {
     AllBuses,
 }
 
+/// How far a clock jumps ahead, in milliseconds. To the node, each such jump is a break in its polls of the table: they have a break after two
+/// fifths of a lease. It can't tell a shorter jump from time that has passed, and a lease allows only for clocks that run a bit too fast.
+const JUMPS: Range<u64> = 5_000..300_000;
+
 impl Fault {
     pub(crate) fn new(random: &mut Random, nodes: usize) -> Self {
         let machine = usize::try_from(random.below(0..nodes as u64 + 1)).expect("a few machines");
         let short = random.time(300..6_000);
         let long = random.time(500..25_000);
         let either = random.one_of(&[short, long]);
-        match random.below(0..20) {
+        match random.below(0..24) {
             0..=3 => Self::Stop(machine, either),
             4..=6 => Self::Kill(machine, short, random.chance(300)),
             7 => Self::Leave(machine, short),
@@ -58,7 +67,9 @@ impl Fault {
             15 => Self::BusDown(either),
             16 | 17 => Self::TableDown(long),
             18 => Self::LoseRow(machine),
-            _ => Self::Namesake,
+            19 => Self::Namesake,
+            20 | 21 => Self::Pause(machine, either),
+            _ => Self::Jump(machine, random.time(JUMPS)),
         }
     }
 }
@@ -66,7 +77,19 @@ impl Fault {
 impl World {
     pub(crate) fn fault(&mut self, fault: Fault) {
         match fault {
-            Fault::Stop(machine, time) => self.stop(machine, time),
+            Fault::Stop(machine, time) => {
+                self.stop(machine, time);
+            }
+            Fault::Pause(machine, time) => {
+                if self.stop(machine, time) {
+                    self.machines[machine].clock.pause(self.now);
+                    self.witness.tally.pauses += 1;
+                }
+            }
+            Fault::Jump(machine, ahead) => {
+                self.machines[machine].clock.jump(ahead);
+                self.witness.tally.jumps += u64::from(self.machines[machine].running().is_some());
+            }
             Fault::Kill(machine, time, is_known) => {
                 let id = self.machines[machine].running().map(|running| running.id);
                 self.count(machine);
@@ -118,18 +141,22 @@ impl World {
         }
     }
 
-    fn stop(&mut self, machine: usize, time: Duration) {
+    /// Stops the process, unless there is none or it is stopped already. Returns whether it does.
+    fn stop(&mut self, machine: usize, time: Duration) -> bool {
         let at = &mut self.machines[machine];
-        let Some(run) = at.process.as_ref().map(|process| process.run) else { return };
-        if at.stopped.is_none() {
+        let Some(run) = at.process.as_ref().map(|process| process.run) else { return false };
+        let stops = at.stopped.is_none();
+        if stops {
             at.stopped = Some(VecDeque::new());
             self.after(time, Event::Mend(Mend::Continue(machine, run)));
         }
+        stops
     }
 
     fn go_on(&mut self, machine: usize) {
         let at = &mut self.machines[machine];
         let Some(waiting) = at.stopped.take() else { return };
+        at.goes_on(self.now);
         at.disturbed_at = self.now;
         let Some(run) = at.process.as_ref().map(|process| process.run) else { return };
         for ours in waiting {

@@ -185,7 +185,9 @@ impl World {
             && let Some(running) = at.running()
         {
             let state = running.lease.state(at.clock.local(self.now));
-            if state == LeaseState::Good {
+            // A node whose clock stood still can't know for how long, until its next renewal fails. It stores nothing before that.
+            let was_paused = at.clock.is_paused() || self.now.since(at.paused_until) < LEASE;
+            if state == LeaseState::Good && !was_paused {
                 self.witness.findings.push(format!("{node} was declared dead, and its lease is good"));
             }
             let is_disturbed = at.stopped.is_some()

@@ -28,6 +28,8 @@ pub(crate) struct Tally {
     pub(crate) repeats: u64,
     pub(crate) duplicates: u64,
     pub(crate) dead_flushes: u64,
+    pub(crate) pauses: u64,
+    pub(crate) jumps: u64,
 }
 
 impl Tally {
@@ -37,7 +39,7 @@ impl Tally {
         }
     }
 
-    fn fields(&mut self) -> [&mut u64; 19] {
+    fn fields(&mut self) -> [&mut u64; 21] {
         [
             &mut self.starts,
             &mut self.refused,
@@ -58,6 +60,8 @@ impl Tally {
             &mut self.repeats,
             &mut self.duplicates,
             &mut self.dead_flushes,
+            &mut self.pauses,
+            &mut self.jumps,
         ]
     }
 

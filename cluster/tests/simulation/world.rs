@@ -33,6 +33,8 @@ pub(crate) struct Machine {
     pub(crate) deaf_since: Option<Moment>,
     /// When this machine was last kept from the table, other than by an outage for everybody.
     pub(crate) disturbed_at: Moment,
+    /// When its clock last went on after it had stood still.
+    pub(crate) paused_until: Moment,
     /// A start of this machine that is certainly over.
     pub(crate) over: Option<NodeId>,
 }
@@ -192,8 +194,9 @@ impl World {
 
     /// Ends a process, however it was.
     pub(crate) fn end(&mut self, machine: usize) {
-        self.machines[machine].process = None;
-        self.machines[machine].stopped = None;
+        let at = &mut self.machines[machine];
+        (at.process, at.stopped) = (None, None);
+        at.goes_on(self.now);
     }
 
     /// Lets a process do what is due, and does what it wants.
@@ -397,7 +400,15 @@ impl Machine {
             table_cut_until: Moment::START,
             deaf_since: None,
             disturbed_at: Moment::START,
+            paused_until: Moment::START,
             over: None,
+        }
+    }
+
+    /// Its clock goes on, if it stood still.
+    pub(crate) fn goes_on(&mut self, now: Moment) {
+        if self.clock.go_on(now) {
+            self.paused_until = now;
         }
     }
 

@@ -285,8 +285,9 @@ impl Host {
         vital.spawn("the task that accepts connections", listen(listener, router, most_sockets, accepting));
         let end = until_end(stop, [&mut vital, &mut loading, &mut operating], handing_over.as_ref()).await;
         cluster.stop(&health).await;
-        // Ends the tasks that accept connections and sweep topics.
-        drop(vital);
+        // Ends the tasks that accept connections and sweep topics, and closes the listener, to which a hand-over has a reference. In its
+        // queue, clients would wait until the process ends. A client that is refused can go to another host at once.
+        drop((vital, handing_over));
         intake.set(false);
         node.pubsub.events.close();
         let outcome = match end {

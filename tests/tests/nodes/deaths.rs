@@ -84,6 +84,33 @@ async fn a_node_that_was_stopped_past_its_lease_stores_nothing_and_ends() -> Res
     Ok(())
 }
 
+/// A failover can lose the row of a node. The node ends, the others forget it with its presences, and its name is free.
+#[tokio::test]
+async fn a_node_whose_row_is_gone_ends() -> Result<()> {
+    let (name, url) = database()?;
+    let plan = Plan::on(&url).guests(&["chat", "echo", "ledger"]).lease().key("sticky = [\"room:*\"]");
+    let (one, mut two) = (plan.start("one").await?, plan.start("two").await?);
+    let (mut bob, mut client) = (two.connect().await?, two.connect().await?);
+    bob.join("room:1", &json!({ "user": "bob" })).await?;
+    client.join("ledger:1", &json!({})).await?;
+    client.call("ledger:1", "deposit", &json!({ "to": "a", "n": 1 })).await?;
+    eventually("bob is online", async || Ok((online(&one).await? == ["bob"]).then_some(()))).await?;
+    let gone = PostgresServer::shared()?.sql(&name, "DELETE FROM bennu.node WHERE name = 'two' RETURNING name")?;
+    ensure!(gone == "two", "{gone}");
+    eventually("its row is forgotten", async || Ok(state(&one, "two").await?.is_empty().then_some(()))).await?;
+    eventually("bob is offline", async || Ok(online(&one).await?.is_empty().then_some(()))).await?;
+    drop((bob, client));
+    let status = two.ended().await?;
+    ensure!(!status.success(), "a node whose row is gone must end with an error, and ended with {status}");
+    let said = |text: &str| two.log().since(0).iter().any(|line| line.text.contains(text));
+    ensure!(said("the place of this host in its cluster has ended"), "{}", two.log().tail(20));
+    let hosts = [one, plan.start("two").await?];
+    broadcast_from_all(&mut members(&hosts, "echo:1").await?, "echo:1").await?;
+    deposit_from_all(&hosts, 2).await?;
+    ensure!(audit(&hosts[0]).await?["sum"] == 9);
+    Ok(())
+}
+
 /// All nodes die at once, as in a power loss. What they had stored is there when they are back.
 #[tokio::test]
 async fn all_nodes_start_again_after_all_were_killed() -> Result<()> {

@@ -1,8 +1,10 @@
 //! Tests of hosts that are the nodes of a cluster: the real binary, several times, on a real PostgreSQL server, and on NATS.
 //! `cargo xtask test postgres` runs them, and `cargo xtask test nats` those in `nats`.
 
+mod balancer;
 mod chaos;
 mod deaths;
+mod losses;
 mod nats;
 mod operations;
 mod partitions;

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use bennu_tests::{NatsServer, TestClient, TestHost, eventually, get};
-use serde_json::json;
+use bennu_tests::{Cast, NatsServer, TestClient, TestHost, eventually, get};
+use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::database;
-use crate::plan::{Plan, cluster, is_ready};
+use crate::plan::{Plan, cluster, counted, is_ready, knows};
 use crate::together::{audit, broadcast_from_all, deposit_from_all, members};
 
 /// The users of the server: one that may send and hear, and one that only hears.
@@ -36,15 +36,20 @@ async fn refusal(plan: &Plan, password: &str) -> Result<String> {
     Ok(format!("{:#}", started.err().ok_or_else(|| anyhow::anyhow!("the host has started"))?))
 }
 
+/// Starts nodes, one after the other.
+async fn start(plan: &Plan, names: &[&str]) -> Result<Vec<TestHost>> {
+    let mut hosts = Vec::new();
+    for name in names {
+        hosts.push(plan.setup(name)?.file("nats.txt", b"right".into()).start().await?);
+    }
+    Ok(hosts)
+}
+
 #[tokio::test]
 async fn broadcasts_and_the_store_are_shared_and_the_server_may_restart() -> Result<()> {
     let Some(server) = server(USERS)? else { return Ok(()) };
     let (_, url) = database()?;
-    let plan = on(&url, &server, "bennu");
-    let mut hosts = Vec::new();
-    for name in ["one", "two", "three"] {
-        hosts.push(plan.setup(name)?.file("nats.txt", b"right".into()).start().await?);
-    }
+    let hosts = start(&on(&url, &server, "bennu"), &["one", "two", "three"]).await?;
     let mut clients = members(&hosts, "echo:1").await?;
     broadcast_from_all(&mut clients, "echo:1").await?;
     deposit_from_all(&hosts, 3).await?;
@@ -81,6 +86,84 @@ async fn broadcasts_and_the_store_are_shared_and_the_server_may_restart() -> Res
     Ok(())
 }
 
+/// So many renewals of a lease take three leases at least, because five fit into one.
+const RENEWALS_OF_THREE_LEASES: u64 = 16;
+
+async fn online(host: &TestHost) -> Result<Value> {
+    get(host.address(), "/api/topics/room:1/presence").await?.json()
+}
+
+/// How often a node has renewed its lease.
+async fn renewals(host: &TestHost) -> Result<u64> {
+    cluster(host).await?["link"]["table"]["renewals"].as_u64().ok_or_else(|| anyhow::anyhow!("no renewals"))
+}
+
+/// The database says who is alive, so nobody counts as dead, and the presences of other nodes stay. What is sent afterwards arrives.
+#[tokio::test]
+async fn an_outage_of_nats_that_is_longer_than_a_lease_kills_nobody_and_ends_no_presence() -> Result<()> {
+    let Some(server) = server(USERS)? else { return Ok(()) };
+    let (_, url) = database()?;
+    let names = ["one", "two", "three"];
+    let plan = on(&url, &server, "bennu").guests(&["chat"]).lease().key("sticky = [\"room:*\"]");
+    let hosts = start(&plan, &names).await?;
+    let (mut alice, mut bob) = (Cast::new(&hosts[0]), Cast::new(&hosts[1]));
+    alice
+        .play(
+            "alice > join room:1 {\"user\": \"alice\"}\nalice < ok …\nalice < presence_state {}\nalice < presence_diff …",
+        )
+        .await?;
+    eventually("alice is known at the other node", async || {
+        Ok(online(&hosts[1]).await?["alice"].is_object().then_some(()))
+    })
+    .await?;
+    bob.play(
+        "bob > join room:1 {\"user\": \"bob\"}\nbob < ok …\nbob < presence_state {\"alice\": …}\nbob < presence_diff …",
+    )
+    .await?;
+    alice.play("alice < presence_diff {\"joins\": {\"bob\": …}, \"leaves\": {}}").await?;
+    let (mut epochs, mut presences) = (Vec::new(), Vec::new());
+    for host in &hosts {
+        let shown = eventually("both are online", async || {
+            let shown = online(host).await?;
+            Ok((shown["alice"].is_object() && shown["bob"].is_object()).then_some(shown))
+        });
+        presences.push(shown.await?);
+        epochs.push(cluster(host).await?["epoch"].clone());
+    }
+    server.kill()?;
+    let mut before = Vec::new();
+    for host in &hosts {
+        before.push(renewals(host).await?);
+    }
+    for (host, before) in hosts.iter().zip(before) {
+        eventually("three leases are over", async || {
+            Ok((renewals(host).await? >= before + RENEWALS_OF_THREE_LEASES).then_some(()))
+        })
+        .await?;
+    }
+    for (host, before) in hosts.iter().zip(&presences) {
+        let shown = cluster(host).await?;
+        let is_alive = |node: &Value| node["state"] != "dead";
+        ensure!(
+            shown["nodes"].as_array().is_some_and(|nodes| nodes.len() == 3 && nodes.iter().all(is_alive)),
+            "{shown}"
+        );
+        ensure!(shown["link"]["table"]["declared_dead"] == 0, "{shown}");
+        ensure!(online(host).await? == *before, "the presences have changed");
+    }
+    server.start_again()?;
+    // The next frame of both: nobody was told of a presence that left or came, or to join again.
+    bob.play("bob > new_msg {\"body\": \"hi\"}\nbob < new_msg …\nbob < ok …").await?;
+    alice.play("alice < new_msg {\"id\": …, \"user\": \"bob\", \"body\": \"hi\", \"at\": …}").await?;
+    for ((host, own), (before, epoch)) in hosts.iter().zip(names).zip(presences.iter().zip(&epochs)) {
+        for name in names {
+            knows(host, name, if name == own { "own" } else { "up" }).await?;
+        }
+        ensure!(online(host).await? == *before && cluster(host).await?["epoch"] == *epoch);
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn servers_that_can_not_be_used_are_refused() -> Result<()> {
     let Some(server) = server(USERS)? else { return Ok(()) };
@@ -108,10 +191,7 @@ const ATTEMPTS: usize = 600;
 
 /// Lets a node send more than it keeps while the bus is away. Returns the nodes, and a member at each.
 async fn lose(plan: &Plan, server: &NatsServer) -> Result<(Vec<TestHost>, Vec<TestClient>)> {
-    let mut hosts = Vec::new();
-    for name in ["one", "two"] {
-        hosts.push(plan.setup(name)?.file("nats.txt", b"right".into()).start().await?);
-    }
+    let hosts = start(plan, &["one", "two"]).await?;
     let mut clients = members(&hosts, "echo:1").await?;
     broadcast_from_all(&mut clients, "echo:1").await?;
     server.kill()?;
@@ -123,13 +203,6 @@ async fn lose(plan: &Plan, server: &NatsServer) -> Result<(Vec<TestHost>, Vec<Te
     }
     server.start_again()?;
     Ok((hosts, clients))
-}
-
-/// The value of a counter without labels.
-async fn counted(host: &TestHost, name: &str) -> Result<u64> {
-    let metrics = get(host.address(), "/metrics").await?.body;
-    let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
-    value.ok_or_else(|| anyhow::anyhow!("there is no metric {name}"))
 }
 
 /// Nobody is left with less than the others without being told: a member that may have missed something has to join again.

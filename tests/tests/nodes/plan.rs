@@ -119,6 +119,13 @@ pub(crate) async fn knows(host: &TestHost, name: &str, wanted: &str) -> Result<(
     eventually(&format!("{name} is {wanted}"), async || Ok((state(host, name).await? == wanted).then_some(()))).await
 }
 
+/// The value of a counter without labels.
+pub(crate) async fn counted(host: &TestHost, name: &str) -> Result<u64> {
+    let metrics = get(host.address(), "/metrics").await?.body;
+    let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+    value.with_context(|| format!("there is no metric {name}"))
+}
+
 /// The answer to `GET /readyz` with the reasons.
 pub(crate) async fn readiness(host: &TestHost) -> Result<Answer> {
     let key = format!("Bearer {}", host.api_key()?);

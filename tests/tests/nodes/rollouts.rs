@@ -1,7 +1,7 @@
 //! Builds of a plugin that are rolled out at all nodes of a cluster: prepared, switched to, judged and rolled back together.
 
 use anyhow::{Context, Result, bail, ensure};
-use bennu_tests::{Loading, PostgresServer, Setup, TestClient, TestHost, bennu, eventually};
+use bennu_tests::{Loading, PostgresServer, Relay, Setup, TestClient, TestHost, Way, bennu, eventually};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -55,6 +55,13 @@ pub(crate) async fn serves<'a>(hosts: impl IntoIterator<Item = &'a TestHost>, ge
 /// Which build answers a client.
 async fn answers(client: &mut TestClient) -> Result<u64> {
     client.call("tally:1", "build", &json!({})).await?["build"].as_u64().context("a number")
+}
+
+/// Which build answers a new client.
+async fn first_answer(host: &TestHost) -> Result<u64> {
+    let mut client = host.connect().await?;
+    client.join("tally:1", &json!({})).await?;
+    answers(&mut client).await
 }
 
 async fn members(hosts: &[TestHost]) -> Result<Vec<TestClient>> {
@@ -178,6 +185,88 @@ async fn faults_of_several_nodes_roll_a_build_back_at_all_of_them() -> Result<()
     ensure!(shown(&four).await?["generation"] == 1, "{}", shown(&four).await?);
     drop(clients);
     stop(hosts.into_iter().chain([four])).await
+}
+
+/// The files of two nodes get two builds at the same moment. The rollouts are in an order: in the end, the later one serves at all nodes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_builds_that_come_at_once_the_later_one_serves_at_all_nodes() -> Result<()> {
+    let (_, url) = database()?;
+    let plan = Plan::on(&url).guests(&[]);
+    let hosts = three(&plan).await?;
+    serves(&hosts, 1).await?;
+    let mut clients = members(&hosts).await?;
+    let [second, third] = [build(2, false), build(3, false)];
+    let put = tokio::join!(hosts[0].put_file(FILE, second.as_bytes()), hosts[1].put_file(FILE, third.as_bytes()));
+    for loading in [put.0?, put.1?] {
+        // Its own build, or that of the other node, which came earlier or later.
+        let is_expected = match &loading {
+            Loading::Done(generation) => [2, 3].contains(generation),
+            Loading::Refused(why) => why.contains("another build or command came meanwhile"),
+        };
+        ensure!(is_expected, "{loading:?}");
+    }
+    let has_ended = |shown: &Value| {
+        let tally = &shown["plugins"]["tally"];
+        tally["generation"] == 3 && tally["cluster"]["rollout"].is_null()
+    };
+    for host in &hosts {
+        host.shows("the later build serves, and no rollout is under way", has_ended).await?;
+    }
+    let last = answers(&mut clients[0]).await?;
+    ensure!([2, 3].contains(&last), "the build {last} answers");
+    for client in &mut clients {
+        ensure!(answers(client).await? == last, "two nodes serve two builds");
+    }
+    drop(clients);
+    stop(hosts).await
+}
+
+/// A build is rolled back while one node can't reach the database. That node serves the rejected build until it is back, and then the one that
+/// the cluster serves.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_cut_off_during_a_rollback_follows_it_when_it_is_back() -> Result<()> {
+    let (name, url) = database()?;
+    let relay = Relay::start(&[PostgresServer::shared()?.port()]).await?;
+    // Nobody counts as dead meanwhile.
+    let lease = "lease_ms = 600000";
+    let plan = Plan::on(&url).guests(&[]).key(lease);
+    let cut_off = format!("postgres://postgres@127.0.0.1:{}/{name}", relay.port());
+    let one = setup(&plan, "one", &build(1, false))?.start().await?;
+    let two = plan.start("two").await?;
+    let hosts = [one, two, Plan::on(&cut_off).guests(&[]).key(lease).start("three").await?];
+    serves(&hosts, 1).await?;
+    let mut clients = members(&hosts).await?;
+    for client in &mut clients {
+        client.call("tally:1", "fail", &json!({})).await?;
+    }
+    let has_passed = |shown: &Value| shown["plugins"]["tally"]["standing"] == "proved";
+    hosts[0].shows("it has passed", has_passed).await?;
+    ensure!(hosts[0].put_file(FILE, build(2, true).as_bytes()).await? == Loading::Done(2));
+    serves(&hosts, 2).await?;
+    relay.set(Way::Silent);
+    for client in &mut clients[..2] {
+        for _ in 0..2 {
+            ensure!(client.call("tally:1", "fail", &json!({})).await? == json!({}));
+        }
+    }
+    serves(&hosts[..2], 1).await?;
+    ensure!(shown(&hosts[2]).await?["generation"] == 2, "{}", shown(&hosts[2]).await?);
+    ensure!(answers(&mut clients[2]).await? == 2);
+    relay.set(Way::Open);
+    serves(&hosts, 1).await?;
+    let rejected = shown(&hosts[2]).await?["taken_back"].clone();
+    ensure!(rejected["generation"] == 2 && rejected["faults"] == 4, "{rejected}");
+    // On a slow machine, messages may be lost meanwhile. Then members are told to join again.
+    eventually("the build from before answers at each node", async || {
+        let mut builds = Vec::new();
+        for host in &hosts {
+            builds.extend(first_answer(host).await);
+        }
+        Ok((builds == [1, 1, 1]).then_some(()))
+    })
+    .await?;
+    drop(clients);
+    stop(hosts).await
 }
 
 /// The node with the file is killed while the others wait for a node that never answers. They go on without both.

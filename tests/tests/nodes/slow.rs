@@ -1,13 +1,15 @@
-//! A database that answers late: a session of it locks what the nodes need.
+//! A database that answers late: a session of it locks what the nodes need. So a test can look at a node that waits, also at one that stops.
 
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use bennu_tests::{PostgresServer, TestHost, eventually};
+use rustix::process::Signal;
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
 
 use crate::database;
-use crate::plan::{Plan, cluster, is_ready, readiness};
+use crate::plan::{Plan, cluster, is_ready, knows, readiness};
 use crate::together::{audit, members};
 
 /// A session that has locked a table of a database. It ends with [`release`](Self::release), or after a minute.
@@ -108,6 +110,61 @@ async fn renewals_that_take_longer_than_the_lease_suspend_and_kill_nobody() -> R
         is_ready(host).await?;
     }
     ensure!(epochs(&hosts).await? == before, "a node has ended its start");
+    Ok(())
+}
+
+/// Balancers see that a node stops before it ends a connection.
+#[tokio::test]
+async fn a_node_that_stops_is_not_ready_while_its_clients_are_still_served() -> Result<()> {
+    let (name, url) = database()?;
+    let plan = Plan::on(&url);
+    let (one, mut two) = (plan.start("one").await?, plan.start("two").await?);
+    is_ready(&two).await?;
+    let mut client = two.connect().await?;
+    client.join("echo:1", &json!({})).await?;
+    // Before it closes anything, it says in the table that it takes no new clients.
+    let lock = Lock::take(&name, "node").await?;
+    two.signal(Signal::TERM)?;
+    eventually("the node isn't ready, because it stops", async || {
+        let answer = readiness(&two).await?;
+        Ok((answer.status == 503 && answer.body.contains("the host is stopping")).then_some(()))
+    })
+    .await?;
+    let answer = client.call("echo:1", "echo", &json!({ "a": 1 })).await?;
+    ensure!(answer == json!({ "a": 1 }), "{answer}");
+    lock.release()?;
+    client.closed_with(1012).await?;
+    let status = two.ended().await?;
+    ensure!(status.success(), "{status}");
+    knows(&one, "two", "dead").await
+}
+
+/// A client that comes too late isn't kept waiting, and a call that has begun is answered before its client is told to go.
+#[tokio::test]
+async fn a_node_that_stops_refuses_connections_and_answers_the_calls_that_have_begun() -> Result<()> {
+    let (name, url) = database()?;
+    let plan = Plan::on(&url).tables("[limits]\nstop_ms = 60000\ncall_wall_ms = 60000");
+    let (one, mut two) = (plan.start("one").await?, plan.start("two").await?);
+    let mut client = two.connect().await?;
+    client.join("ledger:1", &json!({})).await?;
+    client.call("ledger:1", "deposit", &json!({ "to": "a", "n": 1 })).await?;
+    let lock = Lock::take(&name, "head").await?;
+    let waiting = client.push("ledger:1", "deposit", &json!({ "to": "a", "n": 1 })).await?;
+    lock.holds_up(1).await?;
+    // The node handles frames in their order, so the call has begun.
+    client.quiet().await?;
+    two.signal(Signal::TERM)?;
+    eventually("connections are refused", async || Ok(TcpStream::connect(two.address()).await.is_err().then_some(())))
+        .await?;
+    // So the node hasn't ended, and it was the node that refused.
+    lock.release()?;
+    let reply = client.reply("ledger:1", &waiting).await?;
+    ensure!(reply.status == "ok", "{reply:?}");
+    client.closed_with(1012).await?;
+    let status = two.ended().await?;
+    ensure!(status.success(), "{status}");
+    knows(&one, "two", "dead").await?;
+    ensure!(audit(&one).await?["sum"] == 2);
     Ok(())
 }
 

@@ -7,6 +7,7 @@ mod engine;
 mod generations;
 mod hosts;
 mod ledger;
+mod migration;
 mod moving;
 mod node;
 mod pooler;

@@ -5,11 +5,13 @@
 //! everything: the suites of the usual tier with more rounds, and the suites that take too long for a developer to wait for.
 
 mod noise;
+mod notes;
 mod skipped;
 
 use std::env;
 
 pub use noise::Noise;
+pub use notes::{FIGURES, note_figures};
 pub use skipped::{SKIPPED, note_skipped, runs};
 
 /// The environment variable that names the tier for the tests. `cargo xtask test` sets it.

@@ -3,11 +3,8 @@
 //! Rust's test runner counts a test that returns at once as passed. So each of them says that it was skipped, and `cargo xtask test`
 //! counts it so.
 
-use std::env;
-use std::fs::OpenOptions;
-use std::io::Write;
-
 use crate::Tier;
+use crate::notes::add_line;
 
 /// The environment variable with the path of the file to which tests add a line when they are skipped. `cargo xtask test` sets it.
 pub const SKIPPED: &str = "BENNU_TEST_SKIPPED";
@@ -52,13 +49,10 @@ pub fn runs(test: &str) -> bool {
 }
 
 /// Notes that the current test is skipped, and why. The test then returns.
+///
+/// # Panics
+/// If the note can't be written.
 pub fn note_skipped(why: &str) {
-    let thread = std::thread::current();
-    let test = thread.name().unwrap_or("a test");
     eprintln!("skipped: {why}");
-    let Some(path) = env::var_os(SKIPPED) else { return };
-    // Many tests write to this file at the same time. A short line is written in one piece.
-    let file = OpenOptions::new().append(true).create(true).open(path);
-    let written = file.and_then(|mut file| file.write_all(format!("{test}\t{why}\n").as_bytes()));
-    written.unwrap_or_else(|error| panic!("a skipped test can't be noted: {error}"));
+    add_line(SKIPPED, why);
 }

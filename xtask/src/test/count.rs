@@ -1,4 +1,5 @@
-//! Counts a program's tests: reads the numbers from its output, while it passes the output on, and which tests skip themselves.
+//! Counts a program's tests: reads the numbers from its output, while it passes the output on. Reads what the tests note: which ones skip
+//! themselves, and what they have measured.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,9 +9,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use bennu_test_tiers::{FIGURES, SKIPPED};
 
 use super::failures::Failures;
-use crate::process;
+use crate::{places, process};
 
 /// Numbers of tests by result.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub(super) struct Counts {
     pub(super) reasons: BTreeMap<String, Vec<String>>,
     /// The messages of the tests that failed.
     pub(super) failures: Vec<String>,
+    /// What tests have measured, a line for each, with the name of the test.
+    pub(super) figures: Vec<String>,
 }
 
 impl AddAssign for Counts {
@@ -30,6 +34,7 @@ impl AddAssign for Counts {
         self.failed += other.failed;
         self.skipped += other.skipped;
         self.failures.extend(other.failures);
+        self.figures.extend(other.figures);
         for (why, tests) in other.reasons {
             self.reasons.entry(why).or_default().extend(tests);
         }
@@ -39,22 +44,43 @@ impl AddAssign for Counts {
 impl Counts {
     /// Counts the tests that skipped themselves: the test runner has counted them as passed. Each line has a name, a tab and a reason.
     fn skip(&mut self, lines: &str) {
-        for (test, why) in lines.lines().filter_map(|line| line.split_once('\t')) {
+        for (test, why) in notes(lines) {
             self.passed = self.passed.saturating_sub(1);
             self.skipped += 1;
-            self.reasons.entry(why.to_owned()).or_default().push(test.to_owned());
+            self.explain(test, why);
         }
+    }
+
+    /// Counts a group of tests that isn't begun, because the machine lacks something. Nobody has counted its tests, so it counts as one.
+    pub(super) fn leave_out(&mut self, group: &str, why: &str) {
+        self.skipped += 1;
+        self.explain(group, why);
+    }
+
+    /// Takes the reason from a line of Rust's test runner about a test with `#[ignore]`. Their number is in the summary line.
+    fn read_ignored(&mut self, line: &str) {
+        let parts = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... ignored"));
+        let Some((test, rest)) = parts else { return };
+        self.explain(test, rest.trim_end().strip_prefix(", ").unwrap_or("`#[ignore]` without a reason"));
+    }
+
+    fn explain(&mut self, test: &str, why: &str) {
+        self.reasons.entry(why.to_owned()).or_default().push(test.to_owned());
     }
 }
 
-/// Runs a program, passes its output on, and adds its numbers of tests to `counts`. Its tests write to the file `skipped` if they skip
-/// themselves.
-pub(super) fn run(command: &mut Command, skipped: &Path, counts: &mut Counts) -> Result<()> {
-    if let Err(error) = fs::remove_file(skipped)
-        && error.kind() != ErrorKind::NotFound
-    {
-        return Err(error).with_context(|| format!("removing {}", skipped.display()));
-    }
+/// The lines of a file of notes: the name of a test, and a text.
+fn notes(lines: &str) -> impl Iterator<Item = (&str, &str)> {
+    lines.lines().filter_map(|line| line.split_once('\t'))
+}
+
+/// Runs a program, passes its output on, and adds its numbers of tests to `counts`. Its tests write to two files: if they skip themselves,
+/// and what they have measured.
+pub(super) fn run(command: &mut Command, counts: &mut Counts) -> Result<()> {
+    let [skipped, figures] = ["skipped-tests", "test-figures"].map(|name| places::target().join(name));
+    remove(&skipped)?;
+    remove(&figures)?;
+    command.env(SKIPPED, &skipped).env(FIGURES, &figures);
     let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| process::cannot_start(command))?;
     let output = child.stdout.take().context("the program's output is a pipe")?;
     let mut own = std::io::stdout().lock();
@@ -63,18 +89,31 @@ pub(super) fn run(command: &mut Command, skipped: &Path, counts: &mut Counts) ->
         let line = line?;
         let text = String::from_utf8_lossy(&line);
         *counts += of_line(&text);
+        counts.read_ignored(&text);
         failures.read(&text);
         own.write_all(&line)?;
         own.write_all(b"\n")?;
     }
     counts.failures.extend(failures.found());
     let status = child.wait()?;
-    // Without the file, no test has skipped itself.
+    // Without a file, no test has noted anything.
     counts.skip(&fs::read_to_string(skipped).unwrap_or_default());
+    let figures = fs::read_to_string(figures).unwrap_or_default();
+    counts.figures.extend(notes(&figures).map(|(test, text)| format!("{test}: {text}")));
     if !status.success() {
         bail!("`{}` failed ({status})", process::line(command));
     }
     Ok(())
+}
+
+/// Removes a file that an earlier program may have left.
+fn remove(file: &Path) -> Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing {}", file.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The numbers in a summary line of Rust's test runner, or in one of the summary lines of Node's.
@@ -127,6 +166,26 @@ mod tests {
             reasons,
             expected.map(|(why, tests)| (why.to_owned(), tests.into_iter().map(str::to_owned).collect::<Vec<_>>()))
         );
+    }
+
+    #[test]
+    fn ignored_tests_and_groups_that_are_not_begun_have_their_reasons() {
+        let mut counts = Counts::default();
+        for line in [
+            "test a::one ... ignored, needs Spin",
+            "test b::two ... ignored",
+            "test c ... ok",
+            "test result: ok. 1 passed; 0 failed; 2 ignored; 0 measured; 0 filtered out",
+        ] {
+            counts += of_line(line);
+            counts.read_ignored(line);
+        }
+        counts.leave_out("the tests of nodes", "no server");
+        assert_eq!((counts.passed, counts.skipped), (1, 3));
+        let reasons: Vec<_> = counts.reasons.iter().map(|(why, tests)| (&**why, tests.join(" "))).collect();
+        let expected =
+            [("`#[ignore]` without a reason", "b::two"), ("needs Spin", "a::one"), ("no server", "the tests of nodes")];
+        assert_eq!(reasons, expected.map(|(why, tests)| (why, tests.to_owned())));
     }
 
     #[test]

@@ -90,7 +90,7 @@ impl Display for Report {
                 number(counts.skipped)
             )?;
         }
-        let Counts { passed, failed, skipped, reasons, failures } = self.total();
+        let Counts { passed, failed, skipped, reasons, failures, figures } = self.total();
         if !reasons.is_empty() {
             writeln!(out, "\nskipped in a suite that ran:")?;
         }
@@ -99,6 +99,12 @@ impl Display for Report {
             let more = tests.len().saturating_sub(NAMES_MAX);
             let more = if more == 0 { String::new() } else { format!(" and {more} more") };
             writeln!(out, "  {names}{more}: {why}")?;
+        }
+        if !figures.is_empty() {
+            writeln!(out, "\nmeasured:")?;
+        }
+        for figure in &figures {
+            writeln!(out, "  {figure}")?;
         }
         if !failures.is_empty() {
             writeln!(out, "\nfailed:")?;
@@ -121,13 +127,15 @@ mod tests {
         let tests = ["a::one", "a::two", "a::three", "b::four"].map(str::to_owned).to_vec();
         let reasons = [("no disk".to_owned(), tests)].into();
         let failures = vec!["c::five\n    Error: no".to_owned()];
-        let counts = Counts { passed: 700, failed: 1, skipped: 2, reasons, failures };
+        let figures = vec!["d::six: 7 ms".to_owned()];
+        let counts = Counts { passed: 700, failed: 1, skipped: 2, reasons, failures, figures };
         report.add(Suite::Host, Outcome::Passed { time: Duration::from_secs(75), counts });
         report.add(Suite::Bench, Outcome::Skipped("only in `cargo xtask test full`".into()));
         let text = report.to_string();
         assert!(text.contains("host       passed       1 min 15 s     700       2"), "{text}");
         assert!(text.contains("bench      skipped  only in `cargo xtask test full`"), "{text}");
         assert!(text.contains("\n  a::one, a::two, a::three and 1 more: no disk\n"), "{text}");
+        assert!(text.contains("\nmeasured:\n  d::six: 7 ms\n"), "{text}");
         assert!(text.contains("\nfailed:\n  c::five\n    Error: no\n"), "{text}");
         assert!(text.ends_with("\n700 passed, 1 failed, 2 skipped"), "{text}");
     }

@@ -8,7 +8,7 @@ use std::thread::{self, available_parallelism};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use bennu_test_tiers::{SKIPPED, Suite, Tier, VARIABLE};
+use bennu_test_tiers::{Suite, Tier, VARIABLE};
 
 use super::count::{self, Counts};
 use super::deny;
@@ -16,7 +16,7 @@ use super::fetched::{Fetched, Fetching};
 use super::fuzz;
 use crate::lints::linted;
 use crate::process::{self, cargo, run as start};
-use crate::step::{failed, note, step};
+use crate::step::{failed, step};
 use crate::{bench, chromium, dist, guests, nats, node, package, page, places, postgres};
 
 /// The state that suites share: the tier, the fetched dependencies, whether the host is built, and the number of tests so
@@ -45,12 +45,11 @@ impl SuiteRun {
 
     /// Runs tests with the number of rounds of a tier, and counts them.
     fn tests_of(&mut self, tier: Tier, what: &str, mut command: Command) -> Result<()> {
-        let skipped = places::target().join("skipped-tests");
-        command.env(VARIABLE, tier.name()).env(SKIPPED, &skipped);
+        command.env(VARIABLE, tier.name());
         if let Some(toolchain) = &self.fetched()?.toolchain {
             command.envs(toolchain.variables().map(|(_, variable, value)| (variable, value)));
         }
-        step(what, || count::run(&mut command, &skipped, &mut self.counts))
+        step(what, || count::run(&mut command, &mut self.counts))
     }
 
     fn fetched(&mut self) -> Result<&Fetched> {
@@ -168,14 +167,16 @@ pub(super) fn missing(suite: Suite, run: &mut SuiteRun) -> Result<Option<String>
         _ => return Ok(None),
     };
     Ok(match suite {
-        Suite::Chaos | Suite::Postgres if fetched.postgres.is_none() => {
-            Some(format!("no PostgreSQL was found; install one, or set {}", postgres::VARIABLE))
-        }
+        Suite::Chaos | Suite::Postgres if fetched.postgres.is_none() => Some(no_postgres()),
         Suite::Nats if fetched.nats.is_none() => {
             Some(format!("no NATS server was found; install one, or set {}", nats::VARIABLE))
         }
         _ => None,
     })
+}
+
+fn no_postgres() -> String {
+    format!("no PostgreSQL was found; install one, or set {}", postgres::VARIABLE)
 }
 
 /// The tests of the host about storage that don't look into the files of a data directory.
@@ -216,7 +217,10 @@ fn bus_on_nats(run: &mut SuiteRun) -> Result<()> {
     tests.env(nats::VARIABLE, &server);
     run.tests("the tests of the bus on NATS", tests)?;
     // The nodes have their table and their store on PostgreSQL.
-    let Some(programs) = run.fetched()?.postgres.clone() else { return Ok(()) };
+    let Some(programs) = run.fetched()?.postgres.clone() else {
+        run.counts.leave_out("the tests of nodes on NATS", &no_postgres());
+        return Ok(());
+    };
     run.build()?;
     let mut nodes = linted(host_cargo("test"))?;
     nodes.args(["--test", "nodes", "--", NODES_AT_ONCE, "nats::", CHAOS_ON_NATS]);
@@ -379,7 +383,7 @@ fn models() -> Command {
 /// Checks the model of the lease of a cluster's nodes, if Spin is there.
 fn lease_of_nodes(run: &mut SuiteRun) -> Result<()> {
     if !run.fetched()?.has_spin {
-        note("the model of the lease isn't checked: no Spin or no C compiler was found; install them");
+        run.counts.leave_out("the model of the lease", "no Spin or no C compiler was found; install them");
         return Ok(());
     }
     let mut tests = linted(command_cargo("test", "bennu-cluster"))?;
