@@ -287,11 +287,12 @@ fn every_scenario_that_differs_is_explained() -> Result<()> {
 }
 
 /// Words for what the host has, in small letters.
-const THERE: [&str; 8] =
-    ["history", "recover", "http request", "prometheus", "webhook", "schedule", "cron", "idempoten"];
+const THERE: [&str; 10] =
+    ["history", "recover", "http request", "prometheus", "webhook", "schedule", "cron", "idempoten", "node", "cluster"];
 
 /// What a line says that denies something.
-const DENIALS: [&str; 5] = [" yet", "not there", "not supported", "can't call", "aren't planned"];
+const DENIALS: [&str; 8] =
+    [" yet", "not there", "not supported", "can't call", "aren't planned", "One node.", "is one node", "one node:"];
 
 /// The guides for users of other servers deny nothing that the host has, and name the pages that describe it.
 #[test]
@@ -304,9 +305,14 @@ fn the_guides_from_other_servers_deny_nothing_that_is_there() -> Result<()> {
             let word = THERE.iter().find(|word| line.to_lowercase().contains(**word));
             ensure!(word.is_none(), "{document} denies `{}`, which the host has: {line}", word.unwrap_or(&""));
         }
-        for page in
-            ["history.md", "http.md", "time.md", "api.md#requests-that-are-sent-again", "configuration.md#webhooks"]
-        {
+        for page in [
+            "history.md",
+            "http.md",
+            "time.md",
+            "cluster.md",
+            "api.md#requests-that-are-sent-again",
+            "configuration.md#webhooks",
+        ] {
             ensure!(text.contains(&format!("({page}")), "{document} doesn't name {page}");
         }
     }
