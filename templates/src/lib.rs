@@ -36,6 +36,12 @@ pub fn typescript_sdk() -> Vec<File> {
     archive::below("sdk/typescript/", "")
 }
 
+/// Returns the crates of the SDK in Rust with its test kit, for the folder [`SDK_FOLDER`].
+#[must_use]
+pub fn rust_sdk() -> Vec<File> {
+    archive::below("sdk/rust/", "")
+}
+
 /// The folder of the SDK in a project in Go. Go itself uses the folder `vendor`, for another purpose.
 pub const GO_SDK_FOLDER: &str = "sdk/bennu";
 

@@ -256,3 +256,32 @@ fn a_host_needs_no_tables_of_builds() -> Result<()> {
     ensure!(checked.code == Some(0), "{checked:?}");
     Ok(())
 }
+
+#[test]
+fn the_sdk_in_rust_is_written_again() -> Result<()> {
+    let project = TestProject::new(&[])?;
+    let made = project.bennu(&["new", "counter", "--lang", "rust"], &[])?;
+    ensure!(made.code == Some(0), "{made:?}");
+    let (sdk, manifest) = ("counter/vendor/bennu/guest/src/lib.rs", "counter/vendor/bennu/world/Cargo.toml");
+    let (new_sdk, new_manifest) = (fs::read(project.path(sdk))?, fs::read(project.path(manifest))?);
+    project.write(sdk, "// of an older version")?;
+    fs::remove_file(project.path(manifest))?;
+    let written = project.bennu(&["types", "counter"], &[])?;
+    ensure!(written.code == Some(0), "{written:?}");
+    says(&written, &["the crates of the SDK", "bennu-guest = { path = \"vendor/bennu/guest\" }"])?;
+    ensure!(fs::read(project.path(sdk))? == new_sdk && fs::read(project.path(manifest))? == new_manifest);
+    for other in ["counter/tsconfig.json", "counter/vendor/bennu/src", "counter/vendor/bennu/package.json"] {
+        ensure!(!project.path(other).exists(), "{other} is of another language");
+    }
+
+    // A crate that hasn't the SDK yet.
+    project.write("own/Cargo.toml", "[package]\nname = \"own\"\n\n[dependencies]\nbennu-guest = \"0.1\"\n")?;
+    for (folder, arguments) in [("own", &["types", "own"][..]), ("named", &["types", "named", "--lang", "rust"])] {
+        let written = project.bennu(arguments, &[])?;
+        ensure!(written.code == Some(0), "{written:?}");
+        ensure!(fs::read(project.path(&format!("{folder}/vendor/bennu/guest/src/lib.rs")))? == new_sdk);
+    }
+    // Any other crate may have plugins in TypeScript.
+    project.write("server/Cargo.toml", "[package]\nname = \"server\"\n")?;
+    says(&project.bennu(&["types", "server"], &[])?, &["Wrote server/tsconfig.json"])
+}
