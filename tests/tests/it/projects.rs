@@ -149,6 +149,35 @@ fn a_command_makes_a_plugin_that_is_put_in_place_when_it_is_complete() -> Result
     Ok(())
 }
 
+/// The beginning of every component.
+const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+
+#[test]
+fn a_core_module_becomes_a_component() -> Result<()> {
+    let project = made_by("mkdir -p out; cp src/source out/echo.wasm")?;
+    let module = fs::read(places::guest_file("variants/echo-core")?)?;
+    ensure!(!module.starts_with(COMPONENT), "the source must be a core module");
+    project.write("src/source", &module)?;
+    let built = project.bennu(&["build"], &[])?;
+    ensure!(built.code == Some(0), "{built:?}");
+    says(&built, &["build/echo.wasm  ", " KB  bench:* echo:* passed:*  in "])?;
+    let component = fs::read(project.path("build/echo.wasm"))?;
+    ensure!(component.starts_with(COMPONENT), "it begins with {:?}", component.get(..8));
+    // What the file says about its origin is in the component, too.
+    let checked = project.bennu(&["check", "build/echo.wasm"], &[])?;
+    says(&checked, &["made with Rust", "bennu-guest"])?;
+    // The same module is the same build.
+    project.bennu(&["build"], &[])?;
+    ensure!(fs::read(project.path("build/echo.wasm"))? == component, "another component was made of the same module");
+
+    project.write("src/source", &module[..module.len() / 2])?;
+    let refused = project.bennu(&["build"], &[])?;
+    ensure!(refused.code == Some(1), "{refused:?}");
+    says(&refused, &["build/echo.wasm can't be served", "damaged or incomplete"])?;
+    ensure!(fs::read(project.path("build/echo.wasm"))? == component, "the last good build stays");
+    Ok(())
+}
+
 #[test]
 fn a_command_that_fails_is_shown_with_its_output() -> Result<()> {
     let project = made_by("echo 'source.c:1:2: no' >&2; exit 3")?;
@@ -225,6 +254,7 @@ fn a_crate_is_built_and_tested_by_cargo() -> Result<()> {
     ensure!(tested.code == Some(0), "{tested:?}");
     says(&tested, &["build/counter.wasm  ", "  count:*  in ", "test result: ok. 1 passed"])?;
     says(&tested, &["test --quiet", "ok      tests/counter.script", "2 passed"])?;
+    ensure!(fs::read(project.path("build/counter.wasm"))?.starts_with(COMPONENT), "the built crate is no component");
 
     project.edit("src/lib.rs", "self.count += 1;", "self.count += one;")?;
     let failed = project.bennu(&["build"], &variables)?;
