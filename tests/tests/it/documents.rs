@@ -1,8 +1,8 @@
 //! Checks the documents against the code: keys, defaults, examples, options, API calls.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use bennu::server::Config;
@@ -316,6 +316,74 @@ fn the_guides_from_other_servers_deny_nothing_that_is_there() -> Result<()> {
             ensure!(text.contains(&format!("({page}")), "{document} doesn't name {page}");
         }
     }
+    Ok(())
+}
+
+/// The names of the pages, and their texts.
+fn pages() -> Result<BTreeMap<String, String>> {
+    let entries = fs::read_dir(places::workspace()?.join("docs"))?;
+    let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+    let names = names.collect::<Result<Vec<String>>>()?.into_iter();
+    let pages = names.filter_map(|name| Some((name.strip_suffix(".md")?.to_owned(), read(&name))));
+    pages.map(|(name, text)| Ok((name, text?))).collect()
+}
+
+#[test]
+fn the_executable_prints_each_page() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let listed = bennu(home.path(), &["docs"])?;
+    ensure!(listed.code == Some(0), "{listed:?}");
+    let titles = listed.output.lines().filter_map(|line| line.split_once(' '));
+    let titles: Vec<(&str, &str)> = titles.map(|(name, title)| (name, title.trim())).collect();
+    let pages = pages()?;
+    let expected = pages.iter().map(|(name, text)| {
+        let title = text.lines().next().and_then(|line| line.strip_prefix("# "));
+        Ok((name.as_str(), title.with_context(|| format!("{name}.md doesn't begin with a title"))?))
+    });
+    ensure!(titles == expected.collect::<Result<Vec<_>>>()?, "{listed:?}");
+    for (name, text) in &pages {
+        let printed = bennu(home.path(), &["docs", name])?;
+        ensure!(printed.code == Some(0) && printed.output == *text, "`bennu docs {name}` prints another text");
+    }
+    let unknown = bennu(home.path(), &["docs", "limit"])?;
+    ensure!(unknown.code == Some(2) && unknown.errors.contains("'limits'"), "{unknown:?}");
+    let completions = bennu(home.path(), &["completions", "bash"])?;
+    ensure!(completions.output.contains(" centrifugo "), "a shell doesn't complete the names of the pages");
+    Ok(())
+}
+
+/// Whoever has only the executable has no folder `docs`. So texts for them name the command that prints a page, and the page exists.
+#[test]
+fn texts_for_users_name_pages_by_the_command() -> Result<()> {
+    let (root, pages, mut named) = (places::workspace()?, pages()?, 0);
+    let mut folders: Vec<PathBuf> =
+        ["host/src", "guest/src", "templates/files", "sdk/go", "sdk/python/bennu", "sdk/typescript", "packages"]
+            .iter()
+            .map(|folder| root.join(folder))
+            .collect();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.extend((!path.ends_with("node_modules")).then_some(path));
+                continue;
+            }
+            let Ok(text) = fs::read_to_string(&path) else { continue };
+            let own = path.extension().is_some_and(|extension| extension == "rs");
+            // Comments in Rust are for people with the repository, and so is the documentation that tests read.
+            let is_for_users =
+                |line: &&str| !own || !line.trim_start().starts_with("//") && !line.contains("include_str!");
+            for line in text.lines().filter(is_for_users) {
+                ensure!(!line.contains("docs/") || !line.contains(".md"), "{}: {line}", path.display());
+                for rest in line.split("`bennu docs ").skip(1) {
+                    let name = rest.split(['`', ' ']).next().unwrap_or_default();
+                    ensure!(pages.contains_key(name), "{}: there is no page `{name}`", path.display());
+                    named += 1;
+                }
+            }
+        }
+    }
+    ensure!(named > 8, "only {named} pages are named");
     Ok(())
 }
 

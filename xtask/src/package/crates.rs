@@ -20,12 +20,12 @@ const CRATES: [&str; 8] = [
 
 /// Packs all crates and builds the packages. They find each other in the packages, and not in the workspace.
 pub(crate) fn verify() -> Result<()> {
-    step("the archive of the templates", || {
+    step("the archives of the templates and the documentation", || {
         run(cargo(places::root()).args(["run", "--quiet", "--package", "bennu-templates", "--example", "package"]))
     })?;
     step("the packages for crates.io", || {
         let mut command = cargo(places::root());
-        // The archive is a file that isn't committed.
+        // The archives are files that aren't committed.
         command.args(["package", "--allow-dirty", "--quiet"]);
         CRATES.iter().for_each(|name| {
             command.args(["--package", name]);
