@@ -286,6 +286,29 @@ fn every_scenario_that_differs_is_explained() -> Result<()> {
     Ok(())
 }
 
+/// The oldest Node is the one that the commands of the repository ask for: nothing is tested in an older one.
+#[test]
+fn the_oldest_node_is_the_same_everywhere() -> Result<()> {
+    let root = places::workspace()?;
+    let asked = fs::read_to_string(root.join("xtask/src/node.rs"))?;
+    ensure!(asked.contains("const OLDEST: (u32, u32) = (20, 11);"), "the commands ask for another Node");
+    for (path, line) in [
+        ("README.md", "Node 20.11 or later"),
+        ("CONTRIBUTING.md", "Node 20.11 or later"),
+        ("docs/projects.md", "Tests and types: Node 20.11 |"),
+        ("docs/projects.md", "Tests: Node 20.11 |"),
+        ("docs/testing.md", "Node 20.11 or later"),
+        ("sdk/typescript/README.md", "Node 20.11 or later"),
+        ("sdk/typescript/package.json", "\"node\": \">=20.11\""),
+        ("packages/npm/package.json", "\"node\": \">=20.11\""),
+        ("templates/files/typescript/commands.md", "Node 20.11 or later"),
+        ("host/src/project/node.rs", "Node 20.11 or later"),
+    ] {
+        ensure!(fs::read_to_string(root.join(path))?.contains(line), "{path} doesn't say `{line}`");
+    }
+    Ok(())
+}
+
 /// Words for what the host has, in small letters.
 const THERE: [&str; 10] =
     ["history", "recover", "http request", "prometheus", "webhook", "schedule", "cron", "idempoten", "node", "cluster"];
