@@ -263,7 +263,7 @@ fn a_crate_is_built_and_tested_by_cargo() -> Result<()> {
 
     let without = project.bennu(&["build"], &[("PATH", ""), ("CARGO", "")])?;
     ensure!(without.code == Some(1), "{without:?}");
-    says(&without, &["cargo isn't installed", "https://rustup.rs"])
+    says(&without, &["cargo isn't installed", "`curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh`"])
 }
 
 #[test]
