@@ -17,7 +17,7 @@ pub(super) const MANIFEST: &str = "Cargo.toml";
 /// The target that a plugin is compiled for.
 const TARGET: &str = "wasm32-unknown-unknown";
 
-/// What installs Rust, as https://rustup.rs says it.
+/// What installs Rust, as <https://rustup.rs> says it.
 const INSTALL: &str = if cfg!(unix) {
     "`curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh`"
 } else {

@@ -31,7 +31,8 @@ impl Writes {
         self.changed.insert(file.to_owned());
     }
 
-    /// A file has changed, and the command doesn't run. Returns whether it is a save: the last changes of a build are reported after its end.
+    /// A file has changed, and the command doesn't run. Returns whether it is a save. The last changes of a build are reported after
+    /// its end.
     pub(super) fn is_save(&mut self, file: &Path) -> bool {
         let is_save = self.left.get(file).is_none_or(|left| left.content != content_of(file));
         if is_save {
