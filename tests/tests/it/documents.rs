@@ -365,7 +365,7 @@ fn the_executable_prints_each_page() -> Result<()> {
     ensure!(titles.len() == pages.len(), "{listed:?}");
     for ((listed, title), (name, text)) in titles.into_iter().zip(&pages) {
         ensure!(listed == name && text.starts_with(&format!("# {title}\n")), "`{listed}` is listed as `{title}`");
-        let printed = bennu(home.path(), &["docs", name])?;
+        let printed = bennu(home.path(), &["docs", name.as_str()])?;
         ensure!(printed.code == Some(0) && printed.output == *text, "`bennu docs {name}` prints another text");
     }
     let unknown = bennu(home.path(), &["docs", "limit"])?;
