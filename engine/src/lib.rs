@@ -6,10 +6,11 @@
 /// The component.
 pub static COMPONENT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/engine.wasm"));
 
-/// The source of a module of the SDK.
+/// The source of a module of the SDK. `sdk` is a link to the SDK's own directory: cargo puts the files behind it into a package of this
+/// crate, which has nothing outside of its own directory.
 macro_rules! sdk {
     ($file:literal) => {
-        include_str!(concat!("../../sdk/typescript/src/", $file))
+        include_str!(concat!("../sdk/", $file))
     };
 }
 

@@ -87,7 +87,7 @@ pub trait Channel: Sized + Serialize + DeserializeOwned {
 
     /// The number of the topic's last broadcasts that the host keeps, at most 10,000. 0 means that it keeps none. A client
     /// that joins again with the position of the last broadcast that it got gets those that it has missed, or is told
-    /// that it has missed some. See `docs/history.md`.
+    /// that it has missed some. `bennu docs history` describes it.
     const HISTORY_COUNT: u32 = 0;
 
     /// How long the host keeps these broadcasts: at most a day. `None` means the host's default, 5 minutes. Another value

@@ -14,7 +14,7 @@ function executable() {
   } catch {
     console.error(
       `bennu: the package ${name} isn't installed. Either npm was told to leave out optional dependencies, or there is ` +
-        `no executable for ${platform}. With Rust, \`cargo install bennu\` builds one.`,
+        `no executable for ${platform}. With Rust, \`cargo install --path host\` in a checkout of Bennu's repository builds one.`,
     );
     process.exit(1);
   }

@@ -70,13 +70,20 @@ pub struct Fault {
     /// Its description, for the log. Clients don't see it.
     pub detail: String,
     is_outdated: bool,
+    is_of_host: bool,
 }
 
 impl Fault {
     /// A fault with its detail. A guest's text may be long, or look like log lines. So it is truncated to
     /// [`DETAIL_BYTES_MAX`], and its control characters are escaped.
     pub fn new(kind: FaultKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: one_line(detail.into()), is_outdated: false }
+        Self { kind, detail: one_line(detail.into()), is_outdated: false, is_of_host: false }
+    }
+
+    /// The same fault with another detail.
+    #[must_use]
+    pub fn with_detail(&self, detail: impl Into<String>) -> Self {
+        Self { is_outdated: self.is_outdated, is_of_host: self.is_of_host, ..Self::new(self.kind, detail) }
     }
 
     /// What the call has read of the store was changed by another host, before the call had read everything. It can run again.
@@ -95,6 +102,18 @@ impl Fault {
         Self::new(FaultKind::Failed, detail)
     }
 
+    /// The host failed, and the plugin has no part in it. For example, the task of the call was cancelled because the host stops.
+    #[must_use]
+    pub fn of_host(detail: &str) -> Self {
+        Self::failed(format!("a fault of the host: {detail}")).caused_by_host()
+    }
+
+    /// The same fault, if something else than the call is the cause.
+    #[must_use]
+    pub fn caused_by_host(self) -> Self {
+        Self { is_of_host: true, ..self }
+    }
+
     /// The call took longer than it may.
     #[must_use]
     pub fn wall_time(limit_ms: u128) -> Self {
@@ -103,11 +122,11 @@ impl Fault {
     }
 
     /// Whether the call itself is the cause. Otherwise it may have waited for too long, for an instance or for the store, or
-    /// a queue was full: this depends on other calls.
+    /// a queue was full: this depends on other calls. Or the host has failed.
     #[must_use]
     pub fn is_of_call(&self) -> bool {
         match self.kind {
-            FaultKind::Trap | FaultKind::Memory | FaultKind::Oversize | FaultKind::Failed => true,
+            FaultKind::Trap | FaultKind::Memory | FaultKind::Oversize | FaultKind::Failed => !self.is_of_host,
             FaultKind::Deadline => !self.detail.starts_with(TOOK_TOO_LONG),
             FaultKind::Overflow | FaultKind::Store => false,
         }
@@ -227,6 +246,14 @@ impl std::error::Error for Fault {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fault_of_the_host_is_not_of_the_call() {
+        assert!(Fault::failed("no").is_of_call());
+        let fault = Fault::of_host("a task was cancelled").with_detail("more");
+        assert!(!fault.is_of_call() && !fault.is_outdated() && fault.detail == "more", "{fault}");
+        assert!(Fault::outdated("changed").with_detail("more").is_outdated());
+    }
 
     #[test]
     fn a_guests_text_becomes_one_line_of_limited_length() {

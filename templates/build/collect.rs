@@ -39,6 +39,11 @@ impl Collected {
         Ok(())
     }
 
+    /// The paths of the files, in their order.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// The archive: for each file a line `LENGTH PATH`, and then its content.
     pub(crate) fn archive(&self) -> Vec<u8> {
         let mut archive = Vec::new();

@@ -1,4 +1,4 @@
-//! Writes the archive of this build into the directory of the crate, for `cargo package`: a package has nothing outside of its own
+//! Writes the archives of this build into the directory of the crate, for `cargo package`: a package has nothing outside of its own
 //! directory. Run `cargo run -p bennu-templates --example package` before `cargo package -p bennu-templates --allow-dirty`.
 
 use std::fs;
@@ -7,5 +7,5 @@ use std::path::Path;
 fn main() -> std::io::Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaged");
     fs::create_dir_all(&folder)?;
-    fs::write(folder.join("files.deflate"), bennu_templates::ARCHIVE)
+    bennu_templates::PACKAGED.iter().try_for_each(|(name, content)| fs::write(folder.join(name), content))
 }

@@ -14,14 +14,31 @@ pub struct File {
     pub content: Vec<u8>,
 }
 
-/// The archive, compressed.
-pub static ARCHIVE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/files.deflate"));
+/// The archive of templates and SDKs, compressed.
+static ARCHIVE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/files.deflate"));
 
-static FILES: LazyLock<Vec<File>> = LazyLock::new(|| {
-    let mut archive = Vec::new();
-    DeflateDecoder::new(ARCHIVE).read_to_end(&mut archive).expect("the build script has compressed it");
-    split(&archive)
-});
+/// The archive of the documentation, compressed. A host reads the other one at its start, and keeps it in its memory.
+static DOCS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/docs.deflate"));
+
+/// The names of the pages of the documentation, each in a line.
+pub(crate) static PAGES: &str = include_str!(concat!(env!("OUT_DIR"), "/pages.txt"));
+
+/// The files that a package of this crate needs in its directory `packaged`: their names and contents.
+pub static PACKAGED: [(&str, &[u8]); 3] =
+    [("files.deflate", ARCHIVE), ("docs.deflate", DOCS), ("pages.txt", PAGES.as_bytes())];
+
+static FILES: LazyLock<Vec<File>> = LazyLock::new(|| unpacked(ARCHIVE));
+
+/// Returns the pages of the documentation.
+pub(crate) fn docs() -> Vec<File> {
+    unpacked(DOCS)
+}
+
+fn unpacked(archive: &[u8]) -> Vec<File> {
+    let mut unpacked = Vec::new();
+    DeflateDecoder::new(archive).read_to_end(&mut unpacked).expect("the build script has compressed it");
+    split(&unpacked)
+}
 
 /// Reads an archive: for each file a line `LENGTH PATH`, and then its content.
 fn split(mut archive: &[u8]) -> Vec<File> {

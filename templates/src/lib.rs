@@ -1,4 +1,5 @@
-//! The files that `bennu new`, `bennu wit` and `bennu types` write: templates of projects, the SDKs as source, and the contract.
+//! The files that `bennu new`, `bennu wit` and `bennu types` write: templates of projects, the SDKs as source, and the contract. Also the
+//! documentation, which `bennu docs` prints.
 //!
 //! The build script puts them into the program, so these commands need no network. The crate has no I/O: it returns the files.
 //!
@@ -12,13 +13,24 @@ mod python;
 mod rust;
 mod typescript;
 
-pub use archive::{ARCHIVE, File};
+pub use archive::{File, PACKAGED};
 pub use project::{Language, Name, Template, project};
 
 /// Returns the official Phoenix client, as a module for browsers.
 #[must_use]
 pub fn phoenix_client() -> Vec<u8> {
     archive::file("page/phoenix.mjs", "").content
+}
+
+/// Returns the names of the pages of the documentation.
+pub fn page_names() -> impl Iterator<Item = &'static str> {
+    archive::PAGES.lines()
+}
+
+/// Returns the pages of the documentation, in the order of their names. The path of a page is its name with `.md`.
+#[must_use]
+pub fn pages() -> Vec<File> {
+    archive::docs()
 }
 
 /// Returns the contract: the files of `wit/`.
@@ -34,6 +46,12 @@ pub const SDK_FOLDER: &str = "vendor/bennu";
 #[must_use]
 pub fn typescript_sdk() -> Vec<File> {
     archive::below("sdk/typescript/", "")
+}
+
+/// Returns the crates of the SDK in Rust with its test kit, for the folder [`SDK_FOLDER`].
+#[must_use]
+pub fn rust_sdk() -> Vec<File> {
+    archive::below("sdk/rust/", "")
 }
 
 /// The folder of the SDK in a project in Go. Go itself uses the folder `vendor`, for another purpose.

@@ -91,7 +91,7 @@ test("npm: without the package of the platform, the starter says what is missing
   await run("npm", ["install", "--no-audit", "--no-fund", "--omit=optional", ...starter], { cwd: folder });
   const failed = await run(join(folder, "node_modules/.bin/bennu"), ["--version"]).catch((error) => error);
   assert.equal(failed.code, 1);
-  assert.match(failed.stderr, /the package bennu-server-\S+ isn't installed.*cargo install bennu/s);
+  assert.match(failed.stderr, /the package bennu-server-\S+ isn't installed.*`cargo install --path host` in a checkout/s);
 });
 
 /** The packed file with this name, without its version. */

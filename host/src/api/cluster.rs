@@ -18,7 +18,7 @@ use crate::plugin::PluginStatuses;
 /// `GET /api/cluster`: the nodes as this one knows them.
 pub(super) async fn cluster(State(api): State<Arc<Api>>) -> Result<Json<Value>, ApiError> {
     let Some(peers) = &api.cluster else {
-        return Err(ApiError::unknown("this host isn't in a cluster; docs/cluster.md describes clusters"));
+        return Err(ApiError::unknown("this host isn't in a cluster; `bennu docs cluster` describes clusters"));
     };
     Ok(Json(state(peers, &api.statuses)))
 }

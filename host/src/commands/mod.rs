@@ -21,6 +21,7 @@ mod completions;
 mod config;
 mod deliveries;
 mod dev;
+mod docs;
 mod hosting;
 mod inspect;
 mod key;
@@ -66,6 +67,7 @@ const EXAMPLES: &str = "Examples:
   bennu inspect                          show the state of the host on this machine
   bennu broadcast room:lobby news '{}'   send an event to all members of a topic
   bennu token sign --salt 'user socket' 42   print a token as Phoenix.Token signs it
+  bennu docs                             list the pages of the documentation; bennu docs configuration prints one
 
 A running host loads a plugin's file when it changes, and joined channels continue with the new code.";
 
@@ -97,6 +99,7 @@ enum What {
     Types(types::Types),
     Upgrade(upgrade::Upgrade),
     Wit(wit::Wit),
+    Docs(docs::Docs),
     Completions(completions::Completions),
 }
 
@@ -133,6 +136,7 @@ impl Command {
             What::Types(types) => types.run(),
             What::Upgrade(upgrade) => block_on(upgrade.run()),
             What::Wit(wit) => wit.run(),
+            What::Docs(docs) => docs.run(),
             What::Completions(completions) => completions.run(),
         }
     }

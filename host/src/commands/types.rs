@@ -1,5 +1,6 @@
 //! `bennu types`.
 
+use std::fs;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -8,7 +9,11 @@ use clap::{Args, ValueEnum};
 
 use super::written::write;
 
-/// Write the SDK, which editors and native tests need, to DIR. In Go and Python, builds need it too
+/// The crate that a plugin in Rust depends on, and its folder in that of the SDK.
+const CRATE: &str = "bennu-guest";
+const CRATE_FOLDER: &str = "guest";
+
+/// Write the SDK, which editors and native tests need, to DIR. In Rust, Go and Python, builds need it too
 #[derive(Args)]
 pub(super) struct Types {
     /// The folder of the project
@@ -24,6 +29,8 @@ pub(super) struct Types {
 enum Lang {
     /// TypeScript and JavaScript, in DIR/vendor/bennu
     Ts,
+    /// Rust, in DIR/vendor/bennu
+    Rust,
     /// Go, in DIR/sdk/bennu
     Go,
     /// Python, in DIR/vendor/bennu
@@ -34,6 +41,7 @@ impl Types {
     pub(super) fn run(self) -> Result<()> {
         match self.lang.unwrap_or_else(|| self.found()) {
             Lang::Ts => self.typescript(),
+            Lang::Rust => self.rust(),
             Lang::Go => self.go(),
             Lang::Python => self.python(),
         }
@@ -46,9 +54,27 @@ impl Types {
             Lang::Go
         } else if has(&format!("{SDK_FOLDER}/__main__.py")) {
             Lang::Python
+        } else if self.depends_on_crates() || has(&format!("{SDK_FOLDER}/{CRATE_FOLDER}/Cargo.toml")) {
+            Lang::Rust
         } else {
             Lang::Ts
         }
+    }
+
+    /// Whether the folder is a crate that depends on the SDK. Beside plugins in TypeScript, there may be any other crate.
+    fn depends_on_crates(&self) -> bool {
+        fs::read_to_string(self.folder.join("Cargo.toml")).is_ok_and(|manifest| manifest.contains(CRATE))
+    }
+
+    fn rust(&self) -> Result<()> {
+        let vendored = self.folder.join(SDK_FOLDER);
+        write(&vendored, &bennu_templates::rust_sdk())?;
+        out_line!(
+            "Wrote the crates of the SDK to {}. A `Cargo.toml` needs these lines for them:\n\n  [dependencies]\n  \
+             {CRATE} = {{ path = \"{SDK_FOLDER}/{CRATE_FOLDER}\" }}\n\n  [workspace]\n  exclude = [\"vendor\"]",
+            vendored.display()
+        );
+        Ok(())
     }
 
     fn python(&self) -> Result<()> {

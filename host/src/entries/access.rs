@@ -45,7 +45,7 @@ impl TopicEntries {
                 Progress::Upgrade(keys) => {
                     // This is the end of the call, and no fault of the plugin: the call runs again.
                     overlay.need_upgrade(keys);
-                    return Err(Fault::failed("a fault of the host: entries have to be upgraded"));
+                    return Err(Fault::of_host("entries have to be upgraded"));
                 }
             }
         }
@@ -73,8 +73,7 @@ impl TopicEntries {
     }
 
     async fn read(&self, read: StoreRead) -> Result<Answer, Fault> {
-        let store =
-            self.store().ok_or_else(|| Fault::failed("a fault of the host: entries in memory need the store"))?;
+        let store = self.store().ok_or_else(|| Fault::of_host("entries in memory need the store"))?;
         let since = self.state().revision;
         let rows = store.entry_rows(self.owner(), self.name().as_str(), since);
         let answer = async {

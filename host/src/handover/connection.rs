@@ -3,9 +3,9 @@
 use std::fs;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
@@ -33,6 +33,12 @@ const SOCKETS_MAX: usize = 2;
 
 /// The bytes that are read at once.
 const READ_BYTES: usize = 64 << 10;
+
+/// How messages are received: child processes don't inherit the sockets that come with them. Only Linux has a flag for it.
+#[cfg(target_os = "linux")]
+const RECEIVE: RecvFlags = RecvFlags::CMSG_CLOEXEC;
+#[cfg(not(target_os = "linux"))]
+const RECEIVE: RecvFlags = RecvFlags::empty();
 
 /// The socket on which a running host listens for its successor and for commands.
 #[derive(Debug)]
@@ -188,11 +194,16 @@ impl Incoming {
                 let mut space = [MaybeUninit::<u8>::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS_MAX))];
                 let mut control = RecvAncillaryBuffer::new(&mut space);
                 let mut into = [IoSliceMut::new(&mut bytes)];
-                let received = recvmsg(&**stream, &mut into, &mut control, RecvFlags::CMSG_CLOEXEC)?;
+                let received = recvmsg(&**stream, &mut into, &mut control, RECEIVE)?;
                 for message in control.drain() {
                     if let RecvAncillaryMessage::ScmRights(passed) = message {
                         sockets.extend(passed);
                     }
+                }
+                // A child process that starts before this inherits the sockets, and they stay open for as long as it runs.
+                #[cfg(not(target_os = "linux"))]
+                for socket in &*sockets {
+                    rustix::io::fcntl_setfd(socket, rustix::io::FdFlags::CLOEXEC)?;
                 }
                 Ok(received.bytes)
             })
@@ -240,7 +251,8 @@ impl Outgoing {
                 if !sockets.is_empty() && !control.push(SendAncillaryMessage::ScmRights(sockets)) {
                     return Err(io::Error::other("there are too many sockets"));
                 }
-                Ok(sendmsg(&*self.stream, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)?)
+                // Without a flag against SIGPIPE, which macOS doesn't have: Rust ignores this signal from the start of a process.
+                Ok(sendmsg(&*self.stream, &[IoSlice::new(bytes)], &mut control, SendFlags::empty())?)
             });
             bytes = &bytes[sent.await?..];
             // They go with the first byte.
@@ -252,15 +264,24 @@ impl Outgoing {
 
 /// Calls `with` with a path of a file in a directory that is short enough for the address of a socket, however long the path
 /// of the directory is.
+#[cfg(target_os = "linux")]
 fn short<T>(directory: &Path, name: &str, with: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+    use std::os::fd::AsRawFd;
     let directory = fs::File::open(directory)?;
-    let path = PathBuf::from(format!("/proc/self/fd/{}/{name}", directory.as_fd().as_raw_fd()));
-    with(&path)
+    with(Path::new(&format!("/proc/self/fd/{}/{name}", directory.as_raw_fd())))
+}
+
+/// Calls `with` with the path of a file in a directory. Other systems have no shorter path to an open directory: nothing is below
+/// macOS's `/dev/fd/N`. An address has at most 103 bytes there, so with a longer path the host can't be replaced, and says so at its start.
+#[cfg(not(target_os = "linux"))]
+fn short<T>(directory: &Path, name: &str, with: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+    with(&directory.join(name))
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
+    use std::os::fd::AsFd;
 
     use super::super::{Answer, Request};
     use super::*;

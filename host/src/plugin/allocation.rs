@@ -76,7 +76,7 @@ pub(super) fn engine(limits: &CallLimits, instances: u32, functions: &Arc<Functi
                 if let Some(why) = refused {
                     tracing::warn!(
                         "this process can't reserve address space for {instances} instances ({why:#}): {allocation}; raise \
-                         `ulimit -v` or a similar limit, or lower `limits.instances` (see docs/limits.md)"
+                         `ulimit -v` or a similar limit, or lower `limits.instances` (`bennu docs limits`)"
                     );
                 }
                 return Ok(engine);

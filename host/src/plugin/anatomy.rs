@@ -149,7 +149,9 @@ struct Outside {
 impl Outside {
     fn read(bytes: &[u8]) -> Result<Self> {
         if !bytes.starts_with(b"\0asm") {
-            bail!("it is not WebAssembly; give a component, as `cargo xtask guests` builds it");
+            bail!(
+                "it is not WebAssembly; give a component, as `bennu build` makes it of a project in Rust, Go or Python"
+            );
         }
         let mut imports = BTreeSet::new();
         let mut exports = BTreeSet::new();
@@ -328,7 +330,7 @@ mod tests {
     #[test]
     fn anything_else_is_refused_with_advice() {
         let not_wasm = Anatomy::read(b"#!/bin/sh").err().map_or_else(String::new, |error| error.to_string());
-        assert!(not_wasm.contains("not WebAssembly"), "{not_wasm}");
+        assert!(not_wasm.contains("not WebAssembly") && not_wasm.contains("`bennu build`"), "{not_wasm}");
         let half = wat::parse_str(exporting("bennu:channel/channel@0.1.0")).unwrap_or_default();
         let half = Anatomy::read(&half[..half.len() - 3]).err().map_or_else(String::new, |error| error.to_string());
         assert!(half.contains("incomplete"), "{half}");
@@ -345,7 +347,7 @@ mod tests {
                 "(component (import \"wasi:http/outgoing-handler@0.2.0\" (instance)) (instance $i) \
                  (export \"bennu:channel/channel@0.1.0\" (instance $i)))"
                     .to_owned(),
-                "build it without its HTTP client",
+                "build it without its HTTP client: a plugin makes requests by `bennu:channel/http`",
             ),
             (
                 "(component (import \"wasi:cli/exit@0.3.0\" (instance)) (instance $i) \

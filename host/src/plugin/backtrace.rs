@@ -38,7 +38,7 @@ pub(super) fn fault_of(error: &Error, diagnostics: CallDiagnostics) -> Fault {
         printed = Some(text.clone());
     }
     if let Some(fault) = error.downcast_ref::<Fault>() {
-        return Fault::new(fault.kind, with_frames(with_printed(fault.detail.clone(), printed), error, lines));
+        return fault.with_detail(with_frames(with_printed(fault.detail.clone(), printed), error, lines));
     }
     // If a trap follows a panic, the panic message says more.
     let mut reason = panic.unwrap_or_else(|| error.root_cause().to_string());
@@ -124,6 +124,13 @@ fn is_machinery(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fault_of_an_import_stays_what_it_is() {
+        let fault = |fault: Fault| fault_of(&Error::from(fault), CallDiagnostics::default());
+        assert!(fault(Fault::outdated("another node has changed it")).is_outdated());
+        assert_eq!(fault(Fault::of_host("there is no task")), Fault::of_host("there is no task"));
+    }
 
     #[test]
     fn function_names_are_readable() {

@@ -202,7 +202,7 @@ impl Drop for WaitCount<'_> {
 }
 
 /// Whether the creation failed because other instances occupy all places of the pool, or the address space.
-fn lacks_place(error: &wasmtime::Error) -> bool {
+pub(super) fn lacks_place(error: &wasmtime::Error) -> bool {
     error.is::<PoolConcurrencyLimitError>()
         || error.chain().any(|cause| {
             cause.downcast_ref::<rustix::io::Errno>().is_some_and(|errno| *errno == rustix::io::Errno::NOMEM)

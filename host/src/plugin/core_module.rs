@@ -86,6 +86,18 @@ pub(super) fn to_component(bytes: &[u8]) -> Result<Cow<'_, [u8]>> {
     wrapped.unwrap_or_else(|_| bail!("its `{TYPES}` section is invalid; build it again")).map(Cow::Owned)
 }
 
+/// Wraps the product of a build, if it is a core module. So what is built is a component, as other tools expect it.
+///
+/// # Errors
+/// Returns an error if it is a core module that can't be wrapped, as when a host loads it.
+pub fn component_of(product: Vec<u8>) -> Result<Vec<u8>> {
+    let wrapped = match to_component(&product)? {
+        Cow::Owned(component) => Some(component),
+        Cow::Borrowed(_) => None,
+    };
+    Ok(wrapped.unwrap_or(product))
+}
+
 fn wrap_module(bytes: &[u8]) -> Result<Vec<u8>> {
     let module = CoreModule::read(bytes)?;
     if module.has_types {
@@ -178,6 +190,8 @@ mod tests {
         let component = wat::parse_str("(component)")?;
         assert!(matches!(to_component(&component)?, Cow::Borrowed(bytes) if bytes == component));
         assert!(matches!(to_component(b"no wasm")?, Cow::Borrowed(b"no wasm")));
+        assert_eq!(component_of(component.clone())?, component);
+        assert_eq!(component_of(b"a script".to_vec())?, b"a script");
         Ok(())
     }
 

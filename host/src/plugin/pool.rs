@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::backtrace::fault_of;
 use super::call_kind::CallKind;
-use super::capacity::{Capacity, Idle};
+use super::capacity::{Capacity, Idle, lacks_place};
 use super::epoch::EpochTicker;
 use super::exports::Prepared;
 use super::guest::{CallDiagnostics, GuestContext, Origin};
@@ -186,7 +186,7 @@ impl Pool {
     /// Takes an unused instance, or creates one. Waits while all instances of the plugin are in use.
     pub(super) async fn take(&self, kind: CallKind) -> Result<Borrowed<'_>, Fault> {
         // Nothing closes this semaphore. If that ever changes, the call fails with a fault that says so.
-        let closed = |_| Fault::failed("a fault of the host: the pool of instances is closed");
+        let closed = |_| Fault::of_host("the pool of instances is closed");
         let permit = match self.free.try_acquire() {
             Ok(permit) => permit,
             Err(_) => {
@@ -225,14 +225,16 @@ impl Pool {
             let mut task = JoinSet::new();
             task.spawn(async move { ticker.signal().keep(making).await });
             let ended = task.join_next().await.transpose();
-            let ended = ended.map_err(|error| Fault::failed(format!("a fault of the host: {error}")))?;
-            ended.ok_or_else(|| Fault::failed("a fault of the host: there is no task"))?
+            // A task is cancelled when the host stops.
+            let ended = ended.map_err(|error| Fault::of_host(&error.to_string()))?;
+            ended.ok_or_else(|| Fault::of_host("there is no task"))?
         } else {
             outside(making).await
         };
         made.map(Box::new).map_err(|error| {
             let fault = fault_of(&error, CallDiagnostics::default());
-            Fault::new(fault.kind, format!("the plugin could not be instantiated: {}", fault.detail))
+            let fault = fault.with_detail(format!("the plugin could not be instantiated: {}", fault.detail));
+            if lacks_place(&error) { fault.caused_by_host() } else { fault }
         })
     }
 }

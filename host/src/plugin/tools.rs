@@ -219,6 +219,9 @@ mod tests {
             sdk(&go("dep\\tbennu.dev/bennu\\tv0.1.0\\n=>\\t./sdk/bennu\\t(devel)\\t\\n")).as_deref(),
             Some("bennu for Go 0.1.0")
         );
+        // As `bennu build` wraps it.
+        let module = go("dep\\tbennu.dev/bennu\\tv0.1.0\\n").replacen("(module", "(core module", 1);
+        assert_eq!(sdk(&format!("(component (core module) {module})")).as_deref(), Some("bennu for Go 0.1.0"));
         assert_eq!(sdk(&go("dep\\tbennu.dev/other\\tv0.1.0\\n")), None);
         // An unreadable version is none.
         assert_eq!(sdk(&go(&format!("dep\\tbennu.dev/bennu\\t{}", "v".repeat(1000)))).as_deref(), Some("bennu for Go"));

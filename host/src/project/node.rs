@@ -45,7 +45,7 @@ impl Project {
 /// What to do if Node isn't installed.
 #[must_use]
 pub fn node_advice() -> Advice {
-    let text = "Node isn't installed: the tests in TypeScript and JavaScript need version 20.11 or later. https://nodejs.org has it"
+    let text = "Node isn't installed: the tests in TypeScript and JavaScript need Node 20.11 or later. https://nodejs.org has it"
         .to_owned();
     Advice { text, remedy: None }
 }

@@ -17,6 +17,13 @@ pub(super) const MANIFEST: &str = "Cargo.toml";
 /// The target that a plugin is compiled for.
 const TARGET: &str = "wasm32-unknown-unknown";
 
+/// What installs Rust, as <https://rustup.rs> says it.
+const INSTALL: &str = if cfg!(unix) {
+    "`curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh`"
+} else {
+    "the installer of https://rustup.rs"
+};
+
 /// The message that cargo ends with if Rust's standard library isn't there for the target. `E0463` is a missing crate.
 const NO_STANDARD_LIBRARY: [&str; 2] = ["target may not be installed", "can't find crate for `core`"];
 
@@ -109,9 +116,7 @@ impl Language for Crate {
 
     fn advice(&self, failure: &Failure<'_>) -> Option<Advice> {
         if failure.is_absent {
-            let text = "cargo isn't installed. https://rustup.rs has the installer of Rust; then run \
-                        `rustup target add wasm32-unknown-unknown`"
-                .to_owned();
+            let text = format!("cargo isn't installed: {INSTALL} installs Rust; then run `rustup target add {TARGET}`");
             return Some(Advice { text, remedy: None });
         }
         let is_missing = NO_STANDARD_LIBRARY.iter().any(|words| failure.errors.contains(words));

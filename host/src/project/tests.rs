@@ -138,6 +138,12 @@ fn the_module_of_a_crate_is_found_in_the_messages_of_cargo() -> Result<()> {
     assert_eq!(language.product(home.path(), output.as_bytes())?, PathBuf::from("/x/chat.wasm"));
     let none = language.product(home.path(), message(&own, "/x/libchat.rlib").as_bytes());
     assert!(none.is_err_and(|error| error.to_string().contains("crate-type = [\"cdylib\"]")));
+    let absent =
+        language.advice(&Failure { is_absent: true, errors: "" }).map(|advice| advice.text).unwrap_or_default();
+    assert!(absent.contains("https://") && absent.contains("`rustup target add"), "{absent}");
+    if cfg!(unix) {
+        assert!(absent.contains("`curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh`"), "{absent}");
+    }
     let failure = Failure { is_absent: false, errors: "error[E0463]: can't find crate for `core`" };
     assert!(language.advice(&failure).is_some_and(|advice| advice.text.contains("`rustup target add")));
     assert_eq!(language.advice(&Failure { errors: "error[E0425]: cannot find value", ..failure }), None);

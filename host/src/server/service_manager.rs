@@ -2,8 +2,7 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::ffi::OsStrExt;
+use std::io;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
@@ -41,14 +40,10 @@ impl ServiceManager {
     /// A service manager that gets messages at a path, or at an abstract address, which begins with `@`.
     fn at(path: &OsStr, watchdog: Option<Duration>) -> Result<Self> {
         let connected = || {
-            let address = match path.as_bytes() {
-                [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
-                _ => SocketAddr::from_pathname(path)?,
-            };
             let socket = UnixDatagram::unbound()?;
-            socket.connect_addr(&address)?;
+            socket.connect_addr(&address(path)?)?;
             socket.set_write_timeout(Some(SEND_MAX))?;
-            Ok::<_, std::io::Error>(socket)
+            Ok::<_, io::Error>(socket)
         };
         let socket = connected().with_context(|| format!("reaching the service manager at {}", path.display()))?;
         Ok(Self { socket: Some(socket), watchdog })
@@ -87,7 +82,7 @@ impl ServiceManager {
         loop {
             // The queue of a service manager that doesn't read is full of such messages already.
             if let Some(socket) = &self.socket {
-                let _ = rustix::net::send(socket, b"WATCHDOG=1", SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+                let _ = rustix::net::send(socket, b"WATCHDOG=1", SendFlags::DONTWAIT);
             }
             tokio::time::sleep(every).await;
         }
@@ -101,9 +96,24 @@ impl ServiceManager {
     }
 }
 
+/// The address of a service manager's socket. Only Linux has abstract addresses.
+fn address(path: &OsStr) -> io::Result<SocketAddr> {
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::linux::net::SocketAddrExt;
+        use std::os::unix::ffi::OsStrExt;
+        if let [b'@', name @ ..] = path.as_bytes() {
+            return SocketAddr::from_abstract_name(name);
+        }
+    }
+    SocketAddr::from_pathname(path)
+}
+
+// Only Linux has abstract addresses.
 #[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
-    use std::os::unix::net::UnixDatagram;
+    use std::os::linux::net::SocketAddrExt;
 
     use super::*;
 

@@ -1,4 +1,4 @@
-// A client of `bennu kit`: docs/kit.md describes the lines. It has none of the host's rules.
+// A client of `bennu kit`: `bennu docs kit` describes the lines. It has none of the host's rules.
 import { Buffer } from "node:buffer";
 import { MessageChannel, receiveMessageOnPort, Worker } from "node:worker_threads";
 import { callbacks } from "../src/callbacks.ts";

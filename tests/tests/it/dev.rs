@@ -186,6 +186,31 @@ async fn the_last_save_wins_over_a_build_that_runs() -> Result<()> {
     .await
 }
 
+/// The command has read the source, and waits, when the source is saved. It also writes among its sources.
+#[tokio::test]
+async fn a_save_during_a_command_without_watched_files_is_built_after_it() -> Result<()> {
+    let command = "mkdir -p ../out; [ -p ../out/go ] || mkfifo ../out/go; cp source made; echo $$ > stamp; \
+                   if [ -e ../out/wait ]; then echo $$ > ../out/waiting; read -r line < ../out/go; fi; cp made ../out/echo.wasm";
+    let table = format!(
+        "load = [\"build\"]\n{LIMITS}[build.echo]\nsource = \"src\"\ncommand = {command:?}\noutput = \"out/echo.wasm\"\n"
+    );
+    let project = TestProject::new(&[("bennu.toml", &table), ("src/source", "")])?;
+    project.write("src/source", fs::read(places::guest_file("echo")?)?)?;
+    let host = project.dev(&[]).await?;
+    line(&host, 0, "echo: generation 1 in ").await?;
+
+    project.write("out/wait", "")?;
+    project.write("src/header", "")?;
+    let waiting = project.path("out/waiting");
+    eventually("the command waits", async || Ok(waiting.exists().then_some(()))).await?;
+    fs::remove_file(project.path("out/wait"))?;
+    project.write("src/source", fs::read(places::guest_file("variants/echo-v2")?)?)?;
+    // The command goes on, and makes the former plugin.
+    fs::write(project.path("out/go"), "\n")?;
+    line(&host, 0, "echo: generation 2 in ").await?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn tests_run_on_each_save() -> Result<()> {
     let project = chat()?;

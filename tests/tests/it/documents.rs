@@ -1,8 +1,8 @@
 //! Checks the documents against the code: keys, defaults, examples, options, API calls.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use bennu::server::Config;
@@ -286,12 +286,36 @@ fn every_scenario_that_differs_is_explained() -> Result<()> {
     Ok(())
 }
 
+/// The oldest Node is the one that the commands of the repository ask for: nothing is tested in an older one.
+#[test]
+fn the_oldest_node_is_the_same_everywhere() -> Result<()> {
+    let root = places::workspace()?;
+    let asked = fs::read_to_string(root.join("xtask/src/node.rs"))?;
+    ensure!(asked.contains("const OLDEST: (u32, u32) = (20, 11);"), "the commands ask for another Node");
+    for (path, line) in [
+        ("README.md", "Node 20.11 or later"),
+        ("CONTRIBUTING.md", "Node 20.11 or later"),
+        ("docs/projects.md", "Tests and types: Node 20.11 |"),
+        ("docs/projects.md", "Tests: Node 20.11 |"),
+        ("docs/testing.md", "Node 20.11 or later"),
+        ("sdk/typescript/README.md", "Node 20.11 or later"),
+        ("sdk/typescript/package.json", "\"node\": \">=20.11\""),
+        ("packages/npm/package.json", "\"node\": \">=20.11\""),
+        ("templates/files/typescript/commands.md", "Node 20.11 or later"),
+        ("host/src/project/node.rs", "Node 20.11 or later"),
+    ] {
+        ensure!(fs::read_to_string(root.join(path))?.contains(line), "{path} doesn't say `{line}`");
+    }
+    Ok(())
+}
+
 /// Words for what the host has, in small letters.
-const THERE: [&str; 8] =
-    ["history", "recover", "http request", "prometheus", "webhook", "schedule", "cron", "idempoten"];
+const THERE: [&str; 10] =
+    ["history", "recover", "http request", "prometheus", "webhook", "schedule", "cron", "idempoten", "node", "cluster"];
 
 /// What a line says that denies something.
-const DENIALS: [&str; 5] = [" yet", "not there", "not supported", "can't call", "aren't planned"];
+const DENIALS: [&str; 8] =
+    [" yet", "not there", "not supported", "can't call", "aren't planned", "One node.", "is one node", "one node:"];
 
 /// The guides for users of other servers deny nothing that the host has, and name the pages that describe it.
 #[test]
@@ -304,12 +328,85 @@ fn the_guides_from_other_servers_deny_nothing_that_is_there() -> Result<()> {
             let word = THERE.iter().find(|word| line.to_lowercase().contains(**word));
             ensure!(word.is_none(), "{document} denies `{}`, which the host has: {line}", word.unwrap_or(&""));
         }
-        for page in
-            ["history.md", "http.md", "time.md", "api.md#requests-that-are-sent-again", "configuration.md#webhooks"]
-        {
+        for page in [
+            "history.md",
+            "http.md",
+            "time.md",
+            "cluster.md",
+            "api.md#requests-that-are-sent-again",
+            "configuration.md#webhooks",
+        ] {
             ensure!(text.contains(&format!("({page}")), "{document} doesn't name {page}");
         }
     }
+    Ok(())
+}
+
+/// The names of the pages, and their texts.
+fn pages() -> Result<BTreeMap<String, String>> {
+    let mut pages = BTreeMap::new();
+    for entry in fs::read_dir(places::workspace()?.join("docs"))? {
+        let file = entry?.file_name().to_string_lossy().into_owned();
+        if let Some(name) = file.strip_suffix(".md") {
+            pages.insert(name.to_owned(), read(&file)?);
+        }
+    }
+    Ok(pages)
+}
+
+#[test]
+fn the_executable_prints_each_page() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let listed = bennu(home.path(), &["docs"])?;
+    ensure!(listed.code == Some(0), "{listed:?}");
+    let titles = listed.output.lines().filter_map(|line| line.split_once(' '));
+    let titles: Vec<(&str, &str)> = titles.map(|(name, title)| (name, title.trim())).collect();
+    let pages = pages()?;
+    ensure!(titles.len() == pages.len(), "{listed:?}");
+    for ((listed, title), (name, text)) in titles.into_iter().zip(&pages) {
+        ensure!(listed == name && text.starts_with(&format!("# {title}\n")), "`{listed}` is listed as `{title}`");
+        let printed = bennu(home.path(), &["docs", name.as_str()])?;
+        ensure!(printed.code == Some(0) && printed.output == *text, "`bennu docs {name}` prints another text");
+    }
+    let unknown = bennu(home.path(), &["docs", "limit"])?;
+    ensure!(unknown.code == Some(2) && unknown.errors.contains("'limits'"), "{unknown:?}");
+    let completions = bennu(home.path(), &["completions", "bash"])?;
+    ensure!(completions.output.contains(" centrifugo "), "a shell doesn't complete the names of the pages");
+    Ok(())
+}
+
+/// Whoever has only the executable has no folder `docs`. So texts for them name the command that prints a page, and the page exists.
+#[test]
+fn texts_for_users_name_pages_by_the_command() -> Result<()> {
+    let (root, pages, mut named) = (places::workspace()?, pages()?, 0);
+    let mut folders: Vec<PathBuf> =
+        ["host/src", "guest/src", "templates/files", "sdk/go", "sdk/python/bennu", "sdk/typescript", "packages"]
+            .iter()
+            .map(|folder| root.join(folder))
+            .collect();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.extend((!path.ends_with("node_modules")).then_some(path));
+                continue;
+            }
+            let Ok(text) = fs::read_to_string(&path) else { continue };
+            let own = path.extension().is_some_and(|extension| extension == "rs");
+            // Comments in Rust are for people with the repository, and so is the documentation that tests read.
+            let is_for_users =
+                |line: &&str| !own || !line.trim_start().starts_with("//") && !line.contains("include_str!");
+            for line in text.lines().filter(is_for_users) {
+                ensure!(!line.contains("docs/") || !line.contains(".md"), "{}: {line}", path.display());
+                for rest in line.split("`bennu docs ").skip(1) {
+                    let name = rest.split(['`', ' ']).next().unwrap_or_default();
+                    ensure!(pages.contains_key(name), "{}: there is no page `{name}`", path.display());
+                    named += 1;
+                }
+            }
+        }
+    }
+    ensure!(named > 8, "only {named} pages are named");
     Ok(())
 }
 

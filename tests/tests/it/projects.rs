@@ -149,6 +149,35 @@ fn a_command_makes_a_plugin_that_is_put_in_place_when_it_is_complete() -> Result
     Ok(())
 }
 
+/// The beginning of every component.
+const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+
+#[test]
+fn a_core_module_becomes_a_component() -> Result<()> {
+    let project = made_by("mkdir -p out; cp src/source out/echo.wasm")?;
+    let module = fs::read(places::guest_file("variants/echo-core")?)?;
+    ensure!(!module.starts_with(COMPONENT), "the source must be a core module");
+    project.write("src/source", &module)?;
+    let built = project.bennu(&["build"], &[])?;
+    ensure!(built.code == Some(0), "{built:?}");
+    says(&built, &["build/echo.wasm  ", " KB  bench:* echo:* passed:*  in "])?;
+    let component = fs::read(project.path("build/echo.wasm"))?;
+    ensure!(component.starts_with(COMPONENT), "it begins with {:?}", component.get(..8));
+    // What the file says about its origin is in the component, too.
+    let checked = project.bennu(&["check", "build/echo.wasm"], &[])?;
+    says(&checked, &["made with Rust", "bennu-guest"])?;
+    // The same module is the same build.
+    project.bennu(&["build"], &[])?;
+    ensure!(fs::read(project.path("build/echo.wasm"))? == component, "another component was made of the same module");
+
+    project.write("src/source", &module[..module.len() / 2])?;
+    let refused = project.bennu(&["build"], &[])?;
+    ensure!(refused.code == Some(1), "{refused:?}");
+    says(&refused, &["build/echo.wasm can't be served", "damaged or incomplete"])?;
+    ensure!(fs::read(project.path("build/echo.wasm"))? == component, "the last good build stays");
+    Ok(())
+}
+
 #[test]
 fn a_command_that_fails_is_shown_with_its_output() -> Result<()> {
     let project = made_by("echo 'source.c:1:2: no' >&2; exit 3")?;
@@ -225,6 +254,7 @@ fn a_crate_is_built_and_tested_by_cargo() -> Result<()> {
     ensure!(tested.code == Some(0), "{tested:?}");
     says(&tested, &["build/counter.wasm  ", "  count:*  in ", "test result: ok. 1 passed"])?;
     says(&tested, &["test --quiet", "ok      tests/counter.script", "2 passed"])?;
+    ensure!(fs::read(project.path("build/counter.wasm"))?.starts_with(COMPONENT), "the built crate is no component");
 
     project.edit("src/lib.rs", "self.count += 1;", "self.count += one;")?;
     let failed = project.bennu(&["build"], &variables)?;
@@ -233,7 +263,7 @@ fn a_crate_is_built_and_tested_by_cargo() -> Result<()> {
 
     let without = project.bennu(&["build"], &[("PATH", ""), ("CARGO", "")])?;
     ensure!(without.code == Some(1), "{without:?}");
-    says(&without, &["cargo isn't installed", "https://rustup.rs"])
+    says(&without, &["cargo isn't installed", "`curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh`"])
 }
 
 #[test]
@@ -255,4 +285,33 @@ fn a_host_needs_no_tables_of_builds() -> Result<()> {
     let checked = project.bennu(&["serve", "--check", "--config", "bennu.toml"], &[])?;
     ensure!(checked.code == Some(0), "{checked:?}");
     Ok(())
+}
+
+#[test]
+fn the_sdk_in_rust_is_written_again() -> Result<()> {
+    let project = TestProject::new(&[])?;
+    let made = project.bennu(&["new", "counter", "--lang", "rust"], &[])?;
+    ensure!(made.code == Some(0), "{made:?}");
+    let (sdk, manifest) = ("counter/vendor/bennu/guest/src/lib.rs", "counter/vendor/bennu/world/Cargo.toml");
+    let (new_sdk, new_manifest) = (fs::read(project.path(sdk))?, fs::read(project.path(manifest))?);
+    project.write(sdk, "// of an older version")?;
+    fs::remove_file(project.path(manifest))?;
+    let written = project.bennu(&["types", "counter"], &[])?;
+    ensure!(written.code == Some(0), "{written:?}");
+    says(&written, &["the crates of the SDK", "bennu-guest = { path = \"vendor/bennu/guest\" }"])?;
+    ensure!(fs::read(project.path(sdk))? == new_sdk && fs::read(project.path(manifest))? == new_manifest);
+    for other in ["counter/tsconfig.json", "counter/vendor/bennu/src", "counter/vendor/bennu/package.json"] {
+        ensure!(!project.path(other).exists(), "{other} is of another language");
+    }
+
+    // A crate that hasn't the SDK yet.
+    project.write("own/Cargo.toml", "[package]\nname = \"own\"\n\n[dependencies]\nbennu-guest = \"0.1\"\n")?;
+    for (folder, arguments) in [("own", &["types", "own"][..]), ("named", &["types", "named", "--lang", "rust"])] {
+        let written = project.bennu(arguments, &[])?;
+        ensure!(written.code == Some(0), "{written:?}");
+        ensure!(fs::read(project.path(&format!("{folder}/vendor/bennu/guest/src/lib.rs")))? == new_sdk);
+    }
+    // Any other crate may have plugins in TypeScript.
+    project.write("server/Cargo.toml", "[package]\nname = \"server\"\n")?;
+    says(&project.bennu(&["types", "server"], &[])?, &["Wrote server/tsconfig.json"])
 }

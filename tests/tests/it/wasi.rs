@@ -185,7 +185,7 @@ async fn what_a_component_can_not_have_is_a_fault_that_names_it() -> Result<()> 
 async fn an_interface_that_the_host_does_not_have_is_refused_by_name() -> Result<()> {
     let host = Setup::new().start().await?;
     let cases = [
-        ("wasi:http", "0.2.77", "without its HTTP client"),
+        ("wasi:http", "0.2.77", "makes requests by `bennu:channel/http`"),
         ("wasi:keyvalue", "0.2.77", "build it without that interface"),
         ("wasi:cli", "0.3.0", "build it for the target `wasip2`"),
     ];

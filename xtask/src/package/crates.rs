@@ -20,16 +20,112 @@ const CRATES: [&str; 8] = [
 
 /// Packs all crates and builds the packages. They find each other in the packages, and not in the workspace.
 pub(crate) fn verify() -> Result<()> {
-    step("the archive of the templates", || {
+    step("the archives of the templates and the documentation", || {
         run(cargo(places::root()).args(["run", "--quiet", "--package", "bennu-templates", "--example", "package"]))
     })?;
     step("the packages for crates.io", || {
         let mut command = cargo(places::root());
-        // The archive is a file that isn't committed.
+        // The archives are files that aren't committed.
         command.args(["package", "--allow-dirty", "--quiet"]);
         CRATES.iter().for_each(|name| {
             command.args(["--package", name]);
         });
         run(&mut command)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::{Component, Path, PathBuf};
+
+    use anyhow::{Context, ensure};
+
+    use super::*;
+
+    #[test]
+    fn no_crate_contains_a_file_from_outside_of_its_package() -> Result<()> {
+        let mut files = 0;
+        for name in CRATES {
+            let home = name.strip_prefix("bennu-").unwrap_or("host");
+            for path in sources(&places::root().join(home).join("src"))? {
+                let text = fs::read_to_string(&path)?;
+                let from = path.strip_prefix(places::root())?.parent().context("a file has a folder")?;
+                for included in includes(&compiled(&text)) {
+                    let found = resolved(&from.join(included));
+                    ensure!(found.starts_with(home), "{}: {included} isn't in the package of {name}", path.display());
+                    files += 1;
+                }
+            }
+        }
+        // Those of the engine, of the schema and of the dashboard at least.
+        ensure!(files > 5, "only {files} files are found");
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_from_outside_is_found() {
+        let text = "#[cfg(test)]\nmod more;\nconst A: &str = include_str!(\"../../a\");\n\
+                    const B: &[u8] = include_bytes!(concat!(\"b/\", $file));\n\
+                    #[cfg(test)]\nmod tests {\n    const C: &str = include_str!(\"../../c\");\n}\n\
+                    #[cfg(doctest)]\nmod guides {\n    #[doc = include_str!(\"../../d\")]\n}\n\
+                    const E: &str = include_str!(\"e\");\n";
+        assert_eq!(includes(&compiled(text)), ["../../a", "b/", "e"]);
+        assert_eq!(resolved(Path::new("engine/src/../../sdk/x.ts")), Path::new("sdk/x.ts"));
+    }
+
+    /// The files of a crate in Rust, without those of tests.
+    fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))? {
+            let path = entry?.path();
+            if path.ends_with("tests") || path.to_string_lossy().ends_with("tests.rs") {
+                continue;
+            }
+            if path.is_dir() {
+                found.extend(sources(&path)?);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+        Ok(found)
+    }
+
+    /// A file without the modules that only tests have.
+    fn compiled(text: &str) -> String {
+        let mut text = text.to_owned();
+        for condition in ["#[cfg(test)]\nmod ", "#[cfg(doctest)]\nmod "] {
+            while let Some(start) = text.find(condition) {
+                // The module is in this file, or in one of its own.
+                let (brace, own) = (text[start..].find("\n}\n"), text[start..].find(";\n"));
+                let is_own = own.is_some_and(|own| !text[start..start + own].contains('{'));
+                let length = if is_own { own.map(|own| own + 2) } else { brace.map(|brace| brace + 3) };
+                let end = length.map_or(text.len(), |length| start + length);
+                text.replace_range(start..end, "");
+            }
+        }
+        text
+    }
+
+    /// The paths that a file includes, as they are written. Of a path in parts, only the first one is known.
+    fn includes(text: &str) -> Vec<&str> {
+        let starts = ["include_str!(", "include_bytes!("].into_iter().flat_map(|call| text.match_indices(call));
+        let mut found: Vec<(usize, &str)> =
+            starts.filter_map(|(at, _)| Some((at, text[at..].split('"').nth(1)?))).collect();
+        found.sort_unstable();
+        found.into_iter().map(|(_, path)| path).collect()
+    }
+
+    /// A path without `..`.
+    fn resolved(path: &Path) -> PathBuf {
+        let mut resolved = PathBuf::new();
+        for part in path.components() {
+            if part == Component::ParentDir {
+                resolved.pop();
+            } else {
+                resolved.push(part);
+            }
+        }
+        resolved
+    }
 }

@@ -9,7 +9,8 @@ use crate::api::Api;
 use crate::counts::Limit;
 
 pub(super) fn write(api: &Api, page: &mut Page<'_>) -> fmt::Result {
-    let mut family = page.counters("bennu_limit_hits", "How often each limit was reached: see docs/limits.md.")?;
+    let mut family =
+        page.counters("bennu_limit_hits", "How often each limit was reached. `bennu docs limits` lists them.")?;
     Limit::ALL.iter().try_for_each(|limit| family.counter(&[("limit", limit.as_str())], hits(api, *limit)))
 }
 

@@ -62,8 +62,10 @@ pub(super) async fn build(
     fs::create_dir_all(&scratch).with_context(|| format!("creating {}", scratch.display()))?;
     let output = compile(target, &language.build(&scratch, is_quiet)?).await?;
     let product = language.product(&scratch, &output)?;
-    let content = fs::read(&product).with_context(|| format!("reading {}", product.display()))?;
-    let (file, bytes) = (folder.join(target.file_name()), content.len());
+    let made = fs::read(&product).with_context(|| format!("reading {}", product.display()))?;
+    let file = folder.join(target.file_name());
+    let content = checker::wrapped(&file, made).await?;
+    let bytes = content.len();
     let loaded = checker.load(&file, content.clone()).await?;
     let is_new = put(&file, &scratch, &content)?;
     Ok(Built { file, bytes, loaded, took: began.elapsed(), is_new })

@@ -17,6 +17,7 @@ use super::super::building::{self, BuildError, Built, Checker, Ran, Seconds, Siz
 use super::board::{Board, ProblemKind};
 use super::console::Paint;
 use super::watch::Watch;
+use super::writes::Writes;
 
 /// How often the reason of a refusal is asked for again, while one is shown. A file that is what it was before makes no event.
 const REFRESH: Duration = Duration::from_millis(500);
@@ -37,6 +38,8 @@ pub(super) struct Developer {
     /// The target that is built now.
     building: Option<usize>,
     build: Running<Result<Built, BuildError>>,
+    /// For each target, what a build of it may have written among its sources.
+    writes: Vec<Writes>,
     /// The targets that were built before. Their compilers are quiet.
     known: BTreeSet<usize>,
     /// Whether tests run on each save.
@@ -64,6 +67,7 @@ impl Developer {
             pending: (0..project.targets.len()).collect(),
             building: None,
             build: None,
+            writes: project.targets.iter().map(|_| Writes::default()).collect(),
             known: BTreeSet::new(),
             tests,
             wants_tests: tests,
@@ -113,14 +117,22 @@ impl Developer {
             }
             for at in self.project.affected(file) {
                 let is_building = self.building == Some(at);
-                if is_building && !self.project.targets[at].language.leaves_sources_alone() {
-                    continue;
+                let is_save = if self.project.targets[at].language.leaves_sources_alone() {
+                    if is_building {
+                        // The compiler is killed, and begins again with what was saved last.
+                        (self.building, self.build) = (None, None);
+                    }
+                    true
+                } else if is_building {
+                    // The command may have written it: that is decided at its end.
+                    self.writes[at].note(file);
+                    false
+                } else {
+                    self.writes[at].is_save(file)
+                };
+                if is_save {
+                    self.pending.insert(at);
                 }
-                if is_building {
-                    // The compiler is killed, and begins again with what was saved last.
-                    (self.building, self.build) = (None, None);
-                }
-                self.pending.insert(at);
             }
             let is_page = self.project.is_page(file);
             if is_page {
@@ -157,7 +169,11 @@ impl Developer {
 
     fn conclude_build(&mut self, built: Result<Built, BuildError>) {
         self.build = None;
-        let Some(at) = self.building.take() else { return };
+        let Some(at) = self.building else { return };
+        if self.is_outdated(at) {
+            self.pending.insert(at);
+        }
+        self.building = None;
         let name = &self.project.targets[at].name;
         match built {
             Ok(built) => {
@@ -180,6 +196,17 @@ impl Developer {
                 error_line!("{}", self.paint.bad(name, &reason));
             }
         }
+    }
+
+    /// Whether a save was missed by the build of a target that has just ended.
+    fn is_outdated(&mut self, at: usize) -> bool {
+        if self.project.targets[at].language.leaves_sources_alone() {
+            return false;
+        }
+        // What the command has written last isn't reported yet.
+        let reported = self.watch.reported();
+        self.take_saved(&reported);
+        self.writes[at].conclude()
     }
 
     /// Begins the tests, if nothing has to be built before.

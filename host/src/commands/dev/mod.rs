@@ -5,6 +5,7 @@ mod console;
 mod developer;
 mod page;
 mod watch;
+mod writes;
 
 use std::fs;
 use std::path::{Path, PathBuf};

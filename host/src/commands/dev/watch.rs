@@ -81,6 +81,18 @@ impl Watch {
             let Ok(Some(path)) = timeout_at(quiet, self.changes.recv()).await else { break };
             self.saved.insert(path);
         }
+        self.take()
+    }
+
+    /// Returns the files that were saved until now, without waiting until the project is quiet.
+    pub(super) fn reported(&mut self) -> BTreeSet<PathBuf> {
+        while let Ok(path) = self.changes.try_recv() {
+            self.saved.insert(path);
+        }
+        self.take()
+    }
+
+    fn take(&mut self) -> BTreeSet<PathBuf> {
         let saved = std::mem::take(&mut self.saved);
         // A new folder may have got files before it is watched. It is itself among the saved paths.
         for folder in saved.iter().filter(|path| path.is_dir()) {

@@ -43,7 +43,7 @@ const PROTOCOL: &str = "The client of this command is a test kit with a plugin's
   > {\"return\": {\"assigns\": {\"count\": 0}, \"payload\": {}}}
   < {\"ok\": \"1\"}
 
-It has no port, no plugin and no clock: the client advances the time. The guide describes every line: docs/kit.md";
+It has no port, no plugin and no clock: the client advances the time. `bennu docs kit` describes every line";
 
 impl Kit {
     pub(super) fn run(self) -> Result<()> {

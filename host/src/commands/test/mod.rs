@@ -56,7 +56,7 @@ const LANGUAGE: &str = "A script has a line for each event:
   host  < ok {}                            the answer to that message is this
   -- a comment
 
-Time passes only in the lines of `clock`. The guide describes the whole language: docs/testing.md";
+Time passes only in the lines of `clock`. `bennu docs testing` describes the whole language";
 
 impl Test {
     pub(super) fn run(self) -> Result<()> {

@@ -44,20 +44,28 @@ impl RepeatedPlugin {
         let recorded = Arc::default();
         let first = recorded::first(&recorded, run(&self.served)).await?;
         let second = silent(recorded::again(&recorded, run(&self.fresh))).await;
-        let difference = match second {
-            Ok(second) => difference(&first, &second),
-            // How long a call takes also depends on the machine.
-            Err(fault) if fault.kind == FaultKind::Deadline => return Err(fault),
-            Err(fault) => Some(format!("it failed on the second one: {}", fault.detail)),
-        };
-        match difference {
-            None => Ok(first),
-            Some(difference) => Err(Fault::failed(format!(
-                "the call was run on two instances, and {difference}; either the plugin keeps state in its instances (in a \
-                 global, a `static`, a variable or a `Map` of the module), or it is not deterministic. The host runs several \
-                 instances and replaces them at any time, so keep state in the member's state, the room, entries or the store"
-            ))),
-        }
+        compared(first, second, difference)
+    }
+}
+
+/// Compares the outcomes of both runs, and returns the first one if they are equal.
+///
+/// # Errors
+/// Fault: failed, if they differ. If the second run has failed by something else than the plugin, its fault.
+fn compared<T>(first: T, second: Result<T, Fault>, difference: fn(&T, &T) -> Option<String>) -> Result<T, Fault> {
+    let difference = match second {
+        Ok(second) => difference(&first, &second),
+        // How long a call takes also depends on the machine. The host, its store or another host may have failed meanwhile.
+        Err(fault) if fault.kind == FaultKind::Deadline || !fault.is_of_call() => return Err(fault),
+        Err(fault) => Some(format!("it failed on the second one: {}", fault.detail)),
+    };
+    match difference {
+        None => Ok(first),
+        Some(difference) => Err(Fault::failed(format!(
+            "the call was run on two instances, and {difference}; either the plugin keeps state in its instances (in a \
+             global, a `static`, a variable or a `Map` of the module), or it is not deterministic. The host runs several \
+             instances and replaces them at any time, so keep state in the member's state, the room, entries or the store"
+        ))),
     }
 }
 
@@ -104,5 +112,36 @@ impl Gatekeeper for RepeatedPlugin {
 
     fn origin(&self) -> (&str, u32) {
         self.served.origin()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UNEQUAL: fn(&u32, &u32) -> Option<String> =
+        |one, other| (one != other).then(|| format!("{one} isn't {other}"));
+
+    #[test]
+    fn a_fault_of_the_host_in_the_second_run_is_not_blamed_on_the_plugin() {
+        let second = |fault: Fault| compared(1, Err(fault), UNEQUAL);
+        let faults = [
+            Fault::of_host("task 7 was cancelled"),
+            Fault::failed("there is no place for an instance").caused_by_host(),
+            Fault::new(FaultKind::Store, "the store can't be read: the host is stopping"),
+            Fault::outdated("another node has changed it"),
+            Fault::wall_time(1000),
+            Fault::new(FaultKind::Deadline, "the call used more than 50 ms of CPU time"),
+        ];
+        for fault in faults {
+            assert_eq!(second(fault.clone()), Err(fault));
+        }
+        for fault in [Fault::failed("no such user"), Fault::new(FaultKind::Trap, "unreachable")] {
+            let detail = second(fault.clone()).err().map(|fault| fault.detail).unwrap_or_default();
+            let told = format!("it failed on the second one: {}; either the plugin keeps state", fault.detail);
+            assert!(detail.contains(&told), "{detail}");
+        }
+        assert_eq!(compared(1, Ok(1), UNEQUAL), Ok(1));
+        assert!(compared(1, Ok(2), UNEQUAL).is_err_and(|fault| fault.detail.contains("1 isn't 2")));
     }
 }

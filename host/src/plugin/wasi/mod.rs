@@ -59,8 +59,9 @@ pub(super) fn is_wasi(import: &str) -> bool {
 pub(super) fn check(import: &str) -> Result<()> {
     if import.starts_with("wasi:http/") {
         bail!(
-            "it imports `{import}`, but a plugin can't make or serve HTTP requests; build it without its HTTP client, and \
-             let another program send the data to the plugin through the host's API (docs/api.md)"
+            "it imports `{import}`, which this host does not have; build it without its HTTP client: a plugin makes requests by \
+             `bennu:channel/http`, which the SDKs have (`bennu docs http`), and other programs send it messages through the \
+             host's API (`bennu docs api`)"
         );
     }
     if !PACKAGES.iter().any(|package| import.starts_with(package)) {

@@ -74,7 +74,7 @@ impl ClusterTable {
     pub fn check(&self, config: &Config) -> Result<()> {
         ensure!(
             config.store.url.is_some(),
-            "`cluster` needs a store that all nodes share: give `url` in the table `store`; docs/cluster.md says more"
+            "`cluster` needs a store that all nodes share: give `url` in the table `store`; `bennu docs cluster` says more"
         );
         let least = u64::try_from(LEASE_MIN.as_millis()).unwrap_or(u64::MAX);
         ensure!(

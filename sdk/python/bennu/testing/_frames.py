@@ -1,4 +1,4 @@
-"""Binary frames of a server, as docs/protocol.md describes them."""
+"""Binary frames of a server, as `bennu docs protocol` describes them."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A client of `bennu kit`, the host of a native test: docs/kit.md describes the lines. It has none of the host's rules."""
+"""A client of `bennu kit`, the host of a native test: `bennu docs kit` describes the lines. It has none of the host's rules."""
 
 import base64
 import json
