@@ -69,7 +69,8 @@ impl Channel for Ledger {
             "transfers" => {
                 let transfers: Vec<Transfer> = payload.field("transfers")?;
                 let entries = transfers.into_iter().map(|transfer| carry_out(socket, transfer));
-                reply(json!({ "entries": entries.collect::<Result<Vec<_>, _>>()? }))
+                let entries = entries.collect::<Result<Vec<_>, _>>()?;
+                reply(json!({ "entries": entries }))
             }
             "balance" => reply(json!({ "balance": balance(&payload.field::<String>("of")?)? })),
             "entries" => {
