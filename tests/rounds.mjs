@@ -1,16 +1,25 @@
-// How many rounds a test with random input runs. tests/tiers has the numbers, for the tests in Rust too.
+// How many rounds a test with random input runs, and which tests only the full tier runs. tests/tiers says it, for the tests in Rust too.
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
-const tiers = readFileSync(join(import.meta.dirname, "tiers/src/lib.rs"), "utf8");
+const read = (name) => readFileSync(join(import.meta.dirname, "tiers/src", name), "utf8");
+const [tiers, skipped] = [read("lib.rs"), read("skipped.rs")];
+const isFull = process.env.BENNU_TEST_TIER === "full";
 
 /** The number of rounds of the test called `name` in the current tier. */
 export function rounds(name) {
   const found = new RegExp(`test: "${name}", usual: ([0-9_]+), full: ([0-9_]+)`).exec(tiers);
   if (!found) throw new Error(`tests/tiers lists no rounds for ${name}`);
   const [, usual, full] = found;
-  return Number((process.env.BENNU_TEST_TIER === "full" ? full : usual).replaceAll("_", ""));
+  return Number((isFull ? full : usual).replaceAll("_", ""));
+}
+
+/** Why the test called `name` is skipped in the current tier, for the option `skip` of a test. False if it runs. */
+export function onlyInFull(name) {
+  const found = new RegExp(`test: "${name}",\\s+why: "([^"]+)"`).exec(skipped);
+  if (!found) throw new Error(`tests/tiers doesn't list ${name}`);
+  return !isFull && `only in \`cargo xtask test full\`: ${found[1]}`;
 }
 
 /** Pseudorandom numbers below a bound, the same for a seed in each run. */

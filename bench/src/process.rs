@@ -43,6 +43,14 @@ impl Process {
         Ok(fs::read_dir(format!("/proc/{}/fd", self.0))?.count())
     }
 
+    /// The limit of the number of open files.
+    pub(crate) fn files_max(self) -> Result<usize> {
+        let limits = fs::read_to_string(format!("/proc/{}/limits", self.0))?;
+        let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+        let soft = line.and_then(|line| line.split_whitespace().next()).context("no limit of open files")?;
+        Ok(soft.parse()?)
+    }
+
     /// The resident memory, in bytes.
     pub(crate) fn memory(self) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0))?;

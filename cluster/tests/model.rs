@@ -48,14 +48,12 @@ fn run(command: &mut Command) -> String {
 }
 
 #[test]
-#[ignore = "needs Spin: `cargo xtask test models`"]
 fn the_lease_and_the_fence_hold_in_all_orders() {
     assert_eq!(check(&[]), Finding::Nothing);
     assert_eq!(check(&["ENDS"]), Finding::Nothing);
 }
 
 #[test]
-#[ignore = "needs Spin: `cargo xtask test models`"]
 fn each_way_to_break_the_protocol_is_found() {
     let cases: [(&str, &[&str]); 5] = [
         ("NO_FENCE", &["taken"]),

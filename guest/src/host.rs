@@ -46,8 +46,9 @@ pub fn now_ms() -> u64 {
     host::now()
 }
 
-/// Returns an id that no other call on this host gets. It has 20 characters of `0-9a-v`. Ids sort in the order in which
-/// they were created, also after a restart of the host.
+/// Returns an id that no other call gets, on this host or on any node of its cluster. It has 20 characters of `0-9a-v`. Ids
+/// sort in the order in which they were created, also after a restart of the host. Two ids that two nodes create at about the
+/// same time may sort in either order.
 pub fn unique_id() -> String {
     host::unique_id()
 }

@@ -10,7 +10,8 @@ impl<R: 'static> Socket<R> {
         &self.topic
     }
 
-    /// Returns the member's number. No other member has it while the host runs.
+    /// Returns the member's number. No other member has it while the host runs, and in a cluster no other member of any
+    /// node.
     pub fn member_id(&self) -> u64 {
         self.member
     }

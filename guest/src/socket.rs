@@ -59,6 +59,9 @@ impl<R: 'static> Socket<R> {
     /// Sends an event to all members of another topic. Published to a socket's id, the event `disconnect` closes that
     /// socket, as in Phoenix.
     ///
+    /// In a cluster, it goes to the members at all nodes, after the callback's writes are stored. If this node is declared
+    /// dead between the two, the event is lost, although the writes are there. So it is with all effects that reach other nodes.
+    ///
     /// # Faults
     ///
     /// `failed`: the topic matches none of this plugin's routes, and `plugins.NAME.publish` in the host's configuration

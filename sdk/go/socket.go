@@ -18,7 +18,7 @@ type Socket[R any] struct {
 // day is the longest grace period of a seat.
 const day = 24 * time.Hour
 
-// ID is the member's number. No other member has it while the host runs.
+// ID is the member's number. No other member has it while the host runs, and in a cluster no other member of any node.
 func (s *Socket[R]) ID() uint64 { return s.id }
 
 // Ref is the ref of the client's message, for a later Reply. It can be kept in the state. Only a message with a ref has one.

@@ -38,7 +38,8 @@ func (t *Topic[R]) BroadcastDroppable(key, event string, payload any) {
 }
 
 // Publish sends an event to all members of another topic. It must be a topic of this plugin, or be granted by `plugins.NAME.publish`;
-// otherwise this is a fault.
+// otherwise this is a fault. In a cluster, it goes to the members at all nodes, after the callback's writes are stored. If this node is
+// declared dead between the two, the event is lost, although the writes are there.
 func (t *Topic[R]) Publish(topic, event string, payload any) {
 	kind, data := packObject(event, payload)
 	abi.Publish(checkName("a topic", topic), event, kind, data)

@@ -8,6 +8,7 @@ import { test } from "node:test";
 import { until } from "../host.mjs";
 import { newProject } from "../project.mjs";
 import { LANGUAGES, live } from "../project_life.mjs";
+import { onlyInFull } from "../rounds.mjs";
 import { USES } from "../templates.mjs";
 import { checkTypes } from "../types.mjs";
 import { connect, join } from "./client.mjs";
@@ -120,11 +121,10 @@ test("a project in Rust is made, built, tested and served, and its code changes 
   await until("the fault is in the log", () => place.test(host.log));
 });
 
-/** In the usual tier only the test above, because each project compiles all crates. */
-const rustTemplates = process.env.BENNU_TEST_TIER === "full" ? Object.keys(USES).filter((template) => template !== "chat") : [];
-
-for (const template of rustTemplates) {
-  test(`the template ${template} in Rust passes its own tests and serves the official client`, async (t) => {
+// The test above has the template of a chat.
+for (const template of Object.keys(USES).filter((template) => template !== "chat")) {
+  const options = { skip: onlyInFull("projects::templates_in_rust") };
+  test(`the template ${template} in Rust passes its own tests and serves the official client`, options, async (t) => {
     const project = await newProject(t, { lang: "rust", template });
     assert.match(await project.bennu("test"), /\nok {6}\S*cargo test --quiet\nok {6}tests\/app\.script\n2 passed\n$/);
     await USES[template](t, await project.serve(t));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use tokio::task::JoinSet;
 
 use super::attackers::{self, Attackers, Place};
@@ -109,8 +109,11 @@ const LIMIT: f64 = 500.0;
 /// Keeps silent sockets for five seconds only, so that the table is made in minutes.
 const SHORT_IDLE: &str = "[limits]\nidle_ms = 5000\n";
 
+/// The files that the attack `files-run-out` leaves.
+const FILES_LEFT: u64 = 20;
+
 /// All attacks.
-pub(super) static ATTACKS: [Attack; 17] = [
+pub(super) static ATTACKS: [Attack; 18] = [
     Attack {
         name: "slow-handshakes",
         what: "200 clients send a request byte by byte, and never end it",
@@ -195,6 +198,20 @@ pub(super) static ATTACKS: [Attack; 17] = [
         what: "500 silent sockets, and the process may have 200 files (`ulimit -n 200`)",
         surroundings: || limited(Some("ulimit -n 200")),
         begin: |_, place| Ok(attackers::silent(place)),
+        ..PLAIN
+    },
+    Attack {
+        name: "files-run-out",
+        what: "500 silent sockets, and the process may open only 20 files more than it has open (`prlimit`)",
+        begin: |host, place| {
+            limit_files(host, Some(host.process().files()? as u64 + FILES_LEFT))?;
+            Ok(attackers::silent(place))
+        },
+        end: |host| limit_files(host, None),
+        count: files_have_run_out,
+        held: |effect| {
+            format!("{} connections at once, of which {FILES_LEFT} were accepted; the others waited", effect.open_max)
+        },
         ..PLAIN
     },
     Attack {
@@ -290,4 +307,24 @@ fn free_disk(host: &Host) -> Result<()> {
         std::thread::sleep(Duration::from_millis(50));
     }
     anyhow::bail!("the store doesn't work again after 30 s")
+}
+
+/// Limits the number of files that the host may have open. None removes the limit, as far as the system allows: a host that starts does
+/// that, too.
+fn limit_files(host: &Host, files: Option<u64>) -> Result<()> {
+    // The host has got it from this process.
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    prlimit(Some(pid(host)?), Resource::Nofile, Rlimit { current: files.or(maximum), maximum })?;
+    Ok(())
+}
+
+/// Waits until the host can't open a file.
+fn files_have_run_out(host: &Host) -> Result<f64> {
+    for _ in 0..600 {
+        if host.process().files()? >= host.process().files_max()? {
+            return Ok(0.0);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    anyhow::bail!("the host has files left after 30 s")
 }

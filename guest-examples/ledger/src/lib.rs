@@ -8,6 +8,7 @@
 //! | --- | --- | --- |
 //! | `deposit {"to": "a", "n": 5}` | adds to an account | `ok {"balance": 5}` |
 //! | `transfer {"from": "a", "to": "b", "n": 2}` | moves money | `ok {"entry": ".."}`, or `error` if the balance is too low |
+//! | `transfers {"transfers": [..]}` | several of them in one transaction | `ok {"entries": [..]}`, or `error` if a balance is too low |
 //! | `balance {"of": "a"}` | | `ok {"balance": 3}` |
 //! | `entries {"limit": 10}` | with `"before": ".."`, only entries before that one | `ok {"entries": [..]}`, the last first |
 //! | `audit` | | `ok {"sum": 5, "accounts": 2, "entries": 1}` |
@@ -24,6 +25,14 @@ mod tests;
 /// A member has no state of its own.
 #[derive(Serialize, Deserialize)]
 struct Ledger;
+
+/// A transfer that a client asks for.
+#[derive(Deserialize)]
+struct Transfer {
+    from: String,
+    to: String,
+    n: u64,
+}
 
 /// A transfer.
 #[derive(Serialize, Deserialize)]
@@ -54,7 +63,14 @@ impl Channel for Ledger {
             }
             "transfer" => {
                 let (from, to, n) = (payload.field("from")?, payload.field("to")?, payload.field("n")?);
-                transfer(socket, Moved { entry: unique_id(), from, to, n })
+                let entry = carry_out(socket, Transfer { from, to, n })?;
+                reply(json!({ "entry": entry }))
+            }
+            "transfers" => {
+                let transfers: Vec<Transfer> = payload.field("transfers")?;
+                let entries = transfers.into_iter().map(|transfer| carry_out(socket, transfer));
+                let entries = entries.collect::<Result<Vec<_>, _>>()?;
+                reply(json!({ "entries": entries }))
             }
             "balance" => reply(json!({ "balance": balance(&payload.field::<String>("of")?)? })),
             "entries" => {
@@ -78,15 +94,21 @@ impl Channel for Ledger {
     }
 }
 
-fn transfer(socket: &mut Socket, moved: Moved) -> Handled {
-    let left = balance(&moved.from)?.checked_sub(moved.n);
-    let Some(left) = left else { return reply_error(json!({ "reason": "the balance is too low" })) };
-    store::put(account(&moved.from), left);
+/// Carries out a transfer, and returns its entry.
+///
+/// # Errors
+/// If the balance is too low. Then nothing of the callback is stored.
+fn carry_out(socket: &mut Socket, Transfer { from, to, n }: Transfer) -> Result<String, Error> {
+    let Some(left) = balance(&from)?.checked_sub(n) else {
+        return refuse(json!({ "reason": "the balance is too low" }));
+    };
+    store::put(account(&from), left);
     // Read after the first write, because both may be the same account.
-    store::put(account(&moved.to), balance(&moved.to)?.saturating_add(moved.n));
+    store::put(account(&to), balance(&to)?.saturating_add(n));
+    let moved = Moved { entry: unique_id(), from, to, n };
     store::put(format!("{ENTRIES}{}", moved.entry), &moved);
     socket.broadcast("moved", &moved);
-    reply(json!({ "entry": moved.entry }))
+    Ok(moved.entry)
 }
 
 fn account(name: &str) -> String {

@@ -47,3 +47,20 @@ fn a_transfer_to_the_same_account_keeps_its_balance() {
     asks(&mut alice, "transfer", json!({ "from": "a", "to": "a", "n": 2 }), json!({}));
     asks(&mut alice, "balance", json!({ "of": "a" }), json!({ "balance": 5 }));
 }
+
+#[test]
+fn several_transfers_happen_together_or_not_at_all() {
+    let stage = stage();
+    let (mut alice, mut bob) = (join(&stage), join(&stage));
+    asks(&mut alice, "deposit", json!({ "to": "a", "n": 5 }), json!({ "balance": 5 }));
+    let (first, second) = (json!({ "from": "a", "to": "b", "n": 4 }), json!({ "from": "b", "to": "c", "n": 3 }));
+    asks(&mut alice, "transfers", json!({ "transfers": [first, second] }), json!({}));
+    bob.assert_broadcast("moved", &first);
+    bob.assert_broadcast("moved", &second);
+    asks(&mut bob, "audit", json!({}), json!({ "sum": 5, "accounts": 3, "entries": 2 }));
+    let (possible, too_much) = (json!({ "from": "c", "to": "a", "n": 3 }), json!({ "from": "a", "to": "b", "n": 9 }));
+    let asked = alice.push("transfers", json!({ "transfers": [possible, too_much] }));
+    alice.assert_reply(&asked, "error", json!({ "reason": "the balance is too low" }));
+    asks(&mut bob, "balance", json!({ "of": "c" }), json!({ "balance": 3 }));
+    asks(&mut bob, "audit", json!({}), json!({ "sum": 5, "accounts": 3, "entries": 2 }));
+}

@@ -117,8 +117,8 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// Returns an id that no other call on this host gets. It has 20 characters of `0-9a-v`. Ids sort in the order in
-            /// which they were created.
+            /// Returns an id that no other call gets, on this host or on any node of its cluster. It has 20 characters of `0-9a-v`. Ids sort
+            /// in the order in which they were created. Two ids that two nodes create at about the same time may sort in either order.
             #[allow(async_fn_in_trait)]
             pub fn unique_id() -> _rt::String {
                 unsafe {
@@ -722,7 +722,7 @@ pub mod bennu {
             /// The member whose callback runs, with the state that was last committed.
             #[derive(Clone, PartialEq)]
             pub struct Membership {
-                /// The member's number. No other member has it while the host runs.
+                /// The member's number. No other member has it while the host runs, and in a cluster no other member of any node.
                 pub id: u64,
                 /// The topic that the member joined.
                 pub topic: _rt::String,
@@ -946,6 +946,9 @@ pub mod bennu {
         /// `handle-seat` have no member, so of this interface they only allow `broadcast`, `publish`, `send`, `send-member`,
         /// `push-to-socket`, `answer`, `disconnect`, `publish-state` and `tick`.
         ///
+        /// In a cluster, what goes to other nodes is sent after the callback's writes are stored. If this node is declared dead between the
+        /// two, it is lost, although the writes are there.
+        ///
         /// The host checks an effect when the plugin asks for it. An invalid effect ends the callback with a fault: for
         /// example, a payload of the wrong kind, an event of more than 255 bytes, or more than 1,024 effects
         /// (`effects_per_call`).
@@ -1104,7 +1107,7 @@ pub mod bennu {
             #[allow(unused_unsafe, clippy::all)]
             /// Sends `event` to all members of another topic. The topic must match one of this plugin's routes, or be granted
             /// in the host's configuration (`plugins.NAME.publish`); otherwise this is a fault. The event `disconnect`,
-            /// published to a socket's id, closes that socket, as in Phoenix.
+            /// published to a socket's id, closes that socket, as in Phoenix. In a cluster, it goes to the members at all nodes.
             #[allow(async_fn_in_trait)]
             pub fn publish(topic: &str, event: &str, payload: &Payload) -> () {
                 unsafe {
@@ -2325,7 +2328,8 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// Returns the number of a topic's members.
+            /// Returns the number of a topic's members. In a cluster, members at other nodes count as they were about a second before. So if
+            /// `join` compares the number with a limit, a topic can get more members than that.
             #[allow(async_fn_in_trait)]
             pub fn count(topic: &str) -> u32 {
                 unsafe {
@@ -2347,7 +2351,8 @@ pub mod bennu {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// Returns up to `limit` members of a topic, at most 1,000, in no particular order.
+            /// Returns up to `limit` members of a topic, at most 1,000, in no particular order. In a cluster, the call may wait up to 250 ms
+            /// for other nodes, and the members at a node that hasn't answered then are missing.
             #[allow(async_fn_in_trait)]
             pub fn members(topic: &str, limit: u32) -> _rt::Vec<Person> {
                 unsafe {
@@ -2462,7 +2467,7 @@ pub mod bennu {
             #[allow(unused_unsafe, clippy::all)]
             /// Returns the topics that begin with `prefix`, in the order of their bytes: up to `limit` of them, at most 1,000.
             /// If `after` is given, the list begins after that topic. The plugin needs a route or a grant for every topic with
-            /// that prefix, such as `room:*` for the prefix `room:`.
+            /// that prefix, such as `room:*` for the prefix `room:`. In a cluster, members at other nodes count as for `count`.
             #[allow(async_fn_in_trait)]
             pub fn under(
                 prefix: &str,

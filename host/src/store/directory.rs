@@ -14,15 +14,12 @@ use redb::backends::FileBackend;
 use super::backing::{PageReads, forget_cached};
 use super::embedded::{Embedded, OpeningError};
 use super::engine::{Engine, EngineError, EngineFuture, Snapshot, Writes};
-use super::log::{LogCounts, Opening};
+use super::log::{LOG_FILES, LogCounts, Opening};
 use super::logged::{LogLimits, Logged};
 use crate::files;
 
 /// The name of the tree's file.
-const FILE: &str = "bennu.redb";
-
-/// The names of the log's files. They exist while a host runs, and after a crash.
-const LOG_FILES: [&str; 2] = ["bennu.redb-log1", "bennu.redb-log2"];
+pub(super) const FILE: &str = "bennu.redb";
 
 /// The file's name until it is complete.
 const PARTIAL: &str = "bennu.redb.partial";
@@ -204,7 +201,7 @@ impl Drop for DirectoryLock {
 }
 
 /// Locks a data directory.
-fn locked(directory: &Path) -> Result<DirectoryLock> {
+pub(super) fn locked(directory: &Path) -> Result<DirectoryLock> {
     let shown = directory.display();
     let lock = File::open(directory).with_context(|| format!("opening the data directory {shown}"))?;
     match lock.try_lock() {
@@ -299,7 +296,7 @@ fn make(partial: &Path, path: &Path) -> Result<()> {
 
 /// Refuses an empty file. A store is never empty, because the file gets its name once it is complete. redb would create a
 /// new database in an empty file, and the loss of the plugins' data would go unnoticed.
-fn check_not_empty(path: &Path) -> Result<()> {
+pub(super) fn check_not_empty(path: &Path) -> Result<()> {
     let shown = path.display();
     let found = fs::metadata(path).with_context(|| format!("opening {shown}"))?;
     ensure!(
@@ -316,8 +313,8 @@ fn opened(path: &Path, cache_bytes: usize) -> Result<Embedded> {
         Ok(engine) => Ok(engine),
         Err(OpeningError::InUse) => Err(InUse::file(path).into()),
         Err(OpeningError::Failed(error)) => bail!(
-            "{shown} can't be opened: {error}; if it isn't a store of bennu, or can't be repaired, move it away, and import \
-             your last export"
+            "{shown} can't be opened: {error}; if it isn't a store of bennu, or is damaged, move the data directory away, and \
+             restore a backup, or import an export if you have no backup"
         ),
     }
 }

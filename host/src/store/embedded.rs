@@ -83,6 +83,19 @@ impl Embedded {
         Self::opened(Box::new(move |_| Ok(Backing::other(backend()))), cache_bytes)
     }
 
+    /// Reads a whole database, and compares each page with its checksum. Returns the mark of the last batch. It writes to the database as
+    /// each opening does, and repairs it if it can.
+    ///
+    /// # Errors
+    /// If it is damaged, can't be read, or isn't a store.
+    pub(super) fn checked(backend: impl StorageBackend, cache_bytes: usize) -> Result<Mark, EngineError> {
+        let mut builder = Builder::new();
+        builder.set_cache_size(cache_bytes).set_check_integrity_on_open(true);
+        let database = builder.create_with_backend(backend).map_err(EngineError::new)?;
+        database.begin_read().map_err(failed)?.open_table(ROWS).map_err(failed)?;
+        mark_of(&database)
+    }
+
     fn opened(opener: Opener, cache_bytes: usize) -> Result<Self, OpeningError> {
         let reads = Arc::<PageReads>::default();
         let backing = opener(Opening::First).map_err(|error| OpeningError::Failed(EngineError::new(error)))?;
@@ -131,14 +144,7 @@ impl Embedded {
 
     /// Returns the mark of the last batch that was written with one. Before the first one, it is zero.
     pub(super) fn mark(&self) -> Result<Mark, EngineError> {
-        let reading = self.database.begin_read().map_err(failed)?;
-        let marks = match reading.open_table(MARK) {
-            Ok(marks) => marks,
-            Err(TableError::TableDoesNotExist(_)) => return Ok(Mark::default()),
-            Err(error) => return Err(failed(error)),
-        };
-        let mark = marks.get(()).map_err(failed)?.map(|mark| mark.value());
-        Ok(mark.map_or(Mark::default(), |(salt, sequence)| Mark { salt, sequence }))
+        mark_of(&self.database)
     }
 
     pub(super) fn writer(&self) -> TreeWriter {
@@ -175,6 +181,17 @@ impl TreeWriter {
         }
         writing.commit().map_err(failed)
     }
+}
+
+fn mark_of(database: &Database) -> Result<Mark, EngineError> {
+    let reading = database.begin_read().map_err(failed)?;
+    let marks = match reading.open_table(MARK) {
+        Ok(marks) => marks,
+        Err(TableError::TableDoesNotExist(_)) => return Ok(Mark::default()),
+        Err(error) => return Err(failed(error)),
+    };
+    let mark = marks.get(()).map_err(failed)?.map(|mark| mark.value());
+    Ok(mark.map_or(Mark::default(), |(salt, sequence)| Mark { salt, sequence }))
 }
 
 /// Opens the file of a database. After a failure, it first checks that another file can be written next to it, and then

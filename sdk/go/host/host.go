@@ -15,7 +15,8 @@ import (
 // Now is the host's time, in milliseconds. In a native test, it is the time of the test.
 func Now() time.Time { return time.UnixMilli(int64(abi.Now())) }
 
-// UniqueID is an id that no other call on this host gets, of 20 characters. Ids sort in the order in which they were created.
+// UniqueID is an id of 20 characters that no other call gets, on this host or on any node of its cluster. Ids sort in the order in which
+// they were created. Two ids that two nodes create at about the same time may sort in either order.
 func UniqueID() string { return abi.UniqueID() }
 
 // Random is a random number from the operating system's generator.

@@ -43,7 +43,8 @@ func read[T any](text string) (value T) {
 	return value
 }
 
-// Count is the number of a topic's members.
+// Count is the number of a topic's members. In a cluster, members at other nodes count as they were about a second before. So if a join
+// compares the number with a limit, a topic can get more members than that.
 func Count(topic string) int { return abi.Count(topic) }
 
 // Member is a member of a topic.
@@ -54,7 +55,8 @@ type Member struct {
 	User, SocketID string
 }
 
-// Members are up to 1,000 members of a topic, in no particular order.
+// Members are up to 1,000 members of a topic, in no particular order. In a cluster, the call may wait up to 250 ms for other nodes, and
+// the members at a node that hasn't answered then are missing.
 func Members(topic string) []Member {
 	var members []Member
 	for _, person := range abi.Members(topic, listedMax) {

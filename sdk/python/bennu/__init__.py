@@ -48,7 +48,10 @@ def now() -> int:
 
 
 def unique_id() -> str:
-    """An id that no other call on this host gets, of 20 characters. Ids sort in the order in which they were created."""
+    """An id of 20 characters that no other call gets, on this host or on any node of its cluster.
+
+    Ids sort in the order in which they were created. Two ids that two nodes create at about the same time may sort in either order.
+    """
     return _host.unique_id()
 
 

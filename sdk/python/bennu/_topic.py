@@ -77,7 +77,11 @@ class Topic(Generic[R]):
 
     def publish(self, topic: str, event: str, payload: Any = NAMED, /, **fields: Any) -> None:
         """Sends an event to all members of another topic. It must be a topic of this plugin, or be granted by `plugins.NAME.publish`;
-        otherwise this is a fault."""
+        otherwise this is a fault.
+
+        In a cluster, it goes to the members at all nodes, after the callback's writes are stored. If this node is declared dead between the
+        two, the event is lost, although the writes are there.
+        """
         effects.publish(name("a topic", topic), event, pack_object(event, payload, fields))
 
     def publish_droppable(self, topic: str, key: str, event: str, payload: Any = NAMED, /, **fields: Any) -> None:
@@ -153,7 +157,7 @@ class Socket(Topic[R]):
 
     def __init__(self, id: int, topic: str, room: CallState | None, message: Message, ref: str | None = None) -> None:
         super().__init__(topic, room, message)
-        #: The member's number. No other member has it while the host runs.
+        #: The member's number. No other member has it while the host runs, and in a cluster no other member of any node.
         self.id = id
         #: The ref of the client's message, for a later `reply`. It can be kept in the state. Only a message with a ref has one.
         self.ref = ref

@@ -31,12 +31,19 @@ def presence(topic: str, key: str) -> list[dict[str, Any]]:
 
 
 def count(topic: str) -> int:
-    """The number of a topic's members."""
+    """The number of a topic's members.
+
+    In a cluster, members at other nodes count as they were about a second before. So if a join compares the number with a limit, a
+    topic can get more members than that.
+    """
     return host_topics.count(name("a topic", topic))
 
 
 def members(topic: str, limit: int = 1000) -> list[Person]:
-    """Up to so many members of a topic, at most 1,000, in no particular order."""
+    """Up to so many members of a topic, at most 1,000, in no particular order.
+
+    In a cluster, the call may wait up to 250 ms for other nodes, and the members at a node that hasn't answered then are missing.
+    """
     found = host_topics.members(name("a topic", topic), number("a limit", limit))
     return [Person(each.member, each.user, each.socket_id) for each in found]
 

@@ -25,7 +25,10 @@ export function now(): number {
   return Number(host.now());
 }
 
-/** An id that no other call on this host gets, of 20 characters. Ids sort in the order in which they were created. */
+/**
+ * An id of 20 characters that no other call gets, on this host or on any node of its cluster. Ids sort in the order in which they were
+ * created. Two ids that two nodes create at about the same time may sort in either order.
+ */
 export function uniqueId(): string {
   onlyInCallbacks("uniqueId");
   return host.uniqueId();
@@ -48,12 +51,18 @@ export const topics = {
     onlyInCallbacks("topics.presence");
     return JSON.parse(presence.get(topic, key) ?? "null")?.metas ?? [];
   },
-  /** The number of a topic's members. */
+  /**
+   * The number of a topic's members. In a cluster, members at other nodes count as they were about a second before. So if a join compares
+   * the number with a limit, a topic can get more members than that.
+   */
   count(topic: string): number {
     onlyInCallbacks("topics.count");
     return hostTopics.count(topic);
   },
-  /** Up to so many members of a topic, at most 1,000, in no particular order. */
+  /**
+   * Up to so many members of a topic, at most 1,000, in no particular order. In a cluster, the call may wait up to 250 ms for other nodes,
+   * and the members at a node that hasn't answered then are missing.
+   */
   members(topic: string, limit: number = 1000): { member: number; user?: string; socketId?: string }[] {
     onlyInCallbacks("topics.members");
     return hostTopics.members(topic, limit).map(({ member, user, socketId }: any) => ({

@@ -58,7 +58,8 @@ export class Topic<R = any> {
 
   /**
    * Sends an event to all members of another topic. It must be a topic of this plugin, or be granted by `plugins.NAME.publish`;
-   * otherwise this is a fault.
+   * otherwise this is a fault. In a cluster, it goes to the members at all nodes, after the callback's writes are stored. If this node is
+   * declared dead between the two, the event is lost, although the writes are there.
    */
   publish(topic: string, event: string, payload: object = {}): void {
     effects.publish(name("a topic", topic), event, packObject(event, payload));
@@ -145,7 +146,7 @@ export class Topic<R = any> {
 
 /** A member of a topic: one client's membership. */
 export class Socket<S = any, R = any> extends Topic<R> {
-  /** The member's number. No other member has it while the host runs. */
+  /** The member's number. No other member has it while the host runs, and in a cluster no other member of any node. */
   declare readonly id: number;
   /** The ref of the client's message, for a later `reply`. It can be kept in the state. Only a message with a ref has one. */
   declare readonly ref: string | undefined;

@@ -1,8 +1,8 @@
 //! The largest legal messages: by default, none of them takes a plugin too much CPU time.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use bennu::contract::CallLimits;
-use bennu_test_tiers::Tier;
+use bennu_test_tiers::{bound, rounds};
 use bennu_tests::{Setup, TestHost};
 use serde_json::{Map, Value, json};
 
@@ -38,18 +38,10 @@ fn payloads() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// The CPU time that the largest messages may take, in defaults of `call_cpu_ms`. A processor that others use takes several
-/// times as long for the same work, so the default itself is checked only in the tier that has a machine to itself.
-fn allowed() -> u64 {
-    match Tier::current() {
-        Tier::Usual => 10,
-        Tier::Full => 1,
-    }
-}
-
 #[tokio::test]
 async fn no_message_of_the_maximum_size_exceeds_the_default_cpu_time() -> Result<()> {
-    let allowed = allowed() * u64::try_from(CallLimits::default().cpu.as_millis())?;
+    let defaults = bound("large_messages::call_cpu").context("both tiers have a bound")?;
+    let allowed = defaults * u64::try_from(CallLimits::default().cpu.as_millis())?;
     let typescript = Setup::new().file("plugins/echo.ts", ECHO.into());
     for (setup, language) in [(typescript, "TypeScript"), (Setup::new().guests(&["echo"])?, "Rust")] {
         let host = setup.limit("call_cpu_ms", allowed).limit("call_wall_ms", 60_000).start().await?;
@@ -64,14 +56,6 @@ async fn no_message_of_the_maximum_size_exceeds_the_default_cpu_time() -> Result
     Ok(())
 }
 
-/// The number of calls of one instance, and of those after which the memory is measured for the first time.
-fn calls() -> (usize, usize) {
-    match Tier::current() {
-        Tier::Usual => (20_000, 5_000),
-        Tier::Full => (1_000_000, 100_000),
-    }
-}
-
 /// Calls that wait for their replies at the same time.
 const WINDOW: usize = 32;
 
@@ -82,7 +66,7 @@ async fn the_memory_of_an_instance_is_flat() -> Result<()> {
     let host = setup.limit("calls_per_instance", 100_000_000).limit("call_wall_ms", 60_000).start().await?;
     let mut client = host.connect().await?;
     client.join("bench:1", &json!({})).await?;
-    let (calls, first) = calls();
+    let (calls, first) = (rounds("large_messages::calls"), rounds("large_messages::first_calls"));
     let (mut sent, mut before) = (std::collections::VecDeque::new(), 0);
     let payload = json!({ "text": "some text", "list": [1, 2, { "three": 3 }] });
     for call in 0..calls + WINDOW {

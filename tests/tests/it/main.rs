@@ -16,6 +16,7 @@ mod compiling;
 mod config_reload;
 mod conformance;
 mod core_modules;
+mod damaged_store;
 mod dashboard;
 mod deliveries;
 mod dev;

@@ -1,15 +1,17 @@
-//! The tier of each suite of tests, the number of rounds of each test, and the tests that only one tier runs. Only this crate defines
-//! them.
+//! The tier of each suite of tests, the number of rounds of each test, what a test requires of its measurements, and the tests that only
+//! one tier runs. Only this crate defines them.
 //!
 //! There are two tiers. `cargo xtask test` runs the *usual* one, which a developer waits for. `cargo xtask test full` runs
 //! everything: the suites of the usual tier with more rounds, and the suites that take too long for a developer to wait for.
 
+mod bounds;
 mod noise;
 mod notes;
 mod skipped;
 
 use std::env;
 
+pub use bounds::bound;
 pub use noise::Noise;
 pub use notes::{FIGURES, note_figures};
 pub use skipped::{SKIPPED, note_skipped, runs};
@@ -216,7 +218,7 @@ struct Rounds {
 }
 
 /// All tests whose number of rounds depends on the tier.
-const ROUNDS: [Rounds; 41] = [
+const ROUNDS: [Rounds; 45] = [
     // Damaged input for readers of JSON, which another reader must read the same.
     Rounds { test: "protocol::v2", usual: 20_000, full: 1_000_000 },
     Rounds { test: "semantics::scan", usual: 20_000, full: 1_000_000 },
@@ -271,6 +273,13 @@ const ROUNDS: [Rounds; 41] = [
     // Replacements of the host, and the clients that send meanwhile.
     Rounds { test: "replacements", usual: 2, full: 20 },
     Rounds { test: "replacements::clients", usual: 50, full: 2_000 },
+    // The transfers that are answered while backups are made, before the test ends. In the full tier, this takes several backups.
+    Rounds { test: "backup::transfers", usual: 1, full: 10_000 },
+    // The calls of one instance, and those of them after which its memory is measured for the first time.
+    Rounds { test: "large_messages::calls", usual: 20_000, full: 1_000_000 },
+    Rounds { test: "large_messages::first_calls", usual: 5_000, full: 100_000 },
+    // The kept components of the first release that are compiled, the smallest ones first. All of them take 20 seconds of processor time.
+    Rounds { test: "compatibility::components", usual: 3, full: usize::MAX },
 ];
 
 /// How many rounds the test called `test` runs in the current tier.

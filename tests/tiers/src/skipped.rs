@@ -16,7 +16,7 @@ struct OnlyInFull {
 }
 
 /// All tests that only the tier `full` runs, of suites that the usual tier runs as well.
-const ONLY_IN_FULL: [OnlyInFull; 8] = [
+const ONLY_IN_FULL: [OnlyInFull; 9] = [
     OnlyInFull { test: "client_limits::a_neighbour_is_answered_during_a_limited_flood", why: FLOODS },
     OnlyInFull { test: "http::hostile_servers_do_not_slow_a_neighbour_down", why: FLOODS },
     OnlyInFull { test: "jwks::the_keys_of_before_serve", why: "waits for two minutes" },
@@ -25,6 +25,7 @@ const ONLY_IN_FULL: [OnlyInFull; 8] = [
         test: "schedule_states::a_schedule_that_was_given_up_is_kept_and_can_be_retried",
         why: "waits for three minutes",
     },
+    OnlyInFull { test: "projects::templates_in_rust", why: "compiles all crates for each template" },
     OnlyInFull { test: "conformance::nats_silent", why: SILENT },
     OnlyInFull { test: "conformance::postgres_silent", why: SILENT },
     OnlyInFull { test: "conformance::postgres_quiet", why: SILENT },

@@ -1,6 +1,7 @@
-//! `bennu store`: backups, exports, imports and sizes of the data of plugins.
+//! `bennu store`: backups, exports, imports, checks and sizes of the data of plugins.
 
 mod backup;
+mod check;
 mod export;
 mod import;
 mod look;
@@ -20,7 +21,7 @@ use self::look::Which;
 use super::ask::Ask;
 use super::path_or_nothing;
 
-/// Back up, restore, export, import, rename or measure the data of plugins.
+/// Back up, restore, check, export, import, rename or measure the data of plugins.
 ///
 /// `backup`, `export`, `usage`, `get` and `scan` read the data of a running host through its API, and otherwise the data directory. The other
 /// commands need the data directory of a stopped host.
@@ -59,6 +60,11 @@ enum What {
         /// The backup
         #[arg(value_name = "FILE")]
         input: PathBuf,
+    },
+    /// Read all files of the store, and check that they are undamaged. Nothing is changed. The host must be stopped
+    Check {
+        #[command(flatten)]
+        place: Place,
     },
     /// Write all data as JSON lines. The host may be running
     Export {
@@ -159,6 +165,7 @@ impl Store {
             }
             What::Restore { place, input } => restore::restore(&place, &input).await,
             What::Verify { input } => backup::verify(&input).await,
+            What::Check { place } => check::check(&place).await,
             What::Export { ask, plugin, output } => export::export(&ask, plugin.as_deref(), output.as_deref()).await,
             What::Import { place, input, directory, merge, replace } => {
                 let existing = match (merge, replace) {

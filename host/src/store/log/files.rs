@@ -7,6 +7,9 @@ use redb::StorageBackend;
 
 use super::record::{self, HEADER, Mark};
 
+/// The names of the files in a data directory. They exist while a host runs, and after a crash.
+pub(in crate::store) const LOG_FILES: [&str; 2] = ["bennu.redb-log1", "bennu.redb-log2"];
+
 /// Opens a log file, 0 or 1. It is called each time that the store is opened.
 pub(in crate::store) type LogOpener = Box<dyn Fn(usize, Opening) -> io::Result<Box<dyn StorageBackend>> + Send>;
 

@@ -13,7 +13,7 @@ mod view;
 
 pub(super) use checkpoint::{Checkpointer, SharedTable};
 pub use counts::LogCounts;
-pub(super) use files::{LogFiles, LogOpener, Opening};
+pub(super) use files::{LOG_FILES, LogFiles, LogOpener, Opening};
 pub(super) use record::{LogRow, Mark, encode, length, rows};
 pub(super) use replay::replay;
 pub(super) use table::ROW;

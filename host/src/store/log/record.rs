@@ -8,9 +8,11 @@
 //!
 //! A file is reused without being erased, so old records can follow the last one. A record counts only if it has the next
 //! sequence number, the salt of the file, and a right checksum. No two records with the same salt have the same number. The
-//! salt is random and never leaves the host, so a plugin can't store a value that looks like a record.
+//! salt is random and never leaves the host, so a plugin can't store a value that looks like a record. So a whole record with a later
+//! number behind one that can't be read was written there, and the file is damaged.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use memchr::memmem;
 
 use crate::store::engine::Writes;
 
@@ -35,6 +37,15 @@ const MAGIC: &[u8; 8] = b"bennulog";
 const RECORD: usize = 24;
 
 const CRC: usize = size_of::<u32>();
+
+/// Where the mark of a record begins: after its checksum and its length.
+const MARK_AT: usize = 2 * size_of::<u32>();
+
+/// Where the salt of a record begins.
+const SALT_AT: usize = RECORD - size_of::<u64>();
+
+/// The most places that [`has_later`] looks at closely.
+const PLACES_MAX: usize = 64;
 
 /// The length of the value of a row that deletes its key.
 const DELETED: u32 = u32::MAX;
@@ -95,16 +106,40 @@ pub(in crate::store) fn encode(mark: Mark, writes: &Writes) -> Option<Bytes> {
     Some(record.freeze())
 }
 
-/// Returns the record with this mark at the beginning of the bytes. Returns none if it isn't there as a whole.
-pub(super) fn read(bytes: &Bytes, mark: Mark) -> Option<Bytes> {
-    let mut fields = bytes.get(..RECORD)?;
+/// Returns the mark at the place where a record that begins with these bytes has it. Bytes that are no record have one, too.
+fn mark(bytes: &[u8]) -> Option<Mark> {
+    let mut fields = bytes.get(MARK_AT..RECORD)?;
+    Some(Mark { sequence: fields.get_u64_le(), salt: fields.get_u64_le() })
+}
+
+/// Returns the record with this salt at the beginning of the bytes, and its mark. Returns none if it isn't there as a whole.
+pub(super) fn read_any(bytes: &Bytes, salt: u64) -> Option<(Mark, Bytes)> {
+    let mark = mark(bytes).filter(|mark| mark.salt == salt)?;
+    let mut fields = bytes.get(..MARK_AT)?;
     let (crc, rows) = (fields.get_u32_le(), fields.get_u32_le());
-    if (fields.get_u64_le(), fields.get_u64_le()) != (mark.sequence, mark.salt) {
-        return None;
-    }
     let length = RECORD.checked_add(usize::try_from(rows).ok()?)?;
     let is_whole = crc32fast::hash(bytes.get(CRC..length)?) == crc;
-    is_whole.then(|| bytes.slice(..length))
+    is_whole.then(|| (mark, bytes.slice(..length)))
+}
+
+/// Returns the record with this mark at the beginning of the bytes. Returns none if it isn't there as a whole.
+pub(super) fn read(bytes: &Bytes, wanted: Mark) -> Option<Bytes> {
+    // The number is compared first: most records behind the last one are older ones, which needn't be read.
+    mark(bytes).filter(|mark| *mark == wanted)?;
+    read_any(bytes, wanted.salt).map(|(_, record)| record)
+}
+
+/// Whether a whole record of the same salt with a later number begins anywhere in the bytes.
+///
+/// Only places with the salt and a later number are read as records. A torn write leaves hardly one of them that is no record. If there
+/// are more than 64, the bytes are damaged, and the answer is yes, so that the time has a bound.
+pub(super) fn has_later(bytes: &Bytes, last: Mark) -> bool {
+    let salt = last.salt.to_le_bytes();
+    let mut places = memmem::find_iter(bytes, &salt)
+        .filter_map(|at| at.checked_sub(SALT_AT))
+        .filter(|at| bytes.get(*at..).and_then(mark).is_some_and(|mark| mark.sequence > last.sequence));
+    places.by_ref().take(PLACES_MAX).any(|at| read_any(&bytes.slice(at..), last.salt).is_some())
+        || places.next().is_some()
 }
 
 /// Returns the rows of a record, in the order of their keys. A record with a right checksum has only whole rows.
@@ -174,6 +209,36 @@ mod tests {
             assert_eq!(read(&record, Mark { sequence, ..MARK }), None);
         }
         assert_eq!(read(&Bytes::from(vec![0; 100]), Mark::default()), None, "zeros are no record");
+    }
+
+    #[test]
+    fn a_later_record_is_found_at_any_place_and_older_ones_and_other_bytes_are_not() {
+        let later = encode(Mark { sequence: 6, ..MARK }, &some_writes()).unwrap();
+        let older = encode(MARK, &some_writes()).unwrap();
+        let other = encode(Mark { salt: 78, sequence: 6 }, &some_writes()).unwrap();
+        for before in 0..40 {
+            let at = |record: &[u8]| Bytes::from([&vec![0xa5; before][..], record, b"more"].concat());
+            assert!(has_later(&at(&later), MARK), "after {before} bytes");
+            assert!(
+                has_later(&at(&[&older[..], &other[..], &later[..]].concat()), MARK),
+                "after {before} bytes and records"
+            );
+            assert!(!has_later(&at(&later), Mark { sequence: 6, ..MARK }), "it is the last one itself");
+            assert!(!has_later(&at(&older), MARK) && !has_later(&at(&other), MARK));
+            let mut damaged = later.to_vec();
+            damaged[before] ^= 1;
+            assert!(!has_later(&at(&damaged), MARK), "byte {before} is changed");
+            assert!(!has_later(&at(&later[..later.len() - 5]), MARK), "it is torn");
+        }
+        assert!(!has_later(&Bytes::new(), MARK) && !has_later(&vec![0; 1000].into(), Mark::default()));
+    }
+
+    /// A disk can return anything.
+    #[test]
+    fn bytes_with_many_places_that_look_like_later_records_are_damaged() {
+        let head = [[0_u8; MARK_AT], 9_u64.to_le_bytes(), MARK.salt.to_le_bytes()].concat();
+        assert!(!has_later(&head.repeat(PLACES_MAX).into(), MARK));
+        assert!(has_later(&head.repeat(PLACES_MAX + 1).into(), MARK));
     }
 
     #[test]

@@ -250,6 +250,45 @@ fn a_log_that_is_damaged_or_of_another_store_is_refused() {
     assert_eq!(error(&disk), "");
 }
 
+/// The bytes of a header, and of a record before its rows.
+const HEADER: usize = 28;
+const RECORD: usize = 24;
+
+#[test]
+fn a_flipped_bit_in_the_log_stops_the_start_unless_it_is_in_the_last_commit() {
+    let disk = Disk::default();
+    let mut engine = logged(&disk, 1 << 20).unwrap();
+    // The first one goes to the tree.
+    let keys = ["a", "b", "c", "d"];
+    for key in keys {
+        now(engine.apply(&row(key, key))).unwrap();
+    }
+    drop(engine);
+    let log = disk.log(0).content();
+    let last = log.iter().rposition(|byte| *byte != 0).unwrap();
+    let open_with = |change: &dyn Fn(&mut Vec<u8>)| -> Result<Vec<&str>, String> {
+        let found = disk.after_crash(disk::Unsynced::Forgotten, &mut Random::new(1));
+        found.log(0).change(change);
+        let mut engine = logged(&found, 1 << 20).map_err(|error| error.to_string())?;
+        let snapshot = now(engine.snapshot()).unwrap();
+        Ok(keys.into_iter().filter(|key| now(snapshot.get(key.as_bytes())).unwrap().is_some()).collect())
+    };
+    let flip = |at: usize| open_with(&|file| file[at] ^= 4);
+    for in_the_first in [HEADER, HEADER + 9, HEADER + RECORD] {
+        let error = flip(in_the_first).unwrap_err();
+        assert!(
+            error.contains("commit 2 can't be read at byte 28 of bennu.redb-log1, though later ones are"),
+            "{error}"
+        );
+        assert!(error.contains("run `truncate -s 28 bennu.redb-log1` in the data directory"), "{error}");
+    }
+    assert_eq!(open_with(&|file| file.truncate(HEADER)), Ok(vec!["a"]));
+    assert_eq!(flip(last), Ok(vec!["a", "b", "c"]), "it could be torn");
+    assert_eq!(flip(9), Ok(keys.to_vec()), "the header says nothing that the first record doesn't say");
+    let both = open_with(&|file| (file[9], file[HEADER]) = (!file[9], !file[HEADER]));
+    assert!(both.is_err_and(|error| error.contains("commit 2 can't be read at byte 0 of bennu.redb-log1")));
+}
+
 fn files(place: &std::path::Path) -> Vec<String> {
     let names = std::fs::read_dir(place).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<String> = names.collect();

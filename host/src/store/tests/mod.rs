@@ -1,6 +1,7 @@
 //! The store's tests: engines and drafts against simple models, and the content after a crash.
 
 mod backup;
+mod check;
 mod commits;
 mod crash;
 mod disk;
