@@ -21,6 +21,7 @@ mod completions;
 mod config;
 mod deliveries;
 mod dev;
+mod drain;
 mod hosting;
 mod inspect;
 mod key;
@@ -88,6 +89,7 @@ enum What {
     Kick(messages::Kick),
     Disconnect(messages::Disconnect),
     Config(config::ConfigCommand),
+    Drain(drain::Drain),
     Key(api_key::ApiKeys),
     Store(store::Store),
     Test(test::Test),
@@ -123,6 +125,7 @@ impl Command {
             What::Kick(kick) => kick.run(),
             What::Disconnect(disconnect) => disconnect.run(),
             What::Config(config) => config.run(),
+            What::Drain(drain) => drain.run(),
             What::Key(keys) => keys.run(),
             What::Store(store) => block_on(store.run()),
             What::Test(test) => test.run(),
