@@ -11,7 +11,7 @@ use crate::bus::BusEvent;
 use crate::cluster::{ClusterEvent, ClusterLimits, DroppedCounts, HeardCounts, NodePresence, NodeStatus, TableCounts};
 use crate::lease::{Lease, LeaseState};
 use crate::link::{Incoming, IncomingEvent, Outgoing};
-use crate::membership::{Known, Membership, MembershipChange, SILENCE};
+use crate::membership::{Known, Membership, MembershipChange, NodeView, SILENCE};
 use crate::moment::Moment;
 use crate::node::{Epoch, NodeId, Speaks};
 use crate::table::NodeRow;
@@ -308,7 +308,7 @@ impl Core {
 
     /// All nodes.
     pub fn nodes(&self, now: Moment) -> impl Iterator<Item = NodeStatus> {
-        self.membership.rows().map(move |(row, heard, is_silent)| {
+        self.membership.rows().map(move |NodeView { row, beat_since, heard, is_silent }| {
             let (behind, gaps, losses) = self.incoming.lag(row.id.epoch);
             let presence = match heard {
                 _ if row.is_dead => NodePresence::Dead,
@@ -318,7 +318,8 @@ impl Core {
                 Some(_) => NodePresence::Up,
             };
             let heard_ago = heard.map(|heard| now.since(heard));
-            NodeStatus { row: row.clone(), presence, heard_ago, behind, gaps, losses }
+            let beat_ago = (!row.is_dead).then(|| now.since(beat_since));
+            NodeStatus { row: row.clone(), presence, heard_ago, beat_ago, behind, gaps, losses }
         })
     }
 

@@ -89,7 +89,7 @@ pub trait NodeTable: Send + Sync + 'static {
     /// Raises the beat of a node's row.
     fn renew(&self, id: NodeId) -> TableFuture<'_, Renewal>;
 
-    /// Returns the rows of all nodes that are alive, and of those that died lately.
+    /// Returns the rows of all nodes that are alive, and of those that died lately. A row that no node has written is left out.
     fn list(&self) -> TableFuture<'_, Vec<NodeRow>>;
 
     /// Sets a node dead if it is alive and its beat is this one. Returns whether it is dead now. A commit of that node that is under way
@@ -104,6 +104,12 @@ pub trait NodeTable: Send + Sync + 'static {
 
     /// The time of the table's clock, in milliseconds since 1970. Nothing is decided by it: it shows operators that a clock is wrong.
     fn time_ms(&self) -> TableFuture<'_, u64>;
+
+    /// The id that the next transaction of the table's server gets. None if its transactions have no ids. Asking takes none.
+    fn transaction_id(&self) -> TableFuture<'_, Option<u64>>;
+
+    /// How often a row was left out by [`list`](Self::list) since the start, because no node has written it.
+    fn rows_left_out(&self) -> u64;
 }
 
 impl fmt::Display for TableError {

@@ -111,6 +111,7 @@ const CLUSTER = {
     { name: "three", epoch: 3, state: "silent", is_draining: false, heard_ms_ago: 7_000, losses: 0 },
   ],
   clock_ahead_ms: -61_000,
+  split_topics: 2,
   plugins: {
     chat: {
       serving: {
@@ -158,6 +159,7 @@ test("the overview shows the nodes of a cluster", async (t) => {
   ]);
   await page.getByText("suspended", { exact: true }).waitFor();
   await page.getByText("Clock behind the database's").waitFor();
+  await page.getByText("Sticky topics with members at several nodes").waitFor();
   assert.deepEqual(await cells(page, "Plugins of the cluster"), [
     ["chat", "generation 2, on probation: 12 of 100 calls, 1 of 3 tolerated faults", `3, begun at one${EVIL}: awaited from two`],
     ["gate", "generation 1", "–"],
@@ -166,7 +168,7 @@ test("the overview shows the nodes of a cluster", async (t) => {
   await page.getByText(`The last rollout of gate was refused: the node two can't load it: no ${EVIL}`).waitFor();
   await page.getByText(`no answer ${EVIL}`).waitFor();
   await picture(page, "dashboard-cluster");
-  Object.assign(cluster, { is_good: true });
+  Object.assign(cluster, { is_good: true, split_topics: 0 });
   cluster.lease.failure = null;
   cluster.nodes[2].state = "dead";
   cluster.plugins.chat.nodes[1] = { ...cluster.plugins.chat.nodes[1], is_prepared: true, trouble: null };

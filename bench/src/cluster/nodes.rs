@@ -41,7 +41,8 @@ impl Nodes {
         let bus = nats.map_or_else(String::new, |server| format!("bus = {{ nats = {:?} }}\n", server.url()));
         let start = |name| {
             let config = format!(
-                "[store]\nurl = {url:?}\n[cluster]\nname = {name:?}\nsecret = {{ file = {secret:?} }}\n{bus}[limits]\nstop_ms = 1\n"
+                "drain_ms = 0\n[store]\nurl = {url:?}\n\
+                 [cluster]\nname = {name:?}\nsecret = {{ file = {secret:?} }}\n{bus}[limits]\nstop_ms = 1\n"
             );
             Host::serve(binary, &plugins, &config).with_context(|| format!("starting the node {name}"))
         };

@@ -14,6 +14,9 @@ pub struct NodeStatus {
     pub presence: NodePresence,
     /// The time since it was heard last. None if it never was.
     pub heard_ago: Option<Duration>,
+    /// For how long this node has seen the same beat in its row. After a whole lease, it counts as dead. None if it is dead. After an
+    /// outage of the table, the time begins anew.
+    pub beat_ago: Option<Duration>,
     /// How many of its flushes are known to be sent, and weren't received yet.
     pub behind: u64,
     /// How many gaps there were in its flushes.
@@ -141,4 +144,6 @@ pub struct TableCounts {
     pub poll_failures: u64,
     /// Nodes that this node has declared dead.
     pub declared_dead: u64,
+    /// How often a row of the table was left out, because no node has written it.
+    pub rows_left_out: u64,
 }

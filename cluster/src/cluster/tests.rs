@@ -91,6 +91,7 @@ async fn nodes_hear_one_another_and_not_themselves() {
     let nodes = one.cluster.nodes();
     let shown: Vec<_> = nodes.iter().map(|node| (node.row.name.as_str(), node.presence)).collect();
     assert_eq!(shown, [("one", NodePresence::Own), ("two", NodePresence::Up)]);
+    assert!(nodes.iter().all(|node| node.beat_ago.is_some()), "{nodes:?}");
     let counts = one.cluster.counts();
     assert_eq!(
         (counts.sent.messages, counts.heard.messages, counts.dropped),

@@ -68,6 +68,19 @@ pub enum Known {
     Own,
 }
 
+/// What is known of a node.
+#[derive(Clone, Copy, Debug)]
+pub struct NodeView<'a> {
+    /// Its row, as it was read last.
+    pub row: &'a NodeRow,
+    /// Since when its beat is seen unchanged, in polls without a break.
+    pub beat_since: Moment,
+    /// When it was heard last.
+    pub heard: Option<Moment>,
+    /// Whether it was heard, and then wasn't for [`SILENCE`].
+    pub is_silent: bool,
+}
+
 /// The rows of the table as they were read last, and what was heard of each node.
 pub struct Membership {
     me: NodeId,
@@ -225,8 +238,13 @@ impl Membership {
         (both.from <= both.to).then_some(both.to)
     }
 
-    /// All rows with when each node was heard last and whether it is silent, ordered by epoch.
-    pub fn rows(&self) -> impl Iterator<Item = (&NodeRow, Option<Moment>, bool)> {
-        self.nodes.values().map(|entry| (&entry.row, entry.heard, entry.is_silent))
+    /// All nodes, ordered by epoch.
+    pub fn rows(&self) -> impl Iterator<Item = NodeView<'_>> {
+        self.nodes.values().map(|entry| NodeView {
+            row: &entry.row,
+            beat_since: entry.watch.since(),
+            heard: entry.heard,
+            is_silent: entry.is_silent,
+        })
     }
 }

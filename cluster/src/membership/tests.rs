@@ -232,3 +232,16 @@ fn a_newcomer_begins_anew_after_an_outage_and_gives_up_after_some_leases() {
     assert!(matches!(namesake.polled(vec![row(2, 7)], at(20_000), at(20_000)), NamesakeState::Expired(_)));
     assert!(!namesake.poll_failed(at(40_000)));
 }
+
+#[test]
+fn the_age_of_a_beat_counts_from_the_answer_that_showed_it_first() {
+    let mut membership = membership();
+    let since = |membership: &Membership| -> Vec<Moment> { membership.rows().map(|node| node.beat_since).collect() };
+    poll(&mut membership, 0, vec![row(1, 1), row(2, 1)]);
+    poll(&mut membership, 2_000, vec![row(1, 2), row(2, 1)]);
+    assert_eq!(since(&membership), [at(2_010), at(10)]);
+    // Nobody knows whether the beat stood still while the table didn't answer.
+    membership.poll_failed();
+    poll(&mut membership, 6_000, vec![row(1, 3), row(2, 1)]);
+    assert_eq!(since(&membership), [at(6_010), at(6_010)]);
+}

@@ -33,6 +33,12 @@ impl Watch {
         }
     }
 
+    /// Since when the same beat is seen, without a break.
+    #[must_use]
+    pub const fn since(&self) -> Moment {
+        self.since
+    }
+
     /// Whether the beat stood still for a lease when this was asked. What was asked then may have been read at any time later.
     #[must_use]
     pub fn is_over(&self, lease: Duration, sent_at: Moment) -> bool {

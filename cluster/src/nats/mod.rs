@@ -11,9 +11,11 @@
 
 mod bus;
 mod frame;
+mod fuzz;
 mod place;
 mod receiver;
 mod sender;
 
 pub use bus::NatsBus;
+pub use fuzz::fuzz_nats_message;
 pub use place::{NatsLogin, NatsPlace, NatsTls};

@@ -11,9 +11,12 @@
 mod bus;
 mod connect;
 mod failure;
+mod fuzz;
+mod node_row;
 mod pieces;
 mod receiver;
 mod registry;
+mod registry_rows;
 mod sender;
 mod session;
 mod table;
@@ -21,6 +24,7 @@ mod version;
 
 pub use bus::PostgresBus;
 pub use connect::{Connect, ConnectError, Connection, Messages, drive};
+pub use fuzz::{fuzz_node_row, fuzz_notification, fuzz_records, fuzz_reports};
 pub use registry::PostgresRegistry;
 pub use table::PostgresTable;
 

@@ -5,19 +5,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::connect::{Connect, ConnectError};
 use super::failure::of_registry;
+use super::registry_rows::{RecordsRead, nodes, records, reports, statement};
 use super::session::Session;
-use crate::node::{Epoch, NodeId};
+use crate::node::NodeId;
 use crate::rollout::{
-    BUILD_BYTES_MAX, BuildDigest, ChangeResult, LivingNode, NodeReport, RecordsChange, Registry, RegistryError,
-    RegistryFuture, RegistrySnapshot, Report,
+    BUILD_BYTES_MAX, BuildDigest, ChangeResult, RecordsChange, Registry, RegistryError, RegistryFuture,
+    RegistrySnapshot, Report,
 };
 
 /// How long the database may take for a statement, with a new session if the last one is lost.
@@ -36,21 +35,6 @@ pub struct PostgresRegistry {
 
 /// The parameters of a statement.
 type Parameters<'a> = &'a [(&'a (dyn ToSql + Sync), Type)];
-
-/// A living node, as the database shows it.
-#[derive(Deserialize)]
-struct NodeText {
-    epoch: u64,
-    name: String,
-}
-
-/// A report, as the database shows it.
-#[derive(Deserialize)]
-struct ReportText {
-    plugin: String,
-    epoch: u64,
-    report: Report,
-}
 
 impl PostgresRegistry {
     /// A registry of the database to which `connect` leads.
@@ -98,30 +82,39 @@ impl PostgresRegistry {
 
     async fn snapshot(&self, known: Option<u64>) -> Result<RegistrySnapshot, RegistryError> {
         let known = known.map(u64::cast_signed);
-        let text = "SELECT revision, records, nodes, reports FROM $SCHEMA.registry_read($1)";
-        let row = self.one(text, &[(&known, Type::INT8)]).await?;
+        let row = self.one(&statement(), &[(&known, Type::INT8)]).await?;
         let revision: i64 = column(&row, 0)?;
-        let records: Option<String> = column(&row, 1)?;
-        let nodes: Vec<NodeText> = parsed(&column::<String>(&row, 2)?)?;
-        let reports: Vec<ReportText> = parsed(&column::<String>(&row, 3)?)?;
-        let node = |NodeText { epoch, name }| LivingNode { epoch: Epoch(epoch), name };
-        let report = |ReportText { plugin, epoch, report }| NodeReport { plugin, epoch: Epoch(epoch), report };
+        let read = column::<Option<&str>>(&row, 1)?.map(records).transpose()?;
+        let (read, unread) = read.map(|RecordsRead { records, unread }| (records, unread)).unzip();
+        let (reports, unread_reports) = reports(column(&row, 3)?)?;
         Ok(RegistrySnapshot {
             revision: revision.cast_unsigned(),
-            records: records.as_deref().map(parsed).transpose()?,
-            nodes: nodes.into_iter().map(node).collect(),
-            reports: reports.into_iter().map(report).collect(),
+            records: read,
+            unread: unread.unwrap_or_default(),
+            nodes: nodes(column(&row, 2)?)?,
+            reports,
+            unread_reports,
         })
     }
 
+    /// The builds that are there as a whole.
+    async fn whole_builds(&self) -> Result<Vec<Vec<u8>>, RegistryError> {
+        let text = "SELECT digest FROM $SCHEMA.build WHERE parts = \
+                    (SELECT count(*) FROM $SCHEMA.build_part WHERE build_part.digest = build.digest)";
+        self.select(text, &[]).await?.iter().map(|row| column(row, 0)).collect()
+    }
+
     async fn write(&self, me: NodeId, change: RecordsChange) -> Result<ChangeResult, RegistryError> {
-        let RecordsChange { former, changed, generations, builds } = change;
+        let RecordsChange { former, changed, generations, builds, keeps_all_builds } = change;
+        // If one of them is removed before the change is written, the revision is another one, and nothing is written.
+        let kept_too = if keeps_all_builds { self.whole_builds().await? } else { Vec::new() };
         let names: Vec<&str> = changed.iter().map(|(name, _)| name.as_str()).collect();
         let contents: Vec<Option<String>> =
             changed.iter().map(|(_, record)| record.as_ref().map(text).transpose()).collect::<Result<_, _>>()?;
         let (stores, numbers): (Vec<&str>, Vec<Option<i64>>) =
             generations.iter().map(|(store, number)| (store.as_str(), number.map(i64::from))).unzip();
-        let kept: Vec<&[u8]> = builds.iter().map(|digest| &digest.0[..]).collect();
+        let kept: Vec<&[u8]> =
+            builds.iter().map(|digest| &digest.0[..]).chain(kept_too.iter().map(Vec::as_slice)).collect();
         let row = self
             .one(
                 "SELECT $SCHEMA.registry_change($1, $2, $3, $4, $5, $6, $7, $8)",
@@ -239,15 +232,6 @@ impl From<ConnectError> for RegistryError {
 
 fn column<'a, T: tokio_postgres::types::FromSql<'a>>(row: &'a Row, at: usize) -> Result<T, RegistryError> {
     row.try_get(at).map_err(|error| RegistryError::Refused(format!("a row of the registry can't be read: {error}")))
-}
-
-fn parsed<T: DeserializeOwned>(text: &str) -> Result<T, RegistryError> {
-    let unread = |error| {
-        RegistryError::Refused(format!(
-            "the registry has what this version of bennu can't read: {error}; update this node"
-        ))
-    };
-    serde_json::from_str(text).map_err(unread)
 }
 
 fn text<T: serde::Serialize>(value: &T) -> Result<String, RegistryError> {

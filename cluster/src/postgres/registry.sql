@@ -26,21 +26,6 @@ CREATE TABLE {schema}.build_part (
 );
 ALTER TABLE {schema}.build_part ALTER COLUMN content SET STORAGE EXTERNAL;
 
--- Everything but the bytes, at one moment, as JSON. Without the records if they are those of a known revision.
-CREATE FUNCTION {schema}.registry_read(
-    known bigint, OUT revision bigint, OUT records text, OUT nodes text, OUT reports text
-) LANGUAGE sql STABLE AS $$
-    SELECT
-        registry.revision,
-        CASE WHEN registry.revision IS DISTINCT FROM known
-            THEN (SELECT coalesce(jsonb_object_agg(name, record), jsonb_build_object())::text FROM {schema}.plugin) END,
-        (SELECT coalesce(jsonb_agg(jsonb_build_object('epoch', epoch, 'name', name) ORDER BY epoch), jsonb_build_array())::text
-            FROM {schema}.node WHERE NOT is_dead),
-        (SELECT coalesce(jsonb_agg(jsonb_build_object('plugin', plugin, 'epoch', epoch, 'report', report)), jsonb_build_array())::text
-            FROM {schema}.plugin_report)
-    FROM {schema}.registry
-$$;
-
 -- Changes records, and the generations whose calls may write, if the revision is still `former`. A record of null is removed, and a
 -- generation of null lets no call write. `kept` are the builds that all records need after the change. Returns 0 if it is done, 1 if the
 -- revision is another one, 2 if a build isn't there as a whole.

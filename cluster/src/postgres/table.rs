@@ -1,19 +1,20 @@
 //! The table of nodes in the database.
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
+use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Error, Row};
 
 use super::connect::Connect;
 use super::failure::of_table;
+use super::node_row::{COLUMNS, ROWS_MAX, RawNodeRow};
 use super::session::Session;
-use crate::node::{Epoch, Incarnation, NodeId, Speaks};
-use crate::settings::NodeSettings;
+use crate::node::{Epoch, Incarnation, NodeId};
 use crate::table::{Hello, NewNode, NodeRow, NodeTable, Renewal, TableError, TableFuture};
 
 /// How long the database may take for a call, with a new session if the last one is lost.
@@ -28,6 +29,9 @@ pub struct PostgresTable {
     shared: Arc<Shared>,
     /// None only while the value is dropped.
     runtime: Option<Runtime>,
+    /// How often a row was left out, in all reads together, and how many were left out by the last read.
+    left_out: AtomicU64,
+    last_left_out: AtomicU64,
 }
 
 struct Shared {
@@ -59,7 +63,8 @@ impl PostgresTable {
         let runtime =
             Builder::new_multi_thread().worker_threads(1).thread_name("cluster-table").enable_all().build()?;
         let shared = Shared { connect, renewing: Slot::default(), other: Slot::default() };
-        Ok(Self { shared: Arc::new(shared), runtime: Some(runtime) })
+        let [left_out, last_left_out] = [const { AtomicU64::new(0) }; 2];
+        Ok(Self { shared: Arc::new(shared), runtime: Some(runtime), left_out, last_left_out })
     }
 
     /// Returns the identity of the cluster, 32 hexadecimal digits with dashes. It is made with the schema.
@@ -86,6 +91,25 @@ impl PostgresTable {
         let rows = self.select(false, |schema| format!("SELECT nextval('{schema}.member_block')"), Vec::new()).await?;
         let block = rows.first().and_then(|row| row.try_get(0).ok()).and_then(|block: i64| block.try_into().ok());
         block.ok_or_else(|| TableError::Unfit("the sequence of blocks gave no number".into()))
+    }
+
+    /// The rows that nodes have written. Others are left out, which is counted, and logged when their number changes.
+    fn readable(&self, rows: &[Row]) -> Result<Vec<NodeRow>, TableError> {
+        if rows.len() > ROWS_MAX {
+            // Without the rest, living nodes would count as gone, and this one may be among them.
+            return Err(TableError::Unfit(format!(
+                "the table of nodes has more than {ROWS_MAX} rows, which no cluster has: remove those of dead nodes"
+            )));
+        }
+        let read = rows.iter().map(row).collect::<Result<Vec<_>, _>>()?;
+        let nodes: Vec<NodeRow> = read.into_iter().flatten().collect();
+        // They publish no other data.
+        let left_out = (rows.len() - nodes.len()) as u64;
+        self.left_out.fetch_add(left_out, Ordering::Relaxed);
+        if self.last_left_out.swap(left_out, Ordering::Relaxed) != left_out && left_out > 0 {
+            tracing::error!("the table of nodes has {left_out} rows that no node has written; they are left out");
+        }
+        Ok(nodes)
     }
 
     async fn call(&self, is_renewal: bool, call: Call) -> Result<Vec<Row>, TableError> {
@@ -159,33 +183,11 @@ impl Shared {
     }
 }
 
-/// The columns of a row, in the order of [`row`].
-const COLUMNS: &str =
-    "epoch, incarnation, name, version, speaks_from, speaks_to, beat, is_dead, is_draining, lease_ms, bus, secret_mark";
-
-fn row(row: &Row) -> Result<NodeRow, TableError> {
-    read(row).ok().flatten().ok_or_else(|| TableError::Unfit("the table of nodes has a row that no host wrote".into()))
-}
-
-fn read(row: &Row) -> Result<Option<NodeRow>, Error> {
-    let (epoch, incarnation): (i64, &[u8]) = (row.try_get(0)?, row.try_get(1)?);
-    let (from, to, beat): (i32, i32, i64) = (row.try_get(4)?, row.try_get(5)?, row.try_get(6)?);
-    let (lease, mark): (i64, Option<&[u8]>) = (row.try_get(9)?, row.try_get(11)?);
-    let (Ok(incarnation), Ok(from), Ok(to)) = (incarnation.try_into(), from.try_into(), to.try_into()) else {
-        return Ok(None);
-    };
-    let Ok(secret_mark) = mark.map(TryInto::try_into).transpose() else { return Ok(None) };
-    let lease = Duration::from_millis(lease.cast_unsigned());
-    Ok(Some(NodeRow {
-        id: NodeId { epoch: Epoch(epoch.cast_unsigned()), incarnation: Incarnation(incarnation) },
-        name: row.try_get(2)?,
-        version: row.try_get(3)?,
-        speaks: Speaks { from, to },
-        settings: NodeSettings { lease, bus: row.try_get(10)?, secret_mark },
-        beat: beat.cast_unsigned(),
-        is_dead: row.try_get(7)?,
-        is_draining: row.try_get(8)?,
-    }))
+/// The node of a row. None for a row that no node has written.
+fn row(row: &Row) -> Result<Option<NodeRow>, TableError> {
+    let raw = RawNodeRow::of(row);
+    let raw = raw.map_err(|error| TableError::Unfit(format!("the table of nodes can't be read: {error}")))?;
+    Ok(raw.node())
 }
 
 fn number(value: u64) -> Parameter {
@@ -226,7 +228,11 @@ impl NodeTable for PostgresTable {
         let call = Call { function: "node_hello", columns: COLUMNS, parameters };
         Box::pin(async move {
             let rows = self.call(false, call).await?;
-            let found = row(rows.first().ok_or_else(|| TableError::Unfit("the table of nodes gave no row".into()))?)?;
+            let unfit = |why: &str| TableError::Unfit(why.to_owned());
+            let found = row(rows.first().ok_or_else(|| unfit("the table of nodes gave no row"))?)?;
+            // It is in the way of this node, and says not which node it is. So this one can't begin beside it.
+            let found =
+                found.ok_or_else(|| unfit("the table of nodes has a row that no node has written: remove it"))?;
             let has_common_version = found.speaks.from <= speaks.to && found.speaks.to >= speaks.from;
             Ok(match (found.name == *name, found.id.incarnation == *incarnation) {
                 (true, true) => Hello::Welcome(found.id.epoch),
@@ -246,8 +252,10 @@ impl NodeTable for PostgresTable {
     }
 
     fn list(&self) -> TableFuture<'_, Vec<NodeRow>> {
-        let call = Call { function: "node_list", columns: COLUMNS, parameters: Vec::new() };
-        Box::pin(async move { self.call(false, call).await?.iter().map(row).collect() })
+        Box::pin(async move {
+            let text = |schema: &str| format!("SELECT {COLUMNS} FROM {schema}.node_list() LIMIT {}", ROWS_MAX + 1);
+            self.readable(&self.select(false, text, Vec::new()).await?)
+        })
     }
 
     fn declare_dead(&self, epoch: Epoch, beat: u64) -> TableFuture<'_, bool> {
@@ -274,5 +282,20 @@ impl NodeTable for PostgresTable {
             let time: Option<i64> = rows.first().and_then(|row| row.try_get(0).ok());
             time.map(i64::cast_unsigned).ok_or_else(|| TableError::Unfit("the database gave no time".into()))
         })
+    }
+
+    fn transaction_id(&self) -> TableFuture<'_, Option<u64>> {
+        Box::pin(async move {
+            // Reading a snapshot assigns no id.
+            let text = |_: &str| "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint".to_owned();
+            let rows = self.select(false, text, Vec::new()).await?;
+            let id: Option<i64> = rows.first().and_then(|row| row.try_get(0).ok());
+            id.map(|id| Some(id.cast_unsigned()))
+                .ok_or_else(|| TableError::Unfit("the database gave no id of a transaction".into()))
+        })
+    }
+
+    fn rows_left_out(&self) -> u64 {
+        self.left_out.load(Ordering::Relaxed)
     }
 }

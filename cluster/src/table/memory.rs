@@ -158,4 +158,12 @@ impl NodeTable for MemoryTable {
             u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
         })
     }
+
+    fn transaction_id(&self) -> TableFuture<'_, Option<u64>> {
+        self.call(|_| None)
+    }
+
+    fn rows_left_out(&self) -> u64 {
+        0
+    }
 }

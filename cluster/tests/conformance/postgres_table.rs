@@ -205,3 +205,56 @@ async fn a_cluster_has_an_identity_and_blocks_of_numbers() -> Result<()> {
     ensure!(matches!(table.list().await, Err(TableError::Unfit(_))));
     Ok(())
 }
+
+/// Rows that somebody else has written: one that can't be a node's, and fields that are too large or out of range.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_no_node_has_written_hides_no_other_row() -> Result<()> {
+    let Some(engine) = PostgresEngine::shared().await? else { return Ok(()) };
+    let (first, table, client) = (engine.row("one").await?, engine.table()?, engine.client().await?);
+    let foreign = format!(
+        "ALTER TABLE {SCHEMA}.node DROP CONSTRAINT node_incarnation_check; \
+         INSERT INTO {SCHEMA}.node (epoch, incarnation, name, version, speaks_from, speaks_to, lease_ms, bus) \
+             VALUES (900, '\\x00', 'short', '', 1, 1, 1, 'postgres'); \
+         UPDATE {SCHEMA}.node SET version = repeat('9', 1000000), speaks_to = 2000000000 WHERE epoch = {}",
+        first.epoch
+    );
+    client.batch_execute(&foreign).await?;
+    for read in 1..=2 {
+        let rows = table.list().await?;
+        ensure!(rows.iter().map(|row| row.id).eq([first]), "{} rows", rows.len());
+        ensure!(rows[0].version.len() == 256 && rows[0].speaks.to == u16::MAX, "{:?}", rows[0]);
+        ensure!(table.rows_left_out() == read);
+    }
+    let many = format!(
+        "INSERT INTO {SCHEMA}.node (epoch, incarnation, name, version, speaks_from, speaks_to, lease_ms, bus) \
+             SELECT n, decode(repeat('00', 16), 'hex'), 'n' || n, '', 1, 1, 1, 'postgres' FROM generate_series(1000, 6000) AS n"
+    );
+    client.batch_execute(&many).await?;
+    let said = table.list().await.err().context("all were read")?.to_string();
+    ensure!(said.contains("more than 4096 rows"), "{said}");
+    Ok(())
+}
+
+/// Asking for the next id takes none, and what writes takes one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ids_of_transactions_are_read_and_not_taken() -> Result<()> {
+    // Of its own: all databases of a server share the ids.
+    let Some(engine) = PostgresEngine::own().await? else { return Ok(()) };
+    let (id, table) = (engine.row("one").await?, engine.table()?);
+    let next = async || table.transaction_id().await?.context("an id");
+    // The server itself takes some, for example for its statistics, at most now and then.
+    eventually("nothing takes an id", async || {
+        let before = next().await?;
+        for _ in 0..10 {
+            next().await?;
+        }
+        Ok((next().await? == before).then_some(()))
+    })
+    .await?;
+    let before = next().await?;
+    for _ in 0..3 {
+        table.renew(id).await?;
+    }
+    ensure!(next().await? >= before + 3, "a renewal takes an id");
+    Ok(())
+}

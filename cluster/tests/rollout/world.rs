@@ -70,6 +70,8 @@ impl World {
             records: Some(self.records.clone()),
             nodes: self.nodes.keys().map(|epoch| living(*epoch)).collect(),
             reports: self.reports.iter().map(|((plugin, epoch), report)| report_of(plugin, *epoch, report)).collect(),
+            unread: BTreeMap::new(),
+            unread_reports: Vec::new(),
         }
     }
 

@@ -40,16 +40,18 @@ fn state(peers: &Peers, statuses: &PluginStatuses) -> Value {
             "failure": lease.failure,
         },
         "clock_ahead_ms": peers.clock_ahead_ms(),
+        "transaction_ids_per_day": peers.transaction_ids_per_day(),
         "nodes": nodes,
         "plugins": plugins,
         "topics_elsewhere": peers.topics_elsewhere(),
+        "split_topics": peers.split_topics(),
         "counts": counts,
         "link": link_counts(&link.counts()),
     })
 }
 
 fn node(status: &NodeStatus) -> Value {
-    let NodeStatus { row, presence, heard_ago, behind, gaps, losses } = status;
+    let NodeStatus { row, presence, heard_ago, beat_ago, behind, gaps, losses } = status;
     json!({
         "name": row.name,
         "epoch": row.id.epoch.0,
@@ -57,6 +59,7 @@ fn node(status: &NodeStatus) -> Value {
         "state": presence_name(*presence),
         "is_draining": row.is_draining,
         "heard_ms_ago": heard_ago.map(milliseconds),
+        "beat_ms_ago": beat_ago.map(milliseconds),
         "behind": behind,
         "gaps": gaps,
         "losses": losses,
@@ -117,6 +120,7 @@ fn link_counts(counts: &ClusterCounts) -> Value {
             "polls": table.polls,
             "poll_failures": table.poll_failures,
             "declared_dead": table.declared_dead,
+            "rows_left_out": table.rows_left_out,
         },
         "bus": {
             "flushes": bus.flushes,

@@ -7,6 +7,7 @@ mod body;
 mod cluster;
 mod config;
 mod deliveries;
+mod drain;
 mod error;
 mod events;
 #[cfg(any(test, fuzzing))]
@@ -117,6 +118,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/api/deliveries", needs(Scope::Read, Reach::All, get(deliveries::list)))
         .route("/api/deliveries/{command}", needs(Scope::Operate, Reach::All, post(deliveries::change)))
         .route("/api/config/reload", needs(Scope::Operate, Reach::All, post(config::reload)))
+        .route("/api/drain", needs(Scope::Operate, Reach::All, post(drain::drain)))
         .route("/api/inspect", needs(Scope::Read, Reach::All, get(inspect::inspect)))
         .route("/api/cluster", needs(Scope::Read, Reach::All, get(cluster::cluster)))
         .route("/api/openapi.json", get(describe))

@@ -11,6 +11,8 @@
 //! 3. `member`: a member, its turns, and the effects of all turns.
 //! 4. `topic_call`, `topic_info`, `topic_turn` and `node`: the turns of a topic itself, and the interface for the rest of the host.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod handover;
 mod member;
 mod node;

@@ -39,6 +39,8 @@ impl Announcer {
         // The next clocks say the same.
         let _ = self.peers.send(Lane::All, MessageBody::Clocks(clocks));
         let changed = std::mem::take(&mut *self.peers.changed());
+        self.peers.watch_for_split(self.peers.sticky(changed.topics.iter()), &self.node.pubsub);
+        self.peers.look_for_split_topics(&self.node.pubsub);
         let is_sent = self.announce_watched(changed.is_whole) && self.announce_counts(&changed);
         if !is_sent {
             self.peers.changed().is_whole = true;

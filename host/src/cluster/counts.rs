@@ -52,10 +52,14 @@ counts! {
     losses,
     /// How often the records of the cluster's plugins couldn't be read or written.
     registry_failures,
+    /// Records and reports of the cluster's plugins that couldn't be read, while the others were. One counts at each read.
+    rows_unread,
     /// Members whose clients were told to join again after a loss.
     members_rejoined,
     /// Topics of other nodes that weren't counted, because a node has too many.
     topics_uncounted,
+    /// Sticky topics of which this node and another one had members for some seconds. A topic counts each time that this begins.
+    topics_split,
 }
 
 /// A count.

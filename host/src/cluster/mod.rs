@@ -31,6 +31,7 @@ mod receiver;
 mod rejoining;
 mod remote_counts;
 mod run;
+mod split_topics;
 #[cfg(test)]
 mod tests;
 

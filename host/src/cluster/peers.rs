@@ -1,7 +1,7 @@
 //! What a host sends to the others, and what it knows of them.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use super::link::ClusterLink;
 use super::messages::{BroadcastMessage, MessageBody, NodeMessage, NodeQuestion};
 use super::questions::{Answers, Given, Questions};
 use super::remote_counts::RemoteCounts;
+use super::split_topics::SplitTopics;
 use crate::presence::{Delta, DeltaReceiver};
 use crate::protocol::{Pattern, Payload, Topic};
 use crate::pubsub::{Broadcast, MemberInfo, OtherNodes};
@@ -31,6 +32,9 @@ pub(super) const ACT_WAIT: Duration = Duration::from_secs(1);
 /// How often [`Peers::connected`] looks at the nodes.
 const CONNECTED_POLL: Duration = Duration::from_millis(20);
 
+/// In place of a number that isn't known.
+const UNKNOWN: u64 = u64::MAX;
+
 /// The other hosts of a cluster.
 pub struct Peers {
     pub(super) link: Arc<dyn ClusterLink>,
@@ -38,6 +42,9 @@ pub struct Peers {
     store: Store,
     pub(super) questions: Questions,
     remote_counts: Mutex<RemoteCounts>,
+    /// The topics of which a balancer keeps all clients at one node.
+    sticky: Arc<[Pattern]>,
+    pub(super) split_topics: Mutex<SplitTopics>,
     /// The topics whose members have changed since they were last announced, and those that every node has to hear of.
     changed: Mutex<Changed>,
     /// The topics to which a message couldn't be sent since that was last announced.
@@ -53,6 +60,8 @@ pub struct Peers {
     registry_changed: Notify,
     /// How far this machine's clock was ahead of the database's when they were compared last.
     clock_ahead_ms: AtomicI64,
+    /// How many ids of transactions the database's server uses in a day, or [`UNKNOWN`].
+    transaction_ids_per_day: AtomicU64,
 }
 
 /// What has to be announced about the numbers of members.
@@ -64,14 +73,16 @@ pub(super) struct Changed {
 }
 
 impl Peers {
-    /// The peers that a link reaches.
+    /// The peers that a link reaches. A balancer keeps the clients of topics that match one of the `sticky` patterns at one node.
     #[must_use]
-    pub fn new(link: Arc<dyn ClusterLink>, store: Store) -> Arc<Self> {
+    pub fn new(link: Arc<dyn ClusterLink>, store: Store, sticky: Arc<[Pattern]>) -> Arc<Self> {
         Arc::new(Self {
             link,
             store,
             questions: Questions::default(),
             remote_counts: Mutex::default(),
+            sticky,
+            split_topics: Mutex::default(),
             changed: Mutex::default(),
             dropped: Mutex::new(AffectedTopics::none()),
             watched: Mutex::default(),
@@ -80,6 +91,7 @@ impl Peers {
             counters: PeerCounters::default(),
             registry_changed: Notify::new(),
             clock_ahead_ms: AtomicI64::new(0),
+            transaction_ids_per_day: AtomicU64::new(UNKNOWN),
         })
     }
 
@@ -110,6 +122,18 @@ impl Peers {
     #[must_use]
     pub fn clock_ahead_ms(&self) -> i64 {
         self.clock_ahead_ms.load(Ordering::Relaxed)
+    }
+
+    /// Notes how many ids of transactions the database's server uses in a day.
+    pub fn set_transaction_ids_per_day(&self, ids: u64) {
+        // It publishes no other data.
+        self.transaction_ids_per_day.store(ids.min(UNKNOWN - 1), Ordering::Relaxed);
+    }
+
+    /// What was noted last. None before that.
+    #[must_use]
+    pub fn transaction_ids_per_day(&self) -> Option<u64> {
+        Some(self.transaction_ids_per_day.load(Ordering::Relaxed)).filter(|ids| *ids != UNKNOWN)
     }
 
     /// Counts since the start.
@@ -190,6 +214,11 @@ impl Peers {
         self.counters.registry_failures.add(1);
     }
 
+    /// Counts records and reports of plugins that can't be read.
+    pub fn count_unread_rows(&self, rows: usize) {
+        self.counters.rows_unread.add(rows as u64);
+    }
+
     /// Waits until another node says that the records of plugins have changed. One waiter is told.
     pub async fn registry_changed(&self) {
         self.registry_changed.notified().await;
@@ -257,6 +286,12 @@ impl Peers {
     /// The numbers of members at the other nodes.
     pub(super) fn remote_counts(&self) -> MutexGuard<'_, RemoteCounts> {
         lock(&self.remote_counts)
+    }
+
+    /// Those of some topics that are sticky.
+    pub(super) fn sticky<'a>(&self, topics: impl Iterator<Item = &'a Topic>) -> Vec<Topic> {
+        let is_sticky = |topic: &&Topic| self.sticky.iter().any(|pattern| pattern.matches(topic.as_str()));
+        if self.sticky.is_empty() { Vec::new() } else { topics.filter(is_sticky).cloned().collect() }
     }
 
     /// What has to be announced about the numbers of members.
@@ -333,6 +368,6 @@ impl DeltaReceiver for Peers {
 }
 
 /// No panic can leave the data half changed, so a poisoned lock is used like any other.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

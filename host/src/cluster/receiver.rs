@@ -176,8 +176,10 @@ impl Receiver {
             MessageBody::Clocks(clocks) => self.compare_clocks(from, &clocks),
             MessageBody::PresenceWanted(shards) => self.send_presences(from, shards),
             MessageBody::Counts { is_first, counts } => {
+                let sticky = self.peers.sticky(counts.iter().map(|(topic, _)| topic));
                 let left_out = self.peers.remote_counts().apply(from, is_first, counts);
                 self.peers.counters.topics_uncounted.add(left_out as u64);
+                self.peers.watch_for_split(sticky, &self.node.pubsub);
             }
             MessageBody::CountsWanted => {
                 // A node asks for this when it begins to hear this one.

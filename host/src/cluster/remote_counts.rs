@@ -51,6 +51,11 @@ impl RemoteCounts {
         self.sums.get(topic).copied().unwrap_or(0)
     }
 
+    /// The nodes that have members of a topic.
+    pub(super) fn nodes_with(&self, topic: &Topic) -> impl Iterator<Item = Epoch> {
+        self.nodes.iter().filter(move |(_, topics)| topics.contains_key(topic)).map(|(node, _)| *node)
+    }
+
     /// Up to `limit` topics that begin with `prefix` and come after `after`, in order, each with its number of members at the
     /// other nodes.
     #[must_use]
@@ -99,6 +104,11 @@ mod tests {
         remote.apply(one, true, counts(&[("room:a", 2), ("room:b", 1)]));
         remote.apply(two, true, counts(&[("room:a", 3), ("hall", 1)]));
         assert_eq!((remote.count("room:a"), remote.count("room:b"), remote.count("none")), (5, 1, 0));
+        assert_eq!(remote.nodes_with(&Topic::new("room:b")).collect::<Vec<_>>(), [one]);
+        assert_eq!(
+            (remote.nodes_with(&Topic::new("room:a")).count(), remote.nodes_with(&Topic::new("c")).count()),
+            (2, 0)
+        );
         remote.apply(one, false, counts(&[("room:a", 1), ("room:b", 0)]));
         assert_eq!((remote.count("room:a"), remote.count("room:b"), remote.topics()), (4, 0, 2));
         // A whole list replaces what its node told before, and nothing of others.

@@ -64,6 +64,27 @@ fn lines(found: &Value) -> Vec<String> {
     if dropped > 0 {
         lines.push(format!("{dropped} messages weren't sent, because too many waited or they were too large"));
     }
+    lines.extend(database(found));
+    let split = number(&found["split_topics"]);
+    if split > 0 {
+        lines.push(format!(
+            "{split} sticky topics have members at this node and at others; the log names them (topics_split)"
+        ));
+    }
+    lines
+}
+
+/// The lines about the database.
+fn database(found: &Value) -> Vec<String> {
+    let ids = found["transaction_ids_per_day"].as_u64();
+    let mut lines: Vec<String> =
+        ids.map(|ids| format!("ids of transactions of the database server: {ids} a day")).into_iter().collect();
+    let unread = number(&found["counts"]["rows_unread"]) + number(&found["link"]["table"]["rows_left_out"]);
+    if unread > 0 {
+        lines.push(format!(
+            "rows of the database that couldn't be read were left out {unread} times; the log names them"
+        ));
+    }
     lines
 }
 
@@ -88,6 +109,9 @@ fn line(node: &Value, (name, version): (usize, usize)) -> String {
         match node["heard_ms_ago"].as_u64() {
             Some(ms) => line += &format!("  heard {} ago", seconds(ms)),
             None => line += "  never heard",
+        }
+        if let Some(ms) = node["beat_ms_ago"].as_u64() {
+            line += &format!("  lease renewed {} ago", seconds(ms));
         }
     }
     for (key, what) in [("behind", "flushes behind"), ("gaps", "gaps"), ("losses", "losses")] {
@@ -162,7 +186,7 @@ mod tests {
     fn node(name: &str, state: &str, heard_ms_ago: Option<u64>) -> Value {
         json!({
             "name": name, "epoch": 1, "version": "0.1.0", "state": state, "is_draining": false,
-            "heard_ms_ago": heard_ms_ago, "behind": 0, "gaps": 0, "losses": 0,
+            "heard_ms_ago": heard_ms_ago, "beat_ms_ago": 1_400, "behind": 0, "gaps": 0, "losses": 0,
         })
     }
 
@@ -190,9 +214,9 @@ mod tests {
         let expected = [
             "node one: lease of 10.0 s renewed 1.2 s ago",
             "one    0.1.0  own",
-            "three  0.1.0  stopping  heard 0.1 s ago  2 gaps",
-            "two    0.1.0  silent    heard 6.0 s ago",
-            "four   0.1.0  unheard   never heard",
+            "three  0.1.0  stopping  heard 0.1 s ago  lease renewed 1.4 s ago  2 gaps",
+            "two    0.1.0  silent    heard 6.0 s ago  lease renewed 1.4 s ago",
+            "four   0.1.0  unheard   never heard  lease renewed 1.4 s ago",
             "five   0.1.0  dead",
             "messages: 12 sent, 34 heard; flushes sent again: 0",
         ];
@@ -233,6 +257,21 @@ mod tests {
             "plugin idle: not served",
         ];
         assert_eq!(lines(&found)[1..8], expected);
+    }
+
+    #[test]
+    fn what_the_database_and_the_balancer_do_is_said() {
+        let mut found = cluster(&[]);
+        found["transaction_ids_per_day"] = json!(129_600);
+        found["split_topics"] = json!(2);
+        found["counts"]["rows_unread"] = json!(3);
+        found["link"]["table"] = json!({ "rows_left_out": 4 });
+        let expected = [
+            "ids of transactions of the database server: 129600 a day",
+            "rows of the database that couldn't be read were left out 7 times; the log names them",
+            "2 sticky topics have members at this node and at others; the log names them (topics_split)",
+        ];
+        assert_eq!(lines(&found)[2..], expected);
     }
 
     #[test]

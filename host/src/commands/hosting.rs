@@ -63,7 +63,7 @@ pub(super) async fn serve(mut host: Host, data: &Path, mut signals: Signals, man
     } else {
         manager.ready();
     }
-    let (control, config_reload) = (host.control(), host.config_reload());
+    let (control, config_reload, health) = (host.control(), host.config_reload(), host.health());
     let (asked, reloading) = (Arc::<Notify>::default(), Arc::clone(&config_reload));
     let notified = Arc::clone(&asked);
     let reload_config = async move {
@@ -86,24 +86,32 @@ pub(super) async fn serve(mut host: Host, data: &Path, mut signals: Signals, man
         let (served, ()) = tokio::join!(serving, say(format!("Listening on http://{address}")));
         served
     };
-    let asked_twice = async move {
-        signals
-            .stop(|| {
-                if config_reload.is_available() {
-                    tracing::info!("SIGHUP: reading the configuration and all plugins' files again");
-                    // Several signals during a reload lead to one more.
-                    asked.notify_one();
-                } else {
-                    tracing::info!("SIGHUP: reading all plugins' files again");
-                    manager.reloading();
-                    manager.ready();
-                }
-                control.look_anew();
-            })
-            .await;
+    let reload = || {
+        if config_reload.is_available() {
+            tracing::info!("SIGHUP: reading the configuration and all plugins' files again");
+            // Several signals during a reload lead to one more.
+            asked.notify_one();
+        } else {
+            tracing::info!("SIGHUP: reading all plugins' files again");
+            manager.reloading();
+            manager.ready();
+        }
+        control.look_anew();
+    };
+    let ignored = || tracing::info!("SIGHUP: nothing is reloaded because the host is stopping");
+    let asked_twice = async {
+        let is_by_operator = tokio::select! {
+            () = signals.stop(reload) => false,
+            () = health.asked_to_stop() => true,
+        };
         manager.stopping();
         let _ = stop.send(());
-        signals.stop(|| tracing::info!("SIGHUP: nothing is reloaded because the host is stopping")).await;
+        if is_by_operator {
+            // Such as that of a service manager, which doesn't know that the host is stopping already.
+            signals.stop(ignored).await;
+            tracing::info!("the host is stopping already; another signal ends it at once");
+        }
+        signals.stop(ignored).await;
     };
     tokio::select! {
         served = serving => Ok(served?),

@@ -22,6 +22,7 @@ mod config;
 mod deliveries;
 mod dev;
 mod docs;
+mod drain;
 mod hosting;
 mod inspect;
 mod key;
@@ -91,6 +92,7 @@ enum What {
     Disconnect(messages::Disconnect),
     Config(config::ConfigCommand),
     Reload(config::Reload),
+    Drain(drain::Drain),
     Key(api_key::ApiKeys),
     Store(store::Store),
     Test(test::Test),
@@ -128,6 +130,7 @@ impl Command {
             What::Disconnect(disconnect) => disconnect.run(),
             What::Config(config) => config.run(),
             What::Reload(reload) => reload.run(),
+            What::Drain(drain) => drain.run(),
             What::Key(keys) => keys.run(),
             What::Store(store) => block_on(store.run()),
             What::Test(test) => test.run(),

@@ -18,7 +18,7 @@ mod names;
 mod tests;
 
 use crate::server::fuzz as server;
-use crate::{api, auth, cluster, plugin, store, transport};
+use crate::{api, auth, channel, cluster, handover, parcel, plugin, store, transport};
 
 /// A reader of untrusted input, with its name.
 pub struct Target {
@@ -29,7 +29,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 33] = [
+pub const TARGETS: [Target; 42] = [
     // What clients send.
     Target { name: "frames", run: messages::frames },
     Target { name: "socket", run: messages::socket },
@@ -51,9 +51,17 @@ pub const TARGETS: [Target; 33] = [
     Target { name: "api_body", run: api::fuzz::body },
     Target { name: "jwks", run: auth::fuzz::jwks },
     Target { name: "url", run: names::url },
-    // What other nodes of a cluster send.
+    // What other nodes of a cluster send, and what their database has.
     Target { name: "flush", run: bennu_cluster::wire::fuzz_wire },
+    Target { name: "nats_message", run: bennu_cluster::nats::fuzz_nats_message },
+    Target { name: "notification", run: bennu_cluster::postgres::fuzz_notification },
     Target { name: "node_message", run: cluster::fuzz::node_message },
+    Target { name: "node_row", run: bennu_cluster::postgres::fuzz_node_row },
+    Target { name: "plugin_records", run: bennu_cluster::postgres::fuzz_records },
+    Target { name: "plugin_reports", run: bennu_cluster::postgres::fuzz_reports },
+    // What another process hands over.
+    Target { name: "handover", run: handover::fuzz::messages },
+    Target { name: "parcel", run: parcel::fuzz::parcel },
     // What plugins are and ask for.
     Target { name: "component", run: plugin::fuzz::component },
     Target { name: "core_module", run: plugin::fuzz::core_module },
@@ -66,6 +74,8 @@ pub const TARGETS: [Target; 33] = [
     Target { name: "store_log", run: store::fuzz::log },
     Target { name: "store_rows", run: store::fuzz::rows },
     Target { name: "export", run: store::fuzz::export },
+    Target { name: "stored_answer", run: channel::fuzz::stored_answer },
+    Target { name: "former", run: channel::fuzz::former },
     // What operators and developers write.
     Target { name: "config", run: server::config },
     Target { name: "cron", run: names::cron },

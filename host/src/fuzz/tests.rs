@@ -132,9 +132,10 @@ tests! {
     frames socket websocket inflate handshake connect longpoll origin token token_payload jwt traceparent
     x_forwarded_for forwarded proxy_protocol
     api_body jwks url
-    flush node_message
+    flush nats_message notification node_message node_row plugin_records plugin_reports
+    handover parcel
     component core_module script manifest effects published payload
-    store_log store_rows export
+    store_log store_rows export stored_answer former
     config cron transcript
 }
 

@@ -11,6 +11,8 @@
 //! [`Predecessor`] and [`Successor`] are the protocol as pure state machines. [`Connection`] carries their messages.
 
 mod connection;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod messages;
 mod predecessor;
 mod successor;

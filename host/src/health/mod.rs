@@ -9,6 +9,8 @@ mod check;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
+
 pub use check::{Check, CheckState};
 
 /// How often the host tests itself.
@@ -33,6 +35,8 @@ const NO_TEST: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub struct Health {
     state: Mutex<State>,
+    /// Whether an operator has asked the host to stop.
+    stop_asked: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -90,6 +94,17 @@ impl Health {
     /// Sets whether the host handles nothing, and why.
     pub fn set_draining(&self, draining: Option<Draining>) {
         self.lock().draining = draining;
+    }
+
+    /// Asks the host to stop, as a signal does.
+    pub fn ask_to_stop(&self) {
+        self.stop_asked.send_replace(true);
+    }
+
+    /// Waits until somebody asks the host to stop.
+    pub async fn asked_to_stop(&self) {
+        // The sender isn't dropped before the receiver.
+        let _ = self.stop_asked.subscribe().wait_for(|is_asked| *is_asked).await;
     }
 
     /// Returns why a restart would help; nothing if it wouldn't.

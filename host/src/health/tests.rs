@@ -135,3 +135,10 @@ fn a_host_that_hands_over_is_unready_and_is_not_tested() {
     test.health.set_draining(None);
     assert_eq!((test.dead(), test.unready()), (String::new(), String::new()));
 }
+
+#[tokio::test]
+async fn who_waits_for_a_request_to_stop_hears_of_it_whenever_it_was_made() {
+    let health = Health::default();
+    tokio::join!(health.asked_to_stop(), async { health.ask_to_stop() });
+    health.asked_to_stop().await;
+}

@@ -9,6 +9,8 @@
 
 mod codec;
 mod frame;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod records;
 #[cfg(test)]
 mod tests;

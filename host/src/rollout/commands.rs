@@ -81,6 +81,9 @@ impl Rollouts {
         plugin: &str,
         command: Command,
     ) -> Result<Option<AwaitedChange>, CommandError> {
+        if let Some(why) = self.why_unread(plugin) {
+            return Err(CommandError::Refused(why));
+        }
         let record = records.get_mut(plugin).ok_or(CommandError::Unknown)?;
         match command {
             Command::Rollback => match roll_back(records, plugin, &self.name).map_err(CommandError::Refused)? {

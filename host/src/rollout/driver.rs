@@ -1,6 +1,6 @@
 //! The task that keeps the plugins of a node as the cluster's records say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,13 +39,19 @@ pub struct Rollouts {
     pub(super) name: String,
     pub(super) registry: Arc<dyn Registry>,
     pub(super) plugins: ClusterPlugins,
-    peers: Arc<Peers>,
+    pub(super) peers: Arc<Peers>,
     store: Store,
     /// The records as they were read last, with their revision. No revision: they weren't read yet.
     pub(super) revision: Option<u64>,
     pub(super) records: Records,
     pub(super) nodes: Vec<LivingNode>,
     pub(super) reports: Vec<NodeReport>,
+    /// Why the records of some plugins can't be read. They aren't in `records`.
+    pub(super) unread: BTreeMap<String, String>,
+    /// The plugins that count as gatekeepers as long as their records can't be read.
+    pub(super) barred: BTreeSet<String>,
+    /// What the log says that can't be read.
+    pub(super) said_unread: Vec<String>,
     seen: SeenSince,
     began: Instant,
     pub(super) locals: BTreeMap<String, Local>,
@@ -94,6 +100,9 @@ impl Rollouts {
             records: Records::new(),
             nodes: Vec::new(),
             reports: Vec::new(),
+            unread: BTreeMap::new(),
+            barred: BTreeSet::new(),
+            said_unread: Vec::new(),
             seen: SeenSince::default(),
             began: Instant::now(),
             locals: BTreeMap::new(),
@@ -174,13 +183,11 @@ impl Rollouts {
         let is_first = self.revision.is_none();
         if let Some(records) = snapshot.records {
             self.records = records;
+            self.take_unread(snapshot.unread, is_first).await;
         }
+        self.note_unread(snapshot.unread_reports);
         (self.revision, self.nodes, self.reports) = (Some(snapshot.revision), snapshot.nodes, snapshot.reports);
         self.seen.note(&self.records, self.began.elapsed());
-        if is_first {
-            let gatekeepers = self.records.iter().filter(|(_, record)| record.is_gatekeeper);
-            self.plugins.remember_gatekeepers(gatekeepers.map(|(name, _)| name.clone()).collect()).await;
-        }
         Ok(())
     }
 
@@ -236,7 +243,8 @@ impl Rollouts {
 
     /// Writes records in place of those that were read last, and tells the other nodes.
     pub(super) async fn write(&mut self, records: Records) -> Result<ChangeResult, RegistryError> {
-        let change = RecordsChange::between(self.revision.unwrap_or_default(), &self.records, &records);
+        let mut change = RecordsChange::between(self.revision.unwrap_or_default(), &self.records, &records);
+        change.keeps_all_builds = !self.unread.is_empty();
         let result = self.registry.change(self.me, change).await?;
         if result == ChangeResult::Done {
             self.peers.announce_registry_change();

@@ -25,6 +25,7 @@ impl Rollouts {
     /// Takes all steps that are possible now. Returns whether there was one.
     pub(super) async fn follow(&mut self) -> bool {
         let names: BTreeSet<String> = self.records.keys().chain(self.locals.keys()).cloned().collect();
+        let names: Vec<String> = names.into_iter().filter(|name| !self.unread.contains_key(name)).collect();
         let mut has_done = false;
         for name in names {
             while let Some(step) = self.next_step(&name) {

@@ -16,6 +16,7 @@ mod following;
 mod local;
 mod offers;
 mod showing;
+mod unread;
 mod waiting;
 
 pub use driver::{Rollouts, RolloutsStarted};

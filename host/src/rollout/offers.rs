@@ -39,6 +39,9 @@ impl Rollouts {
 
     fn offer_of(&self, file: &FileOffer) -> Result<Offer, String> {
         let FileOffer { plugin, digest, store, is_asked, .. } = file;
+        if let Some(why) = self.why_unread(plugin) {
+            return Err(why);
+        }
         let (plugin, digest, store, by) = (plugin.clone(), digest_of(digest), store.clone()?, self.name.clone());
         Ok(Offer { plugin, digest, store, is_asked: *is_asked, by })
     }

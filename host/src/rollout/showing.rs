@@ -13,6 +13,7 @@ impl Rollouts {
         for (name, record) in &self.records {
             self.plugins.statuses().set_cluster(name, self.status_of(name, record));
         }
+        self.show_unread();
     }
 
     fn status_of(&self, plugin: &str, record: &PluginRecord) -> ClusterPluginStatus {

@@ -45,7 +45,8 @@ impl Rollouts {
     fn result_of(&self, waiting: &PendingAnswer) -> Option<Result<(), CommandError>> {
         let refused = |why: &str| Some(Err(CommandError::Refused(why.to_owned())));
         let Some(record) = self.records.get(&waiting.plugin) else {
-            return refused("the plugin was forgotten meanwhile");
+            let why = self.why_unread(&waiting.plugin);
+            return refused(why.as_deref().unwrap_or("the plugin was forgotten meanwhile"));
         };
         if let AwaitedChange::Outcome(number) = waiting.until {
             let is_prepared = record.rollout.as_ref().is_some_and(|rollout| rollout.number == number);

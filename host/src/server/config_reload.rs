@@ -56,6 +56,8 @@ pub struct ConfigReload {
     running: Arc<Mutex<Running>>,
     /// The limits with which the host runs, for the stop.
     limits: ArcSwapOption<Limits>,
+    /// For how long a host that is told to stop serves on. A reload doesn't change it.
+    drain: Duration,
 }
 
 struct Running {
@@ -111,7 +113,8 @@ impl ConfigReload {
         let running = Running { config: config.clone(), contents: contents(config)? };
         let running = Arc::new(Mutex::new(running));
         let limits = ArcSwapOption::from_pointee(config.limits.clone());
-        Ok(Arc::new(Self { parts, read: OnceLock::new(), router: OnceLock::new(), running, limits }))
+        let drain = config.drain();
+        Ok(Arc::new(Self { parts, read: OnceLock::new(), router: OnceLock::new(), running, limits, drain }))
     }
 
     /// Sets how the configuration is read again. Without it, a reload is refused. Only the first call has an effect.
@@ -159,6 +162,11 @@ impl ConfigReload {
     /// Returns the limits with which the host runs.
     pub(super) fn limits(&self) -> Limits {
         self.limits.load().as_deref().cloned().unwrap_or_default()
+    }
+
+    /// Returns for how long a host that is told to stop serves on.
+    pub(super) fn drain(&self) -> Duration {
+        self.drain
     }
 
     /// Reads the configuration, and applies the differences that need no restart. With `is_dry_run`, it only says what

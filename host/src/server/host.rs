@@ -27,13 +27,14 @@ use super::parts::{
 };
 use super::self_test::SelfTest;
 use super::start::Start;
-use super::stopping::{End, close_sockets, end_sockets_and_rooms, until_end};
+use super::stopping::{End, close_sockets, end_sockets_and_rooms, serve_on, until_end};
 use super::surroundings::HostSurroundings;
 use super::tasks::spawn_tasks;
 use super::vital::{Ended, Vital};
 use super::{Config, log_lines_lost};
 use crate::api::{self, Api};
 use crate::channel::Node;
+use crate::health::Health;
 use crate::plugin::{Control, Library, PluginStatuses};
 use crate::routes::RouteTable;
 use crate::socket::Sockets;
@@ -234,12 +235,30 @@ impl Host {
         address.transpose().context("asking for the address of the API")
     }
 
-    /// Serves until `stop` completes, and then stops in order: accepts no new connections and messages, waits for the turns
-    /// that have begun, closes the sockets in batches, and runs each channel's `terminate`.
+    /// Returns the results of the self-test. They also say whether an operator has asked the host to stop.
+    #[must_use]
+    pub fn health(&self) -> Arc<Health> {
+        Arc::clone(&self.health.1.health)
+    }
+
+    /// Serves until `stop` completes, or an operator asks the host to stop. Then it stops in order: it serves on for `drain_ms` without
+    /// being ready, accepts no new connections and messages, waits for the turns that have begun, closes the sockets in batches, and runs
+    /// each channel's `terminate`.
     ///
     /// # Errors
     /// Returns the vital task or thread that has ended. The host has then stopped in the same order.
-    pub async fn serve(mut self, stop: impl Future<Output = ()> + Send) -> Result<(), Ended> {
+    pub async fn serve(self, stop: impl Future<Output = ()> + Send) -> Result<(), Ended> {
+        let (health, drain) = (self.health(), self.config_reload.drain());
+        let stop = async {
+            tokio::select! {
+                () = stop => {}
+                () = health.asked_to_stop() => tracing::info!("an operator has asked the host to stop"),
+            }
+        };
+        self.serve_until(stop, drain).await
+    }
+
+    async fn serve_until(mut self, stop: impl Future<Output = ()> + Send, drain: Duration) -> Result<(), Ended> {
         let handing_over = self.handing_over();
         let Self {
             listener,
@@ -285,8 +304,8 @@ impl Host {
         vital.spawn("the task that accepts connections", listen(listener, router, most_sockets, accepting));
         let end = until_end(stop, [&mut vital, &mut loading, &mut operating], handing_over.as_ref()).await;
         cluster.stop(&health).await;
-        // Ends the tasks that accept connections and sweep topics, and closes the listener, to which a hand-over has a reference. In its
-        // queue, clients would wait until the process ends. A client that is refused can go to another host at once.
+        let end = serve_on(end, drain, [&mut vital, &mut loading, &mut operating]).await;
+        // Ends the tasks that accept and sweep. A hand-over has the listener, too, in whose queue clients would wait until the process ends.
         drop((vital, handing_over));
         intake.set(false);
         node.pubsub.events.close();

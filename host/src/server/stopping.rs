@@ -3,6 +3,8 @@
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use tokio::time::sleep;
+
 use super::handing_over::HandingOver;
 use super::vital::{Ended, Vital};
 use crate::channel::Node;
@@ -53,6 +55,21 @@ pub(super) async fn until_end(
     tokio::select! {
         end = &mut replacing => end,
         () = handing_over.stopped() => End::Stop,
+    }
+}
+
+/// Serves on for a while if the host was told to stop. `/readyz` says that it isn't ready, and a load balancer needs time to notice:
+/// until then it sends new clients, which would be refused. If a vital task or thread ends meanwhile, the host stops at once.
+pub(super) async fn serve_on(end: End, drain: Duration, [vital, loading, operating]: [&mut Vital; 3]) -> End {
+    if drain.is_zero() || !matches!(end, End::Stop) {
+        return end;
+    }
+    tracing::info!("draining: the host isn't ready any more, and serves on for {drain:?} (`drain_ms`)");
+    tokio::select! {
+        () = sleep(drain) => end,
+        ended = vital.ended() => End::Failed(ended),
+        ended = loading.ended() => End::Failed(ended),
+        ended = operating.ended() => End::Failed(ended),
     }
 }
 

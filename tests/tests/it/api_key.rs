@@ -31,9 +31,13 @@ async fn a_host_creates_a_key_that_every_call_needs() -> Result<()> {
                 let status = asked(&host, &method, &path, authorization).await?;
                 ensure!(status == 401, "{method} {path} with `{authorization}`: {status}");
             }
+            calls += 1;
+            // With the key, it ends the host.
+            if path == "/api/drain" {
+                continue;
+            }
             let status = asked(&host, &method, &path, &format!("bearer {key}")).await?;
             ensure!(status != 401 && status != 403, "{method} {path} with the key: {status}");
-            calls += 1;
         }
     }
     ensure!(calls > 10, "{calls} calls");

@@ -2,9 +2,10 @@
 //! are tested with the same endpoints in `host/src/api/health.rs`.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use bennu_tests::{Answer, Setup, TestHost, eventually, request, request_with};
+use bennu_tests::{Answer, Setup, TestClient, TestHost, bennu, eventually, request, request_with};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -120,6 +121,83 @@ async fn a_host_that_stops_is_not_ready() -> Result<()> {
     });
     let shown = shown.await?;
     ensure!(reasons(&shown).contains("the host is stopping"), "{shown}");
+    ensure!(host.ended().await?.success(), "it stops in order");
+    Ok(())
+}
+
+/// A new client, and its first answer.
+async fn served(host: &TestHost) -> Result<TestClient> {
+    let mut client = host.connect().await?;
+    client.join("echo:1", &json!({})).await?;
+    answers(&mut client).await?;
+    Ok(client)
+}
+
+async fn answers(client: &mut TestClient) -> Result<()> {
+    let answer = client.call("echo:1", "echo", &json!({ "a": 1 })).await?;
+    ensure!(answer == json!({ "a": 1 }), "{answer}");
+    Ok(())
+}
+
+/// While a host drains, a load balancer can see that it isn't ready, and nobody is refused.
+#[tokio::test]
+async fn a_host_that_drains_is_not_ready_and_serves_on() -> Result<()> {
+    let mut host = Setup::new().guests(&["echo"])?.config("drain_ms = 600000\n").start().await?;
+    becomes(&host, true).await?;
+    let mut alice = served(&host).await?;
+    host.signal(Signal::TERM)?;
+    let shown = becomes(&host, false).await?;
+    ensure!(reasons(&shown).contains("the host is stopping"), "{shown}");
+    ensure!(ask(&host, "/livez").await?.status == 200, "a restart doesn't help");
+    let mut bob = served(&host).await?;
+    answers(&mut alice).await?;
+    answers(&mut bob).await?;
+    // A second signal doesn't wait.
+    host.signal(Signal::TERM)?;
+    let status = host.ended().await?;
+    ensure!(status.code() == Some(1), "{status}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_host_closes_its_connections_when_it_has_drained() -> Result<()> {
+    const DRAIN: Duration = Duration::from_millis(300);
+    let config = format!("drain_ms = {}\n", DRAIN.as_millis());
+    let mut host = Setup::new().guests(&["echo"])?.config(&config).start().await?;
+    let mut alice = served(&host).await?;
+    let began = Instant::now();
+    host.signal(Signal::TERM)?;
+    let (_, code) = alice.until_closed().await?;
+    ensure!(code == Some(1012) && began.elapsed() >= DRAIN, "{code:?} after {:?}", began.elapsed());
+    drop(alice);
+    ensure!(host.ended().await?.success(), "it stops in order");
+    Ok(())
+}
+
+/// The command begins the same stop as a signal. A service manager that sends its signal after that doesn't cut it off.
+#[tokio::test]
+async fn an_operator_drains_a_host() -> Result<()> {
+    let mut host = Setup::new().guests(&["echo"])?.config("drain_ms = 600000\n").start().await?;
+    becomes(&host, true).await?;
+    let mut alice = served(&host).await?;
+    let asked = bennu(host.home(), &["drain", "--host", &host.address().to_string()])?;
+    ensure!(asked.code == Some(0) && asked.output == "the host stops; it has 1 sockets and 1 channels\n", "{asked:?}");
+    becomes(&host, false).await?;
+    host.log().find(0, "the drain", |line| line.message().starts_with("draining: ")).await?;
+    host.signal(Signal::TERM)?;
+    let says = |line: &bennu_tests::Line| line.message().starts_with("the host is stopping already");
+    host.log().find(0, "the answer to the signal", says).await?;
+    answers(&mut alice).await?;
+    host.signal(Signal::TERM)?;
+    let status = host.ended().await?;
+    ensure!(status.code() == Some(1), "{status}");
+    // Without a drain, it ends at once.
+    let mut host = Setup::new().guests(&["echo"])?.start().await?;
+    let mut bob = served(&host).await?;
+    let asked = bennu(host.home(), &["drain", "--host", &host.address().to_string()])?;
+    ensure!(asked.code == Some(0), "{asked:?}");
+    bob.closed_with(1012).await?;
+    drop(bob);
     ensure!(host.ended().await?.success(), "it stops in order");
     Ok(())
 }

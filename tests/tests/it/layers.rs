@@ -132,10 +132,13 @@ const MODULES: [(&str, &[&str]); 32] = [
         "fuzz",
         &[
             "protocol",
+            "parcel",
+            "handover",
             "auth",
             "contract",
             "store",
             "plugin",
+            "channel",
             "cluster",
             "jobs",
             "socket",

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::database;
 use crate::plan::{Plan, cluster, is_ready, readiness};
 use crate::rollouts::{FILE, build, serves, setup};
-use crate::together::{audit, deposit_from_all};
+use crate::together::{audit, broadcast_from_all, deposit_from_all, members};
 
 /// What `bennu cluster` prints at a node.
 fn printed(host: &TestHost) -> Result<String> {
@@ -62,6 +62,96 @@ async fn a_node_that_can_not_load_what_the_cluster_serves_is_not_ready() -> Resu
     is_ready(&two).await?;
     one.stop().await?;
     two.stop().await?;
+    Ok(())
+}
+
+/// A topic with turns that a balancer should keep at one node has members at two.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sticky_topic_at_two_nodes_is_said_and_counted() -> Result<()> {
+    let (_, url) = database()?;
+    let plan = Plan::on(&url).guests(&[]).key("sticky = [\"tally:*\"]");
+    let with_turns = build(1, false).replace("onFault:", "turns: \"topic\", onFault:");
+    let hosts = [setup(&plan, "one", &with_turns)?.start().await?, plan.start("two").await?];
+    serves(&hosts, 1).await?;
+    let mut clients = members(&hosts, "tally:1").await?;
+    for (host, other) in hosts.iter().zip(["two", "one"]) {
+        let topic = format!("\"tally:1\" ({other})");
+        let said =
+            |line: &bennu_tests::Line| line.message().starts_with("topics_split: ") && line.message().contains(&topic);
+        host.log().find(0, "a warning with the topic and the other node", said).await?;
+        let shown = cluster(host).await?;
+        ensure!(shown["split_topics"] == 1 && shown["counts"]["topics_split"] == 1, "{shown}");
+        is_described(&shown)?;
+        ensure!(printed(host)?.contains("1 sticky topics have members at this node and at others"));
+        let metrics = get(host.address(), "/metrics").await?.body;
+        for line in ["bennu_cluster_split_topics 1", "bennu_cluster_topics_split_total 1"] {
+            ensure!(metrics.lines().any(|found| found == line), "there is no {line}");
+        }
+    }
+    clients.remove(0).close().await?;
+    for host in &hosts {
+        eventually("the topic is at one node", async || {
+            let shown = cluster(host).await?;
+            Ok((shown["split_topics"] == 0 && shown["counts"]["topics_split"] == 1).then_some(()))
+        })
+        .await?;
+    }
+    drop(clients);
+    for host in hosts {
+        host.stop().await?;
+    }
+    Ok(())
+}
+
+/// A node that drains is known to the others as one that stops, and is a node like any other until it has drained.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_drains_serves_on_and_the_others_know_it() -> Result<()> {
+    let (_, url) = database()?;
+    let plan = Plan::on(&url).top("drain_ms = 600000");
+    let hosts = [plan.start("one").await?, plan.start("two").await?];
+    let mut clients = members(&hosts, "echo:1").await?;
+    let address = hosts[1].address().to_string();
+    let asked = bennu(hosts[1].home(), &["drain", "--host", &address])?;
+    ensure!(asked.code == Some(0), "{asked:?}");
+    eventually("the other node shows it", async || {
+        Ok(printed(&hosts[0])?
+            .lines()
+            .any(|line| line.starts_with("two ") && line.contains("  stopping"))
+            .then_some(()))
+    })
+    .await?;
+    ensure!(readiness(&hosts[1]).await?.status == 503, "{}", reasons(&hosts[1]).await?);
+    is_ready(&hosts[0]).await?;
+    broadcast_from_all(&mut clients, "echo:1").await?;
+    // It would go on for ten minutes.
+    drop(hosts);
+    Ok(())
+}
+
+/// The ids are those of the whole server, which the tests share. A node takes one each second at least. The first two readings are a minute
+/// apart.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_ids_of_transactions_and_the_ages_of_beats_are_shown() -> Result<()> {
+    let (_, url) = database()?;
+    let plan = Plan::on(&url);
+    let hosts = [plan.start("one").await?, plan.start("two").await?];
+    let ids = eventually("two readings", async || Ok(cluster(&hosts[0]).await?["transaction_ids_per_day"].as_u64()));
+    let ids = ids.await?;
+    // Two nodes without load take 258,000; one that is stopped now and then takes less.
+    ensure!(ids > 50_000, "{ids}");
+    let shown = cluster(&hosts[0]).await?;
+    is_described(&shown)?;
+    for node in shown["nodes"].as_array().context("nodes")? {
+        let age = node["beat_ms_ago"].as_u64().context("an age")?;
+        ensure!(age < 60_000, "{node}");
+    }
+    let said = printed(&hosts[0])?;
+    ensure!(said.contains("ids of transactions of the database server: "), "{said}");
+    ensure!(said.lines().any(|line| line.starts_with("two ") && line.contains("  lease renewed ")), "{said}");
+    ensure!(get(hosts[0].address(), "/metrics").await?.body.contains("\nbennu_cluster_transaction_ids_per_day "));
+    for host in hosts {
+        host.stop().await?;
+    }
     Ok(())
 }
 

@@ -77,8 +77,10 @@ impl Plan {
     pub(crate) fn setup(&self, name: &str) -> Result<Setup> {
         let Self { url, guests, top, keys, store, tables } = self;
         let (variable, secret) = SECRET;
+        // There is no balancer that has to notice a stop.
+        let drain = if top.contains("drain_ms") { "" } else { "drain_ms = 0\n" };
         let config = format!(
-            "{top}[store]\nurl = {url:?}\n{store}[cluster]\nname = {name:?}\nsecret = {{ env = {variable:?} }}\n{keys}{tables}"
+            "{drain}{top}[store]\nurl = {url:?}\n{store}[cluster]\nname = {name:?}\nsecret = {{ env = {variable:?} }}\n{keys}{tables}"
         );
         Ok(Setup::new().guests(guests)?.config(&config).variable(variable, secret))
     }

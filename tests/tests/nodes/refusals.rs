@@ -151,6 +151,26 @@ async fn a_host_without_a_cluster_and_a_node_exclude_each_other() -> Result<()> 
     Ok(())
 }
 
+/// As when later versions of bennu start beside a node: the schema is of an earlier version, and would have to be changed. Who is refused
+/// anyway changes nothing.
+#[tokio::test]
+async fn a_host_that_is_refused_has_not_changed_the_schema() -> Result<()> {
+    let (name, url) = database()?;
+    let node = Plan::on(&url).start("one").await?;
+    let server = PostgresServer::shared()?;
+    server
+        .sql(&name, "UPDATE bennu.version SET version = 1; UPDATE bennu.node SET speaks_from = 90, speaks_to = 91")?;
+    let said = Plan::on(&url).refusal("two").await?;
+    ensure!(said.contains("the schema bennu has to be changed, and the node one of the cluster runs"), "{said}");
+    ensure!(said.contains("understands the versions 90 to 91 of the protocol"), "{said}");
+    let said = format!("{:#}", alone(&url).start().await.err().context("the host has started")?);
+    ensure!(said.contains("is in use by the hosts of a cluster"), "{said}");
+    ensure!(server.sql(&name, "SELECT version FROM bennu.version")? == "1");
+    server.sql(&name, "UPDATE bennu.version SET version = 2")?;
+    node.stop().await?;
+    Ok(())
+}
+
 /// Two nodes have two data directories.
 #[tokio::test]
 async fn two_nodes_have_two_data_directories() -> Result<()> {

@@ -119,7 +119,7 @@ fn plugins() -> Vec<PathBuf> {
 fn configuration(name: &str, secret: &Path, postgres: &str, nats: Option<&str>) -> String {
     let bus = nats.map_or_else(String::new, |url| format!("bus = {{ nats = {url:?} }}\n"));
     format!(
-        "[store]\nurl = {postgres:?}\n\n[cluster]\nname = {name:?}\nsecret = {{ file = {secret:?} }}\nlease_ms = 3000\n{bus}\n[mounts.\"/socket\"]\nauth = \"none\"\n\n\
+        "drain_ms = 500\n\n[store]\nurl = {postgres:?}\n\n[cluster]\nname = {name:?}\nsecret = {{ file = {secret:?} }}\nlease_ms = 3000\n{bus}\n[mounts.\"/socket\"]\nauth = \"none\"\n\n\
          [mounts.\"/realtime/v1\"]\nauth = \"none\"\nserializer = \"supabase\"\n"
     )
 }

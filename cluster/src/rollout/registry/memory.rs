@@ -61,7 +61,7 @@ impl MemoryRegistry {
 
 impl Contents {
     fn change(&mut self, me: Epoch, change: RecordsChange, is_living: impl Fn(Epoch) -> bool) -> ChangeResult {
-        let RecordsChange { former, changed, generations, builds } = change;
+        let RecordsChange { former, changed, generations, builds, keeps_all_builds } = change;
         if former != self.revision {
             return ChangeResult::Outdated;
         }
@@ -84,7 +84,7 @@ impl Contents {
         let Self { records, reports, builds: kept, .. } = self;
         reports.retain(|(plugin, _), _| records.contains_key(plugin));
         // Another living node may be about to need what it has brought.
-        kept.retain(|digest, (by, _)| builds.contains(digest) || *by != me && is_living(*by));
+        kept.retain(|digest, (by, _)| keeps_all_builds || builds.contains(digest) || *by != me && is_living(*by));
         ChangeResult::Done
     }
 }
@@ -106,6 +106,8 @@ impl Registry for MemoryRegistry {
                 records: (known != Some(contents.revision)).then(|| contents.records.clone()),
                 nodes,
                 reports: contents.reports.iter().map(of).collect(),
+                unread: BTreeMap::new(),
+                unread_reports: Vec::new(),
             })
         })
     }

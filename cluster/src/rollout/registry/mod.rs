@@ -2,7 +2,7 @@
 
 pub(super) mod memory;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -36,10 +36,14 @@ pub struct RegistrySnapshot {
     pub revision: u64,
     /// The records. None if they are still those of the revision that the caller knows.
     pub records: Option<Records>,
+    /// Why the records of some plugins can't be read, by plugin. They aren't in `records`, and are left out together with these.
+    pub unread: BTreeMap<String, String>,
     /// The living nodes.
     pub nodes: Vec<LivingNode>,
     /// The reports of living nodes, and of those that died lately.
     pub reports: Vec<NodeReport>,
+    /// Sentences about some of the reports that can't be read.
+    pub unread_reports: Vec<String>,
 }
 
 /// A change of the records.
@@ -53,6 +57,8 @@ pub struct RecordsChange {
     pub generations: Vec<(String, Option<u32>)>,
     /// The builds that the records need, after the change.
     pub builds: BTreeSet<BuildDigest>,
+    /// Whether all other builds stay as well, because a record that can't be read may need them.
+    pub keeps_all_builds: bool,
 }
 
 /// What has become of a change.

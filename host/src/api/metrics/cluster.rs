@@ -20,8 +20,15 @@ pub(super) fn write(api: &Api, page: &mut Page<'_>) -> fmt::Result {
     lease(&link.lease(), &link.counts(), page)?;
     let help = "How far this machine's clock is ahead of the database's; negative if it is behind.";
     page.gauge("bennu_cluster_clock_ahead_seconds", help, peers.clock_ahead_ms() as f64 / 1000.0)?;
+    if let Some(ids) = peers.transaction_ids_per_day() {
+        let help = "Ids of transactions that the database's server used in the last minute, for a day.";
+        page.gauge("bennu_cluster_transaction_ids_per_day", help, ids)?;
+    }
+    let help = "Sticky topics that have members at this node and at another one.";
+    page.gauge("bennu_cluster_split_topics", help, peers.split_topics() as u64)?;
     messages(&link.counts(), page)?;
     losses(&link.counts(), &peers.counts(), page)?;
+    rows(&link.counts(), &peers.counts(), page)?;
     plugins(api, &peers.counts(), page)
 }
 
@@ -77,6 +84,15 @@ fn messages(counts: &ClusterCounts, page: &mut Page<'_>) -> fmt::Result {
     page.counter("bennu_cluster_bus_foreign_messages", help, bus.ignored)?;
     let help = "How full PostgreSQL's queue of notifications is, from 0 to 1.";
     page.gauge("bennu_cluster_bus_queue_ratio", help, f64::from(bus.queue_thousandths) / 1000.0)
+}
+
+fn rows(link: &ClusterCounts, peers: &PeerCounts, page: &mut Page<'_>) -> fmt::Result {
+    let help = "How often a sticky topic began to have members at this node and at another one.";
+    page.counter("bennu_cluster_topics_split", help, peers.topics_split)?;
+    let help = "Rows of the database that couldn't be read, each at each read, by what they are about.";
+    let mut tables = page.counters("bennu_cluster_rows_unread", help)?;
+    tables.counter(&[("table", "nodes")], link.table.rows_left_out)?;
+    tables.counter(&[("table", "plugins")], peers.rows_unread)
 }
 
 fn plugins(api: &Api, peers: &PeerCounts, page: &mut Page<'_>) -> fmt::Result {

@@ -7,6 +7,7 @@ mod rollout_tests;
 mod seams;
 #[cfg(test)]
 mod tests;
+mod transactions;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,15 +27,20 @@ use crate::cluster::{
 };
 use crate::health::{Draining, Health};
 use crate::plugin::Library;
+use crate::protocol::Pattern;
 use crate::rollout::{Rollouts, RolloutsStarted};
 use crate::store::{DirectoryLock, StorePlace, claim_directory};
 
 use clocks::compare_clocks;
 use last_start::LastStart;
 pub use seams::ClusterSeams;
+use transactions::count_transaction_ids;
 
 /// How long a host waits at its start for nodes that don't hear it. They may be dead, and the table doesn't say so yet.
 const CONNECTED_MAX: Duration = Duration::from_secs(5);
+
+/// The versions of the protocol between nodes that this version of the host understands.
+const SPEAKS: Speaks = Speaks { from: VERSION as u16, to: VERSION as u16 };
 
 /// A host before it serves: a node of a cluster, or alone.
 pub(super) enum ClusterNode {
@@ -50,6 +56,8 @@ pub(super) struct EnteringNode {
     blocks: Arc<dyn MemberBlocks>,
     registry: Arc<dyn Registry>,
     on_loss: OnLoss,
+    /// The topics of which a balancer keeps all clients at one node.
+    sticky: Arc<[Pattern]>,
     /// The lock of the data directory, until the store has it. None if the store itself is in the directory.
     lock: Option<DirectoryLock>,
 }
@@ -65,7 +73,7 @@ impl ClusterNode {
     /// If another node has the name, or the table or the bus can't be used.
     pub(super) async fn start(config: &Config, seams: Option<ClusterSeams>) -> Result<Self> {
         let Some(table) = &config.cluster else { return Ok(Self::Alone) };
-        let name = table.node_name()?;
+        let (name, sticky) = (table.node_name()?, table.sticky()?);
         let secret = table.secret(&config.beside)?;
         if secret.is_none() {
             tracing::warn!(
@@ -81,7 +89,7 @@ impl ClusterNode {
         let options = ClusterOptions {
             name: name.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
-            speaks: Speaks { from: VERSION.into(), to: VERSION.into() },
+            speaks: SPEAKS,
             lease: table.lease(),
             secret,
             over: lock.as_ref().and_then(|_| last.read()),
@@ -98,7 +106,7 @@ impl ClusterNode {
             last.write(cluster.me());
         }
         let on_loss = table.on_loss;
-        Ok(Self::In(Box::new(EnteringNode { cluster, events, table: nodes, blocks, registry, on_loss, lock })))
+        Ok(Self::In(Box::new(EnteringNode { cluster, events, table: nodes, blocks, registry, on_loss, sticky, lock })))
     }
 
     /// The start of this node, and the lock of its data directory, if other nodes share its store.
@@ -132,7 +140,7 @@ impl ClusterNode {
         let Self::In(entering) = self else { return Ok((node, None)) };
         node.store.set_epoch(entering.cluster.me().epoch.0);
         give_first_block(&node, &*entering.blocks).await.context("numbers for members can't be reserved")?;
-        let peers = Peers::new(Arc::new(entering.cluster.clone()), node.store.clone());
+        let peers = Peers::new(Arc::new(entering.cluster.clone()), node.store.clone(), Arc::clone(&entering.sticky));
         join_cluster(&node, &peers);
         Ok((node, Some(peers)))
     }
@@ -183,7 +191,8 @@ impl ClusterNode {
         vital.spawn("the place of this host in its cluster", run(receiver, announcer, events, pressure));
         vital.spawn("the task that has members join again", rejoining.run(Arc::clone(node), Arc::clone(peers)));
         vital.spawn("the task that reserves numbers for members", keep_giving_blocks(Arc::clone(node), blocks));
-        vital.spawn("the task that compares clocks", compare_clocks(table, Arc::clone(peers)));
+        vital.spawn("the task that compares clocks", compare_clocks(Arc::clone(&table), Arc::clone(peers)));
+        vital.spawn("the task that counts ids of transactions", count_transaction_ids(table, Arc::clone(peers)));
         let missing = peers.connected(CONNECTED_MAX).await;
         if !missing.is_empty() {
             tracing::warn!(

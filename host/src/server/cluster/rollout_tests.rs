@@ -1,6 +1,11 @@
 //! Builds of a plugin that hosts of a cluster in memory roll out together.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bennu_cluster::rollout::{
+    BuildDigest, ChangeResult, MemoryRegistry, RecordsChange, RegistryFuture, RegistrySnapshot, Report,
+};
 
 use super::tests::*;
 use super::*;
@@ -125,5 +130,79 @@ async fn a_file_that_is_no_plugin_is_refused_and_the_build_before_serves() -> Re
     let message = refused["error"]["message"].as_str().unwrap_or_default();
     assert!(message.contains("can't load it"), "{refused}");
     serves(&[&one, &two], 1).await?;
+    Ok(())
+}
+
+/// A registry in which the record of the plugin can't be read at times.
+struct OddRegistry {
+    registry: MemoryRegistry,
+    is_odd: AtomicBool,
+}
+
+impl Registry for OddRegistry {
+    fn read(&self, _known: Option<u64>) -> RegistryFuture<'_, RegistrySnapshot> {
+        Box::pin(async move {
+            // As a whole: no revision says that a row has become another one.
+            let mut found = self.registry.read(None).await?;
+            if self.is_odd.load(Ordering::Relaxed)
+                && found.records.as_mut().and_then(|records| records.remove("echo")).is_some()
+            {
+                found.unread.insert("echo".to_owned(), "it is odd".to_owned());
+            }
+            Ok(found)
+        })
+    }
+
+    fn change(&self, me: NodeId, change: RecordsChange) -> RegistryFuture<'_, ChangeResult> {
+        self.registry.change(me, change)
+    }
+
+    fn report(&self, me: NodeId, reports: Vec<(String, Report)>) -> RegistryFuture<'_, ()> {
+        self.registry.report(me, reports)
+    }
+
+    fn keep_build(&self, me: NodeId, digest: BuildDigest, bytes: Bytes) -> RegistryFuture<'_, ()> {
+        self.registry.keep_build(me, digest, bytes)
+    }
+
+    fn build(&self, digest: BuildDigest) -> RegistryFuture<'_, Option<Bytes>> {
+        self.registry.build(digest)
+    }
+}
+
+/// The plugin goes on where it serves, nothing replaces its record, and a node that starts meanwhile isn't ready.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plugin_whose_record_can_not_be_read_stays_as_it_is() -> Result<()> {
+    let (home, table) = (tempfile::tempdir()?, Arc::new(MemoryTable::new()));
+    let home = home.path();
+    let odd = OddRegistry { registry: MemoryRegistry::new(Arc::clone(&table)), is_odd: AtomicBool::new(false) };
+    let odd = Arc::new(odd);
+    let seams = ClusterSeams { registry: Arc::clone(&odd) as _, ..seams(&table) };
+    compile(home, &[1, 2]).await?;
+    put(home, "one", 1)?;
+    let one = start_with(home, "one", "plugins-one", &seams).await?;
+    serves(&[&one], 1).await?;
+    odd.is_odd.store(true, Ordering::Relaxed);
+    let counted = async {
+        while ask(&one, "GET /api/cluster", "").await?["counts"]["rows_unread"] == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        anyhow::Ok(())
+    };
+    timeout(PATIENCE, counted).await.context("the row isn't counted")??;
+    put(home, "one", 2)?;
+    let refused = ask(&one, "POST /api/plugins/echo/reload", "{}").await?;
+    let message = refused["error"]["message"].as_str().unwrap_or_default();
+    assert!(message.contains("can't be read") && message.contains("it is odd"), "{refused}");
+    assert_eq!(status(&one).await?["generation"], 1);
+    let two = start_with(home, "two", "plugins-two", &seams).await?;
+    let reasons = ask(&two, "GET /readyz", "").await?["reasons"].to_string();
+    assert!(reasons.contains("its record in the database can't be read"), "{reasons}");
+    assert_eq!(status(&two).await?["generation"], 0);
+    odd.is_odd.store(false, Ordering::Relaxed);
+    serves(&[&one, &two], 1).await?;
+    let again = ask(&one, "POST /api/plugins/echo/reload", "{}").await?;
+    assert_eq!(again["generation"], 2, "{again}");
+    serves(&[&one, &two], 2).await?;
     Ok(())
 }

@@ -8,6 +8,7 @@ use bennu_cluster::postgres::{Connect, PostgresBus, PostgresRegistry, PostgresTa
 use bennu_cluster::rollout::Registry;
 use bennu_cluster::{Bus, NodeTable};
 
+use super::SPEAKS;
 use crate::cluster::MemberBlocks;
 use crate::server::Config;
 use crate::server::config::{ClusterBus, ClusterTable};
@@ -41,7 +42,8 @@ impl ClusterSeams {
             ClusterBus::Postgres => None,
             ClusterBus::Nats(nats) => Some(nats.place(&config.beside)?),
         };
-        place.make_schema().await.with_context(|| format!("`store` can't be used: {place}"))?;
+        let made = place.make_schema_for_node(SPEAKS).await;
+        made.with_context(|| format!("`store` can't be used: {place}"))?;
         let connect: Arc<dyn Connect> = Arc::new(place);
         let registry = Arc::new(PostgresRegistry::new(Arc::clone(&connect)));
         let nodes = PostgresTable::new(Arc::clone(&connect)).context("starting the thread of the table of nodes")?;

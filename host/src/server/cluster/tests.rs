@@ -54,6 +54,7 @@ pub(super) async fn start_with(home: &Path, name: &str, plugins: &str, seams: &C
         data: home.join(name),
         cache: Some(home.join("cache")),
         cluster: Some(table),
+        drain_ms: Some(0),
         ..Config::default()
     };
     let host = Host::start_with(&config, Start { seams: Some(seams.clone()), ..Start::default() }).await?;

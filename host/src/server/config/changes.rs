@@ -104,6 +104,7 @@ pub(in crate::server) fn changes(running: &Config, new: &Config) -> (Vec<ConfigC
         data: Restart,
         store: Restart,
         cluster: Restart,
+        drain_ms: Restart,
         wire_threads: Restart,
         log: Now,
         log_format: Restart,

@@ -109,9 +109,16 @@ impl ClusterTable {
     /// # Errors
     /// If one of the patterns isn't a pattern.
     pub fn placement(&self) -> Result<Placement> {
+        Ok(Placement::InCluster { sticky: self.sticky()? })
+    }
+
+    /// The topics whose clients a balancer sends to the same node.
+    ///
+    /// # Errors
+    /// If one of the patterns isn't a pattern.
+    pub fn sticky(&self) -> Result<Arc<[Pattern]>> {
         let pattern = |text: &String| Pattern::parse(text).with_context(|| format!("`cluster.sticky`: `{text}`"));
-        let sticky: Arc<[Pattern]> = self.sticky.iter().map(pattern).collect::<Result<_>>()?;
-        Ok(Placement::InCluster { sticky })
+        self.sticky.iter().map(pattern).collect()
     }
 
     /// The lease.

@@ -113,6 +113,9 @@ pub struct Config {
     pub store: StoreTable,
     /// The host as a node of a cluster, if it is one.
     pub cluster: Option<ClusterTable>,
+    /// Milliseconds that a host that is told to stop serves on, so that load balancers notice that it isn't ready. Default 0, and 5,000
+    /// in a cluster.
+    pub drain_ms: Option<u64>,
     /// Threads that serve WebSocket connections and run the turns that don't have to wait. Default 0: half as many as the
     /// machine has processors, and at least one. The other processors do the rest.
     pub wire_threads: usize,
@@ -159,6 +162,7 @@ impl Default for Config {
             data: "data".into(),
             store: StoreTable::default(),
             cluster: None,
+            drain_ms: None,
             wire_threads: 0,
             reload: ReloadTable::default(),
             log: "info".into(),
@@ -179,7 +183,19 @@ impl Default for Config {
 /// The maximum of `wire_threads`.
 const WIRE_THREADS_MAX: usize = 256;
 
+/// The maximum of `drain_ms`.
+const DRAIN_MS_MAX: u64 = 600_000;
+
+/// The `drain_ms` of a node of a cluster. A balancer that asks every two seconds, and believes the second answer, has noticed by then.
+const DRAIN_MS_IN_CLUSTER: u64 = 5_000;
+
 impl Config {
+    /// Returns for how long a host that is told to stop serves on.
+    pub(super) fn drain(&self) -> Duration {
+        let usual = if self.cluster.is_some() { DRAIN_MS_IN_CLUSTER } else { 0 };
+        Duration::from_millis(self.drain_ms.unwrap_or(usual))
+    }
+
     /// Returns how many threads serve connections.
     pub(super) fn wire_threads(&self) -> usize {
         match self.wire_threads {
@@ -224,6 +240,9 @@ impl Config {
         check_filter(&self.log).context("`log`")?;
         if self.wire_threads > WIRE_THREADS_MAX {
             bail!("`wire_threads` is {}; it must be at most {WIRE_THREADS_MAX}", self.wire_threads);
+        }
+        if let Some(drain_ms) = self.drain_ms.filter(|drain_ms| *drain_ms > DRAIN_MS_MAX) {
+            bail!("`drain_ms` is {drain_ms}; it must be at most {DRAIN_MS_MAX}");
         }
         if let Some(secret) = &self.secret_key_base {
             secret.check().context("`secret_key_base`")?;
@@ -423,6 +442,7 @@ mod tests {
             ("[mounts.\"/socket\"]\ntransports = []", "mounts.\"/socket\".transports"),
             ("[mounts.\"/socket/\"]", "`/socket`"),
             ("wire_threads = 257", "`wire_threads` is 257; it must be at most 256"),
+            ("drain_ms = 600001", "`drain_ms` is 600001; it must be at most 600000"),
             ("[mounts.\"/socket\"]\ncompress = 1", "compress"),
             ("[mounts.\"/socket\"]\nserializer = \"json\"", "`phoenix` or `supabase`"),
             ("[mounts.\"/socket\"]\ncheck_origin = \"maybe\"", "\"conn\""),
@@ -443,6 +463,20 @@ mod tests {
         for (text, expected) in cases {
             assert!(refusal(text).contains(expected), "{text}: {}", refusal(text));
         }
+    }
+
+    #[test]
+    fn a_node_of_a_cluster_drains_unless_the_file_says_otherwise() -> Result<()> {
+        let cluster = "[store]\nurl = \"postgres://h/d\"\n[cluster]\n";
+        for (text, expected) in [
+            (String::new(), 0),
+            (cluster.to_owned(), 5_000),
+            (format!("drain_ms = 0\n{cluster}"), 0),
+            ("drain_ms = 250".to_owned(), 250),
+        ] {
+            assert_eq!(Config::parse(&text)?.drain(), Duration::from_millis(expected), "{text}");
+        }
+        Ok(())
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use bennu_cluster::Speaks;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
@@ -29,19 +30,40 @@ pub(super) enum LockMode {
 }
 
 impl PostgresPlace {
-    /// Makes the schema if it is missing, or brings it up to date. The table of nodes is in it, and a host of a cluster needs its row there
-    /// before it can open the store. Waits a moment for a server that is starting.
+    /// Makes the schema if it is missing, or brings it up to date. Waits a moment for a server that is starting.
     ///
     /// # Errors
     /// If the database can't be used. The message says what to do.
     pub async fn make_schema(&self) -> anyhow::Result<()> {
-        let runtime = Handle::try_current().context("a runtime is needed")?;
-        checked(self, &runtime).await.map(drop)
+        let (mut session, _second) = self.checked_here().await?;
+        migrated(&mut session, self, None).await
+    }
+
+    /// The same for a node of a cluster that understands these versions of the protocol between nodes. The table of nodes is in the
+    /// schema, and the node needs its row there before it can open the store.
+    ///
+    /// # Errors
+    /// If the database can't be used, a host without a cluster uses the store, or the schema is of an earlier version and a living node
+    /// has no version of the protocol in common with this one. The message says what to do. The schema is as it was then.
+    pub async fn make_schema_for_node(&self, speaks: Speaks) -> anyhow::Result<()> {
+        let (mut session, _second) = self.checked_here().await?;
+        // It has the lock until it ends, here.
+        take_lock(&session, self, LockMode::Shared).await?;
+        migrated(&mut session, self, Some(speaks)).await
+    }
+
+    async fn checked_here(&self) -> anyhow::Result<(Session, Session)> {
+        checked(self, &Handle::try_current().context("a runtime is needed")?).await
     }
 }
 
-/// Makes the schema if it is missing, and takes the lock of the store in the first of the returned sessions. Waits a moment for a server
-/// that is starting.
+/// Brings the schema up to date.
+async fn migrated(session: &mut Session, place: &PostgresPlace, speaks: Option<Speaks>) -> anyhow::Result<()> {
+    migrate(&mut session.client, place.schema(), speaks).await.map_err(|error| anyhow::anyhow!("{error}"))
+}
+
+/// Takes the lock of the store in the first of the returned sessions, and then makes the schema if it is missing: a host that is refused
+/// because others use the store has changed nothing. Waits a moment for a server that is starting.
 ///
 /// # Errors
 /// If the database can't be used, or others have the lock: then the error is an [`InUse`].
@@ -50,7 +72,7 @@ pub(super) async fn open(
     runtime: &Handle,
     mode: LockMode,
 ) -> anyhow::Result<(Session, Session)> {
-    let (session, second) = checked(place, runtime).await?;
+    let (mut session, second) = checked(place, runtime).await?;
     let of_database = |error: tokio_postgres::Error| anyhow::anyhow!("{}", explain(&error));
     let syncs = session.client.query_one("SELECT current_setting('fsync')::bool", &[]).await.map_err(of_database)?;
     if !syncs.get::<_, bool>(0) {
@@ -58,23 +80,30 @@ pub(super) async fn open(
             "the database server has `fsync = off`: a crash of its machine can lose or damage what is stored"
         );
     }
-    let deadline = Instant::now() + LOCK_GRACE;
-    while !has_locked(&session, place, mode).await.map_err(of_database)? {
-        if Instant::now() >= deadline {
-            return Err(InUse(in_use(&session, place, mode).await.map_err(of_database)?).into());
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
+    take_lock(&session, place, mode).await?;
+    migrated(&mut session, place, None).await?;
     Ok((session, second))
 }
 
-/// Returns two sessions of a database that can be used, and that has the schema.
+/// Takes the lock of the store in a session.
+async fn take_lock(session: &Session, place: &PostgresPlace, mode: LockMode) -> anyhow::Result<()> {
+    let of_database = |error: tokio_postgres::Error| anyhow::anyhow!("{}", explain(&error));
+    let deadline = Instant::now() + LOCK_GRACE;
+    while !has_locked(session, place, mode).await.map_err(of_database)? {
+        if Instant::now() >= deadline {
+            return Err(InUse(in_use(session, place, mode).await.map_err(of_database)?).into());
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(())
+}
+
+/// Returns two sessions of a database that can be used.
 async fn checked(place: &PostgresPlace, runtime: &Handle) -> anyhow::Result<(Session, Session)> {
-    let mut session = first_session(place, runtime).await?;
+    let session = first_session(place, runtime).await?;
     let readable = |error: Unusable| anyhow::anyhow!("{error}");
     let second = Session::connect(place, runtime).await.map_err(readable)?;
     self_test::check(&session.client, &second.client).await.map_err(readable)?;
-    migrate(&mut session.client, place.schema()).await.map_err(readable)?;
     Ok((session, second))
 }
 

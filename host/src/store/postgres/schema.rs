@@ -1,7 +1,8 @@
 //! The tables and functions in the database, and how an earlier version of them becomes the present one.
 
+use bennu_cluster::Speaks;
 use bennu_cluster::postgres::{REGISTRY_STEP, SCHEMA_STEP};
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Transaction};
 
 use super::connection::Unusable;
 
@@ -15,11 +16,13 @@ pub(super) const LOCKS: i32 = i32::from_be_bytes(*b"benn");
 const STEPS: [&[&str]; VERSION as usize] =
     [&[include_str!("schema/1.sql")], &[SCHEMA_STEP, include_str!("schema/2.sql"), REGISTRY_STEP]];
 
-/// Makes the schema, or brings it to the present version. One host does it at a time, in one transaction.
+/// Makes the schema, or brings it to the present version. One host does it at a time, in one transaction. `speaks` are the versions of the
+/// protocol that a node of a cluster understands.
 ///
 /// # Errors
-/// If the role may not, or the schema is of a later version. Then nothing is changed.
-pub(super) async fn migrate(client: &mut Client, schema: &str) -> Result<(), Unusable> {
+/// If the role may not, the schema is of a later version, or it is of an earlier one and a living node has no version of the protocol in
+/// common with this one. Then nothing is changed.
+pub(super) async fn migrate(client: &mut Client, schema: &str, speaks: Option<Speaks>) -> Result<(), Unusable> {
     let transaction = client.transaction().await?;
     let lock = lock_key(&format!("{schema} schema"));
     transaction.execute("SELECT pg_advisory_xact_lock($1, $2)", &[&LOCKS, &lock]).await?;
@@ -42,6 +45,9 @@ pub(super) async fn migrate(client: &mut Client, schema: &str) -> Result<(), Unu
              bennu that made it, or a later one"
         )));
     }
+    if let Some(speaks) = speaks.filter(|_| found < VERSION) {
+        check_nodes(&transaction, schema, speaks).await?;
+    }
     for step in STEPS.iter().skip(usize::try_from(found).unwrap_or(usize::MAX)) {
         for part in *step {
             transaction.batch_execute(&filled(part, schema)).await?;
@@ -52,6 +58,29 @@ pub(super) async fn migrate(client: &mut Client, schema: &str) -> Result<(), Unu
         tracing::info!("the schema {schema} was brought from version {found} to version {VERSION}");
     }
     Ok(())
+}
+
+/// Checks that a node can talk to all living ones. Without that, it would be refused when it enters its cluster, which is after the
+/// schema was changed. A node that starts at the same time is found there.
+async fn check_nodes(transaction: &Transaction<'_>, schema: &str, speaks: Speaks) -> Result<(), Unusable> {
+    let table = format!("{schema}.node");
+    // The first version of the schema has none.
+    if !transaction.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table]).await?.try_get::<_, bool>(0)? {
+        return Ok(());
+    }
+    let query = format!(
+        "SELECT left(name, 256), left(version, 256), speaks_from, speaks_to FROM {table} \
+         WHERE NOT is_dead AND (speaks_to < $1 OR speaks_from > $2) ORDER BY epoch LIMIT 1"
+    );
+    let found = transaction.query_opt(&query, &[&i32::from(speaks.from), &i32::from(speaks.to)]).await?;
+    let Some(row) = found else { return Ok(()) };
+    let (name, version): (&str, &str) = (row.try_get(0)?, row.try_get(1)?);
+    let (from, to): (i32, i32) = (row.try_get(2)?, row.try_get(3)?);
+    Err(Unusable::Unfit(format!(
+        "the schema {schema} has to be changed, and the node {name} of the cluster runs {version} and understands the versions {from} \
+         to {to} of the protocol, of which this node understands none: nothing was changed; start a version between the two first, \
+         or stop all nodes"
+    )))
 }
 
 /// Returns the second key of a lock, from its name. Other applications can use the same key, and then one of both would wait.

@@ -5,6 +5,7 @@ mod broadcasts;
 mod loss;
 mod network;
 mod presences;
+mod split;
 mod together;
 
 use bennu::contract::{Call, Callback, Effect, Fault, Outcome};

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bennu::channel::Node;
 use bennu::cluster::{Announcer, ClusterLink, EventOutcome, Inspect, OnLoss, Peers, Receiver, Rejoining, join_cluster};
+use bennu::protocol::Pattern;
 use bennu::pubsub::AfterTurn;
 use bennu_cluster::{
     ClusterCounts, ClusterEvent, Epoch, Incarnation, Lane, LeaseStatus, NodeId, NodePresence, NodeRow, NodeSettings,
@@ -105,7 +106,8 @@ impl ClusterLink for Wire {
                 is_draining: false,
             },
             presence: *presence,
-            heard_ago: None,
+            heard_ago: (*presence == NodePresence::Up).then_some(Duration::ZERO),
+            beat_ago: None,
             behind: 0,
             gaps: 0,
             losses: 0,
@@ -181,7 +183,8 @@ impl TestCluster {
         let node = Arc::clone(&stage.endpoint.node);
         node.add_member_block(epoch.0);
         let wire = Wire { network: self.network.clone(), epoch, name: name.clone() };
-        let peers = Peers::new(Arc::new(wire), node.store.clone());
+        let sticky = [Pattern::parse("room:sticky:*").expect("a pattern")].into();
+        let peers = Peers::new(Arc::new(wire), node.store.clone(), sticky);
         join_cluster(&node, &peers);
         let rejoining = Rejoining::new(on_loss);
         drop(tokio::spawn(Arc::clone(&rejoining).run(Arc::clone(&node), Arc::clone(&peers))));

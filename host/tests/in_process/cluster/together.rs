@@ -42,7 +42,7 @@ async fn start(name: &str, table: &Arc<MemoryTable>, bus: &Arc<MemoryBus>) -> Wh
     let stage = Stage::in_cluster([rooms(&Notes::default())], name, epoch);
     let node = Arc::clone(&stage.endpoint.node);
     node.add_member_block(epoch);
-    let peers = Peers::new(Arc::new(cluster.clone()), node.store.clone());
+    let peers = Peers::new(Arc::new(cluster.clone()), node.store.clone(), Arc::default());
     join_cluster(&node, &peers);
     let inspect: Inspect = Arc::new(|| Box::pin(std::future::ready(Bytes::from_static(b"{}"))));
     let receiver = Receiver::new(Arc::clone(&node), Arc::clone(&peers), Rejoining::new(OnLoss::Rejoin), Some(inspect));

@@ -71,11 +71,12 @@ const STATES = { own: ["this one", "good"], up: ["up", "good"], unheard: ["not h
 const CLOCK_SHOWN_MS = 5_000;
 
 /** Shows the nodes as this one knows them, and its own lease. */
-function showCluster({ is_good, lease, clock_ahead_ms, nodes, counts }, parent, body) {
+function showCluster({ is_good, lease, clock_ahead_ms, split_topics, nodes, counts }, parent, body) {
   facts(parent, [
     ["Lease", is_good ? "renewed" : "suspended", is_good ? "good" : "bad"],
     ...(lease.failure ? [[visible(lease.failure), "", undefined]] : []),
     ...(Math.abs(clock_ahead_ms) >= CLOCK_SHOWN_MS ? [[`Clock ${clock_ahead_ms > 0 ? "ahead of" : "behind"} the database's`, duration(Math.abs(clock_ahead_ms)), "warn"]] : []),
+    ...(split_topics > 0 ? [["Sticky topics with members at several nodes", number(split_topics), "bad"]] : []),
     ["Members that had to join again", number(counts.members_rejoined), counts.members_rejoined > 0 ? "warn" : undefined],
     ["Messages that weren't sent", number(counts.messages_dropped), counts.messages_dropped > 0 ? "warn" : undefined],
   ]);
