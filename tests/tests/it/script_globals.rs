@@ -111,7 +111,7 @@ const LINES: [(&str, &str); 15] = [
     ("INFO", r#"hello {"a":1} ["2n"]"#),
     ("INFO", "5 of 7 left"),
     ("WARN", "Error: oh; in "),
-    ("ERROR", "RangeError: far; in log (globals.js:"),
+    ("ERROR", "RangeError: far; in "),
     ("INFO", "list"),
     ("INFO", "  (index) | a | Values"),
     ("INFO", "  0       | 1 |"),
@@ -167,6 +167,8 @@ async fn the_console_writes_to_the_log() -> Result<()> {
     for ((level, begins), (found, text)) in LINES.iter().zip(&lines) {
         ensure!(level == found && text.starts_with(begins), "{begins}: {lines:#?}");
     }
+    let error = lines.iter().find(|(level, _)| *level == "ERROR").map(|(_, text)| *text).unwrap_or_default();
+    ensure!(error.contains("globals.js:8:"), "{error} has not the line of the script");
     host.stop().await?;
     Ok(())
 }
