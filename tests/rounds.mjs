@@ -5,12 +5,15 @@ import { join } from "node:path";
 
 const tiers = readFileSync(join(import.meta.dirname, "tiers/src/lib.rs"), "utf8");
 
+/** Whether the tier `full` runs, which has a machine to itself. */
+export const isFull = process.env.BENNU_TEST_TIER === "full";
+
 /** The number of rounds of the test called `name` in the current tier. */
 export function rounds(name) {
   const found = new RegExp(`test: "${name}", usual: ([0-9_]+), full: ([0-9_]+)`).exec(tiers);
   if (!found) throw new Error(`tests/tiers lists no rounds for ${name}`);
   const [, usual, full] = found;
-  return Number((process.env.BENNU_TEST_TIER === "full" ? full : usual).replaceAll("_", ""));
+  return Number((isFull ? full : usual).replaceAll("_", ""));
 }
 
 /** Pseudorandom numbers below a bound, the same for a seed in each run. */

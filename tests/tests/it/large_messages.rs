@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use bennu::contract::CallLimits;
-use bennu_test_tiers::Tier;
+use bennu_test_tiers::{Tier, rounds};
 use bennu_tests::{Setup, TestHost};
 use serde_json::{Map, Value, json};
 
@@ -64,25 +64,29 @@ async fn no_message_of_the_maximum_size_exceeds_the_default_cpu_time() -> Result
     Ok(())
 }
 
-/// The number of calls of one instance, and of those after which the memory is measured for the first time.
-fn calls() -> (usize, usize) {
-    match Tier::current() {
-        Tier::Usual => (20_000, 5_000),
-        Tier::Full => (1_000_000, 100_000),
-    }
-}
-
 /// Calls that wait for their replies at the same time.
 const WINDOW: usize = 32;
 
 /// The instance of a script doesn't grow with its calls.
 #[tokio::test]
-async fn the_memory_of_an_instance_is_flat() -> Result<()> {
-    let setup = Setup::new().file("plugins/echo.ts", ECHO.into()).config("[plugins.echo]\ninstances = 1");
+async fn the_memory_of_an_instance_in_typescript_is_flat() -> Result<()> {
+    memory_is_flat(Setup::new().file("plugins/echo.ts", ECHO.into())).await
+}
+
+/// The suite `languages` has the same test for Go and Python.
+#[tokio::test]
+async fn the_memory_of_an_instance_in_rust_is_flat() -> Result<()> {
+    memory_is_flat(Setup::new().guests(&["echo"])?).await
+}
+
+/// Calls one instance of the plugin `echo` again and again. Its memory must not grow after the first quarter of the calls.
+async fn memory_is_flat(setup: Setup) -> Result<()> {
+    let setup = setup.config("[plugins.echo]\ninstances = 1");
     let host = setup.limit("calls_per_instance", 100_000_000).limit("call_wall_ms", 60_000).start().await?;
     let mut client = host.connect().await?;
     client.join("bench:1", &json!({})).await?;
-    let (calls, first) = calls();
+    let calls = rounds("instances::calls");
+    let first = calls / 4;
     let (mut sent, mut before) = (std::collections::VecDeque::new(), 0);
     let payload = json!({ "text": "some text", "list": [1, 2, { "three": 3 }] });
     for call in 0..calls + WINDOW {

@@ -214,7 +214,7 @@ struct Rounds {
 }
 
 /// All tests whose number of rounds depends on the tier.
-const ROUNDS: [Rounds; 41] = [
+const ROUNDS: [Rounds; 42] = [
     // Damaged input for readers of JSON, which another reader must read the same.
     Rounds { test: "protocol::v2", usual: 20_000, full: 1_000_000 },
     Rounds { test: "semantics::scan", usual: 20_000, full: 1_000_000 },
@@ -266,6 +266,8 @@ const ROUNDS: [Rounds; 41] = [
     // Flushes on the bus of a cluster, and nodes that are renewed and declared dead at the same time.
     Rounds { test: "cluster::flushes", usual: 600, full: 10_000 },
     Rounds { test: "cluster::races", usual: 10, full: 150 },
+    // Calls of one instance, whose memory must not grow.
+    Rounds { test: "instances::calls", usual: 20_000, full: 1_000_000 },
     // Replacements of the host, and the clients that send meanwhile.
     Rounds { test: "replacements", usual: 2, full: 20 },
     Rounds { test: "replacements::clients", usual: 50, full: 2_000 },
