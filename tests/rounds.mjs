@@ -5,7 +5,9 @@ import { join } from "node:path";
 
 const read = (name) => readFileSync(join(import.meta.dirname, "tiers/src", name), "utf8");
 const [tiers, skipped] = [read("lib.rs"), read("skipped.rs")];
-const isFull = process.env.BENNU_TEST_TIER === "full";
+
+/** Whether the tier `full` runs, which has a machine to itself. */
+export const isFull = process.env.BENNU_TEST_TIER === "full";
 
 /** The number of rounds of the test called `name` in the current tier. */
 export function rounds(name) {

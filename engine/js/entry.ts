@@ -1,8 +1,9 @@
 // The first module of an instance: it evaluates the script, and exports the contract's callbacks.
 import "bennu:globals";
-import { callbacks, gatekeeperCallbacks, problemText } from "bennu/callbacks.ts";
+import { callbacks, gatekeeperCallbacks } from "bennu/callbacks.ts";
 import { Gatekeeper } from "bennu/gatekeeper.ts";
 import { phase } from "bennu/phase.ts";
+import { problemText } from "bennu/problem.ts";
 import { failed, offers } from "bennu:engine/script@0.1.0";
 
 async function evaluated(): Promise<any> {

@@ -1,72 +1,22 @@
 // What a script finds in its global scope next to what QuickJS has, and the freezing of all of it.
 import * as host from "bennu:channel/host@0.1.0";
-import { decode, encode } from "bennu/text.ts";
+import { consoleOf } from "bennu/console.ts";
+import { clone } from "./clone.ts";
+import { TextDecoder, TextEncoder } from "./codec.ts";
 
 const scope = globalThis as any;
-
-/** The text of a value in a log line. */
-function shown(value: unknown): string {
-  if (typeof value === "string") return value;
-  if (value instanceof Error) return `${value.name}: ${value.message}`;
-  if (value instanceof Map || value instanceof Set) return `${value.constructor.name} ${shown([...value])}`;
-  try {
-    return JSON.stringify(value, (_, part) => (typeof part === "bigint" ? `${part}n` : part)) ?? String(value);
-  } catch {
-    return String(value);
-  }
-}
-
-function logger(level: string) {
-  return (...parts: unknown[]) => host.log(level, parts.map(shown).join(" "));
-}
-
-/** A copy of a value, also of one that contains itself. */
-function clone(value: any, copies: Map<unknown, unknown>): any {
-  if (typeof value === "function" || typeof value === "symbol") throw new TypeError(`a ${typeof value} can't be cloned`);
-  if (typeof value !== "object" || value === null) return value;
-  if (copies.has(value)) return copies.get(value);
-  const keep = (copy: any) => (copies.set(value, copy), copy);
-  if (value instanceof Date) return keep(new Date(value.getTime()));
-  if (value instanceof RegExp) return keep(new RegExp(value.source, value.flags));
-  if (value instanceof ArrayBuffer) return keep(value.slice(0));
-  if (ArrayBuffer.isView(value)) return keep((value as any).slice());
-  if (value instanceof Map) {
-    const copy = keep(new Map());
-    value.forEach((part, key) => copy.set(clone(key, copies), clone(part, copies)));
-    return copy;
-  }
-  if (value instanceof Set) {
-    const copy = keep(new Set());
-    value.forEach((part) => copy.add(clone(part, copies)));
-    return copy;
-  }
-  const copy = keep(value instanceof Error ? Object.assign(new Error(value.message), { name: value.name }) : Array.isArray(value) ? [] : {});
-  for (const key of Object.keys(value)) copy[key] = clone(value[key], copies);
-  return copy;
-}
 
 function randomBytes(bytes: Uint8Array): Uint8Array {
   for (let at = 0; at < bytes.length; at++) bytes[at] = Math.random() * 256;
   return bytes;
 }
 
-scope.console = {
-  debug: logger("debug"), error: logger("error"), info: logger("info"), log: logger("info"), trace: logger("trace"), warn: logger("warn"),
-};
+scope.console = consoleOf(host.log, () => Number(host.now()));
 // The number can be rounded up to 1.
 Math.random = () => (Number(host.random()) / 2 ** 64) % 1;
 scope.performance = { now: () => Number(host.now()), timeOrigin: 0 };
-scope.TextEncoder = class TextEncoder {
-  get encoding() { return "utf-8"; }
-  encode(text: string = "") { return encode(String(text)); }
-};
-scope.TextDecoder = class TextDecoder {
-  get encoding() { return "utf-8"; }
-  decode(bytes?: any) {
-    if (bytes === undefined) return "";
-    return decode(ArrayBuffer.isView(bytes) ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength) : new Uint8Array(bytes));
-  }
-};
+scope.TextEncoder = TextEncoder;
+scope.TextDecoder = TextDecoder;
 scope.structuredClone = (value: unknown) => clone(value, new Map());
 scope.crypto = {
   getRandomValues<T extends ArrayBufferView>(view: T): T {

@@ -15,19 +15,23 @@ macro_rules! sdk {
 }
 
 /// The modules that a script can import, and those that evaluate it: names and sources in TypeScript. The module `./x.ts` of the
-/// SDK has the name `bennu/x.ts`.
-pub const MODULES: [(&str, &str); 15] = [
+/// SDK or of the engine has the name `bennu/x.ts`.
+pub const MODULES: [(&str, &str); 19] = [
     ("bennu:entry", include_str!("../js/entry.ts")),
     ("bennu:globals", include_str!("../js/globals.ts")),
+    ("bennu/clone.ts", include_str!("../js/clone.ts")),
+    ("bennu/codec.ts", include_str!("../js/codec.ts")),
     ("bennu", sdk!("index.ts")),
     ("bennu/callbacks.ts", sdk!("callbacks.ts")),
     ("bennu/channel.ts", sdk!("channel.ts")),
+    ("bennu/console.ts", sdk!("console.ts")),
     ("bennu/gatekeeper.ts", sdk!("gatekeeper.ts")),
     ("bennu/token.ts", sdk!("token.ts")),
     ("bennu/state.ts", sdk!("state.ts")),
     ("bennu/payload.ts", sdk!("payload.ts")),
     ("bennu/http.ts", sdk!("http.ts")),
     ("bennu/phase.ts", sdk!("phase.ts")),
+    ("bennu/problem.ts", sdk!("problem.ts")),
     ("bennu/schedule.ts", sdk!("schedule.ts")),
     ("bennu/stored.ts", sdk!("stored.ts")),
     ("bennu/text.ts", sdk!("text.ts")),

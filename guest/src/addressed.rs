@@ -1,7 +1,7 @@
 //! Effects: messages to some members of a topic.
 
 use crate::host::socket;
-use crate::{IntoPayload, Socket, Topic};
+use crate::{IntoPayload, Socket, Topic, check};
 
 impl<R: 'static> Socket<R> {
     /// Sends an event to the [`handle_info`](crate::Channel::handle_info) of a member of any topic, with the source
@@ -50,8 +50,9 @@ impl<R: 'static> Socket<R> {
     /// - `failed`: the topic isn't granted, as for [`publish`](Socket::publish).
     /// - `overflow`: too many messages wait for the member: 1,024 (`mailbox_from_elsewhere`), or 4 MiB of them
     ///   (`mailbox_bytes_from_elsewhere`).
+    #[track_caller]
     pub fn send_member(&mut self, topic: &str, member: u64, event: &str, payload: impl IntoPayload) {
-        socket::send_member(topic, member, event, &payload.into_payload());
+        socket::send_member(check::name("a topic", topic), member, event, &check::message(event, payload));
     }
 
     /// Sends an event to the client of each member of a topic whose socket has this id, for example to all tabs of one
@@ -60,21 +61,26 @@ impl<R: 'static> Socket<R> {
     /// # Faults
     ///
     /// `failed`: the topic isn't granted, as for [`publish`](Socket::publish).
+    #[track_caller]
     pub fn push_to_socket(&mut self, topic: &str, socket_id: &str, event: &str, payload: impl IntoPayload) {
-        socket::push_to_socket(topic, socket_id, event, &payload.into_payload());
+        let (topic, socket_id) = (check::name("a topic", topic), check::name("a socket's id", socket_id));
+        socket::push_to_socket(topic, socket_id, event, &check::event(event, payload));
     }
 }
 
 impl<R: 'static> Topic<R> {
     /// Sends an event to the [`handle_info`](crate::Channel::handle_info) of a member of any topic. See
     /// [`Socket::send_member`](crate::Socket::send_member).
+    #[track_caller]
     pub fn send_member(&mut self, topic: &str, member: u64, event: &str, payload: impl IntoPayload) {
-        socket::send_member(topic, member, event, &payload.into_payload());
+        socket::send_member(check::name("a topic", topic), member, event, &check::message(event, payload));
     }
 
     /// Sends an event to the client of each member of a topic whose socket has this id. See
     /// [`Socket::push_to_socket`](crate::Socket::push_to_socket).
+    #[track_caller]
     pub fn push_to_socket(&mut self, topic: &str, socket_id: &str, event: &str, payload: impl IntoPayload) {
-        socket::push_to_socket(topic, socket_id, event, &payload.into_payload());
+        let (topic, socket_id) = (check::name("a topic", topic), check::name("a socket's id", socket_id));
+        socket::push_to_socket(topic, socket_id, event, &check::event(event, payload));
     }
 }

@@ -8,7 +8,7 @@ use crate::bindings::bennu::channel::http::Header;
 use crate::bindings::bennu::channel::types::Setting;
 use crate::host::http;
 use crate::output::as_json;
-use crate::{Message, Payload};
+use crate::{Message, Payload, check};
 
 /// A `POST` that the host stores and sends until the server accepts it: a webhook to your application, for example.
 ///
@@ -86,8 +86,9 @@ impl Delivery {
 
     /// Deliveries of the plugin with the same key are sent one after the other, in the order in which they were asked for. So a server
     /// that doesn't answer holds back all later ones with this key, until the first one is accepted, refused or given up.
+    #[track_caller]
     pub fn order(self, key: &str) -> Self {
-        self.set("order", key.into())
+        self.set("order", check::name("the order of a delivery", key).into())
     }
 
     /// The time after which it is given up. Default: a day; at most a week.
@@ -97,8 +98,9 @@ impl Delivery {
 
     /// If the delivery is refused or given up, the topic's `handle_topic_info` gets this event, and [`undelivered`] reads the message.
     /// It is stored together with the end of the delivery, so it isn't lost. If the callback fails, the host tries again, five times.
+    #[track_caller]
     pub fn on_failure(self, event: &str) -> Self {
-        self.set("on-failure", event.into())
+        self.set("on-failure", check::name("the event of a delivery's failure", event).into())
     }
 
     /// Makes it a push message for a browser, with the keys of its subscription (`PushSubscription.toJSON().keys`). The URL is the

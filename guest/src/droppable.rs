@@ -1,7 +1,7 @@
 //! The effects that send messages of which a slow client needs only the latest.
 
 use crate::host::droppable;
-use crate::{IntoPayload, Socket, Topic};
+use crate::{IntoPayload, Socket, Topic, check};
 
 /// Droppable messages: of which a slow client needs only the latest, such as the position of a cursor.
 ///
@@ -23,9 +23,10 @@ impl<R> Socket<R> {
     ///
     /// # Faults
     ///
-    /// `oversize`: the key has more than 255 bytes.
+    /// `trap`: the key has more than 255 bytes.
+    #[track_caller]
     pub fn broadcast_droppable(&mut self, key: &str, event: &str, payload: impl IntoPayload) {
-        droppable::broadcast_droppable(key, event, &payload.into_payload());
+        droppable::broadcast_droppable(name(key), event, &check::event(event, payload));
     }
 
     /// Sends an event to all members of the topic except this one. A slow client gets only the last of the events with
@@ -68,8 +69,9 @@ impl<R> Socket<R> {
     /// # Faults
     ///
     /// As for [`broadcast_droppable`](Socket::broadcast_droppable).
+    #[track_caller]
     pub fn broadcast_from_droppable(&mut self, key: &str, event: &str, payload: impl IntoPayload) {
-        droppable::broadcast_from_droppable(key, event, &payload.into_payload());
+        droppable::broadcast_from_droppable(name(key), event, &check::event(event, payload));
     }
 
     /// Sends an event to all members of another topic. A slow client gets only the last of the events with this key.
@@ -77,20 +79,29 @@ impl<R> Socket<R> {
     /// # Faults
     ///
     /// As for [`broadcast_droppable`](Socket::broadcast_droppable), and for [`publish`](Socket::publish).
+    #[track_caller]
     pub fn publish_droppable(&mut self, topic: &str, key: &str, event: &str, payload: impl IntoPayload) {
-        droppable::publish_droppable(topic, key, event, &payload.into_payload());
+        droppable::publish_droppable(check::name("a topic", topic), name(key), event, &check::event(event, payload));
     }
 }
 
 /// Droppable messages: of which a slow client needs only the latest. [`Socket`] describes them.
 impl<R> Topic<R> {
     /// Sends an event to all members of the topic. See [`Socket::broadcast_droppable`].
+    #[track_caller]
     pub fn broadcast_droppable(&mut self, key: &str, event: &str, payload: impl IntoPayload) {
-        droppable::broadcast_droppable(key, event, &payload.into_payload());
+        droppable::broadcast_droppable(name(key), event, &check::event(event, payload));
     }
 
     /// Sends an event to all members of another topic. See [`Socket::publish_droppable`].
+    #[track_caller]
     pub fn publish_droppable(&mut self, topic: &str, key: &str, event: &str, payload: impl IntoPayload) {
-        droppable::publish_droppable(topic, key, event, &payload.into_payload());
+        droppable::publish_droppable(check::name("a topic", topic), name(key), event, &check::event(event, payload));
     }
+}
+
+/// Checks a key.
+#[track_caller]
+fn name(key: &str) -> &str {
+    check::name("the key of a droppable message", key)
 }

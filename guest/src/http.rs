@@ -90,7 +90,7 @@ use crate::bindings::bennu::channel::types::Setting;
 use crate::error::words;
 use crate::host::http;
 use crate::output::as_json;
-use crate::{Error, IntoPayload, Message, Payload, Socket, Topic};
+use crate::{Error, IntoPayload, Message, Payload, Socket, Topic, check};
 
 /// Asks a server, and waits for its answer.
 ///
@@ -169,7 +169,9 @@ impl Request {
     /// Effect: sends the request after the callback has succeeded, at most once. The answer comes as a message with this event to
     /// the member's [`handle_info`](crate::Channel::handle_info), or, in a callback of a topic, to its
     /// [`handle_topic_info`](crate::Channel::handle_topic_info): see [`answer`]. The server gets a header `idempotency-key`.
+    #[track_caller]
     pub fn send(self, _from: &mut impl Sender, event: &str) {
+        let event = check::name("the key of a request", event);
         http::request(event, &self.method, &self.url, &self.headers, &self.body, &self.settings());
     }
 

@@ -84,6 +84,7 @@ pub mod bindings;
 mod addressed;
 mod callbacks;
 mod channel;
+mod check;
 mod delivery;
 mod discard;
 mod droppable;

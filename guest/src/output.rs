@@ -16,6 +16,7 @@ pub trait IntoPayload {
     /// # Panics
     ///
     /// If the value can't be written as JSON, for example a map whose keys aren't text.
+    #[track_caller]
     fn into_payload(self) -> Payload;
 }
 

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::output::empty;
-use crate::{Answer, Decision, Error, IntoPayload, Reply, Stop};
+use crate::{Answer, Decision, Error, IntoPayload, Reply, Stop, check};
 
 /// The result of `handle_in`, `handle_info` and `handle_message`: an answer, or an [`Error`].
 pub type Handled = Result<Answer, Error>;
@@ -37,6 +37,7 @@ pub fn reply_error(response: impl IntoPayload) -> Handled {
 }
 
 /// Replies with another status, of at most 255 bytes. The client listens for it with `receive(status, ..)`.
+#[track_caller]
 pub fn reply_status(status: &str, response: impl IntoPayload) -> Handled {
     Ok(Answer::Reply(Reply::status(status, response)))
 }
@@ -72,16 +73,20 @@ impl Reply {
         Self::status("error", response)
     }
 
-    /// Returns a reply with another status, of at most 255 bytes.
+    /// Returns a reply with another status, of at most 255 bytes. A longer one is a fault `trap`.
+    #[track_caller]
     pub fn status(status: impl Into<String>, response: impl IntoPayload) -> Self {
-        Self { status: status.into(), payload: response.into_payload() }
+        let status = status.into();
+        check::name("a status", &status);
+        Self { status, payload: response.into_payload() }
     }
 }
 
 impl Decision {
     /// Returns the decision that the member gets this payload with the same event name. A JSON payload must be an
-    /// object; otherwise it is a fault `failed`.
+    /// object; otherwise it is a fault `trap`.
+    #[track_caller]
     pub fn replace(payload: impl IntoPayload) -> Self {
-        Self::Replace(payload.into_payload())
+        Self::Replace(check::replacement(payload))
     }
 }

@@ -48,14 +48,14 @@
 //! # Limits
 //!
 //! - A plugin has schedules for the topics of its own routes only. Any other topic is a fault `failed`.
-//! - A key and an event have at most 255 bytes. A plugin has at most 1,000 schedules of a topic (`schedules_per_topic`), 100,000
-//!   in total (`schedules_per_plugin`), and 64 MiB of them (`schedule_bytes_per_plugin`). Otherwise the call is a fault
-//!   `oversize`.
+//! - A key and an event have at most 255 bytes. Otherwise the call is a fault `trap`.
+//! - A plugin has at most 1,000 schedules of a topic (`schedules_per_topic`), 100,000 in total (`schedules_per_plugin`), and 64 MiB
+//!   of them (`schedule_bytes_per_plugin`). Otherwise the call is a fault `oversize`.
 
 use std::time::Duration;
 
 use crate::host::schedule;
-use crate::{IntoPayload, now_ms};
+use crate::{IntoPayload, check, now_ms};
 
 /// A schedule that fires, or a time of a cron line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,18 +68,23 @@ pub struct Fired {
 
 /// Schedules an event for a topic at a time, in milliseconds since 1970. If that has passed, the event comes at once. It replaces
 /// an earlier schedule with the same topic and key.
+#[track_caller]
 pub fn at(topic: &str, at_ms: u64, key: &str, event: &str, payload: impl IntoPayload) {
-    schedule::schedule(topic, at_ms, key, event, &payload.into_payload());
+    let (topic, key) = names(topic, key);
+    schedule::schedule(topic, at_ms, key, event, &check::message(event, payload));
 }
 
 /// Schedules an event for a topic after a time. See [`at`].
+#[track_caller]
 pub fn after(topic: &str, time: Duration, key: &str, event: &str, payload: impl IntoPayload) {
     let time = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     at(topic, now_ms().saturating_add(time), key, event, payload);
 }
 
 /// Cancels a schedule. If there is none, nothing happens.
+#[track_caller]
 pub fn cancel(topic: &str, key: &str) {
+    let (topic, key) = names(topic, key);
     schedule::cancel_schedule(topic, key);
 }
 
@@ -93,4 +98,10 @@ pub fn due(topic: &str, key: &str) -> Option<u64> {
 /// about, if it is about one.
 pub fn fired() -> Option<Fired> {
     Some(Fired { due_ms: schedule::due()?, key: schedule::key() })
+}
+
+/// Checks the names of a schedule.
+#[track_caller]
+fn names<'n>(topic: &'n str, key: &'n str) -> (&'n str, &'n str) {
+    (check::name("a topic", topic), check::name("the key of a schedule", key))
 }

@@ -6,10 +6,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::host::{entries, presence, socket};
-use crate::output::as_json;
 use crate::presence::Presences;
 use crate::room::Shared;
-use crate::{AnswerRef, IntoPayload, Payload, Reply, ReplyRef, TimerId, tick};
+use crate::{AnswerRef, IntoPayload, Payload, Reply, ReplyRef, TimerId, check, tick};
 
 /// The member's side of its channel: effects, presence, the room, and data about the member.
 ///
@@ -19,12 +18,17 @@ use crate::{AnswerRef, IntoPayload, Payload, Reply, ReplyRef, TimerId, tick};
 /// order of the calls. The reply follows them. In `join`, the reply comes first. After a fault, no effect is carried
 /// out.
 ///
-/// The host checks each effect. An invalid effect is a fault of the callback, with one of these kinds:
+/// An invalid effect is a fault of the callback, with one of these kinds:
 ///
-/// - `oversize`: an event, a topic or another name has more than 255 bytes. Or a call asks for more than 1,024 effects
-///   (`effects_per_call`), or for more than 4 MiB including its answer (`effect_bytes`)
-/// - `failed`: the payload of an event to clients is JSON, but not an object
+/// - `trap`: what is wrong on any host. An event, a topic or another name has more than 255 bytes, the payload of an
+///   event to clients is JSON but not an object, or a value can't be written as JSON. The SDK panics, so the fault has
+///   the line of the plugin
+/// - `oversize`: a call asks for more than 1,024 effects (`effects_per_call`), or for more than 4 MiB including its
+///   answer (`effect_bytes`)
+/// - `failed`: the text of a [`Payload::Json`](crate::Payload::Json) isn't JSON
 /// - `overflow`: a queue that an effect writes to is full. The host checks this after the callback
+///
+/// The host checks all of it.
 ///
 /// A payload is any value that implements [`Serialize`], or [`Binary`](crate::Binary) for bytes.
 ///
@@ -42,18 +46,21 @@ pub struct Socket<R: 'static = ()> {
 /// Events, messages, timers, ticks and seats.
 impl<R: 'static> Socket<R> {
     /// Sends an event to the member's own client.
+    #[track_caller]
     pub fn push(&mut self, event: &str, payload: impl IntoPayload) {
-        socket::push(event, &payload.into_payload());
+        socket::push(event, &check::event(event, payload));
     }
 
     /// Sends an event to all members of the topic, including this one.
+    #[track_caller]
     pub fn broadcast(&mut self, event: &str, payload: impl IntoPayload) {
-        socket::broadcast(event, &payload.into_payload());
+        socket::broadcast(event, &check::event(event, payload));
     }
 
     /// Sends an event to all members of the topic except this one.
+    #[track_caller]
     pub fn broadcast_from(&mut self, event: &str, payload: impl IntoPayload) {
-        socket::broadcast_from(event, &payload.into_payload());
+        socket::broadcast_from(event, &check::event(event, payload));
     }
 
     /// Sends an event to all members of another topic. Published to a socket's id, the event `disconnect` closes that
@@ -66,8 +73,9 @@ impl<R: 'static> Socket<R> {
     ///
     /// `failed`: the topic matches none of this plugin's routes, and `plugins.NAME.publish` in the host's configuration
     /// doesn't grant it.
+    #[track_caller]
     pub fn publish(&mut self, topic: &str, event: &str, payload: impl IntoPayload) {
-        socket::publish(topic, event, &payload.into_payload());
+        socket::publish(check::name("a topic", topic), event, &check::event(event, payload));
     }
 
     /// Sends an event to another topic's [`handle_message`](crate::Channel::handle_message). The topic may have no
@@ -89,8 +97,9 @@ impl<R: 'static> Socket<R> {
     /// - `overflow`: too many messages wait already. At most 1,024 messages (`mailbox_from_elsewhere`), of 4 MiB
     ///   together (`mailbox_bytes_from_elsewhere`), wait for one topic; and at most 16,384, of 64 MiB together, for one
     ///   plugin.
+    #[track_caller]
     pub fn send(&mut self, topic: &str, event: &str, payload: impl IntoPayload) {
-        socket::send(topic, event, &payload.into_payload());
+        socket::send(check::name("a topic", topic), event, &check::message(event, payload));
     }
 
     /// Subscribes this member to another topic, until the member ends. Its [`handle_info`](crate::Channel::handle_info)
@@ -101,8 +110,9 @@ impl<R: 'static> Socket<R> {
     /// - `failed`: the topic matches none of this plugin's routes, and `plugins.NAME.read` in the host's configuration
     ///   doesn't grant it.
     /// - `oversize`: the member already has 64 subscriptions (`subscriptions_per_member`).
+    #[track_caller]
     pub fn subscribe(&mut self, topic: &str) {
-        socket::subscribe(topic);
+        socket::subscribe(check::name("a topic", topic));
     }
 
     /// Ends a subscription. If there is none, nothing happens.
@@ -117,8 +127,9 @@ impl<R: 'static> Socket<R> {
     ///
     /// `failed`: the id isn't the member's own [`socket_id`](Socket::socket_id), and it isn't granted, as for
     /// [`publish`](Socket::publish).
+    #[track_caller]
     pub fn disconnect(&mut self, socket_id: &str) {
-        socket::disconnect(socket_id);
+        socket::disconnect(check::name("a socket's id", socket_id));
     }
 
     /// Answers an earlier message of this member, which [`reply_ref`](Socket::reply_ref) identified. A message may be
@@ -159,15 +170,17 @@ impl<R: 'static> Socket<R> {
     /// assert_eq!(later[0].late_replies(), [("ok", json!({ "cake": true }))]);
     /// ```
     #[expect(clippy::needless_pass_by_value, reason = "callers make the reply only for this call")]
+    #[track_caller]
     pub fn reply_later(&mut self, to: &ReplyRef, reply: Reply) {
-        socket::reply(&to.0, &reply);
+        socket::reply(&to.0, check::reply(&reply));
     }
 
     /// Answers an earlier topic message, which [`Topic::answer_ref`](crate::Topic::answer_ref) identified. If nobody waits for the
     /// answer any more, nothing happens.
     #[expect(clippy::needless_pass_by_value, reason = "callers make the reply only for this call")]
+    #[track_caller]
     pub fn answer(&mut self, to: &AnswerRef, reply: Reply) {
-        socket::answer(&to.0, &reply);
+        socket::answer(&to.0, check::reply(&reply));
     }
 
     /// Sends an event to this member's own [`handle_info`](crate::Channel::handle_info), with the source `self`. The
@@ -177,8 +190,9 @@ impl<R: 'static> Socket<R> {
     ///
     /// `overflow`: 1,024 messages (`mailbox_from_elsewhere`), or 4 MiB of them (`mailbox_bytes_from_elsewhere`),
     /// already wait for the member.
+    #[track_caller]
     pub fn send_self(&mut self, event: &str, payload: impl IntoPayload) {
-        socket::send_self(event, &payload.into_payload());
+        socket::send_self(event, &check::message(event, payload));
     }
 
     /// Starts a timer. When the timer fires, this member's own [`handle_info`](crate::Channel::handle_info) gets the
@@ -189,9 +203,10 @@ impl<R: 'static> Socket<R> {
     ///
     /// `oversize`: `after` is shorter than 10 ms (`timer_shortest_ms`), or the member already has 16 running timers
     /// (`timers_per_member`).
+    #[track_caller]
     pub fn send_after(&mut self, after: Duration, event: &str, payload: impl IntoPayload) -> TimerId {
         let milliseconds = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
-        TimerId(socket::send_after(milliseconds, event, &payload.into_payload()))
+        TimerId(socket::send_after(milliseconds, event, &check::message(event, payload)))
     }
 
     /// Cancels a timer. If the timer has fired already, nothing happens.
@@ -254,11 +269,13 @@ impl<R: 'static> Socket<R> {
     ///
     /// # Faults
     ///
-    /// - `failed`: the channel has no room, or the state isn't a JSON object that the host can read: at most 127 levels
-    ///   deep, numbers in the range of a double, no lone surrogates.
+    /// - `trap`: the state isn't a JSON object.
+    /// - `failed`: the channel has no room, or the host can't read the state: at most 127 levels deep, numbers in the
+    ///   range of a double, no lone surrogates.
     /// - `oversize`: the state is larger than the rest of the call's 4 MiB (`effect_bytes`).
+    #[track_caller]
     pub fn publish_state(&mut self, state: impl Serialize) {
-        socket::publish_state(&as_json(&state));
+        socket::publish_state(&check::object("a published state", &state));
     }
 
     /// Puts this member on a seat of its topic. A member has one seat, so it gives up an earlier one. Several members
@@ -328,10 +345,10 @@ impl<R: 'static> Socket<R> {
     /// # Faults
     ///
     /// - `failed`: the channel has no room.
-    /// - `oversize`: the name has more than 255 bytes, or the grace period is longer than a day.
+    /// - `trap`: the name has more than 255 bytes, or the grace period is longer than a day.
+    #[track_caller]
     pub fn take_seat(&mut self, name: &str, grace: Duration) {
-        let milliseconds = u32::try_from(grace.as_millis()).unwrap_or(u32::MAX);
-        socket::take_seat(name, milliseconds);
+        socket::take_seat(check::name("a seat's name", name), check::grace(grace));
     }
 
     /// Gives up this member's seat. If the member is the last one on the seat, the seat is gone at once. If the member
@@ -383,9 +400,11 @@ impl<R: 'static> Socket<R> {
     /// # Faults
     ///
     /// - `failed`: `prefix` begins with none of the prefixes in [`PUBLISHES`](crate::Channel::PUBLISHES).
-    /// - `oversize`: the member already follows 64 prefixes (`follows_per_member`), or the prefix has more than 255 bytes.
+    /// - `oversize`: the member already follows 64 prefixes (`follows_per_member`).
+    /// - `trap`: the prefix has more than 255 bytes.
+    #[track_caller]
     pub fn follow(&mut self, prefix: &str) {
-        entries::follow(prefix);
+        entries::follow(check::name("a prefix of entries", prefix));
     }
 
     /// This member no longer follows `prefix`. If it doesn't follow the prefix, nothing happens. A member that has followed
@@ -399,6 +418,7 @@ impl<R: 'static> Socket<R> {
     /// # Panics
     ///
     /// If it is called in any other callback than `join`.
+    #[track_caller]
     pub fn respond(&mut self, response: impl IntoPayload) {
         let slot = self.response.as_mut();
         *slot.expect("socket.respond() only works in join: answer a message with reply(..)") = response.into_payload();
@@ -423,11 +443,13 @@ impl<R: 'static> Socket<R> {
     ///
     /// # Faults
     ///
-    /// - `failed`: the member is tracked under this key already, or the meta isn't a JSON object.
-    /// - `oversize`: the key has more than 255 bytes, the meta has more than 4 KiB (`presence_bytes`), or the member
-    ///   already has 16 presences (`presences_per_member`).
+    /// - `trap`: the meta isn't a JSON object, or the key has more than 255 bytes.
+    /// - `failed`: the member is tracked under this key already.
+    /// - `oversize`: the meta has more than 4 KiB (`presence_bytes`), or the member already has 16 presences
+    ///   (`presences_per_member`).
+    #[track_caller]
     pub fn track(&mut self, key: &str, meta: impl Serialize) {
-        presence::track(key, &as_json(&meta));
+        presence::track(check::name("a presence's key", key), &check::object("a presence's meta", &meta));
     }
 
     /// Replaces the meta of this member under a key.
@@ -435,8 +457,9 @@ impl<R: 'static> Socket<R> {
     /// # Faults
     ///
     /// `failed`: the member isn't tracked under this key. The meta has the same limits as for [`track`](Socket::track).
+    #[track_caller]
     pub fn update_presence(&mut self, key: &str, meta: impl Serialize) {
-        presence::update(key, &as_json(&meta));
+        presence::update(key, &check::object("a presence's meta", &meta));
     }
 
     /// Ends the presence of this member under a key. If there is none, nothing happens.

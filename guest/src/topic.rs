@@ -7,10 +7,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::host::{socket, topics};
-use crate::output::as_json;
 use crate::presence::Presences;
 use crate::room::Shared;
-use crate::{AnswerRef, IntoPayload, Reply, tick};
+use crate::{AnswerRef, IntoPayload, Reply, check, tick};
 
 /// A topic, as [`Channel::handle_message`](crate::Channel::handle_message),
 /// [`Channel::handle_tick`](crate::Channel::handle_tick) and [`Channel::handle_seat`](crate::Channel::handle_seat) get
@@ -35,19 +34,22 @@ impl<R: 'static> Topic<R> {
     }
 
     /// Sends an event to all members of the topic.
+    #[track_caller]
     pub fn broadcast(&mut self, event: &str, payload: impl IntoPayload) {
-        socket::broadcast(event, &payload.into_payload());
+        socket::broadcast(event, &check::event(event, payload));
     }
 
     /// Sends an event to all members of another topic. See [`Socket::publish`](crate::Socket::publish).
+    #[track_caller]
     pub fn publish(&mut self, topic: &str, event: &str, payload: impl IntoPayload) {
-        socket::publish(topic, event, &payload.into_payload());
+        socket::publish(check::name("a topic", topic), event, &check::event(event, payload));
     }
 
     /// Sends an event to another topic's [`handle_message`](crate::Channel::handle_message). Its answer is dropped,
     /// because there is no member that could get it. See [`Socket::send`](crate::Socket::send).
+    #[track_caller]
     pub fn send(&mut self, topic: &str, event: &str, payload: impl IntoPayload) {
-        socket::send(topic, event, &payload.into_payload());
+        socket::send(check::name("a topic", topic), event, &check::message(event, payload));
     }
 
     /// In [`handle_message`](crate::Channel::handle_message): returns a reference to this message, for a later
@@ -96,13 +98,15 @@ impl<R: 'static> Topic<R> {
 
     /// Answers an earlier message of any topic of this plugin. See [`answer_ref`](Topic::answer_ref).
     #[expect(clippy::needless_pass_by_value, reason = "callers make the reply only for this call")]
+    #[track_caller]
     pub fn answer(&mut self, to: &AnswerRef, reply: Reply) {
-        socket::answer(&to.0, &reply);
+        socket::answer(&to.0, check::reply(&reply));
     }
 
     /// Closes every socket with this id. See [`Socket::disconnect`](crate::Socket::disconnect). Each id needs a grant.
+    #[track_caller]
     pub fn disconnect(&mut self, socket_id: &str) {
-        socket::disconnect(socket_id);
+        socket::disconnect(check::name("a socket's id", socket_id));
     }
 
     /// Sets the tick period of the topic. See [`Socket::tick`](crate::Socket::tick).
@@ -111,8 +115,9 @@ impl<R: 'static> Topic<R> {
     }
 
     /// Publishes a state of the topic. See [`Socket::publish_state`](crate::Socket::publish_state).
+    #[track_caller]
     pub fn publish_state(&mut self, state: impl Serialize) {
-        socket::publish_state(&as_json(&state));
+        socket::publish_state(&check::object("a published state", &state));
     }
 
     /// Returns who is online in the topic.

@@ -3,7 +3,6 @@ package bennu
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"reflect"
 	"strings"
 
@@ -101,15 +100,7 @@ func kindOf(of reflect.Type) string {
 // The checks of an effect, before the host is asked for it. What the host would refuse is a panic here, so that the fault has the place
 // in the source.
 
-// nameBytesMax is the maximum length of an event, a topic, a key of a presence, and other names.
-const nameBytesMax = 255
-
-func checkName(what, name string) string {
-	if len(name) > nameBytesMax {
-		panic(fmt.Sprintf("%s has at most %d bytes", what, nameBytesMax))
-	}
-	return name
-}
+func checkName(what, name string) string { return plugin.CheckName(what, name) }
 
 // pack makes a payload of a value.
 func pack(value any) (uint32, string) {

@@ -11,9 +11,12 @@
 //! | `effects` (a million), `timers` (17), `short_timer`, `huge_assigns` | oversize |
 //! | `long_event`, `long_status`, `log_lines` | oversize |
 //! | `flood` (messages to itself, more with each one) | overflow |
+//!
+//! Natively, the SDK refuses `push_array` and `long_event` before the host does: trap.
 
 use std::hint::black_box;
 
+use bennu_guest::bindings::bennu::channel::socket as imports;
 use bennu_guest::prelude::*;
 
 use super::Naughty;
@@ -44,7 +47,7 @@ impl Naughty {
             "slow" => return Some(slow(payload)),
             "huge" => return Some(huge(payload)),
             "huge_assigns" => self.ballast = "x".repeat(1 << 20),
-            "long_status" => return Some(reply_status(&"s".repeat(256), json!({}))),
+            "long_status" => return Some(Ok(Answer::Reply(long_status()))),
             _ => return asking_too_much(socket, event),
         }
         Some(ok())
@@ -59,11 +62,11 @@ fn asking_too_much(socket: &mut Socket, event: &str) -> Option<Handled> {
             socket.broadcast("pushed", json!({}));
             panic!("asked to trap after a push");
         }
-        "push_array" => socket.push("array", json!([1])),
+        "push_array" => push_unchecked(socket, "array", json!([1])),
         "bad_json" => socket.push("bad", Payload::Json("{\"a\":".into())),
         "bad_ref" => bad_ref(socket),
         "publish_elsewhere" => socket.publish("elsewhere:1", "hello", json!({})),
-        "long_event" => socket.push(&"e".repeat(256), json!({})),
+        "long_event" => push_unchecked(socket, &"e".repeat(256), json!({})),
         "effects" => (0..1_000_000).for_each(|n| socket.push("one_of_many", json!({ "n": n }))),
         "timers" => (0..17).for_each(|_| set_timer(socket, Duration::from_secs(60))),
         "short_timer" => set_timer(socket, Duration::from_millis(9)),
@@ -73,6 +76,20 @@ fn asking_too_much(socket: &mut Socket, event: &str) -> Option<Handled> {
         _ => return None,
     }
     Some(ok())
+}
+
+/// Asks for a push that the SDK would refuse before the host does. Natively there is no way around the SDK.
+fn push_unchecked(socket: &mut Socket, event: &str, payload: Value) {
+    if cfg!(target_family = "wasm") {
+        imports::push(event, &payload.into_payload());
+    } else {
+        socket.push(event, payload);
+    }
+}
+
+/// A reply that the SDK's own function would refuse before the host does.
+fn long_status() -> Reply {
+    Reply { status: "s".repeat(256), payload: json!({}).into_payload() }
 }
 
 fn set_timer(socket: &mut Socket, after: Duration) {

@@ -50,7 +50,8 @@ impl Mood {
                 while now_ms() < until {}
                 Ok(Decision::Pass)
             }
-            Mood::ReplaceWithArray => Ok(Decision::replace(json!([1]))),
+            // The SDK's own function would refuse it before the host does.
+            Mood::ReplaceWithArray => Ok(Decision::Replace(json!([1]).into_payload())),
             Mood::Trap => panic!("asked to panic in handle_out"),
             Mood::Fail => fail("asked to fail in handle_out"),
             Mood::Store => {

@@ -7,7 +7,7 @@ use bennu_semantics as rules;
 /// A plugin's failure. The callback has no effects, and the member ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// `failed`, `oversize` or `overflow`. A host has further kinds, such as `trap` for a panic.
+    /// `failed`, `oversize`, `overflow`, or `trap` for a value that the SDK refuses. A host has further kinds.
     pub kind: &'static str,
     /// Its description, with the host's text.
     pub detail: String,

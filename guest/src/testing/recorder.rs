@@ -2,9 +2,9 @@
 //! generated: `bindings::effects`.
 
 use std::cell::RefCell;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 
-use bennu_semantics::{Effect, Fault, TimerId};
+use bennu_semantics::{Effect, Fault, FaultKind, TimerId};
 use bennu_world::CallContext;
 
 use super::connect_request::Asked;
@@ -54,6 +54,16 @@ fn ask<T>(call: impl FnOnce(&mut CallContext) -> Result<T, Fault>) -> T {
 #[track_caller]
 pub(crate) fn ask_for(effect: Effect) -> Option<TimerId> {
     ask(|context| context.ask(effect))
+}
+
+/// Ends the callback with the fault that a panic of the SDK is on a host. `run` catches it.
+#[track_caller]
+pub(crate) fn refuse(why: &str) -> ! {
+    if CONTEXT.with_borrow(Option::is_none) {
+        panic!("{why}");
+    }
+    let place = Location::caller();
+    resume_unwind(Box::new(Fault::new(FaultKind::Trap, format!("panicked at {place}: {why}"))));
 }
 
 /// `interface host`.

@@ -171,6 +171,7 @@ fn kind(fault: &Fault) -> rules::FaultKind {
     match fault.kind {
         "oversize" => rules::FaultKind::Oversize,
         "overflow" => rules::FaultKind::Overflow,
+        "trap" => rules::FaultKind::Trap,
         _ => rules::FaultKind::Failed,
     }
 }

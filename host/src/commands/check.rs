@@ -50,7 +50,7 @@ fn show(file: &Path, loaded: &Loaded) {
         out_line!("  {}    {}", if at == 0 { "topics" } else { "      " }, describe(route));
     }
     list("exports", loaded.anatomy.exports.iter());
-    list("imports", loaded.anatomy.imports.iter());
+    list("imports", loaded.anatomy.own_imports());
 }
 
 fn describe(route: &RouteSpec) -> String {

@@ -92,9 +92,14 @@ impl Anatomy {
         has_interface(&self.exports, name)
     }
 
-    /// Returns whether the component imports WASI.
+    /// Returns whether the component imports WASI, or what the host's adapter of WASI imports.
     pub(super) fn imports_wasi(&self) -> bool {
-        self.imports.iter().any(|import| wasi::is_wasi(import))
+        self.imports.iter().any(|import| wasi::is_wasi(import) || wasi::is_of_adapter(import))
+    }
+
+    /// Returns the names of the imports that the component has by itself.
+    pub fn own_imports(&self) -> impl Iterator<Item = &String> {
+        self.imports.iter().filter(|import| !wasi::is_of_adapter(import))
     }
 
     /// Returns whether the component imports an interface of the contract. `name` has neither the package nor the
@@ -260,7 +265,8 @@ const GIVEN: [&str; 13] = [
 /// message wouldn't tell the author that a newer host has the interface.
 fn refuse_foreign(imports: &BTreeSet<String>) -> Result<()> {
     let is_given = |name: &str| GIVEN.contains(&name.split('@').next().unwrap_or_default());
-    let is_foreign = |import: &&String| !wasi::is_wasi(import) && !import.strip_prefix(CONTRACT).is_some_and(is_given);
+    let is_known = |import: &str| wasi::is_wasi(import) || wasi::is_of_adapter(import);
+    let is_foreign = |import: &&String| !is_known(import) && !import.strip_prefix(CONTRACT).is_some_and(is_given);
     imports.iter().filter(|import| wasi::is_wasi(import)).try_for_each(|import| wasi::check(import))?;
     let Some(foreign) = imports.iter().find(is_foreign) else { return Ok(()) };
     if foreign.starts_with(CONTRACT) {

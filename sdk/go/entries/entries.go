@@ -9,6 +9,7 @@ import (
 	"iter"
 
 	"bennu.dev/bennu/internal/abi"
+	"bennu.dev/bennu/internal/plugin"
 	"bennu.dev/bennu/internal/stored"
 )
 
@@ -100,7 +101,7 @@ func AllBytes(r Range) iter.Seq2[string, []byte] {
 
 // Follow makes the running callback's member follow only published entries whose keys begin with such a prefix. At most 64 prefixes.
 // Without a call, a member follows all of them.
-func Follow(prefix string) { abi.Follow(prefix) }
+func Follow(prefix string) { abi.Follow(plugin.CheckName("a prefix", prefix)) }
 
 // Unfollow makes the member no longer follow this prefix.
 func Unfollow(prefix string) { abi.Unfollow(prefix) }

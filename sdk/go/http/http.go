@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"bennu.dev/bennu/internal/abi"
+	"bennu.dev/bennu/internal/plugin"
 )
 
 // Header has the headers of a message by their names. In a response, the names are in lower case, and of several headers with one name
@@ -73,7 +74,7 @@ func Send(key string, request Request) {
 		method = "POST"
 	}
 	headers, body := message(request.Header, request.Body, request.JSON)
-	abi.HTTPRequest(key, method, request.URL, headers, body, timeout(request.Timeout))
+	abi.HTTPRequest(plugin.CheckName("a key", key), method, request.URL, headers, body, timeout(request.Timeout))
 }
 
 // Answer reads the answer to Send from the payload of its message. The error is a Failure.
@@ -109,11 +110,11 @@ func Deliver(delivery Delivery) string {
 			settings = append(settings, abi.Pair{Name: name, Value: value})
 		}
 	}
-	set("order", delivery.Order)
+	set("order", plugin.CheckName("an order", delivery.Order))
 	if delivery.Expires != 0 {
 		set("expires-ms", milliseconds(delivery.Expires))
 	}
-	set("on-failure", delivery.OnFailure)
+	set("on-failure", plugin.CheckName("an event", delivery.OnFailure))
 	set("push-p256dh", delivery.PushP256DH)
 	set("push-auth", delivery.PushAuth)
 	return abi.HTTPDeliver(delivery.URL, headers, body, settings)

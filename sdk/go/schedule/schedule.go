@@ -34,11 +34,20 @@ func set(topic string, atMS uint64, key, event string, payload any) {
 			panic(err.Error())
 		}
 	}
-	abi.Schedule(topic, atMS, key, event, packed.Kind, packed.Data)
+	checkNames(topic, key)
+	abi.Schedule(topic, atMS, key, plugin.CheckName("an event", event), packed.Kind, packed.Data)
 }
 
 // Cancel cancels a schedule. If there is none, nothing happens.
-func Cancel(topic, key string) { abi.CancelSchedule(topic, key) }
+func Cancel(topic, key string) {
+	checkNames(topic, key)
+	abi.CancelSchedule(topic, key)
+}
+
+func checkNames(topic, key string) {
+	plugin.CheckName("a topic", topic)
+	plugin.CheckName("a key", key)
+}
 
 // Due is when a schedule is due, and whether there is one.
 func Due(topic, key string) (time.Time, bool) {

@@ -8,7 +8,7 @@ from typing import Any
 from ._contract import Interface
 from ._contract import entries as host_entries
 from ._contract import store as host_store
-from ._payload import count, duration, parse, text, to_json
+from ._payload import count, duration, name, parse, text, to_json
 
 #: Keys with their values. The maps have a method `list`, so its name means that within their classes.
 Pairs = list[tuple[str, Any]]
@@ -157,11 +157,11 @@ class Entries(_Map):
     def follow(self, prefix: str) -> None:
         """The member follows only published entries whose keys begin with such a prefix. At most 64 prefixes. Without a call, it
         follows all."""
-        self._of.follow(text("a prefix", prefix))
+        self._of.follow(name("a prefix", prefix))
 
     def unfollow(self, prefix: str) -> None:
         """The member no longer follows this prefix."""
-        self._of.unfollow(text("a prefix", prefix))
+        self._of.unfollow(name("a prefix", prefix))
 
     def _found(self, found: Any) -> Any:
         return _unpacked(found, 2)

@@ -6,7 +6,24 @@ from datetime import timedelta
 from types import ModuleType
 
 import bennu
-from bennu import Payload, Socket, Topic, channel, http, info, message, on, refuse, reply, schedule, store, token, topic_info, topics
+from bennu import (
+    Payload,
+    Socket,
+    Topic,
+    channel,
+    entries,
+    http,
+    info,
+    message,
+    on,
+    refuse,
+    reply,
+    schedule,
+    store,
+    token,
+    topic_info,
+    topics,
+)
 from bennu._build import Unbuildable, exports_of
 from bennu.testing import NotJoined, Stage
 
@@ -84,6 +101,10 @@ class All:
                 socket.broadcast("event", value=float("nan"))
             case "name":
                 socket.push("e" * 256)
+            case "prefix":
+                entries.follow("p" * 256)
+            case "order":
+                http.deliver("https://a.example/1", order="o" * 256)
             case "number":
                 socket.send_after(1.5, "event")
             case "state":
@@ -188,6 +209,8 @@ class ChannelsTest(unittest.TestCase):
             "none": "TypeError: the payload of `event` must be an object, and not NoneType",
             "nan": "ValueError: Out of range float values are not JSON compliant",
             "name": "ValueError: an event has at most 255 bytes",
+            "prefix": "ValueError: a prefix has at most 255 bytes",
+            "order": "ValueError: an order has at most 255 bytes",
             "number": "TypeError: a time must be a whole number, and not 1.5",
             "state": "TypeError: object is not a JSON value",
         }

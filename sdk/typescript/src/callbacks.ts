@@ -6,6 +6,8 @@ import { ConnectRequest, Forbidden, Gatekeeper } from "./gatekeeper.ts";
 import { CallState } from "./state.ts";
 import { name, objectText, pack, packObject, unpack } from "./payload.ts";
 import type { Packed } from "./payload.ts";
+import { phase } from "./phase.ts";
+import { problemText } from "./problem.ts";
 import { decode, encode } from "./text.ts";
 import { fired } from "./schedule.ts";
 import { TokenProblem } from "./token.ts";
@@ -41,26 +43,6 @@ function check(pattern: string, is: AnyChannel) {
   }
 }
 
-/** A frame of the SDK in the engine, or of the SDK or Node in a test. */
-const NOT_OWN = /(^|[\s(])bennu[:/]|\/vendor\/bennu\/|\bnode:/;
-
-/** The text of an error, with the places in the script. */
-export function problemText(problem: any): string {
-  if (!(problem instanceof Error)) return `${shown(problem)} was thrown; throw an \`Error\` to see where`;
-  const frames = String(problem.stack ?? "").split("\n").map((line) => line.trim().replace(/^at /, ""));
-  const own = frames.filter((frame) => /:\d+/.test(frame) && !NOT_OWN.test(frame));
-  const places = own.length ? `; in ${own.slice(0, 8).join(", called by ")}` : "";
-  return `${problem.name}: ${problem.message}${places}`;
-}
-
-function shown(value: unknown): string {
-  try {
-    return JSON.stringify(value) ?? String(value);
-  } catch {
-    return String(value);
-  }
-}
-
 /** The value of JSON, or the bytes as they are. */
 function jsonOrBytes(bytes: Uint8Array): any {
   try {
@@ -78,6 +60,7 @@ export function gatekeeperCallbacks({ connect }: Gatekeeper) {
     offers: ["connect"],
     connect: {
       connect() {
+        phase.calls += 1;
         try {
           const identity = connect(new ConnectRequest()) as any;
           if (typeof identity !== "object" || identity === null || typeof identity.then === "function") {
@@ -125,6 +108,7 @@ export function callbacks(channels: Record<string, AnyChannel>) {
   };
 
   function run(what: string, topic: string, member: any, room: any, call: (socket: any, route: Route) => any): Done {
+    phase.calls += 1;
     const route = routeOf(topic), state = new CallState<any>(member?.assigns, route.state);
     const shared = route.room === undefined ? undefined : new CallState<any>(room, route.room);
     const socket = member ? new Socket(Number(member.id), topic, state, shared, member.ref ?? undefined) : new Topic(topic, shared);
@@ -228,6 +212,7 @@ export function callbacks(channels: Record<string, AnyChannel>) {
     },
     handleOut: {
       handleOut(topic: string, event: string, payload: Packed, recipients: any[]) {
+        phase.calls += 1;
         return ending(() => {
           const route = routeOf(topic), handler = route.intercept[event] ?? route.intercept["*"];
           return recipients.map(({ member, assigns }) => {
@@ -271,6 +256,7 @@ export function callbacks(channels: Record<string, AnyChannel>) {
     },
     upgrade: {
       upgrade(topic: string, part: string, version: number, state: Uint8Array) {
+        phase.calls += 1;
         return ending(() => {
           const { is } = routeOf(topic), upgrade = part === "room" ? is.upgradeRoom : is.upgrade;
           return upgrade ? encode(JSON.stringify(upgrade(state.length ? JSON.parse(decode(state)) : {}, version, topic))) : state;
@@ -279,6 +265,7 @@ export function callbacks(channels: Record<string, AnyChannel>) {
     },
     upgradeEntry: {
       upgradeEntry(topic: string, key: Uint8Array, version: number, value: Uint8Array) {
+        phase.calls += 1;
         return ending(() => {
           const { is } = routeOf(topic);
           if (!is.upgradeEntry) return value;

@@ -1,5 +1,6 @@
 import * as hostHttp from "bennu:channel/http@0.1.0";
 import { Refusal } from "./channel.ts";
+import { name } from "./payload.ts";
 import { onlyInCallbacks } from "./phase.ts";
 import { decode, encode } from "./text.ts";
 
@@ -124,7 +125,7 @@ export const http = {
   request(key: string, url: string, { method = "POST", headers = {}, body = "", json, timeoutMs }: HttpRequest = {}): void {
     onlyInCallbacks("http.request");
     const [all, bytes] = content(headers, body, json);
-    hostHttp.request(key, method, url, pairs(all), bytes, settings(timeoutMs));
+    hostHttp.request(name("a key", key), method, url, pairs(all), bytes, settings(timeoutMs));
   },
   /**
    * Sends a `POST` after the callback has succeeded, until the server accepts it with a status from 200 to 299. It is stored with the
@@ -134,6 +135,8 @@ export const http = {
   deliver(url: string, { headers = {}, body = "", json, order, expiresMs, onFailure, push }: HttpDelivery = {}): string {
     onlyInCallbacks("http.deliver");
     const [all, bytes] = content(headers, body, json);
+    if (order !== undefined) name("an order", order);
+    if (onFailure !== undefined) name("an event", onFailure);
     const pushKeys = [["push-p256dh", push?.p256dh], ["push-auth", push?.auth]];
     const given = [["order", order], ["expires-ms", expiresMs], ["on-failure", onFailure], ...pushKeys].filter(([, value]) => value !== undefined);
     return hostHttp.deliver(url, pairs(all), bytes, given.map(([name, value]) => ({ name: String(name), value: String(value) })));

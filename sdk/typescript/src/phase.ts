@@ -1,5 +1,9 @@
-/** Whether the script is being evaluated. Every instance evaluates it, and all instances must be the same. */
-export const phase = { isEvaluating: true };
+export const phase = {
+  /** Whether the script is being evaluated. Every instance evaluates it, and all instances must be the same. */
+  isEvaluating: true,
+  /** How many callbacks this instance has begun. */
+  calls: 0,
+};
 
 /** Throws an error while the script is evaluated. */
 export function onlyInCallbacks(name: string): void {

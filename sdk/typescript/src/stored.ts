@@ -1,6 +1,6 @@
 import * as entriesOf from "bennu:channel/entries@0.1.0";
 import * as hostStore from "bennu:channel/store@0.1.0";
-import { count } from "./payload.ts";
+import { count, name } from "./payload.ts";
 import { onlyInCallbacks } from "./phase.ts";
 import { decode, encode } from "./text.ts";
 
@@ -194,11 +194,11 @@ export const entries = {
   /** The member follows only published entries whose keys begin with such a prefix. At most 64 prefixes. Without a call, it follows all. */
   follow(prefix: string): void {
     onlyInCallbacks("entries.follow");
-    entriesOf.follow(prefix);
+    entriesOf.follow(name("a prefix", prefix));
   },
   /** The member no longer follows this prefix. */
   unfollow(prefix: string): void {
     onlyInCallbacks("entries.unfollow");
-    entriesOf.unfollow(prefix);
+    entriesOf.unfollow(name("a prefix", prefix));
   },
 };

@@ -1,9 +1,9 @@
 // The contract's imports, each as a line to `bennu kit`.
 import { Buffer } from "node:buffer";
 import type { Packed } from "../src/payload.ts";
-import { ask, fields, fired, isInCall } from "./kit.ts";
+import { log, now, random } from "./globals.ts";
+import { ask, base64 as text, fields, fired } from "./running.ts";
 
-const text = (bytes: Uint8Array) => Buffer.from(bytes).toString("base64");
 const bytes = (text: string | null) => (text === null ? undefined : new Uint8Array(Buffer.from(text, "base64")));
 
 const sends = (name: string) => (event: string, payload: Packed) => ask(name, { event, ...fields(payload) });
@@ -40,20 +40,17 @@ function asked(method: string, url: string, headers: { name: string; value: stri
   return { method, url, headers: headers.map(({ name, value }) => [name, value]), ...(timeout && { timeout_ms: Number(timeout.value) }) };
 }
 
-/** The time and the level of logs while a script is evaluated. The engine has another fixed time for each build. */
-const EVALUATED_AT = 1_735_689_600_000;
-
 const noRequest = () => {
   throw new Error("`bennu kit` has no gatekeepers; test one on a running host");
 };
 
 export const contract: Record<string, Record<string, (...given: any[]) => any>> = {
   host: {
-    now: () => (isInCall() ? ask("now") : EVALUATED_AT),
+    now,
     uniqueId: () => ask("unique_id"),
-    random: () => (isInCall() ? Number(ask("random")) : Math.random() * 2 ** 64),
+    random,
     configuration: () => JSON.stringify(ask("configuration")),
-    log: (level: string, message: string) => (isInCall() ? ask("log", { level, message }) : console.log(message)),
+    log,
   },
   member: {
     socketId: () => ask("socket").socket_id,

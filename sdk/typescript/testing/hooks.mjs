@@ -16,10 +16,20 @@ export async function load(url, context, next) {
   const module = (source) => ({ format: "module", source, shortCircuit: true });
   if (url.startsWith(CONTRACT)) return module(imports(url));
   // Node 22.18 and later remove types themselves, except in installed packages.
-  if (url.endsWith(".ts") && (!process.features.typescript || url.includes("/node_modules/"))) {
-    return module(withoutTypes(fileURLToPath(url)));
-  }
-  return next(url, context);
+  const isTyped = url.endsWith(".ts") && (!process.features.typescript || url.includes("/node_modules/"));
+  const loaded = isTyped ? module(withoutTypes(fileURLToPath(url))) : await next(url, context);
+  if (!loaded.format?.startsWith("module") || !loaded.source) return loaded;
+  const text = typeof loaded.source === "string" ? loaded.source : Buffer.from(loaded.source).toString();
+  return isScript(text) ? { ...loaded, source: evaluated(text) } : loaded;
+}
+
+/** Whether a module is a script: it imports the SDK, as a test does not alone. */
+const isScript = (text) => /\bfrom\s*["']bennu["']/.test(text) && !/["']bennu\/testing["']/.test(text);
+
+/** Makes the evaluation of a script that of the engine. Each line keeps its number. */
+function evaluated(text) {
+  const imported = `import { evaluating as bennuEvaluating } from ${JSON.stringify(at("globals.ts"))};`;
+  return `${imported} const bennuEvaluated = bennuEvaluating(); ${text}\n;bennuEvaluated();`;
 }
 
 function withoutTypes(path) {

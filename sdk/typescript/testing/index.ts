@@ -4,7 +4,8 @@ import type { Channel } from "../src/channel.ts";
 import { pack } from "../src/payload.ts";
 import { frameOf } from "./frames.ts";
 import type { Frame } from "./frames.ts";
-import { fields, Kit } from "./kit.ts";
+import { Kit } from "./kit.ts";
+import { fields } from "./running.ts";
 
 type Channels = Record<string, Channel<any, any>>;
 

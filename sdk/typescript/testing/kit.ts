@@ -5,13 +5,14 @@ import { callbacks } from "../src/callbacks.ts";
 import type { Packed } from "../src/payload.ts";
 import { phase } from "../src/phase.ts";
 import { inEngine } from "./globals.ts";
+import { base64, fields, runs } from "./running.ts";
+import type { Fired } from "./running.ts";
 
 type Fields = Record<string, any>;
 
 /** How long `bennu kit` may take for an answer, in milliseconds. */
 const WAIT = 60_000;
 
-const base64 = (bytes: Uint8Array) => Buffer.from(bytes).toString("base64");
 const bytes = (text: string) => new Uint8Array(Buffer.from(text, "base64"));
 
 // QuickJS has these, and so do newer versions of Node.
@@ -20,32 +21,10 @@ const { prototype } = Uint8Array as any;
 prototype.toBase64 ??= function (this: Uint8Array) { return base64(this); };
 prototype.toHex ??= function (this: Uint8Array) { return Buffer.from(this).toString("hex"); };
 
-/** The fields of a payload. */
-export function fields(payload: Packed): Fields {
-  return payload.tag === "json" ? { payload_text: payload.val } : { payload_base64: base64(payload.val) };
-}
-
 const packed = (line: Fields): Packed => line.payload_base64 === undefined
   ? { tag: "json", val: JSON.stringify(line.payload) } : { tag: "binary", val: bytes(line.payload_base64) };
 const state = (text: string | null) => (text === null ? undefined : bytes(text));
 const reply = (given: any) => given && { status: given.status, ...fields(given.payload) };
-
-/** The kit whose callback runs. */
-let running: Kit | undefined;
-
-/** Calls a function of the host for the running callback. */
-export function ask(what: string, given: Fields = {}): any {
-  if (!running) throw new Error(`\`${what}\` can only be used in a callback`);
-  return running.ask(what, given);
-}
-
-/** Whether a callback runs. */
-export const isInCall = () => running !== undefined;
-
-/** When the schedule or cron line of the running callback was due, and its key. Null for all other callbacks. */
-export function fired(): { due_ms: number | null; key: string | null } {
-  return running?.fired ?? { due_ms: null, key: null };
-}
 
 /** A fault that ends the running callback. */
 class Fault extends Error {}
@@ -57,7 +36,7 @@ export class Kit {
   #taken = 0;
   #plugin: any;
   /** What the running callback was fired by. */
-  fired: { due_ms: number | null; key: string | null } | undefined;
+  fired: Fired | undefined;
 
   constructor(channels: any) {
     const { port1, port2 } = new MessageChannel();
@@ -99,14 +78,14 @@ export class Kit {
   #run(line: Fields): void {
     let result;
     try {
-      running = this;
+      runs(this);
       this.fired = line.call === "handle_topic_info" ? { due_ms: line.due_ms, key: line.key } : undefined;
       phase.isEvaluating = false;
       result = { return: inEngine(() => this.#call(line)) };
     } catch (problem) {
       result = { fail: problem instanceof Error ? (problem.stack ?? String(problem)) : String(problem) };
     } finally {
-      running = undefined;
+      runs(undefined);
       phase.isEvaluating = true;
     }
     this.#write(result);

@@ -21,14 +21,12 @@ impl Channel for Chat {
     }
 
     fn handle_in(&mut self, socket: &mut Socket, event: &str, payload: Payload) -> Handled {
-        match event {
-            "new_msg" => {
-                let body: String = payload.field("body")?;
-                socket.broadcast("new_msg", json!({ "user": self.user, "body": body }));
-                ok()
-            }
-            _ => unknown_event(event),
+        if event != "new_msg" {
+            return unknown_event(event);
         }
+        let body: String = payload.field("body")?;
+        socket.broadcast("new_msg", json!({ "user": self.user, "body": body }));
+        ok()
     }
 
     fn terminate(&mut self, socket: &mut Socket, _ending: Ending) {

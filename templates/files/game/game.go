@@ -10,9 +10,7 @@ import (
 const size = 5
 
 // Player is a member's own state.
-type Player struct {
-	User string
-}
+type Player struct{ User string }
 
 // Game is the state that all members of a topic share. Its members see it, too.
 type Game struct {
@@ -25,44 +23,39 @@ type Field struct {
 	Y int `json:"y"`
 }
 
-type (
-	Socket = bennu.Socket[Game]
-	Topic  = bennu.Topic[Game]
-)
+type Socket = bennu.Socket[Game]
+type Topic = bennu.Topic[Game]
 
 func init() { bennu.Serve[Player, Game]("game:*") }
 
 // Defaults makes the first game of a topic.
 func (g *Game) Defaults() { *g = Game{Target: Field{2, 2}, Scores: map[string]int{}} }
 
-func (p *Player) Join(socket *Socket, params bennu.Payload) (any, error) {
-	user, err := bennu.Field[string](params, "user")
-	if err != nil {
+func (p *Player) Join(socket *Socket, params bennu.Payload) (_ any, err error) {
+	if p.User, err = bennu.Field[string](params, "user"); err != nil {
 		return nil, err
 	}
-	p.User = user
 	// A player who loses the connection has ten seconds to come back. Until then the seat and the score stay.
-	socket.TakeSeat(user, 10*time.Second)
+	socket.TakeSeat(p.User, 10*time.Second)
 	socket.Tick(1500 * time.Millisecond)
 	return nil, nil
 }
 
 func (p *Player) HandleIn(socket *Socket, event string, payload bennu.Payload) (any, error) {
-	switch event {
-	case "hit":
-		var hit Field
-		if err := payload.Into(&hit); err != nil {
-			return nil, err
-		}
-		game := socket.Room()
-		if hit != game.Target {
-			return nil, bennu.Refuse("missed")
-		}
-		game.Scores[p.User]++
-		move(&socket.Topic)
-		return bennu.M{}, nil
+	if event != "hit" {
+		return bennu.UnknownEvent(event)
 	}
-	return bennu.UnknownEvent(event)
+	var hit Field
+	if err := payload.Into(&hit); err != nil {
+		return nil, err
+	}
+	game := socket.Room()
+	if hit != game.Target {
+		return nil, bennu.Refuse("missed")
+	}
+	game.Scores[p.User]++
+	move(&socket.Topic)
+	return bennu.M{}, nil
 }
 
 func (Player) HandleTick(topic *Topic, _ bennu.Tick) error {

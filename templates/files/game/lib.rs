@@ -44,20 +44,18 @@ impl Channel for Player {
     }
 
     fn handle_in(&mut self, socket: &mut Socket<Game>, event: &str, payload: Payload) -> Handled {
-        match event {
-            "hit" => {
-                let game = socket.room_mut();
-                if payload.parse::<Field>().ok().as_ref() != Some(&game.target) {
-                    return reply_error(json!({ "reason": "missed" }));
-                }
-                *game.scores.entry(self.user.clone()).or_default() += 1;
-                move_target(game);
-                let state = json!(game);
-                socket.publish_state(state);
-                ok()
-            }
-            _ => unknown_event(event),
+        if event != "hit" {
+            return unknown_event(event);
         }
+        let game = socket.room_mut();
+        if payload.parse::<Field>().ok().as_ref() != Some(&game.target) {
+            return reply_error(json!({ "reason": "missed" }));
+        }
+        *game.scores.entry(self.user.clone()).or_default() += 1;
+        move_target(game);
+        let state = json!(game);
+        socket.publish_state(state);
+        ok()
     }
 
     fn handle_tick(topic: &mut Topic<Game>, _tick: &Tick) -> Ticked {

@@ -17,10 +17,8 @@ type Note struct {
 	At   int64  `json:"at"`
 }
 
-type (
-	Socket = bennu.Socket[bennu.None]
-	Topic  = bennu.Topic[bennu.None]
-)
+type Socket = bennu.Socket[bennu.None]
+type Topic = bennu.Topic[bennu.None]
 
 func init() { bennu.Serve[Inbox, bennu.None]("inbox:*") }
 

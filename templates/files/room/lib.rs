@@ -33,23 +33,21 @@ impl Channel for Voter {
     }
 
     fn handle_in(&mut self, socket: &mut Socket<Poll>, event: &str, payload: Payload) -> Handled {
-        match event {
-            "vote" => {
-                let choice: String = payload.field("choice")?;
-                if !CHOICES.contains(&choice.as_str()) {
-                    return reply_error(json!({ "reason": format!("choice: expected one of {}", CHOICES.join(", ")) }));
-                }
-                // The first vote begins a round.
-                if socket.room().votes.is_empty() {
-                    schedule::after(socket.topic(), ROUND, "round", "end", json!({}));
-                }
-                socket.room_mut().votes.insert(self.user.clone(), choice);
-                let shown = shown(socket.room());
-                socket.publish_state(shown);
-                ok()
-            }
-            _ => unknown_event(event),
+        if event != "vote" {
+            return unknown_event(event);
         }
+        let choice: String = payload.field("choice")?;
+        if !CHOICES.contains(&choice.as_str()) {
+            return reply_error(json!({ "reason": format!("choice: expected one of {}", CHOICES.join(", ")) }));
+        }
+        // The first vote begins a round.
+        if socket.room().votes.is_empty() {
+            schedule::after(socket.topic(), ROUND, "round", "end", json!({}));
+        }
+        socket.room_mut().votes.insert(self.user.clone(), choice);
+        let shown = shown(socket.room());
+        socket.publish_state(shown);
+        ok()
     }
 
     /// Comes at its time, also if everybody has left, and late if the host didn't run.

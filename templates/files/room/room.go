@@ -14,9 +14,7 @@ var choices = []string{"tea", "coffee", "water"}
 const round = time.Minute
 
 // Voter is a member's own state.
-type Voter struct {
-	User string
-}
+type Voter struct{ User string }
 
 // Poll is the state that all members of a topic share: the choice of each user, and who won the last round. It is stored.
 type Poll struct {
@@ -24,46 +22,41 @@ type Poll struct {
 	Winner *string
 }
 
-type (
-	Socket = bennu.Socket[Poll]
-	Topic  = bennu.Topic[Poll]
-)
+type Socket = bennu.Socket[Poll]
+type Topic = bennu.Topic[Poll]
 
 func init() { bennu.Serve[Voter, Poll]("poll:*", bennu.Options{Durable: true}) }
 
 // Defaults makes the first poll of a topic.
 func (p *Poll) Defaults() { p.Votes = map[string]string{} }
 
-func (v *Voter) Join(socket *Socket, params bennu.Payload) (any, error) {
-	user, err := bennu.Field[string](params, "user")
-	if err != nil {
+func (v *Voter) Join(socket *Socket, params bennu.Payload) (_ any, err error) {
+	if v.User, err = bennu.Field[string](params, "user"); err != nil {
 		return nil, err
 	}
-	v.User = user
 	socket.PublishState(shown(socket.Room()))
 	return nil, nil
 }
 
 func (v *Voter) HandleIn(socket *Socket, event string, payload bennu.Payload) (any, error) {
-	switch event {
-	case "vote":
-		choice, err := bennu.Field[string](payload, "choice")
-		if err != nil {
-			return nil, err
-		}
-		if !slices.Contains(choices, choice) {
-			return nil, bennu.Refuse("choice: expected one of %s", strings.Join(choices, ", "))
-		}
-		poll := socket.Room()
-		// The first vote begins a round.
-		if len(poll.Votes) == 0 {
-			schedule.After(socket.TopicName(), round, "round", "end", nil)
-		}
-		poll.Votes[v.User] = choice
-		socket.PublishState(shown(poll))
-		return bennu.M{}, nil
+	if event != "vote" {
+		return bennu.UnknownEvent(event)
 	}
-	return bennu.UnknownEvent(event)
+	choice, err := bennu.Field[string](payload, "choice")
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Contains(choices, choice) {
+		return nil, bennu.Refuse("choice: expected one of %s", strings.Join(choices, ", "))
+	}
+	poll := socket.Room()
+	// The first vote begins a round.
+	if len(poll.Votes) == 0 {
+		schedule.After(socket.TopicName(), round, "round", "end", nil)
+	}
+	poll.Votes[v.User] = choice
+	socket.PublishState(shown(poll))
+	return bennu.M{}, nil
 }
 
 // HandleTopicInfo comes at the time of the schedule, also if everybody has left, and late if the host didn't run.

@@ -69,6 +69,7 @@ mod restarts;
 mod rooms;
 mod schedule_states;
 mod schedules;
+mod script_globals;
 mod script_instances;
 mod scripts;
 mod service_manager;

@@ -7,7 +7,7 @@ use bennu_tests::{Cast, Loading, Setup, TestHost, bennu, check, places};
 use serde_json::json;
 
 /// A host with one script.
-async fn host(file: &str, source: &str) -> Result<TestHost> {
+pub(crate) async fn host(file: &str, source: &str) -> Result<TestHost> {
     Setup::new().file(&format!("plugins/{file}"), source.as_bytes().to_vec()).start().await
 }
 
@@ -161,53 +161,6 @@ async fn time_and_random_numbers_of_a_module_are_those_of_the_build_and_of_a_cal
     let uuid = one["uuid"].as_str().context("a text")?;
     ensure!(uuid.len() == 36 && uuid.as_bytes()[14] == b'4', "{uuid}");
     client.close().await?;
-    host.stop().await?;
-    Ok(())
-}
-
-#[tokio::test]
-async fn globals_mean_what_people_expect() -> Result<()> {
-    let source = r#"
-        const copy = (value) => structuredClone(value);
-        class MyError extends Error { constructor() { super("mine"); this.name = "MyError"; } }
-        export default { "a:*": { on: {
-          text: ({ text }) => {
-            const bytes = new TextEncoder().encode(text);
-            return { length: bytes.length, again: new TextDecoder().decode(bytes) === text };
-          },
-          clone: () => {
-            const a = { list: [1, { b: 2 }], map: new Map([["k", new Set([1])]]), at: new Date(5) };
-            a.self = a;
-            const b = copy(a);
-            b.list[1].b = 3;
-            return { a: a.list[1].b, b: b.list[1].b, map: [...b.map.get("k")], at: b.at.getTime(), self: b.self === b };
-          },
-          errors: () => ({ name: new MyError().name, own: String({ toString: () => "own" }) }),
-          log: () => { console.log("hello", { a: 1 }, [2n]); console.warn(new Error("oh")); return {}; },
-        } } };
-    "#;
-    let host = host("globals.js", source).await?;
-    let mark = host.log().len();
-    check(
-        &host,
-        r#"
-        alice > join a:1
-        alice < ok {}
-        alice > text {"text": "ü🐬 plain"}
-        alice < ok {"length": 12, "again": true}
-        alice > clone
-        alice < ok {"a": 2, "b": 3, "map": [1], "at": 5, "self": true}
-        alice > errors
-        alice < ok {"name": "MyError", "own": "own"}
-        alice > log
-        alice < ok {}
-        "#,
-    )
-    .await?;
-    host.log()
-        .find(mark, "the script's line", |line| line.is_guest() && line.message() == r#"hello {"a":1} ["2n"]"#)
-        .await?;
-    host.log().find(mark, "the warning", |line| line.is_guest() && line.message() == "Error: oh").await?;
     host.stop().await?;
     Ok(())
 }

@@ -88,7 +88,7 @@ async fn a_script_with_a_mistake_is_refused_with_its_place() -> Result<()> {
 }
 
 /// The event, and a part of the fault's text.
-const FAULTS: [(&str, &str); 14] = [
+const FAULTS: [(&str, &str); 17] = [
     ("error", "TypeError: not a function; in helper (faulty.ts:4:"),
     ("thrown", "\"text\" was thrown"),
     ("endless", "the call ran for more than"),
@@ -103,9 +103,12 @@ const FAULTS: [(&str, &str); 14] = [
     ("key", "TypeError: a key must be a string, and not number; in key (faulty.ts:19:"),
     ("timer", "TypeError: a time must be a whole number, and not 1.5; in timer (faulty.ts:20:"),
     ("grace", "RangeError: a grace period is at most 86400000 ms; in grace (faulty.ts:21:"),
+    ("prefix", "RangeError: a prefix has at most 255 bytes; in prefix (faulty.ts:22:"),
+    ("request", "RangeError: a key has at most 255 bytes; in request (faulty.ts:23:"),
+    ("order", "RangeError: an order has at most 255 bytes; in order (faulty.ts:24:"),
 ];
 
-const FAULTY: &str = r#"import { channel, plugin, type Socket } from "bennu";
+const FAULTY: &str = r#"import { channel, entries, http, plugin, type Socket } from "bennu";
 
 function helper(socket: Socket) {
   return (socket as any).missing();
@@ -126,6 +129,9 @@ const faulty = channel({ onFault: "keep", state: { n: 0 }, on: {
   key: (_: unknown, socket) => { socket.track(1 as any); },
   timer: (_: unknown, socket) => { socket.sendAfter(1.5, "late"); },
   grace: (_: unknown, socket) => { socket.takeSeat("me", 1e9); },
+  prefix: () => { entries.follow("p".repeat(256)); },
+  request: () => { http.request("k".repeat(256), "https://a.example"); },
+  order: () => { http.deliver("https://a.example", { order: "o".repeat(256) }); },
   fine: (_: unknown, socket) => ({ n: ++socket.state.n }),
 } });
 

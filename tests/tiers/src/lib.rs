@@ -218,7 +218,7 @@ struct Rounds {
 }
 
 /// All tests whose number of rounds depends on the tier.
-const ROUNDS: [Rounds; 45] = [
+const ROUNDS: [Rounds; 44] = [
     // Damaged input for readers of JSON, which another reader must read the same.
     Rounds { test: "protocol::v2", usual: 20_000, full: 1_000_000 },
     Rounds { test: "semantics::scan", usual: 20_000, full: 1_000_000 },
@@ -243,7 +243,7 @@ const ROUNDS: [Rounds; 45] = [
     // Builds that are rolled out at nodes that read, decide and die at random.
     Rounds { test: "cluster::rollouts", usual: 100, full: 7_000 },
     // Worlds for each pair of things that happen meanwhile; there are fewer.
-    Rounds { test: "cluster::orders", usual: 2_000, full: 350_000 },
+    Rounds { test: "cluster::orders", usual: 2_000, full: 120_000 },
     // Clients that read at random speeds.
     Rounds { test: "phoenix::entries", usual: 2, full: 20 },
     Rounds { test: "phoenix::recover", usual: 300, full: 3_000 },
@@ -270,14 +270,13 @@ const ROUNDS: [Rounds; 45] = [
     // Flushes on the bus of a cluster, and nodes that are renewed and declared dead at the same time.
     Rounds { test: "cluster::flushes", usual: 600, full: 10_000 },
     Rounds { test: "cluster::races", usual: 10, full: 150 },
+    // Calls of one instance, whose memory must not grow.
+    Rounds { test: "instances::calls", usual: 20_000, full: 1_000_000 },
     // Replacements of the host, and the clients that send meanwhile.
     Rounds { test: "replacements", usual: 2, full: 20 },
     Rounds { test: "replacements::clients", usual: 50, full: 2_000 },
     // The transfers that are answered while backups are made, before the test ends. In the full tier, this takes several backups.
     Rounds { test: "backup::transfers", usual: 1, full: 10_000 },
-    // The calls of one instance, and those of them after which its memory is measured for the first time.
-    Rounds { test: "large_messages::calls", usual: 20_000, full: 1_000_000 },
-    Rounds { test: "large_messages::first_calls", usual: 5_000, full: 100_000 },
     // The kept components of the first release that are compiled, the smallest ones first. All of them take 20 seconds of processor time.
     Rounds { test: "compatibility::components", usual: 3, full: usize::MAX },
 ];

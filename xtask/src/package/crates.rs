@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use super::contract;
 use crate::places;
 use crate::process::{cargo, run};
 use crate::step::step;
@@ -20,6 +21,7 @@ const CRATES: [&str; 8] = [
 
 /// Packs all crates and builds the packages. They find each other in the packages, and not in the workspace.
 pub(crate) fn verify() -> Result<()> {
+    contract::check()?;
     step("the archives of the templates and the documentation", || {
         run(cargo(places::root()).args(["run", "--quiet", "--package", "bennu-templates", "--example", "package"]))
     })?;

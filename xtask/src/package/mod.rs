@@ -3,6 +3,7 @@
 //!
 //! `cargo install` needs no package of its own. It builds the executable from the sources.
 
+mod contract;
 pub(crate) mod crates;
 mod npm;
 mod python;
@@ -37,6 +38,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 /// Makes the packages of an executable, and prints where they are.
 pub(crate) fn pack(executable: &Path) -> Result<()> {
     node::find()?;
+    step("the version of the contract", contract::check)?;
     let folder = places::packages();
     empty(&folder)?;
     let stripped = folder.join("bennu").with_extension(std::env::consts::EXE_EXTENSION);
@@ -87,7 +89,7 @@ pub(crate) fn copy_files(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The version of the packages: the workspace's.
+/// The version of the packages: the workspace's, which carries the contract's (`contract.rs`).
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Checks that a file of a package names the workspace's version.

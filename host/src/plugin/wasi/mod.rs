@@ -52,6 +52,14 @@ pub(super) fn is_wasi(import: &str) -> bool {
     import.starts_with("wasi:")
 }
 
+/// The interface by which the adapter of WASI preview 1 says which functions a plugin calls in vain: `preview1/adapter.wit`.
+const ABSENT: &str = "bennu:preview1/absent@0.1.0";
+
+/// Returns whether an import is one that the host itself has added to a core module.
+pub(super) fn is_of_adapter(import: &str) -> bool {
+    import == ABSENT
+}
+
 /// Refuses an interface of WASI that the host doesn't have.
 ///
 /// # Errors
@@ -81,7 +89,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<Guest>, component: &Component) -
     let engine = component.engine().clone();
     for (name, import) in component.component_type().imports(&engine) {
         let ComponentItem::ComponentInstance(interface) = import.ty else { continue };
-        if !is_wasi(name) {
+        if !is_wasi(name) && !is_of_adapter(name) {
             continue;
         }
         let mut instance = linker.instance(name)?;
@@ -89,6 +97,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<Guest>, component: &Component) -
         for (item, export) in interface.exports(&engine) {
             match export.ty {
                 ComponentItem::Resource(_) => add_resource(&mut instance, item)?,
+                ComponentItem::ComponentFunc(_) if is_of_adapter(name) => add_told(&mut instance, item)?,
                 ComponentItem::ComponentFunc(function) => add_function(&mut instance, plain, item, &function)?,
                 _ => {}
             }
@@ -151,11 +160,7 @@ fn add_absent(
     let told = Once::new();
     instance.func_new(name, move |store, _, _, results| match (error, results) {
         (Some(error), [result]) => {
-            // The plugin's library may hide the error. Each build is linked once.
-            told.call_once(|| {
-                let plugin = &*store.data().context.origin.name;
-                tracing::warn!(plugin, "it called `{full}`, but {NOTHING}; this call, and each further one, fails");
-            });
+            tell(&store, &told, &full);
             *result = Val::Result(Err(Some(Box::new(Val::Enum(error.to_owned())))));
             Ok(())
         }
@@ -165,6 +170,26 @@ fn add_absent(
         }
     })?;
     Ok(())
+}
+
+/// Defines a function of the adapter's interface. The adapter has called it for the function of preview 1 with the same name, which then
+/// returns an error.
+fn add_told(instance: &mut LinkerInstance<'_, Guest>, name: &str) -> Result<()> {
+    let full = format!("wasi_snapshot_preview1#{}", name.replace('-', "_"));
+    let told = Once::new();
+    instance.func_wrap(name, move |store: StoreContextMut<'_, Guest>, ()| {
+        tell(&store, &told, &full);
+        Ok(())
+    })?;
+    Ok(())
+}
+
+/// Logs the first call of a function that can't do anything, because the plugin's library may hide the error. Each build is linked once.
+fn tell(store: &StoreContextMut<'_, Guest>, told: &Once, full: &str) {
+    told.call_once(|| {
+        let plugin = &*store.data().context.origin.name;
+        tracing::warn!(plugin, "it called `{full}`, but {NOTHING}; this call, and each further one, fails");
+    });
 }
 
 /// Returns an error that a result of this type can have.

@@ -148,7 +148,12 @@ fn play_compiled(home: &Path, plugin: &str, stage: &str) -> Result<()> {
 /// calls, and read the frames that clients get. What isn't counted is the contract's own functions, one line to `bennu kit` each
 /// (`contract.ts`, `_host.py`, `abi/native.go`): these grow with the contract.
 const CLIENTS: [&[&str]; 3] = [
-    &["sdk/typescript/testing/kit.ts", "sdk/typescript/testing/wire.mjs", "sdk/typescript/testing/frames.ts"],
+    &[
+        "sdk/typescript/testing/kit.ts",
+        "sdk/typescript/testing/running.ts",
+        "sdk/typescript/testing/wire.mjs",
+        "sdk/typescript/testing/frames.ts",
+    ],
     &["sdk/python/bennu/testing/_kit.py", "sdk/python/bennu/testing/_frames.py"],
     &["sdk/go/internal/kit/doc.go", "sdk/go/internal/kit/kit.go", "sdk/go/internal/kit/frame.go"],
 ];
@@ -181,21 +186,35 @@ fn a_kit_in_another_language_plays_every_script() -> Result<()> {
     Ok(())
 }
 
+/// Node, with the test kit of the TypeScript SDK, and a module of `tests/kit/typescript`.
+fn node(module: &str) -> Result<Command> {
+    let workspace = places::workspace()?;
+    let mut node = Command::new("node");
+    node.env("BENNU", places::binary()?).arg("--import").arg(workspace.join("sdk/typescript/testing/register.mjs"));
+    node.arg(workspace.join("tests/kit/typescript").join(module));
+    Ok(node)
+}
+
 /// The plugin is written in TypeScript. The kit is that of the TypeScript SDK, in Node.
 #[test]
 fn the_kit_of_typescript_plays_every_script() -> Result<()> {
-    let (workspace, scripts) = (places::workspace()?, scripts("node")?);
-    let testing = workspace.join("sdk/typescript/testing");
+    let scripts = scripts("node")?;
     let config = Config::read(&folder()?.join("bennu.toml"))?;
     let granted = config.plugins.get(PLUGIN).context("the plugin is configured")?;
     let granted = json!({ "config": granted.config, "publish": granted.publish, "read": granted.read });
-    let mut node = Command::new("node");
-    node.env("BENNU", places::binary()?).arg("--import").arg(testing.join("register.mjs"));
-    node.arg(workspace.join("tests/kit/typescript/scripts.mjs")).arg(granted.to_string());
-    let played = node.args(scripts.iter().map(|script| &script.path)).output();
+    let mut node = node("scripts.mjs")?;
+    let played = node.arg(granted.to_string()).args(scripts.iter().map(|script| &script.path)).output();
     let played = played.context("this test needs Node 20.6 or later as `node`")?;
     ensure!(played.status.success(), "{}", String::from_utf8_lossy(&played.stderr));
     ensure!(String::from_utf8_lossy(&played.stdout).lines().count() == scripts.len());
+    Ok(())
+}
+
+/// The test kit gives a script the globals of the engine, as far as Node can.
+#[test]
+fn a_script_finds_the_globals_of_the_engine_in_node() -> Result<()> {
+    let played = node("globals.mjs")?.output().context("this test needs Node 20.6 or later as `node`")?;
+    ensure!(played.status.success(), "{}", String::from_utf8_lossy(&played.stderr));
     Ok(())
 }
 
