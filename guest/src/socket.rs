@@ -5,8 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::host::{entries, presence, socket};
-use crate::presence::Presences;
+use crate::host::{entries, socket};
 use crate::room::Shared;
 use crate::{AnswerRef, IntoPayload, Payload, Reply, ReplyRef, TimerId, check, tick};
 
@@ -422,61 +421,6 @@ impl<R: 'static> Socket<R> {
     pub fn respond(&mut self, response: impl IntoPayload) {
         let slot = self.response.as_mut();
         *slot.expect("socket.respond() only works in join: answer a message with reply(..)") = response.into_payload();
-    }
-}
-
-/// Presence: who is online in the topic. See [`Presences`].
-impl<R: 'static> Socket<R> {
-    /// Tracks this member under a key, for example the user's name, until the member ends or calls
-    /// [`untrack`](Socket::untrack). The host sends the change to all members of the topic as `presence_diff`. `meta`
-    /// is data about the member that the others may see.
-    ///
-    /// ```
-    /// # use bennu_guest::prelude::*;
-    /// # fn join(socket: &mut Socket, params: Payload) -> Result<(), Error> {
-    /// let user: String = params.field("user")?;
-    /// socket.push_presence();
-    /// socket.track(&user, json!({ "online_at": now_ms() }));
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Faults
-    ///
-    /// - `trap`: the meta isn't a JSON object, or the key has more than 255 bytes.
-    /// - `failed`: the member is tracked under this key already.
-    /// - `oversize`: the meta has more than 4 KiB (`presence_bytes`), or the member already has 16 presences
-    ///   (`presences_per_member`).
-    #[track_caller]
-    pub fn track(&mut self, key: &str, meta: impl Serialize) {
-        presence::track(check::name("a presence's key", key), &check::object("a presence's meta", &meta));
-    }
-
-    /// Replaces the meta of this member under a key.
-    ///
-    /// # Faults
-    ///
-    /// `failed`: the member isn't tracked under this key. The meta has the same limits as for [`track`](Socket::track).
-    #[track_caller]
-    pub fn update_presence(&mut self, key: &str, meta: impl Serialize) {
-        presence::update(key, &check::object("a presence's meta", &meta));
-    }
-
-    /// Ends the presence of this member under a key. If there is none, nothing happens.
-    pub fn untrack(&mut self, key: &str) {
-        presence::untrack(key);
-    }
-
-    /// Pushes `presence_state`, the list of who is online, to this member's client. phoenix.js's `Presence` needs it
-    /// first. If this call comes before [`track`](Socket::track), the member's own presence follows as a
-    /// `presence_diff`.
-    pub fn push_presence(&mut self) {
-        presence::push_state();
-    }
-
-    /// Returns who is online in the topic. Changes of the running callback aren't in this list yet.
-    pub fn presences(&self) -> Presences {
-        Presences::of(&self.topic)
     }
 }
 

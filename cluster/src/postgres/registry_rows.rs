@@ -168,8 +168,12 @@ fn content<T: DeserializeOwned>(plugin: &str, content: Option<&RawValue>) -> Res
     if plugin.chars().count() > NAME_CHARS_MAX {
         return Err(format!("its name has more than {NAME_CHARS_MAX} characters"));
     }
-    let content = content.ok_or_else(|| TOO_LARGE.to_owned())?;
-    serde_json::from_str(content.get()).map_err(|error| error.to_string())
+    let content = content.ok_or_else(|| TOO_LARGE.to_owned())?.get();
+    // serde would read a list as the fields in their order, and an empty one as the defaults.
+    if !content.starts_with('{') {
+        return Err("it isn't an object".to_owned());
+    }
+    serde_json::from_str(content).map_err(|error| error.to_string())
 }
 
 fn not_too_many(found: usize, most: usize, what: &str) -> Result<(), RegistryError> {

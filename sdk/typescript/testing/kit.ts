@@ -125,7 +125,10 @@ export class Kit {
 
   /** Waits for the next line. */
   #read(): Fields {
-    if (Atomics.wait(this.#given, 0, this.#taken, WAIT) === "timed-out") throw new Error("`bennu kit` doesn't answer");
+    // A line that was taken before its notification came wakes the wait for the next one, so a wake alone means nothing.
+    while (Atomics.load(this.#given, 0) === this.#taken) {
+      if (Atomics.wait(this.#given, 0, this.#taken, WAIT) === "timed-out") throw new Error("`bennu kit` doesn't answer");
+    }
     this.#taken += 1;
     const { line, ended } = receiveMessageOnPort(this.#port)!.message;
     if (ended) throw new Error(`\`bennu kit\` ${ended}`);

@@ -6,7 +6,7 @@ const LINES_MAX: usize = 20;
 /// The most bytes of a line.
 const LINE_BYTES_MAX: usize = 300;
 
-/// Finds the messages of failed tests in the output of Rust's test runner, or of Node's.
+/// Finds the messages of failed tests in the output of Rust's test runner, without their backtraces, or of Node's.
 #[derive(Debug, Default)]
 pub(super) struct Failures {
     found: Vec<String>,
@@ -21,7 +21,10 @@ impl Failures {
         if name.is_some() || line.starts_with("✖ failing tests:") {
             self.found.push(name.unwrap_or("tests in Node").to_owned());
             self.room = Some(LINES_MAX);
-        } else if line == "failures:" || line.starts_with("test result: ") {
+        } else if line == "failures:"
+            || line.starts_with("test result: ")
+            || line.eq_ignore_ascii_case("stack backtrace:")
+        {
             self.room = None;
         } else if let Some(room @ 1..) = self.room
             && let Some(message) = self.found.last_mut()
@@ -52,7 +55,7 @@ mod tests {
     #[test]
     fn messages_of_rust_have_the_tests_name_and_end_before_the_list_of_names() {
         let output = "test a::b ... FAILED\n\nfailures:\n\n---- a::b stdout ----\nError: no\n\nCaused by:\n    x\n\n\
-             ---- c stdout ----\nthread 'c' panicked\n\n\nfailures:\n    a::b\n    c\n\ntest result: FAILED. 0 passed\nmore\n";
+             ---- c stdout ----\nthread 'c' panicked\nstack backtrace:\n   0: f\n\n\nfailures:\n    a::b\n    c\n\ntest result: FAILED. 0 passed\nmore\n";
         assert_eq!(found(output), ["a::b\n    Error: no\n    Caused by:\n        x", "c\n    thread 'c' panicked"]);
     }
 

@@ -239,6 +239,8 @@ const ALONE: [&str; 4] = [
 
 fn host_tests(run: &mut SuiteRun) -> Result<()> {
     let mut tests = linted(host_cargo("test"))?;
+    // One run shows all failures. The program with the tests from outside, the longest one, comes last.
+    tests.arg("--no-fail-fast");
     if run.tier == Tier::Usual {
         return run.tests("the host's tests", tests);
     }
