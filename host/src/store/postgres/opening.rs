@@ -138,8 +138,12 @@ pub(super) async fn has_locked(
 /// Returns who has the lock, and what to do.
 async fn in_use(session: &Session, place: &PostgresPlace, mode: LockMode) -> Result<String, tokio_postgres::Error> {
     let query = format!("SELECT host, since::text FROM {}.writer", place.schema());
-    let row = session.client.query_one(&query, &[]).await?;
-    let (host, since): (&str, &str) = (row.get(0), row.get(1));
+    // Before the first host with the lock has made the schema, there is no such table. A lost connection fails below, too.
+    let row = session.client.query_opt(&query, &[]).await.ok().flatten();
+    let (host, since) = match &row {
+        Some(row) => (row.try_get(0)?, row.try_get(1)?),
+        None => ("an unknown host", "an unknown time"),
+    };
     Ok(match mode {
         LockMode::Alone if is_shared(session, place).await? => format!(
             "{place} is in use by the hosts of a cluster: stop them, or give this host a database or a schema (`store.schema`) of its own"
@@ -154,10 +158,11 @@ async fn in_use(session: &Session, place: &PostgresPlace, mode: LockMode) -> Res
     })
 }
 
-/// Whether others share the lock.
+/// Whether others share the lock. The view has the locks of all databases of the server.
 async fn is_shared(session: &Session, place: &PostgresPlace) -> Result<bool, tokio_postgres::Error> {
     let key = lock_key(&writer_lock(place.schema()));
     let query = "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock' AND granted \
+                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
                  AND classid = $1::int::oid AND objid::int8 = $2::int8 & 4294967295 AND objsubid = 2)";
     session.client.query_one(query, &[&LOCKS, &i64::from(key)]).await?.try_get(0)
 }
