@@ -14,8 +14,8 @@ const BOUNDS: [Bound; 3] = [
     // The CPU time that a message of the maximum size may take, in defaults of `call_cpu_ms`. A processor that others use takes several
     // times as long for the same work.
     Bound { test: "large_messages::call_cpu", usual: Some(10), full: 1 },
-    // The milliseconds after which the slowest client must be back when its host is replaced. The tests' host isn't optimized. With one that
-    // is (`BENNU_BIN=target/release/bennu`), 2,000 clients are back within 2 seconds.
+    // The milliseconds after which the slowest client must be back when its host is replaced. The tests' host isn't optimized: 2,000
+    // clients took up to 10 seconds with it. `BENNU_BIN=target/release/bennu` runs the tests with one that is.
     Bound { test: "replacements::back_ms", usual: None, full: 20_000 },
     // The transfers of the plugin `ledger` that must be stored in a second while a backup is made.
     Bound { test: "backup::transfers_a_second", usual: None, full: 1_000 },
