@@ -138,7 +138,8 @@ pub(super) async fn has_locked(
 /// Returns who has the lock, and what to do.
 async fn in_use(session: &Session, place: &PostgresPlace, mode: LockMode) -> Result<String, tokio_postgres::Error> {
     let query = format!("SELECT host, since::text FROM {}.writer", place.schema());
-    // Before the first host with the lock has made the schema, there is no such table. A lost connection fails below, too.
+    // Before the first host with the lock has made the schema, there is no such table. Then, and if the session is lost, the answer names
+    // nobody.
     let row = session.client.query_opt(&query, &[]).await.ok().flatten();
     let (host, since) = match &row {
         Some(row) => (row.try_get(0)?, row.try_get(1)?),
