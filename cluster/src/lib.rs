@@ -18,6 +18,7 @@ pub mod lease;
 pub mod link;
 pub mod membership;
 pub mod moment;
+mod names;
 pub mod nats;
 pub mod node;
 mod pieces;
@@ -36,6 +37,7 @@ pub use cluster::{
     NodeStatus, Secret, SendError, StartError,
 };
 pub use moment::Moment;
+pub use names::named;
 pub use node::{Epoch, Incarnation, NodeId, Speaks};
 pub use settings::NodeSettings;
 pub use table::memory::MemoryTable;

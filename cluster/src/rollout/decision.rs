@@ -10,13 +10,11 @@ use super::record::{
 use super::registry::LivingNode;
 use super::report::{LoadedBuild, NodeReport, PreparedReport};
 use super::seen_since::{SeenFact, SeenSince};
+use crate::names::named;
 use crate::node::Epoch;
 
 /// How long all nodes may take to prepare a build. Past it, the rollout is refused.
 pub const PREPARED_WITHIN: Duration = Duration::from_secs(60);
-
-/// The most nodes that a refusal names.
-const NAMED_MAX: usize = 3;
 
 /// What a node knows when it decides.
 #[derive(Clone, Copy, Debug)]
@@ -303,14 +301,5 @@ fn readiness(name: &str, rollout: &Rollout, facts: &Facts<'_>) -> Readiness {
             named(&missing)
         )),
         _ => Readiness::Waiting,
-    }
-}
-
-/// Some names, and how many more there are.
-fn named(names: &[&str]) -> String {
-    let (shown, rest) = names.split_at(names.len().min(NAMED_MAX));
-    match rest.len() {
-        0 => shown.join(", "),
-        more => format!("{} and {more} more", shown.join(", ")),
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use bennu_cluster::{Epoch, NodePresence, NodeStatus};
+use bennu_cluster::{Epoch, NodePresence, NodeStatus, named};
 use tokio::time::Instant;
 
 use super::peers::{Peers, lock};
@@ -18,13 +18,10 @@ use crate::pubsub::PubSub;
 const SPLIT_AFTER: Duration = Duration::from_secs(5);
 
 /// The time between two lines of the log.
-const SAID_EVERY: Duration = Duration::from_secs(60);
+const WARN_EVERY: Duration = Duration::from_secs(60);
 
 /// The most topics that are watched. A further one isn't noticed while there are so many others.
 const WATCHED_TOPICS_MAX: usize = 1_024;
-
-/// The most topics that a line of the log names.
-const NAMED_MAX: usize = 3;
 
 /// How long ago a node was heard at most whose numbers of members say what is so now. Each node sends something each second.
 const HEARD_LATELY: Duration = Duration::from_secs(2);
@@ -36,7 +33,7 @@ pub(super) struct SplitTopics {
     /// How many of them are split.
     split: usize,
     /// When a line was logged last.
-    said: Option<Instant>,
+    warned_at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -49,9 +46,9 @@ struct WatchedTopic {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct SplitFound {
     /// How many topics have become split.
-    pub(super) more: usize,
-    /// What the log has to say.
-    pub(super) said: Option<String>,
+    pub(super) newly_split: usize,
+    /// The split topics, if a line of the log is due.
+    pub(super) warning: Option<String>,
 }
 
 impl SplitTopics {
@@ -72,7 +69,7 @@ impl SplitTopics {
     /// Looks at the watched topics, each second. `elsewhere` returns the names of the other nodes that have members of a topic and keep
     /// them. It returns none if this node or all others have no members: then the topic isn't watched any more.
     pub(super) fn look(&mut self, now: Instant, elsewhere: impl Fn(&Topic) -> Option<Vec<String>>) -> SplitFound {
-        let (mut split, mut found) = (Vec::new(), SplitFound::default());
+        let mut newly_split = 0;
         self.watched.retain(|topic, watched| {
             let Some(nodes) = elsewhere(topic) else { return false };
             if nodes.is_empty() {
@@ -80,19 +77,20 @@ impl SplitTopics {
                 return true;
             }
             if now.saturating_duration_since(watched.since) >= SPLIT_AFTER {
-                found.more += usize::from(!std::mem::replace(&mut watched.is_split, true));
-                // Debug notation, because clients choose the names of topics.
-                split.push(format!("{:?} ({})", topic.as_str(), nodes.join(", ")));
+                newly_split += usize::from(!std::mem::replace(&mut watched.is_split, true));
             }
             true
         });
-        self.split = split.len();
-        let is_due = self.said.is_none_or(|said| now.saturating_duration_since(said) >= SAID_EVERY);
-        if is_due && !split.is_empty() {
-            self.said = Some(now);
-            found.said = Some(named(&split));
-        }
-        found
+        self.split = self.watched.values().filter(|watched| watched.is_split).count();
+        let is_due = self.warned_at.is_none_or(|at| now.saturating_duration_since(at) >= WARN_EVERY);
+        let warning = (is_due && self.split > 0).then(|| {
+            self.warned_at = Some(now);
+            let split = self.watched.iter().filter(|(_, watched)| watched.is_split);
+            // Debug notation, because clients choose the names of topics.
+            let shown = |topic: &Topic| Some(format!("{:?} ({})", topic.as_str(), elsewhere(topic)?.join(", ")));
+            named(&split.filter_map(|(topic, _)| shown(topic)).collect::<Vec<_>>())
+        });
+        SplitFound { newly_split, warning }
     }
 
     /// How many sticky topics are split.
@@ -130,11 +128,7 @@ impl Peers {
         }
         let here: Vec<Topic> = watched.into_iter().filter(|topic| has_members(pubsub, topic)).collect();
         let nodes = self.link.nodes();
-        let names: HashMap<Epoch, &str> = nodes
-            .iter()
-            .filter(|node| keeps_members(node))
-            .map(|node| (node.row.id.epoch, node.row.name.as_str()))
-            .collect();
+        let names = keepers(self.link.me(), &nodes);
         let counts = self.remote_counts();
         let names_of = |topic: &Topic| {
             let nodes = counts.nodes_with(topic).filter_map(|node| names.get(&node)).map(|name| (*name).to_owned());
@@ -147,8 +141,8 @@ impl Peers {
             here_and_elsewhere.map(|topic| (topic.clone(), names_of(topic))).collect();
         drop(counts);
         let found = lock(&self.split_topics).look(Instant::now(), |topic| elsewhere.get(topic).cloned());
-        self.counters.topics_split.add(found.more as u64);
-        if let Some(topics) = found.said {
+        self.counters.topics_split.add(found.newly_split as u64);
+        if let Some(topics) = found.warning {
             tracing::warn!(
                 "topics_split: sticky topics have members at this node and at others, so each of these nodes has a room or turns of its \
                  own: {topics}; a balancer has to send all clients of such a topic to one node"
@@ -161,20 +155,21 @@ fn has_members(pubsub: &PubSub, topic: &Topic) -> bool {
     pubsub.audience(topic.as_str()).is_some_and(|audience| !audience.is_empty())
 }
 
+/// The names of the other nodes with which a topic can be split. There are none while this node stops: its own clients are about to move,
+/// and those that come for the topic are at another node already.
+fn keepers(me: Epoch, nodes: &[NodeStatus]) -> HashMap<Epoch, &str> {
+    if nodes.iter().any(|node| node.row.id.epoch == me && node.row.is_draining) {
+        return HashMap::new();
+    }
+    let keepers = nodes.iter().filter(|node| keeps_members(node));
+    keepers.map(|node| (node.row.id.epoch, node.row.name.as_str())).collect()
+}
+
 /// Whether the members of another node stay there, as far as it is known: it is heard, and doesn't stop. The clients of all others are
 /// about to move.
 fn keeps_members(node: &NodeStatus) -> bool {
     let is_heard = node.heard_ago.is_some_and(|ago| ago <= HEARD_LATELY);
     node.presence == NodePresence::Up && is_heard && !node.row.is_draining
-}
-
-/// The first ones, and how many more there are.
-fn named(split: &[String]) -> String {
-    let (shown, rest) = split.split_at(split.len().min(NAMED_MAX));
-    match rest.len() {
-        0 => shown.join(", "),
-        more => format!("{} and {more} more", shown.join(", ")),
-    }
 }
 
 #[cfg(test)]
@@ -190,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_is_split_after_a_while_and_is_counted_and_said_once() {
+    fn a_topic_is_split_after_a_while_and_is_counted_and_named_once() {
         let (mut topics, start, second) = (SplitTopics::default(), Instant::now(), Duration::from_secs(1));
         topics.watch([Topic::new("game:1")], start);
         assert_eq!(topics.look(start + second, at_two), SplitFound::default());
@@ -203,11 +198,11 @@ mod tests {
             assert_eq!(topics.look(start + at * second, at_two), SplitFound::default());
         }
         let found = topics.look(start + 8 * second, at_two);
-        assert_eq!((found.more, found.said.as_deref()), (2, Some("\"game:1\" (two), \"hall\" (two)")));
+        assert_eq!((found.newly_split, found.warning.as_deref()), (2, Some("\"game:1\" (two), \"hall\" (two)")));
         assert_eq!(topics.look(start + 9 * second, at_two), SplitFound::default());
         assert_eq!(topics.split(), 2);
         let later = topics.look(start + 68 * second, at_two);
-        assert!(later.more == 0 && later.said.is_some(), "{later:?}");
+        assert!(later.newly_split == 0 && later.warning.is_some(), "{later:?}");
         topics.look(start + 69 * second, nowhere);
         assert_eq!((topics.split(), topics.watched.len()), (0, 0));
     }
@@ -219,7 +214,7 @@ mod tests {
         topics.watch([Topic::new("game:1")], start);
         assert_eq!(topics.look(start + SPLIT_AFTER, |_| Some(Vec::new())), SplitFound::default());
         assert_eq!(topics.look(start + SPLIT_AFTER + 4 * second, at_two), SplitFound::default());
-        assert_eq!(topics.look(start + 2 * SPLIT_AFTER, at_two).more, 1);
+        assert_eq!(topics.look(start + 2 * SPLIT_AFTER, at_two).newly_split, 1);
         topics.look(start + 2 * SPLIT_AFTER + second, |_| Some(Vec::new()));
         assert_eq!((topics.split(), topics.watched().len()), (0, 1));
     }
@@ -229,8 +224,8 @@ mod tests {
         let (mut topics, start) = (SplitTopics::default(), Instant::now());
         topics.watch((0..2 * WATCHED_TOPICS_MAX).map(|at| Topic::new(&format!("game:{at:04}"))), start);
         let found = topics.look(start + SPLIT_AFTER, |_| Some(vec!["two".to_owned(), "three".to_owned()]));
-        assert_eq!((found.more, topics.split()), (WATCHED_TOPICS_MAX, WATCHED_TOPICS_MAX));
-        let said = found.said.expect("a line");
-        assert!(said.starts_with("\"game:0000\" (two, three), ") && said.ends_with(" and 1021 more"), "{said}");
+        assert_eq!((found.newly_split, topics.split()), (WATCHED_TOPICS_MAX, WATCHED_TOPICS_MAX));
+        let named = found.warning.expect("a line");
+        assert!(named.starts_with("\"game:0000\" (two, three), ") && named.ends_with(" and 1021 more"), "{named}");
     }
 }

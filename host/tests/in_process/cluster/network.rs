@@ -23,6 +23,8 @@ pub(crate) struct Network(Arc<Mutex<Inner>>);
 #[derive(Default)]
 struct Inner {
     nodes: BTreeMap<Epoch, (String, NodePresence)>,
+    /// The nodes that stop.
+    draining: HashSet<Epoch>,
     sent: VecDeque<(Epoch, Lane, Bytes)>,
     /// Nodes whose queue is full.
     full: HashSet<Epoch>,
@@ -65,6 +67,11 @@ impl Network {
     pub(crate) fn set_presence(&self, node: &TestNode, presence: NodePresence) {
         self.lock().nodes.entry(node.epoch).and_modify(|(_, known)| *known = presence);
     }
+
+    /// Says in the table of nodes that a node stops.
+    pub(crate) fn set_draining(&self, node: &TestNode) {
+        self.lock().draining.insert(node.epoch);
+    }
 }
 
 /// A node's way into the network.
@@ -103,7 +110,7 @@ impl ClusterLink for Wire {
                 settings: NodeSettings { lease: Duration::from_secs(10), bus: "network".to_owned(), secret_mark: None },
                 beat: 1,
                 is_dead: *presence == NodePresence::Dead,
-                is_draining: false,
+                is_draining: inner.draining.contains(epoch),
             },
             presence: *presence,
             heard_ago: (*presence == NodePresence::Up).then_some(Duration::ZERO),

@@ -71,3 +71,12 @@ async fn the_members_of_a_node_that_is_not_heard_may_have_moved() {
     pass(&mut cluster, 8).await;
     assert_eq!(split(&cluster.nodes[0]), (1, 1));
 }
+
+/// Its own clients are about to move, and those that connect anew are at the other node already.
+#[tokio::test(start_paused = true)]
+async fn a_topic_at_a_node_that_stops_is_split_for_nobody() {
+    let (mut cluster, _clients) = with_members(&["room:sticky:1"]).await;
+    cluster.network.set_draining(&cluster.nodes[0]);
+    pass(&mut cluster, 10).await;
+    assert_eq!([split(&cluster.nodes[0]), split(&cluster.nodes[1])], [(0, 0); 2]);
+}
