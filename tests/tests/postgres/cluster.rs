@@ -14,7 +14,7 @@ use bennu_tests::{PostgresPooler, PostgresServer, eventually, within};
 
 use crate::database;
 
-const SPEAKS: Speaks = Speaks { from: 1, to: 1 };
+pub(crate) const SPEAKS: Speaks = Speaks { from: 1, to: 1 };
 
 fn place(url: &str) -> Result<PostgresPlace> {
     PostgresPlace::new(url, None, POSTGRES_SCHEMA)

@@ -15,6 +15,7 @@ use bennu_tests::{PostgresServer, eventually, within};
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
+use crate::cluster::SPEAKS;
 use crate::database;
 use crate::ledger::join;
 
@@ -288,7 +289,7 @@ async fn write_while_harmed(harm: Harm, wait: Duration, hosts: Hosts) -> Result<
     match hosts {
         Hosts::One => stores.push(store(&url, wait).await?),
         Hosts::Cluster => {
-            place(&url)?.make_schema().await?;
+            place(&url)?.make_schema_for_node(SPEAKS).await?;
             for name in ["a", "bb", "ccc"] {
                 stores.push(join(&url, name, wait, StoreLimits::default()).await?.0);
             }

@@ -88,7 +88,15 @@ async fn a_second_host_is_refused_and_one_that_lost_its_place_writes_nothing() -
     let first = Setup::new().guests(&["ledger"])?.config(&config).start().await?;
     let refused = Setup::new().config(&config).start().await.err().context("two hosts write")?;
     let refused = format!("{refused:#}");
-    ensure!(refused.contains("is in use by another bennu, on ") && refused.contains("store.schema"), "{refused}");
+    ensure!(
+        refused.contains("is in use by another bennu (last written by ") && refused.contains("store.schema"),
+        "{refused}"
+    );
+    // As while a first host has the lock, and hasn't begun to write.
+    server.sql(&name, "UPDATE bennu.writer SET host = ''")?;
+    let refused = Setup::new().config(&config).start().await.err().context("two hosts write")?;
+    let refused = format!("{refused:#}");
+    ensure!(refused.contains("is in use by another bennu: stop that one"), "{refused}");
     // The server ends the session with the lock, as after a cut of the network. Another host begins to write before the first one is
     // back: here, by the statement with which a host begins.
     server.sql(

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use bennu::store::PostgresPlace;
 use tokio_postgres::{Client, NoTls};
 
+use crate::cluster::SPEAKS;
 use crate::database;
 
 /// The plugin that nodes write for.
@@ -48,7 +49,7 @@ pub(crate) const OTHER_GENERATION: i32 = 3;
 /// Makes a database with the schema. Returns its name and its URL.
 pub(crate) async fn prepared() -> Result<(String, String)> {
     let (name, url) = database()?;
-    PostgresPlace::new(&url, None, "bennu")?.make_schema().await?;
+    PostgresPlace::new(&url, None, "bennu")?.make_schema_for_node(SPEAKS).await?;
     Ok((name, url))
 }
 

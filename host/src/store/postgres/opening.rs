@@ -30,30 +30,19 @@ pub(super) enum LockMode {
 }
 
 impl PostgresPlace {
-    /// Makes the schema if it is missing, or brings it up to date. Waits a moment for a server that is starting.
-    ///
-    /// # Errors
-    /// If the database can't be used. The message says what to do.
-    pub async fn make_schema(&self) -> anyhow::Result<()> {
-        let (mut session, _second) = self.checked_here().await?;
-        migrated(&mut session, self, None).await
-    }
-
-    /// The same for a node of a cluster that understands these versions of the protocol between nodes. The table of nodes is in the
-    /// schema, and the node needs its row there before it can open the store.
+    /// Makes the schema if it is missing, or brings it up to date, for a node of a cluster that understands these versions of the protocol
+    /// between nodes. The table of nodes is in the schema, and the node needs its row there before it can open the store. Waits a moment
+    /// for a server that is starting.
     ///
     /// # Errors
     /// If the database can't be used, a host without a cluster uses the store, or the schema is of an earlier version and a living node
     /// has no version of the protocol in common with this one. The message says what to do. The schema is as it was then.
     pub async fn make_schema_for_node(&self, speaks: Speaks) -> anyhow::Result<()> {
-        let (mut session, _second) = self.checked_here().await?;
+        let runtime = Handle::try_current().context("a runtime is needed")?;
+        let (mut session, _second) = checked(self, &runtime).await?;
         // It has the lock until it ends, here.
         take_lock(&session, self, LockMode::Shared).await?;
         migrated(&mut session, self, Some(speaks)).await
-    }
-
-    async fn checked_here(&self) -> anyhow::Result<(Session, Session)> {
-        checked(self, &Handle::try_current().context("a runtime is needed")?).await
     }
 }
 
@@ -137,24 +126,23 @@ pub(super) async fn has_locked(
 
 /// Returns who has the lock, and what to do.
 async fn in_use(session: &Session, place: &PostgresPlace, mode: LockMode) -> Result<String, tokio_postgres::Error> {
-    let query = format!("SELECT host, since::text FROM {}.writer", place.schema());
-    // Before the first host with the lock has made the schema, there is no such table. Then, and if the session is lost, the answer names
-    // nobody.
+    let query = format!("SELECT host, since::text FROM {}.writer WHERE host <> ''", place.schema());
+    // A host that has just taken the lock isn't in the table yet. So the table says who has written last. If no host has, if there is no
+    // table, or if the session is lost, the answer names nobody.
     let row = session.client.query_opt(&query, &[]).await.ok().flatten();
-    let (host, since) = match &row {
-        Some(row) => (row.try_get(0)?, row.try_get(1)?),
-        None => ("an unknown host", "an unknown time"),
+    let last = match &row {
+        Some(row) => format!(" (last written by {} at {})", row.try_get::<_, &str>(0)?, row.try_get::<_, &str>(1)?),
+        None => String::new(),
     };
     Ok(match mode {
         LockMode::Alone if is_shared(session, place).await? => format!(
             "{place} is in use by the hosts of a cluster: stop them, or give this host a database or a schema (`store.schema`) of its own"
         ),
         LockMode::Alone => format!(
-            "{place} is in use by another bennu, on {host} since {since}: stop that one, or give this one a database or a schema \
-             (`store.schema`) of its own"
+            "{place} is in use by another bennu{last}: stop that one, or give this one a database or a schema (`store.schema`) of its own"
         ),
         LockMode::Shared => {
-            format!("{place} is in use by a bennu without `[cluster]`, on {host} since {since}: stop that one first")
+            format!("{place} is in use by a bennu without `[cluster]`{last}: stop that one first")
         }
     })
 }
