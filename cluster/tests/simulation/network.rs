@@ -185,10 +185,14 @@ impl World {
             && let Some(running) = at.running()
         {
             let state = running.lease.state(at.clock.local(self.now));
-            // A node whose clock stood still can't know for how long, until its next renewal fails. It stores nothing before that.
-            let was_paused = at.clock.is_paused() || self.now.since(at.paused_until) < LEASE;
-            if state == LeaseState::Good && !was_paused {
+            // A node whose clock stood still can't know for how long, until the table answers a renewal that it has sent since. It stores
+            // nothing before that.
+            let is_unsure = running.lease.renewed_at().is_none_or(|sent_at| sent_at <= at.paused_until);
+            if state == LeaseState::Good && !at.clock.is_paused() && !is_unsure {
                 self.witness.findings.push(format!("{node} was declared dead, and its lease is good"));
+            }
+            if self.table.may_commit(running.id) {
+                self.witness.findings.push(format!("{node} was declared dead, and may commit"));
             }
             let is_disturbed = at.stopped.is_some()
                 || self.now < at.table_cut_until

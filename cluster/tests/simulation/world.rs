@@ -33,7 +33,7 @@ pub(crate) struct Machine {
     pub(crate) deaf_since: Option<Moment>,
     /// When this machine was last kept from the table, other than by an outage for everybody.
     pub(crate) disturbed_at: Moment,
-    /// When its clock last went on after it had stood still.
+    /// What its clock showed when it last went on after it had stood still.
     pub(crate) paused_until: Moment,
     /// A start of this machine that is certainly over.
     pub(crate) over: Option<NodeId>,
@@ -408,7 +408,7 @@ impl Machine {
     /// Its clock goes on, if it stood still.
     pub(crate) fn goes_on(&mut self, now: Moment) {
         if self.clock.go_on(now) {
-            self.paused_until = now;
+            self.paused_until = self.clock.local(now);
         }
     }
 

@@ -289,7 +289,11 @@ mod tests {
     #[tokio::test]
     async fn messages_records_and_sockets_arrive_in_order() -> io::Result<()> {
         let place = tempfile::tempdir()?;
+        // Only Linux has a short path to a directory whose path is long.
+        #[cfg(target_os = "linux")]
         let data = place.path().join("d".repeat(200));
+        #[cfg(not(target_os = "linux"))]
+        let data = place.path().join("d");
         fs::create_dir(&data)?;
         assert!(Connection::to(&data).await?.is_none());
         let socket = Socket::listen(&data)?;

@@ -193,6 +193,8 @@ fn check_return(moved: u64, round: &Value) -> Result<()> {
     // More joins in a second mean that clients are closed again as soon as they are back, or that clients of other nodes join as well.
     ensure!(most <= moved, "{most} joins in a second, after {moved} clients had lost their node");
     ensure!((moved..=2 * moved).contains(&rejoins), "{rejoins} joins, after {moved} clients had lost their node");
+    // Otherwise nothing is known of the broadcasts meanwhile.
+    ensure!(spoken > 0, "no broadcast was acknowledged");
     Ok(())
 }
 

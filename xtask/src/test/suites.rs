@@ -335,6 +335,8 @@ fn lint(run: &mut SuiteRun) -> Result<()> {
         ["fuzz", "loom"].iter().try_for_each(|name| start(cargo(&places::root().join("host").join(name)).args(FORMAT)))
     })?;
     run.build()?;
+    // `--all-targets` leaves a test out that doesn't run by default.
+    step("the test of the model of the lease", || start(linted(host_cargo("build"))?.args(["--test", "model"])))?;
     step("the developer's commands, and the plugins natively", || {
         // In target directories of their own. So while one build waits for a large crate, the other one uses the processors.
         thread::scope(|scope| {
