@@ -108,8 +108,8 @@ pub trait NodeTable: Send + Sync + 'static {
     /// The id that the next transaction of the table's server gets. None if its transactions have no ids. Asking takes none.
     fn transaction_id(&self) -> TableFuture<'_, Option<u64>>;
 
-    /// How often a row was left out by [`list`](Self::list) since the start, because no node has written it.
-    fn rows_left_out(&self) -> u64;
+    /// The rows that [`list`](Self::list) has left out since the start, because no node has written them. One counts at each call.
+    fn rows_unreadable(&self) -> u64;
 }
 
 impl fmt::Display for TableError {

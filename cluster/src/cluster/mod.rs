@@ -193,7 +193,7 @@ impl Cluster {
     #[must_use]
     pub fn counts(&self) -> ClusterCounts {
         let (heard, dropped, table) = self.node().core().counts();
-        let table = TableCounts { rows_left_out: self.node().table.rows_left_out(), ..table };
+        let table = TableCounts { rows_unreadable: self.node().table.rows_unreadable(), ..table };
         ClusterCounts { sent: self.node().outgoing().counts(), heard, dropped, table, bus: self.handle.bus.counts() }
     }
 

@@ -144,6 +144,6 @@ pub struct TableCounts {
     pub poll_failures: u64,
     /// Nodes that this node has declared dead.
     pub declared_dead: u64,
-    /// How often a row of the table was left out, because no node has written it.
-    pub rows_left_out: u64,
+    /// Rows of the table that this node can't read. One counts at each read.
+    pub rows_unreadable: u64,
 }

@@ -104,8 +104,16 @@ pub fn fuzz_records(bytes: &[u8]) -> bool {
     seen.note(&read.records, Duration::ZERO);
     let nodes = [LivingNode { epoch: ME, name: "one".to_owned() }];
     let terms = RecordedTerms { time_ms: 1, calls: 1, faults: 1 };
-    let facts =
-        Facts { me: ME, nodes: &nodes, reports: &[], seen: &seen, now: Duration::from_secs(3_600), terms, now_ms: 1 };
+    let facts = Facts {
+        me: ME,
+        nodes: &nodes,
+        reports: &[],
+        reads_all: read.unread.is_empty(),
+        seen: &seen,
+        now: Duration::from_secs(3_600),
+        terms,
+        now_ms: 1,
+    };
     let _ = decide(&read.records, &facts);
     !read.records.is_empty()
 }

@@ -10,7 +10,9 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use crate::node::Epoch;
-use crate::rollout::{LivingNode, NodeReport, PLUGINS_MAX, PluginRecord, Records, RegistryError, Report};
+use crate::rollout::{
+    LivingNode, NodeReport, PLUGINS_MAX, PluginRecord, Records, RegistryError, Report, UnreadableRow,
+};
 
 /// The most records that are read. A cluster has at most [`PLUGINS_MAX`], and there may be others that can't be read.
 const RECORDS_MAX: usize = 2 * PLUGINS_MAX;
@@ -33,17 +35,22 @@ const REPORTS_BYTES_MAX: usize = 64 << 20;
 /// The most characters of a plugin's name, which is the name of a file.
 const NAME_CHARS_MAX: usize = 255;
 
-/// The most sentences about reports that can't be read.
+/// The most reports that can't be read and are told.
 const UNREAD_REPORTS_MAX: usize = 16;
+
+/// The most characters of why a row can't be read. Whoever has written the row chooses some of them.
+const WHY_CHARS_MAX: usize = 200;
 
 /// Why a row has no value, after which an operator looks.
 const TOO_LARGE: &str = "it is too large";
 
-/// A record, or none if it is too large.
+/// A record. None if it is too large, or JSON's null.
 #[derive(Deserialize)]
 struct RecordRow {
     name: String,
     record: Option<Box<RawValue>>,
+    #[serde(default)]
+    is_too_large: bool,
 }
 
 /// A living node.
@@ -53,12 +60,14 @@ struct NodeText {
     name: String,
 }
 
-/// A report, or none if it is too large.
+/// A report. None if it is too large, or JSON's null.
 #[derive(Deserialize)]
 struct ReportRow {
     plugin: String,
     epoch: i64,
     report: Option<Box<RawValue>>,
+    #[serde(default)]
+    is_too_large: bool,
 }
 
 /// The records that can be read, and why others can't be, both by plugin.
@@ -74,27 +83,31 @@ pub(super) fn statement() -> String {
     let cut = NAME_CHARS_MAX + 1;
     let records = bounded(
         "plugin",
-        &format!("jsonb_build_object('name', left(name, {cut}), 'record', content)"),
+        &format!("jsonb_build_object('name', left(name, {cut}), 'record', content, 'is_too_large', is_too_large)"),
         ("name", "record"),
         (RECORDS_MAX, RECORD_BYTES_MAX, RECORDS_BYTES_MAX),
     );
     let reports = bounded(
         "plugin_report",
-        &format!("jsonb_build_object('plugin', left(plugin, {cut}), 'epoch', epoch, 'report', content)"),
+        &format!(
+            "jsonb_build_object('plugin', left(plugin, {cut}), 'epoch', epoch, 'report', content, 'is_too_large', is_too_large)"
+        ),
         ("plugin, epoch", "report"),
         (REPORTS_MAX, REPORT_BYTES_MAX, REPORTS_BYTES_MAX),
     );
     let nodes_max = NODES_MAX + 1;
+    // The list of nodes leaves a row without an incarnation out. So nobody would ever declare it dead, and each rollout would wait for it.
     format!(
         "SELECT registry.revision, CASE WHEN registry.revision IS DISTINCT FROM $1 THEN {records} END, \
          (SELECT coalesce(jsonb_agg(jsonb_build_object('epoch', epoch, 'name', left(name, {cut})) ORDER BY epoch), '[]')::text FROM ( \
-             SELECT epoch, name FROM $SCHEMA.node WHERE NOT is_dead ORDER BY epoch LIMIT {nodes_max} \
+             SELECT epoch, name FROM $SCHEMA.node WHERE NOT is_dead AND octet_length(incarnation) = 16 \
+                 ORDER BY epoch LIMIT {nodes_max} \
          ) AS living), {reports} FROM $SCHEMA.registry"
     )
 }
 
 /// The rows of a table as JSON, at most one more than `rows`. A content of more than `bytes`, or with which all contents before have more
-/// than `all_bytes`, is null.
+/// than `all_bytes`, is null and `is_too_large`.
 fn bounded(
     table: &str,
     object: &str,
@@ -104,10 +117,12 @@ fn bounded(
     let rows = rows + 1;
     format!(
         "(SELECT coalesce(jsonb_agg({object}), '[]')::text FROM ( \
-             SELECT {order}, CASE WHEN size <= {bytes} AND sum(least(size, {bytes})) OVER (ORDER BY {order}) <= {all_bytes} \
-                 THEN {content} END AS content FROM ( \
-                 SELECT {order}, {content}, octet_length({content}::text) AS size FROM $SCHEMA.{table} ORDER BY {order} LIMIT {rows} \
-             ) AS sized \
+             SELECT {order}, CASE WHEN fits THEN {content} END AS content, NOT fits AS is_too_large FROM ( \
+                 SELECT {order}, {content}, \
+                     size <= {bytes} AND sum(least(size, {bytes})) OVER (ORDER BY {order}) <= {all_bytes} AS fits FROM ( \
+                     SELECT {order}, {content}, octet_length({content}::text) AS size FROM $SCHEMA.{table} ORDER BY {order} LIMIT {rows} \
+                 ) AS sized \
+             ) AS fitting \
          ) AS contents)"
     )
 }
@@ -120,8 +135,8 @@ pub(super) fn records(text: &str) -> Result<RecordsRead, RegistryError> {
     let rows: Vec<RecordRow> = parsed(text)?;
     not_too_many(rows.len(), RECORDS_MAX, "plugins")?;
     let mut read = RecordsRead::default();
-    for RecordRow { name, record } in rows {
-        match content::<PluginRecord>(&name, record.as_deref()) {
+    for RecordRow { name, record, is_too_large } in rows {
+        match content::<PluginRecord>(&name, record.as_deref(), is_too_large) {
             Ok(record) => drop(read.records.insert(name, record)),
             Err(why) => drop(read.unread.insert(name, why)),
         }
@@ -140,22 +155,27 @@ pub(super) fn nodes(text: &str) -> Result<Vec<LivingNode>, RegistryError> {
     Ok(rows.into_iter().map(node).collect())
 }
 
-/// Reads the reports. Also returns sentences about those that can't be read: at most [`UNREAD_REPORTS_MAX`]. Such a report is left out.
-/// So its node counts as not ready, for which a rollout waits until it is refused; and of a probation, the calls and faults of that node
-/// are missing until it reports again.
+/// Reads the reports. Also returns those that can't be read: at most [`UNREAD_REPORTS_MAX`]. Such a report is left out, and so are those
+/// above [`REPORTS_MAX`]. So its node counts as not ready, for which a rollout waits until it is refused; and of a probation, the calls
+/// and faults of that node are missing until it reports again.
 ///
 /// # Errors
 /// If the text isn't a list of reports.
-pub(super) fn reports(text: &str) -> Result<(Vec<NodeReport>, Vec<String>), RegistryError> {
-    let rows: Vec<ReportRow> = parsed(text)?;
+pub(super) fn reports(text: &str) -> Result<(Vec<NodeReport>, Vec<UnreadableRow>), RegistryError> {
+    let mut rows: Vec<ReportRow> = parsed(text)?;
     let (mut read, mut unread) = (Vec::new(), Vec::new());
-    for ReportRow { plugin, epoch, report } in rows {
+    if rows.len() > REPORTS_MAX {
+        rows.truncate(REPORTS_MAX);
+        let why = format!("there are more than {REPORTS_MAX} reports; the others are left out");
+        unread.push(UnreadableRow { row: "the table of reports".to_owned(), why });
+    }
+    for ReportRow { plugin, epoch, report, is_too_large } in rows {
         let epoch = Epoch(epoch.cast_unsigned());
-        match content::<Report>(&plugin, report.as_deref()) {
+        match content::<Report>(&plugin, report.as_deref(), is_too_large) {
             Ok(report) => read.push(NodeReport { plugin, epoch, report }),
             Err(why) if unread.len() < UNREAD_REPORTS_MAX => {
-                unread
-                    .push(format!("the report of the node with the epoch {epoch} about the plugin {plugin:?}: {why}"));
+                let row = format!("the report of the node with the epoch {epoch} about the plugin {plugin:?}");
+                unread.push(UnreadableRow { row, why });
             }
             Err(_) => {}
         }
@@ -164,16 +184,29 @@ pub(super) fn reports(text: &str) -> Result<(Vec<NodeReport>, Vec<String>), Regi
 }
 
 /// The content of a row about a plugin, or why it can't be read.
-fn content<T: DeserializeOwned>(plugin: &str, content: Option<&RawValue>) -> Result<T, String> {
+fn content<T: DeserializeOwned>(plugin: &str, content: Option<&RawValue>, is_too_large: bool) -> Result<T, String> {
     if plugin.chars().count() > NAME_CHARS_MAX {
         return Err(format!("its name has more than {NAME_CHARS_MAX} characters"));
     }
-    let content = content.ok_or_else(|| TOO_LARGE.to_owned())?.get();
-    // serde would read a list as the fields in their order, and an empty one as the defaults.
-    if !content.starts_with('{') {
-        return Err("it isn't an object".to_owned());
+    if is_too_large {
+        return Err(TOO_LARGE.to_owned());
     }
-    serde_json::from_str(content).map_err(|error| error.to_string())
+    // serde would read a list as the fields in their order, and an empty one as the defaults.
+    let object = content.map(RawValue::get).filter(|content| content.starts_with('{'));
+    let object = object.ok_or_else(|| "it isn't an object".to_owned())?;
+    serde_json::from_str(object).map_err(|error| harmless(&error.to_string()))
+}
+
+/// The beginning of a sentence that quotes what somebody has written. Nothing in it begins another line of a log.
+fn harmless(why: &str) -> String {
+    let mut shown = String::new();
+    for character in why.chars().take(WHY_CHARS_MAX) {
+        match character {
+            '"' | '\'' => shown.push(character),
+            _ => shown.extend(character.escape_debug()),
+        }
+    }
+    shown
 }
 
 fn not_too_many(found: usize, most: usize, what: &str) -> Result<(), RegistryError> {
@@ -194,7 +227,8 @@ mod tests {
     use super::*;
 
     fn record(last: u32) -> Value {
-        json!({ "name": format!("p{last}"), "record": PluginRecord { last, ..PluginRecord::default() } })
+        let record = PluginRecord { last, ..PluginRecord::default() };
+        json!({ "name": format!("p{last}"), "record": record, "is_too_large": false })
     }
 
     #[test]
@@ -205,15 +239,29 @@ mod tests {
             json!({ "name": "text", "record": { "last": "one" } }),
             json!({ "name": "later", "record": { "serving": { "build": {} } } }),
             json!({ "name": "x".repeat(NAME_CHARS_MAX + 1), "record": {} }),
+            json!({ "name": "large", "record": null, "is_too_large": true }),
         ];
-        let text = json!([record(1), odd[0], odd[1], odd[2], record(2), odd[3], odd[4]]).to_string();
+        let text = json!([record(1), odd[0], odd[1], odd[2], record(2), odd[3], odd[4], odd[5]]).to_string();
         let RecordsRead { records, unread } = records(&text).expect("a list");
         assert_eq!(
             records.iter().map(|(name, record)| (&**name, record.last)).collect::<Vec<_>>(),
             [("p1", 1), ("p2", 2)]
         );
-        assert_eq!(unread.keys().map(String::as_str).collect::<Vec<_>>()[..4], ["later", "list", "null", "text"]);
-        assert_eq!((unread["null"].as_str(), unread.len()), (TOO_LARGE, 5));
+        let names = unread.keys().map(String::as_str).collect::<Vec<_>>();
+        assert_eq!(names[..5], ["large", "later", "list", "null", "text"]);
+        assert_eq!((&*unread["null"], &*unread["large"], unread.len()), ("it isn't an object", TOO_LARGE, 6));
+    }
+
+    /// What somebody has written is part of why it can't be read, and of a line of the log.
+    #[test]
+    fn why_a_row_can_not_be_read_is_short_and_begins_no_line() {
+        let result = json!({ format!("a\nERROR \u{2028}\"{}", "x".repeat(100_000)): "" });
+        let report = json!({ "prepared": { "number": 1, "result": result } });
+        let rows = json!([{ "plugin": "chat", "epoch": 1, "report": report }]);
+        let (_, unread) = reports(&rows.to_string()).expect("a list");
+        let why = &unread[0].why;
+        assert!(why.contains("a\\nERROR \\u{2028}\"xxx"), "{why}");
+        assert!(why.len() < 2 * WHY_CHARS_MAX && !why.contains('\n'), "{why}");
     }
 
     #[test]
@@ -237,10 +285,18 @@ mod tests {
         let report = Report { serving: Some(3), calls: 7, ..Report::default() };
         assert_eq!(read, [NodeReport { plugin: "chat".to_owned(), epoch: Epoch(u64::MAX), report }]);
         assert_eq!(unread.len(), UNREAD_REPORTS_MAX);
-        assert!(
-            unread[0].starts_with("the report of the node with the epoch 2 about the plugin \"chat\": "),
-            "{unread:?}"
-        );
+        assert_eq!(unread[0].row, "the report of the node with the epoch 2 about the plugin \"chat\"");
+    }
+
+    #[test]
+    fn reports_above_the_limit_are_left_out_and_told() {
+        let row = |epoch: usize| json!({ "plugin": "chat", "epoch": epoch, "report": {} });
+        let rows: Vec<Value> = (0..=REPORTS_MAX).map(row).collect();
+        let (read, unread) = reports(&json!(rows).to_string()).expect("a list");
+        assert_eq!((read.len(), unread.len()), (REPORTS_MAX, 1));
+        assert!(unread[0].why.contains("more than 65536 reports"), "{unread:?}");
+        let (read, unread) = reports(&json!(rows[1..]).to_string()).expect("a list");
+        assert_eq!((read.len(), unread.len()), (REPORTS_MAX, 0));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::connect::Connect;
 use super::failure::of_table;
 use super::node_row::{COLUMNS, ROWS_MAX, RawNodeRow};
 use super::session::Session;
+use crate::names::named;
 use crate::node::{Epoch, Incarnation, NodeId};
 use crate::table::{Hello, NewNode, NodeRow, NodeTable, Renewal, TableError, TableFuture};
 
@@ -29,9 +30,10 @@ pub struct PostgresTable {
     shared: Arc<Shared>,
     /// None only while the value is dropped.
     runtime: Option<Runtime>,
-    /// How often a row was left out, in all reads together, and how many were left out by the last read.
-    left_out: AtomicU64,
-    last_left_out: AtomicU64,
+    /// How often a row was left out, in all reads together.
+    unreadable: AtomicU64,
+    /// The epochs of the rows that the last read has left out.
+    last_unreadable: Mutex<Vec<Epoch>>,
 }
 
 struct Shared {
@@ -63,8 +65,8 @@ impl PostgresTable {
         let runtime =
             Builder::new_multi_thread().worker_threads(1).thread_name("cluster-table").enable_all().build()?;
         let shared = Shared { connect, renewing: Slot::default(), other: Slot::default() };
-        let [left_out, last_left_out] = [const { AtomicU64::new(0) }; 2];
-        Ok(Self { shared: Arc::new(shared), runtime: Some(runtime), left_out, last_left_out })
+        let (unreadable, last_unreadable) = (AtomicU64::new(0), Mutex::default());
+        Ok(Self { shared: Arc::new(shared), runtime: Some(runtime), unreadable, last_unreadable })
     }
 
     /// Returns the identity of the cluster, 32 hexadecimal digits with dashes. It is made with the schema.
@@ -93,7 +95,7 @@ impl PostgresTable {
         block.ok_or_else(|| TableError::Unfit("the sequence of blocks gave no number".into()))
     }
 
-    /// The rows that nodes have written. Others are left out, which is counted, and logged when their number changes.
+    /// The rows that nodes have written. Others are left out, which is counted, and logged when they are other ones than before.
     fn readable(&self, rows: &[Row]) -> Result<Vec<NodeRow>, TableError> {
         if rows.len() > ROWS_MAX {
             // Without the rest, living nodes would count as gone, and this one may be among them.
@@ -101,14 +103,24 @@ impl PostgresTable {
                 "the table of nodes has more than {ROWS_MAX} rows, which no cluster has: remove those of dead nodes"
             )));
         }
-        let read = rows.iter().map(row).collect::<Result<Vec<_>, _>>()?;
-        let nodes: Vec<NodeRow> = read.into_iter().flatten().collect();
-        // They publish no other data.
-        let left_out = (rows.len() - nodes.len()) as u64;
-        self.left_out.fetch_add(left_out, Ordering::Relaxed);
-        if self.last_left_out.swap(left_out, Ordering::Relaxed) != left_out && left_out > 0 {
-            tracing::error!("the table of nodes has {left_out} rows that no node has written; they are left out");
+        let (mut nodes, mut unreadable) = (Vec::new(), Vec::new());
+        for found in rows {
+            match row(found)? {
+                Ok(node) => nodes.push(node),
+                Err(epoch) => unreadable.push(epoch),
+            }
         }
+        // It publishes no other data.
+        self.unreadable.fetch_add(unreadable.len() as u64, Ordering::Relaxed);
+        // No panic can leave the list half changed.
+        let mut last = self.last_unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+        if *last != unreadable && !unreadable.is_empty() {
+            tracing::error!(
+                "node_row_unread: the table of nodes has rows that no node has written, with the epochs {}; they are left out: remove them",
+                named(&unreadable)
+            );
+        }
+        *last = unreadable;
         Ok(nodes)
     }
 
@@ -183,11 +195,11 @@ impl Shared {
     }
 }
 
-/// The node of a row. None for a row that no node has written.
-fn row(row: &Row) -> Result<Option<NodeRow>, TableError> {
+/// The node of a row, or the epoch in a row that no node has written.
+fn row(row: &Row) -> Result<Result<NodeRow, Epoch>, TableError> {
     let raw = RawNodeRow::of(row);
     let raw = raw.map_err(|error| TableError::Unfit(format!("the table of nodes can't be read: {error}")))?;
-    Ok(raw.node())
+    Ok(raw.node().ok_or(Epoch(raw.epoch.cast_unsigned())))
 }
 
 fn number(value: u64) -> Parameter {
@@ -228,11 +240,14 @@ impl NodeTable for PostgresTable {
         let call = Call { function: "node_hello", columns: COLUMNS, parameters };
         Box::pin(async move {
             let rows = self.call(false, call).await?;
-            let unfit = |why: &str| TableError::Unfit(why.to_owned());
-            let found = row(rows.first().ok_or_else(|| unfit("the table of nodes gave no row"))?)?;
+            let none = || TableError::Unfit("the table of nodes gave no row".to_owned());
             // It is in the way of this node, and says not which node it is. So this one can't begin beside it.
-            let found =
-                found.ok_or_else(|| unfit("the table of nodes has a row that no node has written: remove it"))?;
+            let foreign = |epoch: Epoch| {
+                TableError::Unfit(format!(
+                    "the table of nodes has a row that no node has written, with the epoch {epoch}: remove it"
+                ))
+            };
+            let found = row(rows.first().ok_or_else(none)?)?.map_err(foreign)?;
             let has_common_version = found.speaks.from <= speaks.to && found.speaks.to >= speaks.from;
             Ok(match (found.name == *name, found.id.incarnation == *incarnation) {
                 (true, true) => Hello::Welcome(found.id.epoch),
@@ -295,7 +310,7 @@ impl NodeTable for PostgresTable {
         })
     }
 
-    fn rows_left_out(&self) -> u64 {
-        self.left_out.load(Ordering::Relaxed)
+    fn rows_unreadable(&self) -> u64 {
+        self.unreadable.load(Ordering::Relaxed)
     }
 }

@@ -25,6 +25,8 @@ pub struct Facts<'a> {
     pub nodes: &'a [LivingNode],
     /// The reports of living and dead nodes, read together with the records.
     pub reports: &'a [NodeReport],
+    /// Whether all records could be read. Otherwise another plugin may serve topics of which nothing is known.
+    pub reads_all: bool,
     /// Since when this node has seen what the records say.
     pub seen: &'a SeenSince,
     /// The time, by the clock of `seen`.
@@ -175,6 +177,14 @@ impl Decision {
                     );
                     self.refuse(&name, &rollout, why);
                 }
+                Readiness::Ready(build) if !facts.reads_all && self.gains_topics(&name, &build) => {
+                    // A node of a later version may be able to read all records, and decides then.
+                    if is_late(&name, &rollout, facts) {
+                        let why = "the record of another plugin can't be read, so nobody knows whether that one has the topics which this \
+                                   build adds";
+                        self.refuse(&name, &rollout, why.to_owned());
+                    }
+                }
                 Readiness::Ready(build) => ready.push((name, rollout, build)),
             }
         }
@@ -199,6 +209,12 @@ impl Decision {
 
     fn would_open(&self, name: &str, build: &LoadedBuild) -> bool {
         !build.is_gatekeeper && self.records.get(name).is_some_and(|record| record.is_gatekeeper)
+    }
+
+    /// Whether a build has topics that the plugin doesn't serve now.
+    fn gains_topics(&self, name: &str, build: &LoadedBuild) -> bool {
+        let serving = self.records.get(name).and_then(|record| record.serving.as_ref());
+        build.topics.iter().any(|topic| serving.is_none_or(|serving| !serving.build.topics.contains(topic)))
     }
 
     fn refuse(&mut self, name: &str, rollout: &Rollout, why: String) {

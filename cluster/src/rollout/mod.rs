@@ -35,7 +35,8 @@ pub use record::{
 };
 pub use registry::memory::MemoryRegistry;
 pub use registry::{
-    BUILD_BYTES_MAX, ChangeResult, LivingNode, RecordsChange, Registry, RegistryError, RegistryFuture, RegistrySnapshot,
+    BUILD_BYTES_MAX, ChangeResult, LivingNode, RecordsChange, Registry, RegistryError, RegistryFuture,
+    RegistrySnapshot, UnreadableRow,
 };
 pub use report::{LoadedBuild, NodeReport, PreparedReport, Report};
 pub use request::{Offer, OfferResult, PLUGINS_MAX, RollbackResult, offer, roll_back, unload};

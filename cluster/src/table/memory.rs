@@ -163,7 +163,7 @@ impl NodeTable for MemoryTable {
         self.call(|_| None)
     }
 
-    fn rows_left_out(&self) -> u64 {
+    fn rows_unreadable(&self) -> u64 {
         0
     }
 }

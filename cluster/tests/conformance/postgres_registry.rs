@@ -37,7 +37,7 @@ async fn a_row_that_can_not_be_read_hides_no_other_row() -> Result<()> {
     let (me, registry, client) = (engine.row("one").await?, engine.registry()?, engine.client().await?);
     let rows = format!(
         "INSERT INTO {SCHEMA}.plugin VALUES ('chat', '{{\"last\": 3}}'), ('list', '[1]'), ('text', '{{\"last\": \"x\"}}'), \
-             ('wide', jsonb_build_object('store', repeat('x', 1048576))); \
+             ('none', 'null'), ('wide', jsonb_build_object('store', repeat('x', 1048576))); \
          INSERT INTO {SCHEMA}.plugin_report VALUES ('chat', 1, '{{\"calls\": 4}}'), ('chat', 2, '{{\"calls\": -4}}'), \
              ('list', 1, jsonb_build_object('trouble', repeat('x', 262144))); \
          UPDATE {SCHEMA}.registry SET revision = 1"
@@ -46,7 +46,8 @@ async fn a_row_that_can_not_be_read_hides_no_other_row() -> Result<()> {
     let found = registry.read(None).await?;
     let records = found.records.context("records")?;
     ensure!(records.iter().map(|(name, record)| (&**name, record.last)).eq([("chat", 3)]), "{records:?}");
-    ensure!(found.unread.keys().eq(["list", "text", "wide"]) && found.unread["wide"].contains("too large"));
+    ensure!(found.unread.keys().eq(["list", "none", "text", "wide"]), "{:?}", found.unread);
+    ensure!(found.unread["wide"].contains("too large") && found.unread["none"].contains("isn't an object"));
     let reports = found.reports.iter().map(|report| (&*report.plugin, report.epoch, report.report.calls));
     ensure!(reports.eq([("chat", Epoch(1), 4)]), "{:?}", found.reports);
     ensure!(found.unread_reports.len() == 2, "{:?}", found.unread_reports);
@@ -61,6 +62,6 @@ async fn a_row_that_can_not_be_read_hides_no_other_row() -> Result<()> {
     ensure!(change(2, false).await? == ChangeResult::Done);
     ensure!(registry.build(BuildDigest([7; 32])).await?.is_none(), "it was kept");
     let left = format!("SELECT count(*) FROM {SCHEMA}.plugin");
-    ensure!(client.query_one(&left, &[]).await?.get::<_, i64>(0) == 4, "a record was removed");
+    ensure!(client.query_one(&left, &[]).await?.get::<_, i64>(0) == 5, "a record was removed");
     Ok(())
 }

@@ -8,6 +8,7 @@ use bennu_test_engines::{eventually, within};
 use tokio_postgres::{Client, IsolationLevel};
 
 use crate::postgres::{PostgresEngine, SCHEMA, incarnation};
+use crate::registry::Registries;
 
 /// The error code of a statement.
 fn code<T>(answer: Result<T, tokio_postgres::Error>) -> Result<String> {
@@ -223,8 +224,14 @@ async fn a_row_that_no_node_has_written_hides_no_other_row() -> Result<()> {
         let rows = table.list().await?;
         ensure!(rows.iter().map(|row| row.id).eq([first]), "{} rows", rows.len());
         ensure!(rows[0].version.len() == 256 && rows[0].speaks.to == u16::MAX, "{:?}", rows[0]);
-        ensure!(table.rows_left_out() == read);
+        ensure!(table.rows_unreadable() == read);
     }
+    // Nobody could declare it dead, so no rollout waits for it.
+    let living = engine.registry()?.read(None).await?.nodes;
+    ensure!(living.iter().map(|node| node.epoch).eq([first.epoch]), "{living:?}");
+    // It is in the way of a node with its name.
+    let said = engine.row("short").await.err().context("it has begun")?.to_string();
+    ensure!(said.contains("with the epoch 900"), "{said}");
     let many = format!(
         "INSERT INTO {SCHEMA}.node (epoch, incarnation, name, version, speaks_from, speaks_to, lease_ms, bus) \
              SELECT n, decode(repeat('00', 16), 'hex'), 'n' || n, '', 1, 1, 1, 'postgres' FROM generate_series(1000, 6000) AS n"

@@ -189,6 +189,43 @@ fn two_plugins_may_exchange_topics_and_may_not_share_one() {
     world.must_come_to_rest();
 }
 
+/// A record that can't be read may have the topics that a build adds. So a node that can read it decides, and after a minute none does.
+#[test]
+fn a_plugin_gains_no_topics_while_a_record_can_not_be_read() {
+    let mut world = World::of_nodes(2);
+    let (room, hall) = ("room:*".to_owned(), "hall:*".to_owned());
+    for (build, topics) in [(1, vec![room.clone()]), (2, vec![room.clone(), hall]), (3, vec![room])] {
+        world.topics.insert(digest(build), topics);
+    }
+    world.offer(1, "chat", 1, false);
+    assert!(world.settle());
+    // All nodes prepare a build, and the first one can't read the record of another plugin.
+    let prepare = |world: &mut World, build: u8, number: u32| {
+        assert_eq!(world.offer(2, "chat", build, false), OfferResult::Begun(number));
+        for epoch in [1, 2] {
+            world.look(epoch);
+            world.step(epoch, false);
+        }
+        world.look(1);
+        world.look(2);
+        let view = world.nodes.get_mut(&1).and_then(|node| node.view.as_mut()).expect("it has looked");
+        view.unread.insert("later".to_owned(), "it is odd".to_owned());
+    };
+    prepare(&mut world, 2, 2);
+    assert!(!world.decide(1));
+    world.now += Duration::from_secs(60);
+    assert!(world.decide(1));
+    let OutcomeResult::Refused(why) = outcome(&world, 2) else { panic!("{:?}", record(&world)) };
+    assert!(why.contains("nobody knows whether that one has the topics"), "{why}");
+    // A build that adds none isn't held up.
+    prepare(&mut world, 3, 3);
+    assert!(world.decide(1));
+    assert_eq!(record(&world).generation(), Some(3));
+    prepare(&mut world, 2, 4);
+    assert!(!world.decide(1) && world.decide(2));
+    assert_eq!(record(&world).generation(), Some(4));
+}
+
 #[test]
 fn an_unloaded_plugin_stays_so_until_an_operator_wants_it() {
     let mut world = serving(2);

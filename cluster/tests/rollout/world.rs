@@ -162,6 +162,7 @@ impl World {
             me: Epoch(epoch),
             nodes: &view.nodes,
             reports: &view.reports,
+            reads_all: view.unread.is_empty(),
             seen: &node.seen,
             now: self.now,
             terms: TERMS,

@@ -120,7 +120,7 @@ fn link_counts(counts: &ClusterCounts) -> Value {
             "polls": table.polls,
             "poll_failures": table.poll_failures,
             "declared_dead": table.declared_dead,
-            "rows_left_out": table.rows_left_out,
+            "rows_unreadable": table.rows_unreadable,
         },
         "bus": {
             "flushes": bus.flushes,

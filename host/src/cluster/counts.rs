@@ -52,8 +52,8 @@ counts! {
     losses,
     /// How often the records of the cluster's plugins couldn't be read or written.
     registry_failures,
-    /// Records and reports of the cluster's plugins that couldn't be read, while the others were. One counts at each read.
-    rows_unread,
+    /// Records and reports of the cluster's plugins that this node can't read. One counts at each read.
+    rows_unreadable,
     /// Members whose clients were told to join again after a loss.
     members_rejoined,
     /// Topics of other nodes that weren't counted, because a node has too many.

@@ -214,9 +214,9 @@ impl Peers {
         self.counters.registry_failures.add(1);
     }
 
-    /// Counts records and reports of plugins that can't be read.
-    pub fn count_unread_rows(&self, rows: usize) {
-        self.counters.rows_unread.add(rows as u64);
+    /// Counts records and reports of plugins that this node can't read.
+    pub fn count_unreadable_rows(&self, rows: usize) {
+        self.counters.rows_unreadable.add(rows as u64);
     }
 
     /// Waits until another node says that the records of plugins have changed. One waiter is told.

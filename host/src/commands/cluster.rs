@@ -79,10 +79,10 @@ fn database(found: &Value) -> Vec<String> {
     let ids = found["transaction_ids_per_day"].as_u64();
     let mut lines: Vec<String> =
         ids.map(|ids| format!("ids of transactions of the database server: {ids} a day")).into_iter().collect();
-    let unread = number(&found["counts"]["rows_unread"]) + number(&found["link"]["table"]["rows_left_out"]);
-    if unread > 0 {
+    let unreadable = number(&found["counts"]["rows_unreadable"]) + number(&found["link"]["table"]["rows_unreadable"]);
+    if unreadable > 0 {
         lines.push(format!(
-            "rows of the database that couldn't be read were left out {unread} times; the log names them"
+            "rows of the database that this node can't read were left out {unreadable} times; the log names them"
         ));
     }
     lines
@@ -264,11 +264,11 @@ mod tests {
         let mut found = cluster(&[]);
         found["transaction_ids_per_day"] = json!(129_600);
         found["split_topics"] = json!(2);
-        found["counts"]["rows_unread"] = json!(3);
-        found["link"]["table"] = json!({ "rows_left_out": 4 });
+        found["counts"]["rows_unreadable"] = json!(3);
+        found["link"]["table"] = json!({ "rows_unreadable": 4 });
         let expected = [
             "ids of transactions of the database server: 129600 a day",
-            "rows of the database that couldn't be read were left out 7 times; the log names them",
+            "rows of the database that this node can't read were left out 7 times; the log names them",
             "2 sticky topics have members at this node and at others; the log names them (topics_split)",
         ];
         assert_eq!(lines(&found)[2..], expected);

@@ -17,7 +17,8 @@ pub struct ClusterPluginStatus {
     pub rejected: Vec<String>,
     /// The living nodes.
     pub nodes: Vec<NodePluginStatus>,
-    /// Why this node doesn't serve what the cluster serves. It is this node's entry of `nodes`, before the others have heard of it.
+    /// Why this node doesn't serve what the cluster serves: its record can't be read, or the build can't be loaded. The second one is also
+    /// in this node's entry of `nodes`, once the others have heard of it.
     #[serde(skip)]
     pub trouble: Option<String>,
 }

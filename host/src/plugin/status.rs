@@ -186,13 +186,7 @@ impl PluginStatuses {
         let plugins = self.lock();
         let troubles =
             plugins.iter().filter_map(|(name, status)| Some((name, status.cluster.as_ref()?.trouble.as_ref()?)));
-        troubles
-            .map(|(name, why)| {
-                format!(
-                    "the plugin `{name}` isn't served here as in the cluster, because this node can't load it: {why}"
-                )
-            })
-            .collect()
+        troubles.map(|(name, why)| format!("the plugin `{name}` isn't served here as in the cluster: {why}")).collect()
     }
 
     /// Returns what a plugin uses.

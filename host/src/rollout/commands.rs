@@ -86,10 +86,16 @@ impl Rollouts {
         }
         let record = records.get_mut(plugin).ok_or(CommandError::Unknown)?;
         match command {
-            Command::Rollback => match roll_back(records, plugin, &self.name).map_err(CommandError::Refused)? {
-                RollbackResult::Done => Ok(Some(AwaitedChange::Followed)),
-                RollbackResult::Begun(number) => Ok(Some(AwaitedChange::Outcome(number))),
-            },
+            Command::Rollback => {
+                let before = record.probation().map(|open| open.against.topics.clone()).unwrap_or_default();
+                if let Some(why) = self.why_taken(&before) {
+                    return Err(CommandError::Refused(why));
+                }
+                match roll_back(records, plugin, &self.name).map_err(CommandError::Refused)? {
+                    RollbackResult::Done => Ok(Some(AwaitedChange::Followed)),
+                    RollbackResult::Begun(number) => Ok(Some(AwaitedChange::Outcome(number))),
+                }
+            }
             Command::Unload => {
                 unload(record);
                 Ok(Some(AwaitedChange::Followed))

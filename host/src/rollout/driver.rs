@@ -49,9 +49,11 @@ pub struct Rollouts {
     /// Why the records of some plugins can't be read. They aren't in `records`.
     pub(super) unread: BTreeMap<String, String>,
     /// The plugins that count as gatekeepers as long as their records can't be read.
-    pub(super) barred: BTreeSet<String>,
-    /// What the log says that can't be read.
-    pub(super) said_unread: Vec<String>,
+    pub(super) presumed_gatekeepers: BTreeSet<String>,
+    /// The rows of which the log says that they can't be read.
+    pub(super) logged_unreadable: BTreeSet<String>,
+    /// The plugins whose files were refused while some record couldn't be read. They are offered again when that may be over.
+    pub(super) refused_files: BTreeSet<String>,
     seen: SeenSince,
     began: Instant,
     pub(super) locals: BTreeMap<String, Local>,
@@ -101,8 +103,9 @@ impl Rollouts {
             nodes: Vec::new(),
             reports: Vec::new(),
             unread: BTreeMap::new(),
-            barred: BTreeSet::new(),
-            said_unread: Vec::new(),
+            presumed_gatekeepers: BTreeSet::new(),
+            logged_unreadable: BTreeSet::new(),
+            refused_files: BTreeSet::new(),
             seen: SeenSince::default(),
             began: Instant::now(),
             locals: BTreeMap::new(),
@@ -176,7 +179,9 @@ impl Rollouts {
 
     /// Reads the registry.
     pub(super) async fn refresh(&mut self) -> Result<(), RegistryError> {
-        let snapshot = self.registry.read(self.revision).await?;
+        // No revision says that a row was repaired by hand. So all records are read as long as one can't be.
+        let known = self.revision.filter(|_| self.unread.is_empty());
+        let snapshot = self.registry.read(known).await?;
         if std::mem::take(&mut self.is_down) {
             tracing::warn!("the records of the cluster's plugins can be reached again");
         }
@@ -201,7 +206,7 @@ impl Rollouts {
     /// Reports what has changed. Returns whether anything has.
     async fn report(&mut self) -> Result<bool, RegistryError> {
         let changed = self.locals.iter().filter_map(|(name, local)| {
-            let report = local.report(self.records.get(name)?)?;
+            let report = local.report(self.records.get(name)?, |build| self.why_taken(&build.topics))?;
             Some((name.clone(), report))
         });
         let changed: Vec<_> = changed.collect();
@@ -223,6 +228,7 @@ impl Rollouts {
             me: self.me.epoch,
             nodes: &self.nodes,
             reports: &self.reports,
+            reads_all: self.unread.is_empty(),
             seen: &self.seen,
             now: self.began.elapsed(),
             terms: terms_of(self.plugins.terms()),

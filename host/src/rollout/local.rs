@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bennu_cluster::rollout::{LocalPlugin, PluginRecord, Report};
+use bennu_cluster::rollout::{LoadedBuild, LocalPlugin, PluginRecord, Report};
 
 use crate::routes::Probation;
 
@@ -22,10 +22,19 @@ impl Local {
         self.plugin.serving.as_ref().map(|(generation, _)| *generation)
     }
 
-    /// What has to be reported, if it has changed.
-    pub(super) fn report(&self, record: &PluginRecord) -> Option<Report> {
+    /// What has to be reported, if it has changed. `why_not` says why a build that is loaded counts as one that can't be.
+    pub(super) fn report(
+        &self,
+        record: &PluginRecord,
+        why_not: impl FnOnce(&LoadedBuild) -> Option<String>,
+    ) -> Option<Report> {
         let counts = self.probation.as_ref().map(|probation| (probation.calls(), probation.faults()));
-        let report = self.plugin.report(record, counts.unwrap_or_default());
+        let mut report = self.plugin.report(record, counts.unwrap_or_default());
+        if let Some(prepared) = &mut report.prepared
+            && let Some(why) = prepared.result.as_ref().ok().and_then(why_not)
+        {
+            prepared.result = Err(why);
+        }
         (self.reported.as_ref() != Some(&report)).then_some(report)
     }
 

@@ -42,7 +42,11 @@ impl Rollouts {
         if let Some(why) = self.why_unread(plugin) {
             return Err(why);
         }
-        let (plugin, digest, store, by) = (plugin.clone(), digest_of(digest), store.clone()?, self.name.clone());
+        let store = store.clone()?;
+        if let Some(why) = self.why_not_alone(plugin, &store) {
+            return Err(why);
+        }
+        let (plugin, digest, by) = (plugin.clone(), digest_of(digest), self.name.clone());
         Ok(Offer { plugin, digest, store, is_asked: *is_asked, by })
     }
 
@@ -125,7 +129,10 @@ impl Rollouts {
                     "the plugin was unloaded in the whole cluster; `bennu plugins reload {plugin}` rolls the file's build out"
                 )
             }
-            OfferResult::Refused(why) => why,
+            OfferResult::Refused(why) => {
+                self.note_refused(&plugin);
+                why
+            }
         };
         self.plugins.refuse(&plugin, &why).await;
         file.answer(&Err(CommandError::Refused(why)));

@@ -43,6 +43,7 @@ impl Rollouts {
             }
         });
         let trouble = self.locals.get(plugin).and_then(|local| local.plugin.report(record, (0, 0)).trouble);
+        let trouble = trouble.map(|why| format!("this node can't load it: {why}"));
         ClusterPluginStatus {
             serving: record.serving.as_ref().map(|serving| serving_status(plugin, serving, &self.reports)),
             rollout,

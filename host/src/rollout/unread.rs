@@ -2,9 +2,11 @@
 //!
 //! All other plugins go on. A plugin whose record can't be read stays at this node as it is: it isn't withdrawn, because nobody has said
 //! so, and nothing is rolled out in its place, because that would replace the record. What the database keeps for it stays there: a
-//! change of other records removes no build.
+//! change of other records removes no build. And no other plugin gets what may be its own: the name of its data, and its topics.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use bennu_cluster::rollout::UnreadableRow;
 
 use super::driver::Rollouts;
 use crate::plugin::ClusterPluginStatus;
@@ -12,24 +14,17 @@ use crate::plugin::ClusterPluginStatus;
 impl Rollouts {
     /// Takes the reasons why some records can't be read, which were read together with the others.
     pub(super) async fn take_unread(&mut self, unread: BTreeMap<String, String>, is_first: bool) {
-        let gatekeepers = self.records.iter().filter(|(_, record)| record.is_gatekeeper).map(|(name, _)| name.clone());
         if is_first {
             // What can't be read may have been a gatekeeper. Mounts that depend on one let nobody in until that is known: otherwise they
             // would be open to everyone.
-            let barred = gatekeepers.chain(unread.keys().cloned()).collect();
-            self.plugins.remember_gatekeepers(barred).await;
-            self.barred = unread.keys().cloned().collect();
+            let known = self.records.iter().filter(|(_, record)| record.is_gatekeeper).map(|(name, _)| name);
+            let gatekeepers = known.chain(unread.keys()).cloned().collect();
+            self.plugins.remember_gatekeepers(gatekeepers).await;
+            self.presumed_gatekeepers = unread.keys().cloned().collect();
         } else {
-            let known = self.barred.iter().filter(|name| !unread.contains_key(*name)).cloned().collect::<Vec<_>>();
-            let gatekeepers: Vec<String> = gatekeepers.filter(|name| known.contains(name)).collect();
-            for name in &known {
-                self.barred.remove(name);
-                self.plugins.forget(name).await;
-            }
-            if !gatekeepers.is_empty() {
-                self.plugins.remember_gatekeepers(gatekeepers).await;
-            }
+            self.review_presumed(&unread).await;
         }
+        self.offer_again(&unread).await;
         for name in unread.keys() {
             // If the record is removed, the plugin is forgotten like one that was read before.
             self.locals.entry(name.clone()).or_default();
@@ -37,15 +32,52 @@ impl Rollouts {
         self.unread = unread;
     }
 
-    /// Counts what can't be read, and logs it if that is new.
-    pub(super) fn note_unread(&mut self, reports: Vec<String>) {
-        let records = self.unread.iter().map(|(plugin, why)| format!("the record of the plugin {plugin:?}: {why}"));
-        let found: Vec<String> = records.chain(reports).collect();
-        self.peers.count_unread_rows(found.len());
-        for what in found.iter().filter(|what| !self.said_unread.contains(what)) {
-            tracing::error!("registry_row_unread: {what}; it is left out, and everything else goes on");
+    /// Looks at the plugins that count as gatekeepers, and whose records can be read now. One that is a gatekeeper is missing until it
+    /// serves: to forget it before would open its mounts to everyone. One without a record is forgotten together with the plugin.
+    async fn review_presumed(&mut self, unread: &BTreeMap<String, String>) {
+        let presumed = std::mem::take(&mut self.presumed_gatekeepers);
+        let (still, known) = presumed.into_iter().partition::<BTreeSet<_>, _>(|name| unread.contains_key(name));
+        self.presumed_gatekeepers = still;
+        for name in known {
+            if self.records.get(&name).is_some_and(|record| !record.is_gatekeeper) {
+                self.plugins.clear_gatekeeper(&name).await;
+            }
         }
-        self.said_unread = found;
+    }
+
+    /// Notes that a plugin's file was refused. Once all records can be read, it may be accepted.
+    pub(super) fn note_refused(&mut self, plugin: &str) {
+        if !self.unread.is_empty() {
+            self.refused_files.insert(plugin.to_owned());
+        }
+    }
+
+    /// Has the files read again that were refused because of records that can be read now.
+    async fn offer_again(&mut self, unread: &BTreeMap<String, String>) {
+        let refused = std::mem::take(&mut self.refused_files);
+        let (again, later) = refused.into_iter().partition::<BTreeSet<_>, _>(|name| {
+            !unread.contains_key(name) && (unread.is_empty() || self.unread.contains_key(name))
+        });
+        self.refused_files = later;
+        for name in again {
+            self.plugins.offer_again(&name).await;
+        }
+    }
+
+    /// Counts what can't be read, and logs it if that is new. A row is logged once, also if what it contains changes.
+    pub(super) fn note_unread(&mut self, reports: Vec<UnreadableRow>) {
+        let records = self.unread.iter().map(|(plugin, why)| UnreadableRow {
+            row: format!("the record of the plugin {plugin:?}"),
+            why: why.clone(),
+        });
+        let found: Vec<UnreadableRow> = records.chain(reports).collect();
+        self.peers.count_unreadable_rows(found.len());
+        for UnreadableRow { row, why } in found.iter().filter(|found| !self.logged_unreadable.contains(&found.row)) {
+            tracing::error!(
+                "registry_row_unread: {row}: {why}; what can't be read is left out, and everything else goes on"
+            );
+        }
+        self.logged_unreadable = found.into_iter().map(|found| found.row).collect();
     }
 
     /// Why nothing is changed of a plugin whose record can't be read.
@@ -55,6 +87,28 @@ impl Rollouts {
             "its record in the database can't be read, so nothing replaces it: {why}; if a later version of bennu has written it, update \
              this node"
         ))
+    }
+
+    /// Why a plugin doesn't get a name for its data that its record doesn't have yet. A plugin whose record can't be read may have that
+    /// name, or the topics of a plugin that is new.
+    pub(super) fn why_not_alone(&self, plugin: &str, store: &str) -> Option<String> {
+        let has_it = self.records.get(plugin).is_some_and(|record| record.store == store);
+        (!has_it && !self.unread.is_empty()).then(|| {
+            "the record of another plugin can't be read, so nobody knows whether both would share data or topics; until then no new plugin \
+             is rolled out, and no plugin gets another name for its data"
+                .to_owned()
+        })
+    }
+
+    /// Why a build doesn't get its topics: a plugin whose record can't be read serves one of them here, and no record says so.
+    pub(super) fn why_taken(&self, topics: &[String]) -> Option<String> {
+        self.unread.keys().find_map(|other| {
+            let served = self.plugins.statuses().one(other)?.topics;
+            let topic = topics.iter().find(|topic| served.contains(topic))?;
+            Some(format!(
+                "the pattern `{topic}` already belongs to the plugin `{other}`, whose record in the database can't be read"
+            ))
+        })
     }
 
     /// Shows operators, and those who ask whether this node is ready, which plugins aren't served here because of their records. A plugin

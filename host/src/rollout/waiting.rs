@@ -33,6 +33,7 @@ impl Rollouts {
         for (result, PendingAnswer { plugin, answers, .. }) in ended {
             let Some(result) = result else { continue };
             if let Err(CommandError::Refused(why)) = &result {
+                self.note_refused(&plugin);
                 self.plugins.refuse(&plugin, why).await;
             }
             for answer in answers {

@@ -42,8 +42,17 @@ pub struct RegistrySnapshot {
     pub nodes: Vec<LivingNode>,
     /// The reports of living nodes, and of those that died lately.
     pub reports: Vec<NodeReport>,
-    /// Sentences about some of the reports that can't be read.
-    pub unread_reports: Vec<String>,
+    /// Some of the reports that can't be read.
+    pub unread_reports: Vec<UnreadableRow>,
+}
+
+/// A row that can't be read.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct UnreadableRow {
+    /// Which row it is. It is the same at each read, whatever the row contains.
+    pub row: String,
+    /// Why it can't be read.
+    pub why: String,
 }
 
 /// A change of the records.

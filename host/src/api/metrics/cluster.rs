@@ -89,10 +89,10 @@ fn messages(counts: &ClusterCounts, page: &mut Page<'_>) -> fmt::Result {
 fn rows(link: &ClusterCounts, peers: &PeerCounts, page: &mut Page<'_>) -> fmt::Result {
     let help = "How often a sticky topic began to have members at this node and at another one.";
     page.counter("bennu_cluster_topics_split", help, peers.topics_split)?;
-    let help = "Rows of the database that couldn't be read, each at each read, by what they are about.";
-    let mut tables = page.counters("bennu_cluster_rows_unread", help)?;
-    tables.counter(&[("table", "nodes")], link.table.rows_left_out)?;
-    tables.counter(&[("table", "plugins")], peers.rows_unread)
+    let help = "Rows of the database that this node can't read, each at each read, by what they are about.";
+    let mut tables = page.counters("bennu_cluster_rows_unreadable", help)?;
+    tables.counter(&[("table", "nodes")], link.table.rows_unreadable)?;
+    tables.counter(&[("table", "plugins")], peers.rows_unreadable)
 }
 
 fn plugins(api: &Api, peers: &PeerCounts, page: &mut Page<'_>) -> fmt::Result {

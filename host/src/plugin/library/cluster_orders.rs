@@ -127,6 +127,8 @@ pub(super) enum ClusterOrder {
     Withdraw { plugin: String, why: Option<String>, answer: oneshot::Sender<()> },
     Drop { plugin: String, generation: u32 },
     RememberGatekeepers(Vec<String>),
+    ClearGatekeeper(String),
+    OfferAgain(String),
     Forget(String),
     Refuse { plugin: String, why: String },
 }
@@ -198,6 +200,16 @@ impl ClusterPlugins {
     /// Says which plugins were gatekeepers. Until they serve, mounts that may depend on them let nobody in.
     pub async fn remember_gatekeepers(&self, plugins: Vec<String>) {
         self.order(ClusterOrder::RememberGatekeepers(plugins)).await;
+    }
+
+    /// Says that a plugin isn't a gatekeeper that counted as one.
+    pub async fn clear_gatekeeper(&self, plugin: &str) {
+        self.order(ClusterOrder::ClearGatekeeper(plugin.to_owned())).await;
+    }
+
+    /// Has the file of a plugin read again, as if it had changed, because the reason of its refusal may be gone.
+    pub async fn offer_again(&self, plugin: &str) {
+        self.order(ClusterOrder::OfferAgain(plugin.to_owned())).await;
     }
 
     /// Forgets a plugin that the cluster has forgotten.

@@ -162,7 +162,10 @@ impl Library {
                     self.statuses.update(name, |status| status.kind = Kind::Gatekeeper.as_str());
                 }
                 self.kinds.remember(names.iter().map(|name| (name.as_str(), Kind::Gatekeeper)));
+                self.publish_as_it_is();
             }
+            ClusterOrder::ClearGatekeeper(plugin) => self.clear_gatekeeper(&plugin),
+            ClusterOrder::OfferAgain(plugin) => self.read_again(&plugin),
             ClusterOrder::Forget(plugin) => self.forget_record(&plugin),
             ClusterOrder::Refuse { plugin, why } => {
                 self.refuse(&plugin, &why);
@@ -329,6 +332,27 @@ impl Library {
         if let Some(why) = why {
             self.refuse(plugin, &format!("the cluster serves a build that this node can't load: {why}"));
         }
+    }
+
+    /// Notes that a plugin isn't a gatekeeper that counted as one, and that doesn't serve here.
+    fn clear_gatekeeper(&mut self, plugin: &str) {
+        self.kinds.forget(plugin);
+        let Some(entry) = self.plugins.get_mut(plugin) else { return };
+        entry.is_missed = false;
+        self.statuses.update(plugin, |status| status.kind = Kind::Plugin.as_str());
+        self.publish_as_it_is();
+    }
+
+    /// Lets the next scan, which follows each order, read a plugin's file although it is unchanged. Until then the refusal isn't shown.
+    fn read_again(&mut self, plugin: &str) {
+        let Some(entry) = self.plugins.get_mut(plugin) else { return };
+        entry.seen = None;
+        let remark = self.cluster.as_mut().and_then(|cluster| cluster.remarks.remove(plugin));
+        self.statuses.update(plugin, |status| {
+            if status.last_error == remark {
+                status.last_error = None;
+            }
+        });
     }
 
     /// Forgets a plugin that the cluster has forgotten.

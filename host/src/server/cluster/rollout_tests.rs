@@ -4,8 +4,10 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bennu_cluster::rollout::{
-    BuildDigest, ChangeResult, MemoryRegistry, RecordsChange, RegistryFuture, RegistrySnapshot, Report,
+    Build, BuildDigest, BuildPhase, ChangeResult, MemoryRegistry, PluginRecord, Records, RecordsChange, RegistryFuture,
+    RegistrySnapshot, Report, ServingBuild,
 };
+use bennu_cluster::{Hello, Incarnation, NewNode, NodeSettings};
 
 use super::tests::*;
 use super::*;
@@ -24,7 +26,11 @@ fn file(home: &Path, name: &str) -> PathBuf {
 
 /// Gives a node the file of a build, by a rename.
 fn put(home: &Path, name: &str, number: u8) -> Result<()> {
-    let (beside, file) = (home.join("beside"), file(home, name));
+    put_at(home, &file(home, name), number)
+}
+
+fn put_at(home: &Path, file: &Path, number: u8) -> Result<()> {
+    let beside = home.join("beside");
     std::fs::create_dir_all(file.parent().context("a directory")?)?;
     std::fs::write(&beside, build(number))?;
     Ok(std::fs::rename(beside, file)?)
@@ -133,21 +139,48 @@ async fn a_file_that_is_no_plugin_is_refused_and_the_build_before_serves() -> Re
     Ok(())
 }
 
-/// A registry in which the record of the plugin can't be read at times.
+/// A registry in which the record of a plugin can't be read at times, and which can keep the bytes of builds back.
 struct OddRegistry {
     registry: MemoryRegistry,
+    plugin: &'static str,
     is_odd: AtomicBool,
+    holds_builds: AtomicBool,
+}
+
+impl OddRegistry {
+    fn new(table: &Arc<MemoryTable>, plugin: &'static str) -> Arc<Self> {
+        let registry = MemoryRegistry::new(Arc::clone(table));
+        let [is_odd, holds_builds] = [const { AtomicBool::new(false) }; 2];
+        Arc::new(Self { registry, plugin, is_odd, holds_builds })
+    }
+
+    /// The record can't be read from now on. Who has changed it has raised the revision.
+    async fn become_odd(&self, table: &MemoryTable) -> Result<()> {
+        self.is_odd.store(true, Ordering::Relaxed);
+        let me = table.list().await?.iter().find(|row| !row.is_dead).context("a node")?.id;
+        loop {
+            let former = self.registry.read(None).await?.revision;
+            let change = RecordsChange { former, keeps_all_builds: true, ..RecordsChange::default() };
+            if self.registry.change(me, change).await? == ChangeResult::Done {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Somebody has repaired the record by hand, and has raised no revision.
+    fn repair(&self) {
+        self.is_odd.store(false, Ordering::Relaxed);
+    }
 }
 
 impl Registry for OddRegistry {
-    fn read(&self, _known: Option<u64>) -> RegistryFuture<'_, RegistrySnapshot> {
+    fn read(&self, known: Option<u64>) -> RegistryFuture<'_, RegistrySnapshot> {
         Box::pin(async move {
-            // As a whole: no revision says that a row has become another one.
-            let mut found = self.registry.read(None).await?;
+            let mut found = self.registry.read(known).await?;
             if self.is_odd.load(Ordering::Relaxed)
-                && found.records.as_mut().and_then(|records| records.remove("echo")).is_some()
+                && found.records.as_mut().and_then(|records| records.remove(self.plugin)).is_some()
             {
-                found.unread.insert("echo".to_owned(), "it is odd".to_owned());
+                found.unread.insert(self.plugin.to_owned(), "it is odd".to_owned());
             }
             Ok(found)
         })
@@ -166,43 +199,164 @@ impl Registry for OddRegistry {
     }
 
     fn build(&self, digest: BuildDigest) -> RegistryFuture<'_, Option<Bytes>> {
-        self.registry.build(digest)
+        Box::pin(async move {
+            while self.holds_builds.load(Ordering::Relaxed) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            self.registry.build(digest).await
+        })
     }
 }
 
-/// The plugin goes on where it serves, nothing replaces its record, and a node that starts meanwhile isn't ready.
+/// Waits until a host has noticed that a record can't be read.
+async fn has_noticed(host: &Running) -> Result<()> {
+    let counted = async {
+        while ask(host, "GET /api/cluster", "").await?["counts"]["rows_unreadable"] == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        anyhow::Ok(())
+    };
+    timeout(PATIENCE, counted).await.context("the row isn't counted")?
+}
+
+/// Asks for the build of a file, which must be refused with these words.
+async fn is_refused(host: &Running, plugin: &str, words: &str) -> Result<()> {
+    let refused = ask(host, &format!("POST /api/plugins/{plugin}/reload"), "{}").await?;
+    let message = refused["error"]["message"].as_str().unwrap_or_default();
+    anyhow::ensure!(message.contains(words), "{refused}");
+    Ok(())
+}
+
+/// The plugin goes on where it serves, nothing replaces its record, and a node that starts meanwhile isn't ready. The file that was refused
+/// is rolled out later.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plugin_whose_record_can_not_be_read_stays_as_it_is() -> Result<()> {
     let (home, table) = (tempfile::tempdir()?, Arc::new(MemoryTable::new()));
-    let home = home.path();
-    let odd = OddRegistry { registry: MemoryRegistry::new(Arc::clone(&table)), is_odd: AtomicBool::new(false) };
-    let odd = Arc::new(odd);
+    let (home, odd) = (home.path(), OddRegistry::new(&table, "echo"));
     let seams = ClusterSeams { registry: Arc::clone(&odd) as _, ..seams(&table) };
     compile(home, &[1, 2]).await?;
     put(home, "one", 1)?;
     let one = start_with(home, "one", "plugins-one", &seams).await?;
     serves(&[&one], 1).await?;
+    odd.become_odd(&table).await?;
+    has_noticed(&one).await?;
+    put(home, "one", 2)?;
+    is_refused(&one, "echo", "can't be read, so nothing replaces it: it is odd").await?;
+    assert_eq!(status(&one).await?["generation"], 1);
+    let two = start_with(home, "two", "plugins-two", &seams).await?;
+    let reasons = ask(&two, "GET /readyz", "").await?["reasons"].to_string();
+    assert!(
+        reasons.contains("isn't served here as in the cluster: its record in the database can't be read"),
+        "{reasons}"
+    );
+    assert_eq!(status(&two).await?["generation"], 0);
+    // It may have been a gatekeeper.
+    assert_eq!((&*connect(&one).await?, &*connect(&two).await?), ("101", "503"));
+    odd.repair();
+    serves(&[&one, &two], 2).await?;
+    assert_eq!(connect(&two).await?, "101");
+    Ok(())
+}
+
+/// What may be its own goes to no other plugin: neither its topics nor the name of its data.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plugin_whose_record_can_not_be_read_keeps_its_topics_and_its_data() -> Result<()> {
+    let (home, table) = (tempfile::tempdir()?, Arc::new(MemoryTable::new()));
+    let (home, odd) = (home.path(), OddRegistry::new(&table, "echo"));
+    let seams = ClusterSeams { registry: Arc::clone(&odd) as _, ..seams(&table) };
+    compile(home, &[1, 2]).await?;
+    put(home, "one", 1)?;
+    let one = start_with(home, "one", "plugins-one", &seams).await?;
+    serves(&[&one], 1).await?;
+    // It has a record from then on, and never serves.
+    put_at(home, &file(home, "one").with_file_name("known.wasm"), 2)?;
+    is_refused(&one, "known", "already belongs to the plugin `echo`").await?;
+    odd.become_odd(&table).await?;
+    has_noticed(&one).await?;
+    is_refused(&one, "known", "already belongs to the plugin `echo`, whose record in the database can't be read")
+        .await?;
+    put_at(home, &file(home, "one").with_file_name("new.wasm"), 2)?;
+    is_refused(&one, "new", "nobody knows whether both would share data or topics").await?;
+    assert_eq!(status(&one).await?["generation"], 1);
+    odd.repair();
+    let offered = async {
+        loop {
+            let shown = ask(&one, "GET /api/plugins/new", "").await?["last_error"].clone();
+            if shown.as_str().is_some_and(|why| why.contains("already belongs to the plugin `echo`; give one")) {
+                return anyhow::Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, offered).await.context("the file isn't offered again")?
+}
+
+/// Writes the record of the gatekeeper `gate`, whose bytes are damaged, as a node that has left.
+async fn remember_gate(odd: &OddRegistry, table: &MemoryTable) -> Result<()> {
+    let incarnation = Incarnation([9; 16]);
+    let settings = NodeSettings { lease: Duration::from_secs(30), bus: String::new(), secret_mark: None };
+    let (name, version) = ("writer".to_owned(), String::new());
+    let hello = table.hello(&NewNode { name, version, incarnation, speaks: SPEAKS, settings }).await?;
+    let Hello::Welcome(epoch) = hello else { anyhow::bail!("the writer is refused") };
+    let (me, digest) = (NodeId { epoch, incarnation }, BuildDigest([7; 32]));
+    odd.registry.keep_build(me, digest, Bytes::from_static(b"damaged")).await?;
+    let build = Build { generation: 1, digest, topics: Vec::new(), is_gatekeeper: true };
+    let serving = Some(ServingBuild { build, phase: BuildPhase::Passed });
+    let store = "gate".to_owned();
+    let gate = PluginRecord { store, last: 1, serving, is_gatekeeper: true, ..PluginRecord::default() };
+    let records = Records::from([("gate".to_owned(), gate)]);
+    let written = odd.registry.change(me, RecordsChange::between(0, &Records::new(), &records)).await?;
+    anyhow::ensure!(written == ChangeResult::Done, "{written:?}");
+    Ok(table.leave(me).await?)
+}
+
+/// Waits for a condition. Until it is met, and then, the mount lets nobody in.
+async fn closed_until(host: &Running, is_met: impl AsyncFn() -> Result<bool>) -> Result<()> {
+    let met = async {
+        loop {
+            let is_over = is_met().await?;
+            let answer = connect(host).await?;
+            anyhow::ensure!(answer == "503", "the mount answers {answer}");
+            if is_over {
+                return anyhow::Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, met).await.context("the condition isn't met")?
+}
+
+/// From the start of the node on: while the record can't be read, while the build is being read, and when it can't be loaded.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mounts_are_closed_until_a_gatekeeper_serves_whose_record_could_not_be_read() -> Result<()> {
+    let (home, table) = (tempfile::tempdir()?, Arc::new(MemoryTable::new()));
+    let odd = OddRegistry::new(&table, "gate");
+    let seams = ClusterSeams { registry: Arc::clone(&odd) as _, ..seams(&table) };
+    remember_gate(&odd, &table).await?;
     odd.is_odd.store(true, Ordering::Relaxed);
-    let counted = async {
-        while ask(&one, "GET /api/cluster", "").await?["counts"]["rows_unread"] == 0 {
+    odd.holds_builds.store(true, Ordering::Relaxed);
+    let one = start(home.path(), "one", &seams).await?;
+    closed_until(&one, async || Ok(true)).await?;
+    odd.repair();
+    closed_until(&one, async || {
+        let shown = ask(&one, "GET /api/plugins/gate", "").await?;
+        Ok(shown["cluster"]["serving"]["generation"] == 1)
+    })
+    .await?;
+    odd.holds_builds.store(false, Ordering::Relaxed);
+    closed_until(&one, async || {
+        Ok(ask(&one, "GET /readyz", "").await?["reasons"].to_string().contains("can't load it: its bytes"))
+    })
+    .await?;
+    // Only an operator opens them.
+    for command in ["unload", "forget"] {
+        ask(&one, &format!("POST /api/plugins/gate/{command}"), "{}").await?;
+    }
+    let open = async {
+        while connect(&one).await? != "101" {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         anyhow::Ok(())
     };
-    timeout(PATIENCE, counted).await.context("the row isn't counted")??;
-    put(home, "one", 2)?;
-    let refused = ask(&one, "POST /api/plugins/echo/reload", "{}").await?;
-    let message = refused["error"]["message"].as_str().unwrap_or_default();
-    assert!(message.contains("can't be read") && message.contains("it is odd"), "{refused}");
-    assert_eq!(status(&one).await?["generation"], 1);
-    let two = start_with(home, "two", "plugins-two", &seams).await?;
-    let reasons = ask(&two, "GET /readyz", "").await?["reasons"].to_string();
-    assert!(reasons.contains("its record in the database can't be read"), "{reasons}");
-    assert_eq!(status(&two).await?["generation"], 0);
-    odd.is_odd.store(false, Ordering::Relaxed);
-    serves(&[&one, &two], 1).await?;
-    let again = ask(&one, "POST /api/plugins/echo/reload", "{}").await?;
-    assert_eq!(again["generation"], 2, "{again}");
-    serves(&[&one, &two], 2).await?;
-    Ok(())
+    timeout(PATIENCE, open).await.context("the mount stays closed")?
 }

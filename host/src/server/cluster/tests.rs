@@ -79,6 +79,19 @@ pub(super) async fn ask(host: &Running, call: &str, body: &str) -> Result<Value>
     serde_json::from_str(body).with_context(|| answer.clone())
 }
 
+/// The status with which the mount of a host answers a client that connects.
+pub(super) async fn connect(host: &Running) -> Result<String> {
+    let mut connection = TcpStream::connect(host.address).await?;
+    let head = "GET /socket/websocket?vsn=2.0.0 HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    connection.write_all(head.as_bytes()).await?;
+    let mut line = Vec::new();
+    while !line.ends_with(b"\n") {
+        line.push(connection.read_u8().await?);
+    }
+    Ok(String::from_utf8(line)?.split(' ').nth(1).context("a status")?.to_owned())
+}
+
 pub(super) fn seams(table: &Arc<MemoryTable>) -> ClusterSeams {
     let bus = Arc::new(MemoryBus::new());
     let registry = Arc::new(MemoryRegistry::new(Arc::clone(table)));
