@@ -188,7 +188,8 @@ impl Host {
         })
     }
 
-    /// Returns whether connections and requests of clients are accepted. Routes that are added end answers without an end when it is closed.
+    /// Returns whether connections and requests of clients are accepted. When it is closed, routes that were added have to end their
+    /// endless answers.
     #[must_use]
     pub fn intake(&self) -> Intake {
         self.intake.clone()

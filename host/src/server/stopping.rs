@@ -36,8 +36,8 @@ pub(super) enum End {
     Replaced(Option<LibraryPause>),
 }
 
-/// Waits until the host has to stop: it is told to, a vital task or thread has ended, or another process serves. After that, the host doesn't
-/// listen for a successor any more: one that connected would wait for an answer, and so would `bennu upgrade`.
+/// Waits until the host has to stop: it is told to, a vital task or thread has ended, or another process serves. After that, the host
+/// doesn't listen for a successor any more: one that connected would wait for an answer, and so would `bennu upgrade`.
 pub(super) async fn until_end(
     stop: impl Future<Output = ()> + Send,
     [vital, loading, operating]: [&mut Vital; 3],
