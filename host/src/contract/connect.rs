@@ -96,10 +96,19 @@ impl Identity {
         self.user.as_deref().or(self.socket_id.as_deref())
     }
 
-    fn check(&self) -> Result<(), Fault> {
+    /// Checks its names. The API ends users and sockets by names of at most so many bytes.
+    ///
+    /// # Errors
+    /// Fault: oversize.
+    pub fn check_names(&self) -> Result<(), Fault> {
         for (what, text) in [("a socket's id", &self.socket_id), ("a user", &self.user)] {
             check_size(what, text.as_ref().map_or(0, |text| text.len()), NAME_BYTES_MAX, None)?;
         }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), Fault> {
+        self.check_names()?;
         check_size("claims", self.claims.len(), CLAIMS_BYTES_MAX, None)?;
         read_object(&self.claims)
             .map(drop)

@@ -27,7 +27,7 @@ use super::parts::{
 };
 use super::self_test::SelfTest;
 use super::start::Start;
-use super::stopping::{End, close_sockets, end_sockets_and_rooms, serve_on, until_end};
+use super::stopping::{End, close_sockets, end_requests, end_sockets_and_rooms, serve_on, until_end};
 use super::surroundings::HostSurroundings;
 use super::tasks::spawn_tasks;
 use super::vital::{Ended, Vital};
@@ -188,6 +188,13 @@ impl Host {
         })
     }
 
+    /// Returns whether connections and requests of clients are accepted. When it is closed, routes that were added have to end their
+    /// endless answers.
+    #[must_use]
+    pub fn intake(&self) -> Intake {
+        self.intake.clone()
+    }
+
     /// Adds routes, at the address at which clients connect. They take precedence over static files.
     pub fn add_routes(&mut self, routes: Router) {
         self.further = std::mem::take(&mut self.further).merge(routes);
@@ -251,8 +258,10 @@ impl Host {
         let (health, drain) = (self.health(), self.config_reload.drain());
         let stop = async {
             tokio::select! {
-                () = stop => {}
+                // A command that serves stops the host, too, when it notices the same.
+                biased;
                 () = health.asked_to_stop() => tracing::info!("an operator has asked the host to stop"),
+                () = stop => {}
             }
         };
         self.serve_until(stop, drain).await
@@ -302,11 +311,11 @@ impl Host {
             LiveRouter::new(mounts, api.merge(health_routes).merge(further), files, Arc::clone(&sockets.tally));
         config_reload.serves(Arc::clone(&router));
         vital.spawn("the task that accepts connections", listen(listener, router, most_sockets, accepting));
-        let end = until_end(stop, [&mut vital, &mut loading, &mut operating], handing_over.as_ref()).await;
+        let end = until_end(stop, [&mut vital, &mut loading, &mut operating], handing_over).await;
         cluster.stop(&health).await;
         let end = serve_on(end, drain, [&mut vital, &mut loading, &mut operating]).await;
-        // Ends the tasks that accept and sweep. A hand-over has the listener, too, in whose queue clients would wait until the process ends.
-        drop((vital, handing_over));
+        // Ends the tasks that accept and sweep, and closes the listener, in whose queue clients would wait until the process ends.
+        drop(vital);
         intake.set(false);
         node.pubsub.events.close();
         let outcome = match end {
@@ -330,7 +339,7 @@ impl Host {
         ending.notify_one();
         end_sockets_and_rooms(&node, &sockets, &reactors, config_reload.limits().stop()).await;
         // The library may still be loading a plugin. A stop doesn't wait for that longer than this.
-        let _ = timeout(LIBRARY_ENDS, loading.ended()).await;
+        let _ = tokio::join!(timeout(LIBRARY_ENDS, loading.ended()), end_requests([&intake, &held.intake]));
         // The threads of the reactors end with the last reference. The routes of the dashboard have one, too.
         drop((loading, operating, reactors));
         cluster.leave().await;
@@ -342,22 +351,67 @@ impl Host {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+    use tokio::sync::Notify;
+    use tokio::time::sleep;
+
     use super::*;
+
+    /// A host without plugins.
+    async fn start(home: &Path) -> Result<Host> {
+        let plugins = home.join("plugins");
+        std::fs::create_dir(&plugins)?;
+        let config = Config {
+            listen: "127.0.0.1:0".into(),
+            load: vec![plugins],
+            data: home.join("data"),
+            cache: Some(home.join("cache")),
+            ..Config::default()
+        };
+        Host::start(&config).await
+    }
+
+    /// Such as the call that has asked for the stop.
+    #[tokio::test]
+    async fn a_host_that_stops_waits_for_a_request_that_is_being_answered() -> Result<()> {
+        let home = tempfile::tempdir()?;
+        let mut host = start(home.path()).await?;
+        let (begun, stop, is_over) = (Arc::<Notify>::default(), Notify::new(), Arc::<AtomicBool>::default());
+        let (began, ends) = (Arc::clone(&begun), Arc::clone(&is_over));
+        let slow = move || async move {
+            began.notify_one();
+            sleep(Duration::from_millis(300)).await;
+            ends.store(true, Ordering::Relaxed);
+        };
+        host.add_routes(Router::new().route("/slow", get(slow)));
+        let address = host.address()?;
+        let asking = async {
+            let mut stream = TcpStream::connect(address).await?;
+            stream.write_all(b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n").await?;
+            begun.notified().await;
+            stop.notify_one();
+            anyhow::Ok(stream)
+        };
+        let stopped = async { tokio::join!(host.serve(stop.notified()), asking) };
+        let (served, asked) = timeout(Duration::from_secs(30), stopped).await?;
+        served?;
+        assert!(is_over.load(Ordering::Relaxed), "the host has ended before");
+        let mut answer = String::new();
+        asked?.read_to_string(&mut answer).await?;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        Ok(())
+    }
 
     /// Closing the store ends its thread, as a panic would.
     #[tokio::test]
     async fn a_host_stops_with_an_error_if_the_stores_thread_ends() -> Result<()> {
         let home = tempfile::tempdir()?;
-        let plugins = home.path().join("plugins");
-        std::fs::create_dir(&plugins)?;
-        let config = Config {
-            listen: "127.0.0.1:0".into(),
-            load: vec![plugins],
-            data: home.path().join("data"),
-            cache: Some(home.path().join("cache")),
-            ..Config::default()
-        };
-        let host = Host::start(&config).await?;
+        let host = start(home.path()).await?;
         let failure = Arc::clone(&host.failure);
         host.node.store.close().await;
         let served = timeout(Duration::from_secs(30), host.serve(std::future::pending())).await?;

@@ -15,7 +15,7 @@ use crate::socket::Sockets;
 use crate::timing::within;
 use crate::transport::{Intake, Reactors};
 
-/// How long requests may take that a host has begun to answer before it was replaced.
+/// How long requests may take that a host has begun to answer before its end.
 const REQUESTS_MAX: Duration = Duration::from_secs(1);
 
 /// The part of `stop_ms` in which turns that have begun may end before the sockets are closed, so that their replies are
@@ -36,13 +36,14 @@ pub(super) enum End {
     Replaced(Option<LibraryPause>),
 }
 
-/// Waits until the host has to stop: it is told to, a vital task or thread has ended, or another process serves.
+/// Waits until the host has to stop: it is told to, a vital task or thread has ended, or another process serves. After that, the host
+/// doesn't listen for a successor any more: one that connected would wait for an answer, and so would `bennu upgrade`.
 pub(super) async fn until_end(
     stop: impl Future<Output = ()> + Send,
     [vital, loading, operating]: [&mut Vital; 3],
-    handing_over: Option<&HandingOver>,
+    handing_over: Option<HandingOver>,
 ) -> End {
-    let mut replacing = pin!(until_replaced(handing_over));
+    let mut replacing = pin!(until_replaced(handing_over.as_ref()));
     let end = tokio::select! {
         () = stop => End::Stop,
         ended = vital.ended() => End::Failed(ended),
@@ -50,7 +51,7 @@ pub(super) async fn until_end(
         ended = operating.ended() => End::Failed(ended),
         end = &mut replacing => end,
     };
-    let (End::Stop, Some(handing_over)) = (&end, handing_over) else { return end };
+    let (End::Stop, Some(handing_over)) = (&end, &handing_over) else { return end };
     // A hand-over that is under way ends first, one way or the other.
     tokio::select! {
         end = &mut replacing => end,
@@ -95,6 +96,12 @@ pub(super) async fn close_sockets(sockets: &Sockets, intakes: [&Intake; 2], stop
             "some clients haven't answered the close of their connections in time"
         );
     }
+    end_requests(intakes).await;
+}
+
+/// Accepts no requests any more, and waits until those are answered that the host has begun to answer.
+pub(super) async fn end_requests(intakes: [&Intake; 2]) {
+    intakes.iter().for_each(|intake| intake.set(false));
     let drained = async {
         for intake in intakes {
             intake.drained().await;

@@ -205,7 +205,12 @@ impl TokenCheck {
             }
             Verifier::Jwt(jwt) => Value::Object(jwt.verify(token, now)?),
         };
-        Ok(self.identity(&data))
+        let identity = self.identity(&data);
+        identity.check_names().map_err(|fault| {
+            tracing::debug!(mount = &*request.mount, "a token is refused, because it makes {}", fault.detail);
+            TokenError::Invalid
+        })?;
+        Ok(identity)
     }
 
     /// Returns the identity from the signed data.
@@ -243,6 +248,7 @@ mod tests {
 
     use super::*;
     use crate::auth::Secret;
+    use crate::contract::Uri;
 
     fn check() -> TokenCheck {
         let secret = Secret::new(b"twenty bytes at the very least");
@@ -267,6 +273,30 @@ mod tests {
             assert_eq!((identity.user.as_deref(), &*identity.claims), (user, claims), "{data}");
             let socket_id = user.map(|user| format!("user_socket:{user}"));
             assert_eq!(identity.socket_id.as_deref(), socket_id.as_deref(), "{data}");
+        }
+    }
+
+    /// A longer one couldn't be kicked or disconnected.
+    #[test]
+    fn a_token_with_a_long_user_or_for_a_long_socket_id_is_invalid() {
+        for (socket_id, longest) in [(None, 255), (Some("{user}"), 255), (Some("user_socket:{user}"), 243)] {
+            let check = TokenCheck { socket_id: socket_id.map(str::to_owned), ..check() };
+            let Verifier::Phoenix { tokens, derivation, .. } = &check.verifier else { panic!("it is of Phoenix") };
+            let verified = |bytes: usize| {
+                let token = tokens.sign(derivation, &json!("x".repeat(bytes)), MaxAge::Infinity, SystemTime::now());
+                let request = Request {
+                    mount: "/socket".into(),
+                    transport: "websocket",
+                    params: "{}".into(),
+                    headers: Box::default(),
+                    peer: ([127, 0, 0, 1], 1).into(),
+                    uri: Uri::default(),
+                    auth_token: Some(token.expect("short enough").into()),
+                };
+                check.verify(&request, &Map::new()).map(|identity| identity.user.map_or(0, |user| user.len()))
+            };
+            assert_eq!(verified(longest), Ok(longest), "{socket_id:?}");
+            assert_eq!(verified(longest + 1), Err(TokenError::Invalid), "{socket_id:?}");
         }
     }
 }

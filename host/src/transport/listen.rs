@@ -81,6 +81,11 @@ impl Intake {
         self.is_open.send_replace(is_open);
     }
 
+    /// Waits until it is closed. An answer without an end has to end then.
+    pub async fn closed(&self) {
+        self.becomes(false).await;
+    }
+
     /// Waits until no connection may have requests any more. It must be closed. WebSocket connections don't count.
     pub async fn drained(&self) {
         while Arc::strong_count(&self.connections.0) > 1 {

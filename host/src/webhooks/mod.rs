@@ -28,6 +28,14 @@ const BATCH_MAX: usize = 64;
 /// The most bytes of a payload. A larger one is left out, because the receiver or the host's limits may not take it.
 const PAYLOAD_BYTES_MAX: usize = 256 << 10;
 
+/// The most bytes of a body. Past it the payload is left out, too: a delivery has its numbers written out, such as 9000000000000000.0 for
+/// 9e15, so it may have four times the bytes.
+const BODY_BYTES_MAX: usize = 768 << 10;
+
+/// The least bytes that the deliveries of a webhook must be allowed to have together. Besides its body, a delivery has a few names and a
+/// URL, of which each has at most 255 bytes. So each event fits, alone. One that doesn't would wait for ever, with all later ones.
+pub const DELIVERY_BYTES_MIN: u64 = 1 << 20;
+
 /// The pause after deliveries couldn't be stored: the store has failed, or the webhook has too many deliveries. Meanwhile the log
 /// keeps the events.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -182,8 +190,16 @@ impl WebhookTask {
         if event.is_from_elsewhere {
             return None;
         }
-        let (kind, data) = shown(event);
-        self.webhook.events.contains(&kind).then(|| self.row(kind.name(), &data, Some(&event.topic)))
+        let (kind, data) = shown(event, PAYLOAD_BYTES_MAX);
+        if !self.webhook.events.contains(&kind) {
+            return None;
+        }
+        let delivery = self.row(kind.name(), &data, Some(&event.topic));
+        if delivery.1.body.len() <= BODY_BYTES_MAX {
+            return Some(delivery);
+        }
+        let (_, without_payload) = shown(event, 0);
+        Some(self.row(kind.name(), &without_payload, Some(&event.topic)))
     }
 
     /// A delivery. Those of a topic are sent in their order.
@@ -219,8 +235,8 @@ impl WebhookTask {
     }
 }
 
-/// The kind of an event, and its data.
-fn shown(event: &TopicEvent) -> (WebhookEvent, Value) {
+/// The kind of an event, and its data. A payload of more than `payload_max` bytes is left out.
+fn shown(event: &TopicEvent, payload_max: usize) -> (WebhookEvent, Value) {
     let topic = event.topic.as_str();
     match &event.kind {
         TopicEventKind::Broadcast { event: name, payload } => {
@@ -230,7 +246,7 @@ fn shown(event: &TopicEvent) -> (WebhookEvent, Value) {
                 data["event"] = Value::from(&**name);
             }
             match payload {
-                _ if payload.len() > PAYLOAD_BYTES_MAX => {
+                _ if payload.len() > payload_max => {
                     Limit::WebhookPayload.hit();
                     data["payload_bytes"] = payload.len().into();
                 }
@@ -251,4 +267,56 @@ fn read(text: &str) -> Value {
 
 fn told(topic: &str, MemberInfo { member, user, socket_id }: &MemberInfo) -> Value {
     json!({ "topic": topic, "member": member, "user": user, "socket_id": socket_id })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::contract::limits::DeliveryLimits;
+    use crate::protocol::NAME_BYTES_MAX;
+    use crate::store::{QUOTA_BYTES, StoreLimits};
+
+    /// A webhook with the longest URL, in a store that takes one delivery.
+    fn task() -> WebhookTask {
+        let start = "https://a.example/";
+        let url = start.to_owned() + &"x".repeat(NAME_BYTES_MAX - owner_name(start).len());
+        let owner = Owner::new(&owner_name(&url), QUOTA_BYTES).unwrap();
+        let deliveries = DeliveryLimits { per_plugin: 1, bytes_per_plugin: DELIVERY_BYTES_MIN };
+        let store = Store::in_memory(StoreLimits { deliveries, ..StoreLimits::default() }).unwrap();
+        let webhook = Webhook { owner, url, topics: Vec::new(), events: WebhookEvent::ALL.to_vec() };
+        WebhookTask::new(webhook, &Arc::default(), store, Arc::new(|| 0))
+    }
+
+    /// What a webhook stores for something that happens in a topic.
+    async fn stored(kind: TopicEventKind) -> Value {
+        let (task, topic) = (task(), Topic::new(&"\u{1}".repeat(NAME_BYTES_MAX)));
+        let event = TopicEvent { number: 1, topic, kind, is_from_elsewhere: false };
+        let delivery = task.read(&ReadEvent::Event(Arc::new(event))).unwrap();
+        let (deliveries, owner) = (std::slice::from_ref(&delivery), &task.webhook.owner);
+        task.store.add_deliveries(owner, deliveries).await.unwrap();
+        let mut body: Value = serde_json::from_slice(&delivery.1.body).unwrap();
+        body["data"].take()
+    }
+
+    #[tokio::test]
+    async fn each_event_fits_into_the_least_bytes_that_a_host_with_webhooks_allows() {
+        // Names of which each byte is six in JSON.
+        let name = "\u{1}".repeat(NAME_BYTES_MAX);
+        let of = |payload| TopicEventKind::Broadcast { event: name.clone().into(), payload };
+        let bytes = stored(of(Payload::Binary(vec![0xff; PAYLOAD_BYTES_MAX].into()))).await;
+        assert_eq!(bytes["payload_base64"].as_str().map(str::len), Some(PAYLOAD_BYTES_MAX.div_ceil(3) * 4));
+        // It is too deep for a value, so it is a text in which each of these characters is two.
+        let backslashes = "\\\\".repeat((PAYLOAD_BYTES_MAX - 402) / 2);
+        let deep = ["[".repeat(200), format!("\"{backslashes}\""), "]".repeat(200)].concat();
+        let text = stored(of(Payload::Json(deep.as_str().into()))).await;
+        assert_eq!((deep.len(), text["payload"].as_str()), (PAYLOAD_BYTES_MAX, Some(&*deep)));
+        let numbers = format!("[{}]", vec!["9e15"; (PAYLOAD_BYTES_MAX - 1) / 5].join(","));
+        assert!(numbers.len() <= PAYLOAD_BYTES_MAX);
+        let left_out = stored(of(Payload::Json(numbers.as_str().into()))).await;
+        assert_eq!((left_out["payload_bytes"].as_u64(), left_out.get("payload")), (Some(numbers.len() as u64), None));
+        let name: Option<Box<str>> = Some(name.as_str().into());
+        let member = stored(TopicEventKind::Join(MemberInfo { member: u64::MAX, user: name.clone(), socket_id: name }));
+        assert_eq!(member.await["member"], u64::MAX);
+    }
 }

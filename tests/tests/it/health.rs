@@ -183,6 +183,7 @@ async fn an_operator_drains_a_host() -> Result<()> {
     let asked = bennu(host.home(), &["drain", "--host", &host.address().to_string()])?;
     ensure!(asked.code == Some(0) && asked.output == "the host stops; it has 1 sockets and 1 channels\n", "{asked:?}");
     becomes(&host, false).await?;
+    asked_by_operator(&host).await?;
     host.log().find(0, "the drain", |line| line.message().starts_with("draining: ")).await?;
     host.signal(Signal::TERM)?;
     let says = |line: &bennu_tests::Line| line.message().starts_with("the host is stopping already");
@@ -199,5 +200,28 @@ async fn an_operator_drains_a_host() -> Result<()> {
     bob.closed_with(1012).await?;
     drop(bob);
     ensure!(host.ended().await?.success(), "it stops in order");
+    asked_by_operator(&host).await
+}
+
+async fn asked_by_operator(host: &TestHost) -> Result<()> {
+    let says = |line: &bennu_tests::Line| line.message() == "an operator has asked the host to stop";
+    host.log().find(0, "who has asked for the stop", says).await?;
+    Ok(())
+}
+
+/// Nobody listens for a successor any more.
+#[tokio::test]
+async fn a_host_that_drains_is_not_replaced() -> Result<()> {
+    let mut host = Setup::new().guests(&["echo"])?.config("drain_ms = 600000\n").start().await?;
+    host.signal(Signal::TERM)?;
+    host.log().find(0, "the drain", |line| line.message().starts_with("draining: ")).await?;
+    let asked = host.upgrade(&[]).await?;
+    ensure!(
+        asked.code == Some(1) && asked.errors.contains("data is in use by a process that can't be replaced"),
+        "{asked:?}"
+    );
+    served(&host).await?;
+    host.signal(Signal::TERM)?;
+    host.ended().await?;
     Ok(())
 }

@@ -219,6 +219,10 @@ async fn an_interrupted_export_leaves_no_file_and_an_earlier_one_stays() -> Resu
     ensure!(fs::symlink_metadata(&link)?.is_symlink() && names(&directory)? == ["all.jsonl"]);
     let verified = bennu(host.home(), &["store", "verify", "exports/all.jsonl"])?;
     ensure!(verified.code == Some(0) && verified.output.contains("is complete: 20000 rows"), "{verified:?}");
+    // Also if the file isn't there yet.
+    fs::remove_file(&path)?;
+    let made = bennu(host.home(), &["store", "export", "--output", "link.jsonl"])?;
+    ensure!(made.code == Some(0) && fs::symlink_metadata(&link)?.is_symlink() && path.is_file(), "{made:?}");
     Ok(())
 }
 

@@ -131,6 +131,23 @@ async fn a_webhook_gets_members_presences_bytes_and_the_lengths_of_large_payload
     Ok(())
 }
 
+/// The least limits that a host with webhooks allows.
+#[tokio::test]
+async fn a_webhook_gets_the_largest_payloads_also_if_it_may_have_few_deliveries_and_bytes() -> Result<()> {
+    let receiver = Receiver::open().await?;
+    let setup = setup(&receiver, "")?.limit("deliveries_per_plugin", 1).limit("delivery_bytes_per_plugin", 1 << 20);
+    let host = setup.start().await?;
+    let payload = STANDARD.encode(vec![7; 256 << 10]);
+    broadcast(&host, &json!({ "topic": "naughty:1", "event": "large", "payload_base64": payload })).await?;
+    broadcast(&host, &json!({ "topic": "naughty:1", "event": "small", "payload": {} })).await?;
+    // The first one is the start.
+    let all = told(&receiver, 3).await?;
+    ensure!(all[1].1["payload_base64"] == payload, "{:?}", all[1].1["payload_bytes"]);
+    ensure!(all[2].1["payload"] == json!({}), "{:?}", all[2]);
+    host.stop().await?;
+    Ok(())
+}
+
 /// The deliveries of a webhook have a limit, which may be smaller than a batch. While it is reached, the log of events keeps 16 MiB, and
 /// the webhook is told that it has missed the rest.
 #[tokio::test]

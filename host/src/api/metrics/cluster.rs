@@ -21,7 +21,8 @@ pub(super) fn write(api: &Api, page: &mut Page<'_>) -> fmt::Result {
     let help = "How far this machine's clock is ahead of the database's; negative if it is behind.";
     page.gauge("bennu_cluster_clock_ahead_seconds", help, peers.clock_ahead_ms() as f64 / 1000.0)?;
     if let Some(ids) = peers.transaction_ids_per_day() {
-        let help = "Ids of transactions that the database's server used in the last minute, for a day.";
+        let help =
+            "Ids of transactions that the database's server used between the last two readings, scaled to a day.";
         page.gauge("bennu_cluster_transaction_ids_per_day", help, ids)?;
     }
     let help = "Sticky topics that have members at this node and at another one.";

@@ -17,7 +17,7 @@ use super::super::building::{self, BuildError, Built, Checker, Ran, Seconds, Siz
 use super::board::{Board, ProblemKind};
 use super::console::Paint;
 use super::watch::Watch;
-use super::writes::Writes;
+use super::writes::{Concluded, Writes};
 
 /// How often the reason of a refusal is asked for again, while one is shown. A file that is what it was before makes no event.
 const REFRESH: Duration = Duration::from_millis(500);
@@ -115,7 +115,9 @@ impl Developer {
                 self.note_config();
                 continue;
             }
-            for at in self.project.affected(file) {
+            let affected = self.project.affected(file);
+            let mut has_save = false;
+            for at in affected.iter().copied() {
                 let is_building = self.building == Some(at);
                 let is_save = if self.project.targets[at].language.leaves_sources_alone() {
                     if is_building {
@@ -133,11 +135,11 @@ impl Developer {
                 if is_save {
                     self.pending.insert(at);
                 }
+                has_save |= is_save;
             }
-            let is_page = self.project.is_page(file);
-            if is_page {
+            if self.project.is_page(file) {
                 self.board.reload_pages();
-            } else {
+            } else if affected.is_empty() || has_save {
                 self.test = None;
                 self.wants_tests = self.tests;
             }
@@ -170,11 +172,21 @@ impl Developer {
     fn conclude_build(&mut self, built: Result<Built, BuildError>) {
         self.build = None;
         let Some(at) = self.building else { return };
-        if self.is_outdated(at) {
+        let Concluded { is_outdated, given } = self.concluded(at);
+        if is_outdated {
             self.pending.insert(at);
+            // It may be a save.
+            self.wants_tests = self.tests;
         }
         self.building = None;
         let name = &self.project.targets[at].name;
+        for file in &given {
+            let file = within(&self.project, file);
+            let text = format!(
+                "{file} changes in each build, so its changes count as the command's; give `watch`, or change it again"
+            );
+            error_line!("{}", self.paint.bad(name, &text));
+        }
         match built {
             Ok(built) => {
                 self.known.insert(at);
@@ -191,17 +203,17 @@ impl Developer {
                 }
             }
             Err(BuildError { output, reason }) => {
-                self.wants_tests = false;
+                self.wants_tests &= is_outdated;
                 self.board.fail(name, ProblemKind::Build, &format!("{output}{reason}"));
                 error_line!("{}", self.paint.bad(name, &reason));
             }
         }
     }
 
-    /// Whether a save was missed by the build of a target that has just ended.
-    fn is_outdated(&mut self, at: usize) -> bool {
+    /// What the build of a target that has just ended says of the files that have changed meanwhile.
+    fn concluded(&mut self, at: usize) -> Concluded {
         if self.project.targets[at].language.leaves_sources_alone() {
-            return false;
+            return Concluded::default();
         }
         // What the command has written last isn't reported yet.
         let reported = self.watch.reported();
@@ -264,4 +276,50 @@ fn tests(project: &Project) -> io::Result<Invocation> {
 
 fn read_config(project: &Project) -> Option<String> {
     fs::read_to_string(&project.file).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A project with tests, whose plugin is made by a command that may write among its sources.
+    fn developer(folder: &std::path::Path) -> Result<Developer> {
+        let command = "[build.echo]\nsource = \"src\"\ncommand = \"false\"\noutput = \"out/echo.wasm\"\n";
+        fs::create_dir(folder.join("src"))?;
+        fs::write(folder.join(CONFIG), format!("load = [\"build\"]\ncache = \"cache\"\n{command}"))?;
+        let project = Arc::new(Project::read(folder, None)?);
+        Developer::new(&project, &Arc::new(Board::new()), Paint::none(), true)
+    }
+
+    /// The build of the command fails, after it has written a file.
+    fn fail(developer: &mut Developer, made: &BTreeSet<PathBuf>) {
+        developer.pending.clear();
+        developer.building = Some(0);
+        developer.take_saved(made);
+        let (output, reason) = (String::new(), "the build failed".to_owned());
+        developer.conclude_build(Err(BuildError { output, reason }));
+    }
+
+    #[tokio::test]
+    async fn what_a_failed_build_has_written_starts_no_tests_and_a_save_does() -> Result<()> {
+        let home = tempfile::tempdir()?;
+        let mut developer = developer(home.path())?;
+        let made = BTreeSet::from([home.path().join("src/made")]);
+        fs::write(home.path().join("src/made"), "1")?;
+        fail(&mut developer, &made);
+        assert!(developer.wants_tests && !developer.pending.is_empty(), "it may be a save");
+        fail(&mut developer, &made);
+        assert!(!developer.wants_tests && developer.pending.is_empty());
+        // A change of the command is reported late.
+        developer.take_saved(&made);
+        assert!(!developer.wants_tests && developer.pending.is_empty());
+        fs::write(home.path().join("src/made"), "2")?;
+        developer.take_saved(&made);
+        assert!(developer.wants_tests && !developer.pending.is_empty());
+        // Something that no build reads, such as a test.
+        developer.wants_tests = false;
+        developer.take_saved(&BTreeSet::from([home.path().join("tests/echo.script")]));
+        assert!(developer.wants_tests);
+        Ok(())
+    }
 }

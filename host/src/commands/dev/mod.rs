@@ -69,7 +69,7 @@ impl Dev {
         project.plain_plugins()?.iter().for_each(|(name, _)| board.note_saved(name));
         let manager = ServiceManager::default();
         let Some(mut host) = hosting::start(&config, Start::default(), &mut signals).await? else { return Ok(()) };
-        host.add_routes(page::routes(Arc::clone(&board), config.static_directory.is_some()));
+        host.add_routes(page::routes(Arc::clone(&board), host.intake(), config.static_directory.is_some()));
         host.insert_into_pages(page::INSERTED);
         let _ = overview.set(host.overview());
         developer.follow_host(host.overview());

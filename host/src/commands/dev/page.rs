@@ -11,7 +11,8 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{Html, IntoResponse};
 use axum::routing::get;
-use futures_util::{Stream, stream};
+use bennu::transport::Intake;
+use futures_util::{Stream, StreamExt, stream};
 
 use super::board::Board;
 
@@ -27,10 +28,12 @@ const PAGE: &str = include_str!("page.html");
 /// How often a comment is sent, so that no proxy ends the stream.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// The routes. With `has_pages`, the project has its own start page.
-pub(super) fn routes(board: Arc<Board>, has_pages: bool) -> Router {
-    let routes =
-        Router::new().route("/__bennu/events", get(events)).route("/__bennu/dev.js", get(overlay)).with_state(board);
+/// The routes of a host with this intake. With `has_pages`, the project has its own start page.
+pub(super) fn routes(board: Arc<Board>, intake: Intake, has_pages: bool) -> Router {
+    let routes = Router::new()
+        .route("/__bennu/events", get(events))
+        .route("/__bennu/dev.js", get(overlay))
+        .with_state((board, intake));
     if has_pages { routes } else { routes.route("/", get(|| async { Html(PAGE) })) }
 }
 
@@ -39,7 +42,9 @@ async fn overlay() -> impl IntoResponse {
 }
 
 /// Sends the whole state at once, and after each change. Changes in quick succession are sent together.
-async fn events(State(board): State<Arc<Board>>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+async fn events(
+    State((board, intake)): State<(Arc<Board>, Intake)>,
+) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let mut receiver = board.watch();
     receiver.mark_changed();
     let states = stream::unfold(receiver, |mut receiver| async move {
@@ -49,5 +54,7 @@ async fn events(State(board): State<Arc<Board>>) -> Sse<impl Stream<Item = Resul
         let event = Event::default().json_data(shown).ok()?;
         Some((Ok(event), receiver))
     });
-    Sse::new(states).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
+    // A host that stops waits for its answers.
+    let ends = async move { intake.closed().await };
+    Sse::new(states.take_until(ends)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
 }

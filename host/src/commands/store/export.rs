@@ -2,10 +2,11 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use bennu::files::directory_of;
 use bennu::store::Checked;
 use bennu::terminal::{Out, Progress, shown};
 
@@ -14,19 +15,32 @@ use super::backup::{write, written};
 use super::rows;
 use super::source::Source;
 
+/// The most links that follow one another, as in Linux.
+const LINKS_MAX: usize = 40;
+
 /// Writes an export to a file, which only this user can read, or to standard output.
 pub(super) async fn export(ask: &Ask, plugin: Option<&str>, output: Option<&Path>) -> Result<()> {
     let source = Source::find(ask).await?;
     let checked = match output {
         Some(path) if !is_device(path) => {
-            // A link stays, and the file that it names is replaced.
-            let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+            let path = linked(path)?;
             written(source, plugin, &path, "stopped: there is no new export, and an earlier file is as it was").await?
         }
         _ => streamed(source, plugin, output).await?,
     };
     error_line!("{} exported", rows(checked.rows));
     Ok(())
+}
+
+/// The file that a path names at the end of its links, which may not exist yet. A link stays, and the file that it names is replaced.
+fn linked(path: &Path) -> Result<PathBuf> {
+    let mut file = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        // What isn't there, or no link, has no target.
+        let Ok(target) = fs::read_link(&file) else { return Ok(file) };
+        file = directory_of(&file).join(target);
+    }
+    bail!("{} is a link that leads through more than {LINKS_MAX} others, or to itself", path.display())
 }
 
 /// Whether something is there that can't be replaced, such as a device or a pipe.
@@ -55,4 +69,37 @@ async fn streamed(source: Source<'_>, plugin: Option<&str>, device: Option<&Path
         progress.clear();
     }
     streamed
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_link_leads_to_its_file_also_if_that_is_missing() -> Result<()> {
+        let home = tempfile::tempdir()?;
+        let (directory, file) = (home.path().join("a"), home.path().join("b/all.jsonl"));
+        fs::create_dir(&directory)?;
+        fs::create_dir(home.path().join("b"))?;
+        symlink("../b/all.jsonl", directory.join("relative"))?;
+        symlink(&file, directory.join("absolute"))?;
+        symlink("relative", directory.join("twice"))?;
+        symlink("itself", directory.join("itself"))?;
+        for exists in [false, true] {
+            for link in ["relative", "absolute", "twice"] {
+                fs::write(linked(&directory.join(link))?, link)?;
+                assert_eq!(fs::read_to_string(&file)?, link, "{exists}");
+                assert!(fs::symlink_metadata(directory.join(link))?.is_symlink());
+                if !exists {
+                    fs::remove_file(&file)?;
+                }
+            }
+        }
+        assert_eq!(linked(&directory.join("none"))?, directory.join("none"));
+        assert_eq!(linked(&file).ok(), Some(file));
+        assert!(linked(&directory.join("itself")).is_err());
+        Ok(())
+    }
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use bennu::store::{Existing, Imported, Store as Storage};
 use bennu::terminal::{Progress, Unit};
 
-use super::stoppable::stoppable;
+use super::stoppable::stoppable_future;
 use super::{Place, rows};
 
 /// What an import reads.
@@ -38,11 +38,8 @@ pub(super) async fn import(place: Place, input: Input, existing: Existing) -> Re
     {
         bail!("there is no data directory {}", directory.display());
     }
-    let imported = stoppable(STOPPED, move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(into_store(&place, &input, existing))
-    });
-    let imported = imported.await?;
+    let work = move || async move { into_store(&place, &input, existing).await };
+    let imported = stoppable_future(STOPPED, work).await?;
     error_line!("{} imported, of {} plugins", rows(imported.rows), imported.plugins);
     Ok(())
 }

@@ -223,14 +223,11 @@ async fn rename(place: Place, old: &str, new: &str) -> Result<()> {
     let moved = format!("moved from `{old}` to `{new}`");
     let owner = |name: &str| Owner::new(name, QUOTA_BYTES).with_context(|| format!("the name `{name}`"));
     let (old, new) = (owner(old)?, owner(new)?);
-    let renamed = stoppable::stoppable(RENAME_STOPPED, move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
-            let store = place.open().await?;
-            let renamed = store.rename(&old, &new).await;
-            store.close().await;
-            renamed
-        })
+    let renamed = stoppable::stoppable_future(RENAME_STOPPED, move || async move {
+        let store = place.open().await?;
+        let renamed = store.rename(&old, &new).await;
+        store.close().await;
+        renamed
     });
     error_line!("{} {moved}", rows(renamed.await?.rows));
     Ok(())

@@ -8,7 +8,7 @@ use bennu::server::Config;
 use bennu::store::{RestoreStep, Store as Storage, StorePlace};
 use bennu::terminal::{Progress, Unit};
 
-use super::stoppable::stoppable;
+use super::stoppable::stoppable_future;
 use super::{Place, rows};
 
 pub(super) async fn restore(place: &Place, input: &Path) -> Result<()> {
@@ -22,15 +22,14 @@ pub(super) async fn restore(place: &Place, input: &Path) -> Result<()> {
     let file = File::open(input).with_context(|| format!("opening {}", input.display()))?;
     let stopped = format!("stopped: {} has no store; the backup can be restored again", data.display());
     let (directory, limits) = (data.clone(), limits.store());
-    let restored = stoppable(&stopped, move || {
+    let restored = stoppable_future(&stopped, move || async move {
         let progress = Progress::default();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let report = |step, done, all| match step {
             RestoreStep::Check => progress.report("checking", done, all, Unit::Bytes),
             RestoreStep::Write => progress.report("writing", done, all, Unit::Bytes),
             RestoreStep::Compare => progress.report("comparing", done, all, Unit::Rows),
         };
-        runtime.block_on(Storage::restore(&file, &directory, limits, report))
+        Storage::restore(&file, &directory, limits, report).await
     });
     let restored = restored.await.with_context(|| format!("restoring {}", input.display()))?;
     error_line!("{} restored, of {} plugins, to {}", rows(restored.rows), restored.plugins, data.display());

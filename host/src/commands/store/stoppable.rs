@@ -23,3 +23,12 @@ pub(super) async fn stoppable<T: Send + 'static>(
         () = signals.stop(|| ()) => bail!("{stopped}"),
     }
 }
+
+/// Does the same with a future, which the thread runs alone.
+pub(super) async fn stoppable_future<T: Send + 'static, F: Future<Output = Result<T>> + 'static>(
+    stopped: &str,
+    work: impl FnOnce() -> F + Send + 'static,
+) -> Result<T> {
+    let work = move || tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work());
+    stoppable(stopped, work).await
+}

@@ -19,13 +19,13 @@ const DAY_MS: u128 = 24 * 60 * 60 * 1_000;
 /// The next id of a server, and when it was asked for.
 type Reading = (Moment, u64);
 
-/// Compares the next id with that of the reading before, for as long as the host runs.
+/// Notes the ids that the server used between the last two readings, scaled to a day, for as long as the host runs.
 pub(super) async fn count_transaction_ids(table: Arc<dyn NodeTable>, peers: Arc<Peers>) {
-    let mut minutes = interval(READ_EVERY);
-    minutes.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut readings = interval(READ_EVERY);
+    readings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last: Option<Reading> = None;
     loop {
-        minutes.tick().await;
+        readings.tick().await;
         let asked_at = Moment::now();
         let next = match table.transaction_id().await {
             Ok(Some(id)) => (asked_at, id),

@@ -9,7 +9,7 @@ use crate::auth::SecretSource;
 use crate::protocol::Pattern;
 use crate::pubsub::PATTERNS_MAX;
 use crate::store::{Owner, QUOTA_BYTES};
-use crate::webhooks::{Webhook, WebhookEvent, owner_name};
+use crate::webhooks::{DELIVERY_BYTES_MIN, Webhook, WebhookEvent, owner_name};
 
 /// The most webhooks.
 const WEBHOOKS_MAX: usize = 16;
@@ -97,7 +97,27 @@ impl Config {
             }
             webhooks.push(webhook);
         }
+        if !webhooks.is_empty() {
+            self.check_room_for_events()?;
+        }
         Ok(webhooks)
+    }
+
+    /// Checks that each event can be stored when no other one is. One that can't would wait for ever, with all later ones.
+    fn check_room_for_events(&self) -> Result<()> {
+        if self.limits.deliveries_per_plugin == 0 {
+            bail!(
+                "`limits.deliveries_per_plugin` is 0; with `webhooks` it must be at least 1: each event is a delivery"
+            );
+        }
+        let bytes = self.limits.delivery_bytes_per_plugin;
+        if bytes < DELIVERY_BYTES_MIN {
+            bail!(
+                "`limits.delivery_bytes_per_plugin` is {bytes}; with `webhooks` it must be at least {DELIVERY_BYTES_MIN}, so that \
+                 each event can be stored"
+            );
+        }
+        Ok(())
     }
 
     /// What the deliveries of each webhook may ask for, by the name of their owner.
@@ -142,6 +162,21 @@ mod tests {
             let error = refusal(&table);
             assert!(error.contains(text) && !error.contains("hunter2"), "{table}: {error}");
         }
+    }
+
+    #[test]
+    fn limits_in_which_an_event_could_not_be_stored_are_refused() {
+        let webhook = "[[webhooks]]\nurl = \"https://a.example\"\ntopics = [\"a\"]";
+        let refusal = |limit: &str, webhook: &str| {
+            let parsed = Config::parse(&format!("[limits]\n{limit}\n{webhook}"));
+            parsed.err().map_or_else(String::new, |error| format!("{error:#}"))
+        };
+        assert!(refusal("deliveries_per_plugin = 0", webhook).contains("it must be at least 1"));
+        let refused = refusal("delivery_bytes_per_plugin = 1_048_575", webhook);
+        assert!(refused.contains("`limits.delivery_bytes_per_plugin` is 1048575"), "{refused}");
+        assert!(refused.contains("at least 1048576"), "{refused}");
+        assert_eq!(refusal("deliveries_per_plugin = 1\ndelivery_bytes_per_plugin = 1_048_576", webhook), "");
+        assert_eq!(refusal("deliveries_per_plugin = 0\ndelivery_bytes_per_plugin = 0", ""), "");
     }
 
     #[test]

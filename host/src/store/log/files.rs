@@ -68,7 +68,8 @@ impl LogFiles {
         Ok([first.read()?, second.read()?])
     }
 
-    /// Makes all records invalid. After a failure, this also shows whether the files can be written.
+    /// Overwrites the headers with zeros. The records stay: those of which the tree has the batches already are ignored, and all are once
+    /// the salt changes. After a failure, this also shows whether the files can be written.
     ///
     /// # Errors
     /// Those of the files.

@@ -26,7 +26,7 @@ pub(crate) fn log(bytes: &[u8]) -> bool {
     let _ = replay(raw.clone(), stored);
     // Behind the header of this store, the bytes are old records or none, unless their checksum is right.
     let behind = |file: &Bytes| Bytes::from([&header(first)[..], file].concat());
-    // An error means that many bytes look like records.
+    // An error means that a place looks like a later record, or many like the next one.
     if let Ok(found) = replay([behind(&raw[0]), behind(&raw[1])], stored) {
         assert_eq!(found.batches, 0, "bytes without a checksum are no record");
     }

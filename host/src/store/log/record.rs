@@ -7,9 +7,10 @@
 //! ```
 //!
 //! A file is reused without being erased, so old records can follow the last one. A record counts only if it has the next
-//! sequence number, the salt of the file, and a right checksum. No two records with the same salt have the same number. The
-//! salt is random and never leaves the host, so a plugin can't store a value that looks like a record. So a whole record with a later
-//! number behind one that can't be read was written there, and the file is damaged.
+//! sequence number, the salt of the tree, and a right checksum. The header may be unreadable if the first record is whole. No two
+//! records with the same salt have the same number. The salt is random and never leaves the host, so a plugin can't store a value
+//! that looks like a record. So a later record behind one that can't be read was written there, and the file is damaged:
+//! see [`has_later`].
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use memchr::memmem;
@@ -44,8 +45,11 @@ const MARK_AT: usize = 2 * size_of::<u32>();
 /// Where the salt of a record begins.
 const SALT_AT: usize = RECORD - size_of::<u64>();
 
-/// The most places that [`has_later`] looks at closely.
+/// The most places that [`has_later`] reads as records.
 const PLACES_MAX: usize = 64;
+
+/// The bytes that each disk writes as a whole. They begin at a multiple of their number.
+const SECTOR: usize = 512;
 
 /// The length of the value of a row that deletes its key.
 const DELETED: u32 = u32::MAX;
@@ -129,17 +133,33 @@ pub(super) fn read(bytes: &Bytes, wanted: Mark) -> Option<Bytes> {
     read_any(bytes, wanted.salt).map(|(_, record)| record)
 }
 
-/// Whether a whole record of the same salt with a later number begins anywhere in the bytes.
+/// Whether the bytes of a file from a place on show that the batch after `last` was written as a whole, though its record isn't there.
 ///
-/// Only places with the salt and a later number are read as records. A torn write leaves hardly one of them that is no record. If there
-/// are more than 64, the bytes are damaged, and the answer is yes, so that the time has a bound.
-pub(super) fn has_later(bytes: &Bytes, last: Mark) -> bool {
-    let salt = last.salt.to_le_bytes();
-    let mut places = memmem::find_iter(bytes, &salt)
-        .filter_map(|at| at.checked_sub(SALT_AT))
-        .filter(|at| bytes.get(*at..).and_then(mark).is_some_and(|mark| mark.sequence > last.sequence));
-    places.by_ref().take(PLACES_MAX).any(|at| read_any(&bytes.slice(at..), last.salt).is_some())
-        || places.next().is_some()
+/// A whole record of the same salt with a later number shows it, wherever it begins. So does the mark of a record after the next one,
+/// though that record isn't whole either: a batch is written only after all earlier ones are synced, so a torn write leaves nothing of it.
+///
+/// Two kinds of marks only look so. Where a torn write ends inside of the mark of an old record, its number is mixed of old and new
+/// bytes. Such a mark is in two sectors. And the number of an old record, which nobody needs any more, may have a flipped bit. Then the
+/// records up to this number hardly fit before it. Such marks are read as records, and count if they are whole.
+///
+/// A torn write leaves hardly one place that is read in vain. If there are more than 64, the bytes are damaged, and the answer is yes,
+/// so that the time has a bound.
+pub(super) fn has_later(file: &Bytes, from: usize, last: Mark) -> bool {
+    let (rest, salt) = (file.slice(from..), last.salt.to_le_bytes());
+    let mut left = PLACES_MAX;
+    memmem::find_iter(&rest, &salt).filter_map(|at| at.checked_sub(SALT_AT)).any(|at| {
+        let ahead = rest.get(at..).and_then(mark).map_or(0, |mark| mark.sequence.saturating_sub(last.sequence));
+        // The records between the last one and this one.
+        let Some(between) = ahead.checked_sub(1) else { return false };
+        let fits = between <= (at / RECORD) as u64;
+        let is_in_one_sector = (from + at + MARK_AT) / SECTOR == (from + at + RECORD - 1) / SECTOR;
+        if between > 0 && fits && is_in_one_sector {
+            return true;
+        }
+        let is_left = left > 0;
+        left = left.saturating_sub(1);
+        !is_left || read_any(&rest.slice(at..), last.salt).is_some()
+    })
 }
 
 /// Returns the rows of a record, in the order of their keys. A record with a right checksum has only whole rows.
@@ -218,27 +238,49 @@ mod tests {
         let other = encode(Mark { salt: 78, sequence: 6 }, &some_writes()).unwrap();
         for before in 0..40 {
             let at = |record: &[u8]| Bytes::from([&vec![0xa5; before][..], record, b"more"].concat());
-            assert!(has_later(&at(&later), MARK), "after {before} bytes");
+            assert!(has_later(&at(&later), 0, MARK), "after {before} bytes");
             assert!(
-                has_later(&at(&[&older[..], &other[..], &later[..]].concat()), MARK),
+                has_later(&at(&[&older[..], &other[..], &later[..]].concat()), before, MARK),
                 "after {before} bytes and records"
             );
-            assert!(!has_later(&at(&later), Mark { sequence: 6, ..MARK }), "it is the last one itself");
-            assert!(!has_later(&at(&older), MARK) && !has_later(&at(&other), MARK));
+            assert!(!has_later(&at(&later), 0, Mark { sequence: 6, ..MARK }), "it is the last one itself");
+            assert!(!has_later(&at(&older), 0, MARK) && !has_later(&at(&other), 0, MARK));
             let mut damaged = later.to_vec();
             damaged[before] ^= 1;
-            assert!(!has_later(&at(&damaged), MARK), "byte {before} is changed");
-            assert!(!has_later(&at(&later[..later.len() - 5]), MARK), "it is torn");
+            assert!(!has_later(&at(&damaged), 0, MARK), "byte {before} is changed");
+            assert!(!has_later(&at(&later[..later.len() - 5]), 0, MARK), "it is torn");
         }
-        assert!(!has_later(&Bytes::new(), MARK) && !has_later(&vec![0; 1000].into(), Mark::default()));
+        assert!(!has_later(&Bytes::new(), 0, MARK) && !has_later(&vec![0; 1000].into(), 0, Mark::default()));
+    }
+
+    #[test]
+    fn the_mark_of_a_record_after_the_next_one_is_enough_unless_a_torn_write_or_an_old_number_can_look_so() {
+        let damaged = |sequence| {
+            let mut record = encode(Mark { sequence, ..MARK }, &some_writes()).unwrap().to_vec();
+            record[RECORD] ^= 1;
+            record
+        };
+        for before in 0..3 * SECTOR {
+            let found = |from: usize, sequence| {
+                let file = [&vec![0xa5; before][..], &damaged(sequence)[..]].concat();
+                has_later(&file.into(), from, MARK)
+            };
+            // The mark of a record is what follows its first 8 bytes: 16 bytes, which may be in two sectors.
+            let is_in_one_sector = !(497..SECTOR).contains(&((before + MARK_AT) % SECTOR));
+            assert_eq!(found(0, 7), before >= RECORD && is_in_one_sector, "after {before} bytes");
+            assert!(!found(before, 7), "the next record has no place before it");
+            let (most, from) = ((before / RECORD) as u64, before % RECORD);
+            assert_eq!(found(from, 6 + most), most > 0 && is_in_one_sector, "{most} records fit before it");
+            assert!(!found(from, 7 + most) && !found(from, u64::MAX), "more than {most} records don't");
+        }
     }
 
     /// A disk can return anything.
     #[test]
     fn bytes_with_many_places_that_look_like_later_records_are_damaged() {
-        let head = [[0_u8; MARK_AT], 9_u64.to_le_bytes(), MARK.salt.to_le_bytes()].concat();
-        assert!(!has_later(&head.repeat(PLACES_MAX).into(), MARK));
-        assert!(has_later(&head.repeat(PLACES_MAX + 1).into(), MARK));
+        let head = [[0_u8; MARK_AT], MARK.next().sequence.to_le_bytes(), MARK.salt.to_le_bytes()].concat();
+        assert!(!has_later(&head.repeat(PLACES_MAX).into(), 0, MARK));
+        assert!(has_later(&head.repeat(PLACES_MAX + 1).into(), 0, MARK));
     }
 
     #[test]

@@ -55,8 +55,9 @@ struct FileReader {
 /// Reads the contents of both files. `stored` is the mark of the last batch that the tree has.
 ///
 /// The last record of the later file may be torn: its batch wasn't acknowledged. Nothing else may be missing, because a
-/// batch is written only after all earlier ones are synced. So if a record can't be read, and a later one is there, the files are
-/// damaged. A last record that was damaged after it was acknowledged can't be told from a torn one.
+/// batch is written only after all earlier ones are synced. So if a record can't be read, and a later one has left a
+/// [trace](record::has_later), the files are damaged. Damage without such a trace can't be told from a torn record: that of the last
+/// record alone, for example.
 ///
 /// # Errors
 /// If a file belongs to another store, or batches are missing.
@@ -75,7 +76,7 @@ pub(in crate::store) fn replay(files: [Bytes; 2], stored: Mark) -> Result<Replay
         reader.read(first, &mut replay);
         place = Some(reader.place);
     }
-    match readers.iter().find(|reader| record::has_later(&reader.rest(), replay.last)) {
+    match readers.iter().find(|reader| record::has_later(&reader.content, reader.place.offset, replay.last)) {
         Some(FileReader { place, .. }) => {
             let sequence = replay.last.next().sequence;
             Err(Damage::Missing { sequence, place: Some(*place), later: None })
@@ -269,6 +270,22 @@ mod tests {
         assert!(replay([twice.into(), Bytes::new()], self::at(0)).is_err());
         for at in HEADER..older.len() {
             assert!(replay([flipped(1..=3, at), file(4..=6)], self::at(0)).is_err(), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn damage_of_the_last_records_is_an_error_if_a_mark_is_left_of_one_after_the_first_of_them() {
+        let (place, last, end) = (file(1..=4).len(), file(1..=5).len(), file(1..=6).len());
+        // The number of the last one, and the salt.
+        let mark = last + 8..last + 24;
+        let missing = Damage::Missing { sequence: 5, place: Some(Place { file: 1, offset: place }), later: None };
+        for one in place..last {
+            for other in last..end {
+                let mut bytes = flipped(1..=6, one).to_vec();
+                bytes[other] ^= 1;
+                let expected = if mark.contains(&other) { Ok(expected(0, 4)) } else { Err(missing) };
+                assert_eq!(replay([Bytes::new(), bytes.into()], at(0)), expected, "bytes {one} and {other}");
+            }
         }
     }
 

@@ -212,13 +212,16 @@ impl Change {
             Self::Length(length) if survives(0) => disk.resize(*length, 0),
             Self::Length(_) => {}
             Self::Write(offset, bytes) => {
-                for (at, sector) in bytes.chunks(SECTOR).enumerate() {
-                    let offset = offset + at * SECTOR;
+                let (mut offset, mut rest) = (*offset, &bytes[..]);
+                while !rest.is_empty() {
+                    // Sectors are parts of the disk, wherever a write begins.
+                    let (sector, further) = rest.split_at(rest.len().min(SECTOR - offset % SECTOR));
+                    let end = offset + sector.len();
                     if survives(offset) {
-                        let end = offset + sector.len();
                         disk.resize(disk.len().max(end), 0);
                         disk[offset..end].copy_from_slice(sector);
                     }
+                    (offset, rest) = (end, further);
                 }
             }
         }
