@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 
 import { until } from "./host.mjs";
 import { newProject } from "./project.mjs";
-import { isFull } from "./rounds.mjs";
+import { bound } from "./rounds.mjs";
 import { openWindow, startBrowser } from "./browser/window.mjs";
 
 /** A change of the template `chat` in each language: messages get an exclamation mark. */
@@ -15,13 +15,10 @@ const CHANGES = {
   python: ["user=self.user, body=body", 'user=self.user, body=body + "!"'],
 };
 
-/** How many seconds that may take: a minute, or five with a compiler that a person has installed. */
-const SECONDS = { ts: 60, rust: 300, go: 300, python: 300 };
-
 /**
  * Makes a project, develops it, opens its page in two windows, changes its source, and waits until both windows show the change and
- * nobody had to join again. Prints the seconds that this took, which are those that a person waits, and limits them on a machine without
- * other work. Returns the windows.
+ * nobody had to join again. Prints the seconds that this took, which are those that a person waits. In the full tier, in which it runs
+ * alone, it limits them. Returns the windows.
  */
 export async function firstChange(t, lang) {
   const browser = await startBrowser(t);
@@ -49,6 +46,7 @@ export async function firstChange(t, lang) {
   const seconds = (performance.now() - began) / 1000;
   for (const window of windows) assert.equal(await window.getByText("left", { exact: false }).count(), 0, "nobody had to join again");
   t.diagnostic(`${lang}: ${seconds.toFixed(1)} s from the first command to a change under two open windows`);
-  if (isFull) assert.ok(seconds <= SECONDS[lang], `${seconds.toFixed(1)} s are more than ${SECONDS[lang]}`);
+  const most = bound(`first_change::${lang}`);
+  assert.ok(seconds <= most, `${seconds.toFixed(1)} s are more than ${most}`);
   return windows;
 }

@@ -1,7 +1,9 @@
 // Starts a real host for one test, with its own folder of plugins and a free port. The host ends with the test.
 
 import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
 import { copyFile, mkdir, mkdtemp, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { basename, dirname, extname, join, resolve } from "node:path";
 import { promisify } from "node:util";
@@ -16,7 +18,7 @@ export const cache = resolve(guests, "../tests/cache");
 export const pages = process.env.BENNU_PAGES ?? join(root, "target/pages");
 
 /** The limit of each wait in milliseconds. It is long, because tests run in parallel. Only a failed test waits so long. */
-const DEADLINE = 180_000;
+export const DEADLINE = 180_000;
 
 /** The built plugin `name`, such as `echo`, `variants/echo-v2`, or `realtime.ts`. */
 export const plugin = (name) => join(guests, extname(name) ? name : `${name}.wasm`);
@@ -84,6 +86,16 @@ export async function develop(test, folder) {
   test.after(() => host.stop());
   await host.start();
   return host;
+}
+
+/** A port that nothing listens on. Something else may take it before the test does, which then fails with a clear error. */
+export async function freePort() {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address();
+  server.close();
+  await once(server, "close");
+  return port;
 }
 
 /** Waits until `condition` returns a true value, and returns this value. */

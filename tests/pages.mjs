@@ -1,15 +1,18 @@
 // The code of the documents, for tests that run it as it is printed.
 
+import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
+import { test } from "node:test";
 
 import * as phoenix from "phoenix";
 import { WebSocket } from "ws";
 
 import { recover } from "../client/recover.mjs";
 import { RoomState } from "../client/room_state.mjs";
+import { startHost, until } from "./host.mjs";
 import { checkTypes } from "./types.mjs";
 
 const root = resolve(import.meta.dirname, "..");
@@ -69,6 +72,23 @@ export async function run(test, host, code, names = {}, wanted = []) {
   const body = `${code.replace(/^import .*$/gm, "")}\nreturn { ${wanted.join(", ")} };`;
   const AsyncFunction = (async () => {}).constructor;
   return new AsyncFunction(...Object.keys(given), body)(...Object.values(given));
+}
+
+/**
+ * Tests a section of a page. `start` starts a host with the section's plugins and a configuration, `client` runs its client, and `shown`
+ * gets what the client shows.
+ */
+export function section(page, heading, body) {
+  test(heading, async (t) => {
+    const blocks = page.get(heading);
+    assert.ok(blocks, "the page has this section");
+    const shown = [];
+    const start = (config) => startHost(t, { scripts: scripts(blocks), config });
+    const client = (host, names, wanted) =>
+      run(t, host, blocks.get("the client"), { show: (text) => shown.push(text), ...names }, wanted);
+    const shows = (text) => until(`the client shows ${text}`, () => shown.includes(text));
+    await body({ t, blocks, start, client, shown, shows });
+  });
 }
 
 /** Signs a JSON Web Token with a secret, as web applications do. It expires in ten minutes, unless `claims` has an `exp`. */

@@ -16,6 +16,8 @@ pub(crate) struct AtOnce {
 struct Counts {
     all: usize,
     of_plugins: HashMap<Arc<str>, usize>,
+    /// How many requests were refused because of others of the same plugin.
+    busy_plugins: u64,
 }
 
 /// The place of one request.
@@ -32,6 +34,7 @@ impl AtOnce {
         }
         let of_plugin = counts.of_plugins.entry(Arc::clone(plugin)).or_default();
         if *of_plugin >= limits.at_once_per_plugin {
+            counts.busy_plugins += 1;
             return Err(Failure::busy("too many requests of the plugin are under way"));
         }
         *of_plugin += 1;
@@ -42,6 +45,11 @@ impl AtOnce {
 
     pub(crate) fn len(&self) -> usize {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).all
+    }
+
+    /// How many requests were refused so far because of others of the same plugin.
+    pub(crate) fn busy_plugins(&self) -> u64 {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).busy_plugins
     }
 }
 
@@ -70,8 +78,10 @@ mod tests {
         let first = at_once.enter(&a, &limits).unwrap();
         let _second = at_once.enter(&a, &limits).unwrap();
         assert!(at_once.enter(&a, &limits).is_err());
+        assert_eq!(at_once.busy_plugins(), 1);
         let third = at_once.enter(&b, &limits).unwrap();
         assert!(at_once.enter(&b, &limits).is_err());
+        assert_eq!(at_once.busy_plugins(), 1, "it is the limit of the host");
         drop(third);
         assert!(!at_once.counts.lock().unwrap().of_plugins.contains_key("b"));
         drop(first);

@@ -8,7 +8,7 @@ import { startDemo } from "../demo.mjs";
 import { until } from "../host.mjs";
 import { add, colorAt, cursors, draw, joined, links, shows, start, strokes, take } from "./board.mjs";
 import { measure, report } from "./board_speed.mjs";
-import { desktop, openWindow, phone, picture, startBrowser } from "./window.mjs";
+import { desktop, fits, openWindow, phone, picture, startBrowser } from "./window.mjs";
 
 const RED = [213, 67, 59, 255];
 const NOTHING = [0, 0, 0, 0];
@@ -21,14 +21,6 @@ const wave = (x, y, length) => Array.from({ length: 17 }, (_, at) => [x + (at * 
 /** Waits until the paper has a color at a point of the window. The edge of a line is a mixture of colors. */
 const colored = (page, point, color) =>
   until(`the color is ${color}`, async () => (await colorAt(page, ...point)).every((part, at) => Math.abs(part - color[at]) < 8));
-
-async function fits(page) {
-  const { width, seen } = await page.evaluate(() => ({
-    width: document.documentElement.scrollWidth,
-    seen: document.documentElement.clientWidth,
-  }));
-  assert.ok(width <= seen, `the page is ${width} wide on a screen of ${seen}`);
-}
 
 test("points are the same after encoding and decoding, also in pieces", () => {
   const points = [0, 16_383, 15, 16_368, 16_383, 0, 8_000, 8_001, 8_000, 8_001, 7_489, 8_512];

@@ -1,8 +1,5 @@
 // The dashboard, for tests: a host with one, and what an operator does on its pages.
 
-import { once } from "node:events";
-import { createServer } from "node:net";
-
 import { startHost, until } from "../host.mjs";
 import { openWindow, startBrowser } from "./window.mjs";
 
@@ -49,14 +46,4 @@ export async function push(page, event, payload = {}) {
   await page.getByLabel("Event", { exact: true }).fill(event);
   await page.getByLabel("Payload").fill(JSON.stringify(payload));
   await page.getByRole("button", { name: "Push" }).click();
-}
-
-/** A port that nothing listens on. */
-export async function freePort() {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address();
-  server.close();
-  await once(server, "close");
-  return port;
 }

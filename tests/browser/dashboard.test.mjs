@@ -6,8 +6,8 @@ import { test } from "node:test";
 import { Socket } from "phoenix";
 import { WebSocket } from "ws";
 
-import { until, within } from "../host.mjs";
-import { answer, freePort, go, join, push, signIn, start } from "./dashboard.mjs";
+import { freePort, until, within } from "../host.mjs";
+import { answer, go, join, push, signIn, start } from "./dashboard.mjs";
 import { desktop, openWindow, phone, picture } from "./window.mjs";
 
 /** Text that runs a script, if anything takes it for markup. */
@@ -208,7 +208,7 @@ test("topics, members and presences are searched, and a member is kicked and dis
   await page.getByText("was kicked").waitFor();
   await within("the client's channel to close", closed);
   await page.getByRole("heading", { name: "1 member" }).waitFor();
-  assert.match(host.log, /an operator's call.*api\.key.*\/api\/kick/);
+  await until("the kick is in the log", () => /an operator's call.*api\.key.*\/api\/kick/.test(host.log));
   // The member that is left has a socket with an id. Its socket is closed, and not only its channel.
   const disconnected = new Promise((resolve) => channels[54].socket.onClose(resolve));
   await page.getByRole("button", { name: "Disconnect" }).click();

@@ -9,7 +9,7 @@ import WebSocket from "ws";
 
 import { startDemo } from "../demo.mjs";
 import { plugin, startHost, until } from "../host.mjs";
-import { desktop, openWindow, phone, picture, startBrowser } from "./window.mjs";
+import { desktop, fits, openWindow, phone, picture, startBrowser } from "./window.mjs";
 
 /** Starts a host with the games and their page, and a browser. */
 async function start(t) {
@@ -63,14 +63,6 @@ function sit(t, host, topic, name) {
   t.after(() => socket.disconnect());
   const channel = socket.channel(topic, { name, key: `${name}'s long secret` });
   return new Promise((resolve, reject) => channel.join().receive("ok", resolve).receive("error", reject));
-}
-
-async function fits(page) {
-  const { width, seen } = await page.evaluate(() => ({
-    width: document.documentElement.scrollWidth,
-    seen: document.documentElement.clientWidth,
-  }));
-  assert.ok(width <= seen, `the page is ${width} wide on a screen of ${seen}`);
 }
 
 test("a match is played to its end, with a lost connection and new rules during the match", async (t) => {

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { notify, startDemo, token } from "../demo.mjs";
-import { until } from "../host.mjs";
+import { DEADLINE, until } from "../host.mjs";
 import { pushConfig, startPushService } from "../push.mjs";
 import { desktop, openWindow, phone, picture, startBrowser } from "./window.mjs";
 
@@ -216,6 +216,7 @@ const standIns = ({ endpoint, keys, permission }) => {
 /** Opens the page of a user in a browser that the host can push messages to, if the user permits it. */
 async function openPushable({ browser, link, service }, user, permission = "granted", options = { ...desktop, colorScheme: "light" }) {
   const context = await browser.newContext({ reducedMotion: "reduce", ...options });
+  context.setDefaultTimeout(DEADLINE);
   await context.addInitScript(standIns, { ...service.subscription, permission });
   const page = await context.newPage();
   await page.goto(await link(user));

@@ -11,21 +11,11 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { test } from "node:test";
 
-import { pages, startHost, until } from "../host.mjs";
+import { freePort, pages, startHost, until } from "../host.mjs";
 import { desktop, openWindow, picture, startBrowser } from "./window.mjs";
 
 const example = resolve(import.meta.dirname, "../../guest-examples/orders");
 const secrets = { SESSION_SECRET: randomBytes(32).toString("hex"), WEBHOOK_SECRET: `whsec_${randomBytes(32).toString("base64")}` };
-
-/** A port that is free now. */
-async function freePort() {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address();
-  server.close();
-  await once(server, "close");
-  return port;
-}
 
 /** Stands between the application and Bennu. It can lose an answer to a message. */
 class Between {

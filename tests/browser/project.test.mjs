@@ -3,7 +3,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { firstChange } from "../first_change.mjs";
 import { until } from "../host.mjs";
 import { newProject } from "../project.mjs";
 import { desktop, openWindow, phone, picture, startBrowser } from "./window.mjs";
@@ -52,10 +51,6 @@ test("two people chat, and the source changes under them", async (t) => {
   assert.equal(await ada.getByText("came in").count(), 1, "nobody had to join again");
   await pictures(started, "project-chat");
   assert.deepEqual(page.troubles, []);
-});
-
-test("a new project is served, and its source changes under two open windows", async (t) => {
-  for (const window of await firstChange(t, "ts")) assert.deepEqual(window.troubles, []);
 });
 
 test("two people vote, both see the counts, and a round ends", async (t) => {

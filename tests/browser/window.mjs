@@ -1,9 +1,12 @@
 // Chromium windows for tests. Each is a separate user.
 
+import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
 
 import { chromium } from "playwright-core";
+
+import { DEADLINE } from "../host.mjs";
 
 const executablePath = process.env.BENNU_CHROMIUM ?? "/usr/bin/chromium";
 const pictures = process.env.BENNU_SCREENSHOTS ?? resolve(import.meta.dirname, "../../target/screenshots");
@@ -26,6 +29,7 @@ export async function startBrowser(test) {
 /** Opens a window with its own storage. `page.troubles` collects its errors and warnings. */
 export async function openWindow(browser, url, options = desktop) {
   const context = await browser.newContext({ reducedMotion: "reduce", ...options });
+  context.setDefaultTimeout(DEADLINE);
   const page = await context.newPage();
   page.troubles = [];
   page.on("pageerror", (error) => page.troubles.push(String(error)));
@@ -34,6 +38,15 @@ export async function openWindow(browser, url, options = desktop) {
   });
   await page.goto(url);
   return page;
+}
+
+/** Checks that a page isn't wider than its window. */
+export async function fits(page) {
+  const { width, seen } = await page.evaluate(() => ({
+    width: document.documentElement.scrollWidth,
+    seen: document.documentElement.clientWidth,
+  }));
+  assert.ok(width <= seen, `the page is ${width} wide on a screen of ${seen}`);
 }
 
 /** Saves a screenshot for people. Tests don't compare it. */

@@ -6,7 +6,7 @@ import { test } from "node:test";
 
 import { connect, join } from "../phoenix/client.mjs";
 import { newProject } from "../project.mjs";
-import { rounds } from "../rounds.mjs";
+import { bound, rounds } from "../rounds.mjs";
 
 /** The maximum size of a message is 1 MiB, with its topic and its event. */
 const BYTES = (1 << 20) - 100;
@@ -101,7 +101,8 @@ for (const [lang, source] of [["go", GO], ["python", PYTHON]]) {
     await project.edit(() => source);
     await project.bennu("build");
     // Only the time of the processor counts here.
-    const limits = "[limits]\ncall_wall_ms = 60000\ncalls_per_instance = 100000000\n\n[plugins.app]\ninstances = 1\n";
+    const cpu = `call_cpu_ms = ${bound("large_messages::call_cpu") * DEFAULT_MS}`;
+    const limits = `[limits]\n${cpu}\ncall_wall_ms = 60000\ncalls_per_instance = 100000000\n\n[plugins.app]\ninstances = 1\n`;
     await project.write("bennu.toml", `${await project.read("bennu.toml")}\n${limits}`);
 
     await t.test("the memory of an instance is flat", async (t) => {

@@ -6,8 +6,8 @@ import { createServer } from "node:http";
 import { test } from "node:test";
 import { promisify } from "node:util";
 
-import { startHost, until } from "../host.mjs";
-import { checkPlugins, readPage, run, scripts, signJwt } from "../pages.mjs";
+import { until } from "../host.mjs";
+import { checkPlugins, readPage, run, section as sectionOf, signJwt } from "../pages.mjs";
 import { connect, join } from "./client.mjs";
 
 const page = await readPage("centrifugo.md");
@@ -47,21 +47,15 @@ async function startBackend(t) {
 }
 
 /**
- * Tests a section of the page. `host` has its plugins and its configuration, and `client` runs its client. If the section has code for
- * the backend, `backend` runs while the test does.
+ * Tests a section of the page. `host` has its plugins and its configuration. If the section has code for the backend, `backend` runs while
+ * the test does.
  */
 function section(heading, body) {
   tested.add(heading);
-  test(heading, async (t) => {
-    const blocks = page.get(heading);
-    assert.ok(blocks, "the page has this section");
-    const shown = [];
+  sectionOf(page, heading, async ({ t, blocks, start, client, ...rest }) => {
     const backend = blocks.has("your backend") ? await startBackend(t) : undefined;
-    const host = await startHost(t, { scripts: scripts(blocks), config: configuration(blocks, backend) });
-    const client = (names, wanted) =>
-      run(t, host, blocks.get("the client"), { show: (text) => shown.push(text), ...names }, wanted);
-    const shows = (text) => until(`the client shows ${text}`, () => shown.includes(text));
-    await body({ t, backend, blocks, host, client, shown, shows });
+    const host = await start(configuration(blocks, backend));
+    await body({ t, backend, blocks, host, client: (names, wanted) => client(host, names, wanted), ...rest });
   });
 }
 

@@ -3,12 +3,20 @@
 import { Socket } from "phoenix";
 import { WebSocket } from "ws";
 
-import { within } from "../host.mjs";
+import { DEADLINE, within } from "../host.mjs";
+
+// The timer of a push whose connection was lost runs on. It must not keep the process alive after the last test.
+const Push = new Socket("ws://127.0.0.1/socket", { transport: WebSocket }).channel("none").joinPush.constructor;
+const { startTimeout } = Push.prototype;
+Push.prototype.startTimeout = function () {
+  startTimeout.call(this);
+  this.timeoutTimer.unref();
+};
 
 /** Connects the official client to a host. It disconnects when the test ends. */
 export function connect(test, host, options = {}) {
-  // Short delays, so that tests of reconnects are fast.
-  const quick = { reconnectAfterMs: () => 50, rejoinAfterMs: () => 50 };
+  // Short delays, so that tests of reconnects are fast. Joins and pushes have time, so that none fails on a busy machine.
+  const quick = { reconnectAfterMs: () => 50, rejoinAfterMs: () => 50, timeout: DEADLINE };
   const socket = new Socket(host.socketUrl, { transport: WebSocket, ...quick, ...options });
   test.after(() => socket.disconnect());
   socket.connect();

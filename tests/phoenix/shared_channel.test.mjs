@@ -80,7 +80,7 @@ test("a push resolves with the response, or throws the status of its reply", asy
   assert.deepEqual([error.status, error.response, error.message], ["error", { reason: "no" }, "echo_error on room:1: no"]);
   assert.equal(await failure(shared.push("status", { status: "maybe" })), "maybe");
   assert.equal(await failure(shared.push("noreply", {}, 20)), "timeout");
-  const unanswered = shared.push("noreply", {}, 1_000);
+  const unanswered = shared.push("noreply");
   end();
   assert.equal(await failure(unanswered), "closed");
 });
@@ -89,13 +89,12 @@ test("after an end by the server, the handlers stay, and a new holder or `rejoin
   const { socket, sent } = await start(t);
   const shared = sharedChannel(socket, "room:1");
   const heard = [];
-  // phoenix.js's timers would keep the process alive.
-  const send = (event, payload) => shared.push(event, payload, 1).catch(() => {});
+  const send = (event, payload) => shared.push(event, payload).catch(() => {});
   const off = shared.on("shout", ({ n }) => heard.push(n));
   hold(shared, undefined);
   await reaches(shared, "joined");
 
-  assert.equal(await failure(shared.push("crash", {}, 1_000)), "closed");
+  assert.equal(await failure(shared.push("crash")), "closed");
   await until("phoenix.js has joined again", () => sent.length === 2 && shared.snapshot.status === "joined");
   await shared.push("shout_ack", { n: 1 });
   send("stop");

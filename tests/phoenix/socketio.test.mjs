@@ -4,26 +4,17 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { startHost, until } from "../host.mjs";
-import { checkPlugins, readPage, run, scripts, signJwt } from "../pages.mjs";
+import { checkPlugins, readPage, run, scripts, section as sectionOf, signJwt } from "../pages.mjs";
 import { connect, join } from "./client.mjs";
 
 const page = await readPage("socketio.md");
 const tested = new Set();
 const SECRET = "a secret of at least thirty-two bytes";
 
-/** Tests a section of the page. `start` starts a host with its plugins, and `client` runs its client. */
+/** Tests a section of the page. */
 function section(heading, body) {
   tested.add(heading);
-  test(heading, async (t) => {
-    const blocks = page.get(heading);
-    assert.ok(blocks, "the page has this section");
-    const shown = [];
-    const start = (config) => startHost(t, { scripts: scripts(blocks), config });
-    const client = (host, names, wanted) =>
-      run(t, host, blocks.get("the client"), { show: (text) => shown.push(text), ...names }, wanted);
-    const shows = (text) => until(`the client shows ${text}`, () => shown.includes(text));
-    await body({ t, blocks, start, client, shown, shows });
-  });
+  sectionOf(page, heading, body);
 }
 
 /** The configuration of the page's section about tokens. */

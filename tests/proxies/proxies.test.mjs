@@ -6,29 +6,18 @@ import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { request } from "node:https";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join as path, resolve } from "node:path";
 import { test } from "node:test";
 import { LongPoll } from "phoenix";
 import { WebSocket } from "ws";
 
-import { startHost, until } from "../host.mjs";
+import { freePort, startHost, until } from "../host.mjs";
 import { connect, join } from "../phoenix/client.mjs";
 
 /** Debian has servers in /usr/sbin, which isn't in every user's PATH. */
 const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` };
 const deploy = resolve(import.meta.dirname, "../../deploy");
-
-/** A free port. Something else may take it before the proxy does, which then fails the test with a clear error. */
-async function freePort() {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address();
-  server.close();
-  await once(server, "close");
-  return port;
-}
 
 /** A certificate for localhost that only this test knows. */
 function certificate(folder) {

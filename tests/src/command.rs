@@ -6,7 +6,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::{PostgresServer, places};
 
@@ -41,6 +41,24 @@ pub fn bennu_with(directory: &Path, arguments: &[&str], variables: &[(&str, &str
     }
     command.env("XDG_CACHE_HOME", places::cache_home()?).envs(variables.iter().copied());
     run(&mut command).with_context(|| format!("running bennu {arguments:?}"))
+}
+
+/// Exports the store of a stopped host in `directory`, replaces the store by this export, and checks that another export is the same.
+/// Returns the export.
+///
+/// # Errors
+/// If a command fails, or the second export differs.
+pub fn exported(directory: &Path) -> Result<String> {
+    let store = |arguments: &[&str]| -> Result<String> {
+        let ended = bennu(directory, &[&["store"], arguments].concat())?;
+        ensure!(ended.code == Some(0), "{ended:?}");
+        Ok(ended.output)
+    };
+    let exported = store(&["export"])?;
+    std::fs::write(directory.join("backup.jsonl"), &exported)?;
+    store(&["import", "--replace", "backup.jsonl"])?;
+    ensure!(store(&["export"])? == exported, "an import changes an export");
+    Ok(exported)
 }
 
 /// The flag that names the configuration beside the data, for commands of the store that name only the data, if all hosts of the tests

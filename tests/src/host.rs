@@ -13,7 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::compiled::compile_engine_for;
-use crate::{ConnectRequest, Ended, Log, Setup, TestClient, bennu, eventually, http, places};
+use crate::{Answer, ConnectRequest, Ended, Log, Setup, TestClient, bennu, eventually, http, places};
 
 /// The host's decision about a plugin's file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -186,6 +186,14 @@ impl TestHost {
             Loading::Refused(why) => Ok(why),
             Loading::Done(generation) => bail!("`{name}` should have been refused, and serves as {generation}"),
         }
+    }
+
+    /// Sends JSON to a path of the host with `POST`, and returns the answer.
+    ///
+    /// # Errors
+    /// If there is no answer.
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Answer> {
+        http::request_with(self.address, "POST", path, http::JSON, body.to_string().as_bytes()).await
     }
 
     /// Returns the answer to `GET /api/inspect`.

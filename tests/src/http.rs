@@ -61,6 +61,9 @@ fn authorization(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> O
     KEYS.lock().unwrap_or_else(PoisonError::into_inner).get(&address).map(|key| format!("Bearer {key}"))
 }
 
+/// The header of a request whose body is JSON.
+pub const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
+
 /// Sends a `GET` request without headers.
 ///
 /// # Errors

@@ -40,15 +40,15 @@ pub use bennu_test_engines::{
 };
 pub use cast::{Cast, check, play};
 pub use client::{ConnectRequest, Received, Reply, TestClient};
-pub use command::{Ended, bennu, bennu_with};
+pub use command::{Ended, bennu, bennu_with, exported};
 pub use compiled::{compile_engine_for, compile_once, compiled_name, copy_compiled};
 pub use described::fits;
 pub use gate::Gate;
 pub use host::{Loading, TestHost};
-pub use http::{Answer, get, know, request, request_with};
+pub use http::{Answer, JSON, get, know, request, request_with};
 pub use log::{Line, Log};
 pub use project::{ShownStream, TestProject};
-pub use receiver::{Delivered, Reaction, Receiver};
+pub use receiver::{Delivered, Reaction, Receiver, header, read_request};
 pub use replay::{Difference, bearer, replay};
 pub use scrape::Scrape;
 pub use setup::{Setup, limited};

@@ -22,6 +22,8 @@ pub struct Delivered {
     pub body: Vec<u8>,
     /// When it was received completely.
     pub at: Instant,
+    /// The number of its connection, since the receiver's port was opened.
+    pub connection: usize,
 }
 
 /// What a receiver does with a request.
@@ -122,12 +124,13 @@ impl Receiver {
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             // The connections end with this task.
-            let mut connections = JoinSet::new();
+            let (mut connections, mut number) = (JoinSet::new(), 0);
             while let Ok((stream, _)) = listener.accept().await {
+                number += 1;
                 let (received, react) = (Arc::clone(&received), Arc::clone(&react));
                 connections.spawn(async move {
                     // A connection may end at any time.
-                    let _ = answer_all(stream, &received, &*react).await;
+                    let _ = answer_all(stream, number, &received, &*react).await;
                 });
             }
         });
@@ -149,20 +152,41 @@ impl Delivered {
     }
 }
 
-async fn answer_all(mut stream: TcpStream, received: &Mutex<Vec<Delivered>>, react: &React) -> Result<()> {
+/// Reads the next request on a connection. Returns its head and its body.
+///
+/// # Errors
+/// If the connection ends.
+pub async fn read_request(stream: &mut TcpStream) -> std::io::Result<(String, Vec<u8>)> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await?);
+    }
+    let head = String::from_utf8_lossy(&head).into_owned();
+    let length = header(&head, "content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await?;
+    Ok((head, body))
+}
+
+/// A header of a head.
+#[must_use]
+pub fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    let mut lines = head.lines().filter_map(|line| line.split_once(": "));
+    lines.find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+}
+
+async fn answer_all(
+    mut stream: TcpStream,
+    connection: usize,
+    received: &Mutex<Vec<Delivered>>,
+    react: &React,
+) -> Result<()> {
     loop {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(stream.read_u8().await?);
-        }
-        let head = String::from_utf8_lossy(&head).into_owned();
+        let (head, body) = read_request(&mut stream).await?;
         let lines = head.lines().filter_map(|line| line.split_once(": "));
-        let headers: BTreeMap<_, _> = lines.map(|(name, value)| (name.to_lowercase(), value.to_owned())).collect();
-        let length = headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
-        let mut body = vec![0; length];
-        stream.read_exact(&mut body).await?;
+        let headers = lines.map(|(name, value)| (name.to_lowercase(), value.to_owned())).collect();
         let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
-        let delivered = Delivered { path, headers, body, at: Instant::now() };
+        let delivered = Delivered { path, headers, body, at: Instant::now(), connection };
         let count = {
             let mut received = noted(received);
             received.push(delivered.clone());

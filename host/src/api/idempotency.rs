@@ -173,5 +173,6 @@ mod tests {
         assert_eq!((kept.by_name.len(), kept.order.len()), (ANSWERS_MAX, ANSWERS_MAX));
         drop(kept);
         assert!(answers.entry("a", key("k", 3)).is_ok(), "the oldest one was dropped");
+        assert!(Limit::IdempotencyAnswers.hits() > 0);
     }
 }

@@ -192,7 +192,11 @@ impl Http {
     pub async fn get(&self, access: &Access, mut request: Checked, trace: Option<Trace>) -> HttpResult {
         request.shorten(self.limits.get);
         add_trace(&mut request, trace);
-        read(self.client.send(access, &request).await)
+        let result = self.client.send(access, &request).await;
+        if result.as_ref().is_err_and(|failure| failure.kind == FailureKind::Timeout) {
+            Limit::HttpGetMs.hit();
+        }
+        read(result)
     }
 
     /// Counts a request, unless too many of the same member or topic are under way.

@@ -80,26 +80,20 @@ async fn visit(stage: &Stage, topic: &str, event: &str) -> String {
     answer
 }
 
-async fn exported(stage: &Stage) -> String {
-    let mut out = Vec::new();
-    stage.endpoint.node.store.export(None, &mut out).await.expect("the store can be read");
-    String::from_utf8(out).expect("lines of JSON")
-}
-
 #[tokio::test(start_paused = true)]
 async fn the_state_before_an_upgrade_is_stored_until_the_probation_ends() {
     let stage = Stage::new([build(1, None)]);
     visit(&stage, "count:1", "add").await;
-    assert!(!exported(&stage).await.contains("room_before"), "no build has upgraded the room");
+    assert!(!stage.exported().await.contains("room_before"), "no build has upgraded the room");
     let probation = Probation::new(TERMS, Arc::default());
     stage.publish([on_probation(&probation)]);
     assert_eq!(visit(&stage, "count:1", "get").await, "2:1");
-    let text = exported(&stage).await;
+    let text = stage.exported().await;
     assert!(text.contains("room_before") && text.contains("2:1"), "{text}");
     // After the end of the probation, the next commit deletes the earlier state.
     probation.end(ProbationResult::Passed);
     assert_eq!(visit(&stage, "count:1", "add").await, "{}");
-    assert!(!exported(&stage).await.contains("room_before"));
+    assert!(!stage.exported().await.contains("room_before"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -125,7 +119,7 @@ async fn a_probation_that_continues_after_a_restart_can_still_be_rolled_back() {
     // The room that was created by the rolled-back build is deleted.
     assert_eq!(visit(&third, "count:new", "get").await, "");
     assert_eq!(probation.discarded_commits(), 3, "the commits of both hosts");
-    let text = exported(&third).await;
+    let text = third.exported().await;
     assert!(!text.contains("room_before") && !text.contains("count:new"), "{text}");
 }
 
@@ -160,10 +154,10 @@ async fn stored_rooms_are_settled_without_being_opened() {
         let version = if verdict == ProbationResult::Passed { 2 } else { 1 };
         let third = second.again([]);
         publish(&third, build(version, None), &ended);
-        assert!(exported(&third).await.contains("room_before"));
+        assert!(third.exported().await.contains("room_before"));
         assert!(third.endpoint.node.settle_stored_rooms().await);
         assert!(ended.is_swept());
-        assert!(!exported(&third).await.contains("room_before"));
+        assert!(!third.exported().await.contains("room_before"));
         let (state, given_up) = if verdict == ProbationResult::Passed { ("2:2", 0) } else { ("1:1", ROOMS as u64) };
         assert_eq!(ended.discarded_commits(), given_up);
         // Now the result of the probation isn't needed any more.
@@ -187,7 +181,7 @@ async fn a_turn_that_outlasts_its_probation_leaves_no_stored_state_behind() {
     probation.end(ProbationResult::RolledBack);
     publish(&stage, build(1, None), &probation);
     assert!(stage.endpoint.node.settle_stored_rooms().await);
-    assert!(probation.is_swept() && !exported(&stage).await.contains("room_before"));
+    assert!(probation.is_swept() && !stage.exported().await.contains("room_before"));
     alice.close();
     assert_eq!(visit(&stage, "count:1", "get").await, "1:1");
 }
@@ -269,7 +263,7 @@ async fn after_an_unknown_probation_the_serving_build_takes_the_state_of_its_ver
         let third = second.again([build(version, None)]);
         assert_eq!(visit(&third, "count:1", "get").await, state);
         visit(&third, "count:1", "add").await;
-        assert!(!exported(&third).await.contains("room_before"));
+        assert!(!third.exported().await.contains("room_before"));
     }
 }
 
@@ -281,6 +275,6 @@ async fn a_probation_without_an_earlier_build_keeps_no_earlier_states() {
     let second = first.again([build(2, Some((Arc::clone(&probation), None)))]);
     assert_eq!(visit(&second, "count:1", "add").await, "{}");
     visit(&second, "count:2", "add").await;
-    assert!(!exported(&second).await.contains("room_before"));
+    assert!(!second.exported().await.contains("room_before"));
     assert!(probation.is_over(), "an answered call ends this probation");
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bennu::contract::{Call, CallFuture, Callback, Decision, Effect, Fault, FaultKind, Outcome, Passing};
+use bennu::counts::Limit;
 use bennu::protocol::{Payload, Topic};
 use bennu::pubsub::{Broadcast, Except, HistoryLimits};
 use bennu_test_tiers::Noise;
@@ -336,6 +337,7 @@ async fn each_client_has_each_broadcast_once_and_in_order_or_is_told_that_it_mis
         (recovered, missed) = (recovered + histories.recovered(), missed + histories.missed());
     }
     assert!(recovered > missed / 4 && missed > recovered / 20, "{recovered} {missed}: too few of one kind");
+    assert!(Limit::HistoryCount.hits() > 0);
 }
 
 fn frame(text: &str) -> Value {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bennu::channel::NodeLimits;
 use bennu::contract::limits::EntryLimits;
 use bennu::contract::{Call, Callback, Decision, Effect, Outcome};
+use bennu::counts::Limit;
 use bennu::entries::{EntriesNode, EntryInput};
 use bennu::protocol::Payload;
 use bennu::routes::{Probation, ProbationResult, ProbationTerms};
@@ -116,6 +117,7 @@ async fn past_the_bound_a_slow_member_gets_the_whole_state() {
     bob.caught_up().await;
     assert_eq!(bob.state(), alice.state());
     assert_eq!(bob.seen().last(), Some(&format!("room_state {}", alice.number)));
+    assert!(Limit::PublishedMissedBytes.hits() > 0);
 }
 
 #[tokio::test(start_paused = true)]

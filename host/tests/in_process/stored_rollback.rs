@@ -62,12 +62,6 @@ async fn visit(stage: &Stage, events: &[&str]) -> String {
     all
 }
 
-async fn exported(stage: &Stage) -> String {
-    let mut out = Vec::new();
-    stage.endpoint.node.store.export(None, &mut out).await.expect("the store can be read");
-    String::from_utf8(out).expect("lines of JSON")
-}
-
 const CRASHED: &str = r#"{"reason":"channel_crash"}"#;
 
 /// A host after the first build, and a probation.
@@ -82,7 +76,7 @@ async fn a_restart_during_probation_keeps_the_entries_from_before() {
     let (first, probation) = begin().await;
     let second = first.again([on_probation(SECOND, FIRST, &probation)]);
     assert_eq!(visit(&second, &["put a 3", "put c 4"]).await, "r a=3 b=2 c=4");
-    let text = exported(&second).await;
+    let text = second.exported().await;
     assert_eq!((text.matches("entry_before").count(), text.matches("room_before").count()), (2, 1), "{text}");
     // The next host continues the probation.
     let probation = Probation::resumed(probation.id().expect("an id"), TERMS, Arc::default());
@@ -96,7 +90,7 @@ async fn a_restart_during_probation_keeps_the_entries_from_before() {
     assert!(alice.next().await.contains("phx_error"));
     assert_eq!(visit(&third, &[]).await, "r a=1 b=2");
     assert!(third.endpoint.node.settle_stored_rooms().await);
-    let text = exported(&third).await;
+    let text = third.exported().await;
     assert!(!text.contains("before"), "{text}");
     assert_eq!(probation.discarded_commits(), 5);
     // Another host finds the same.
@@ -111,7 +105,7 @@ async fn a_closed_room_is_rolled_back_by_the_sweep() {
     probation.end(ProbationResult::RolledBack);
     publish(&second, FIRST, &probation);
     assert!(second.endpoint.node.settle_stored_rooms().await);
-    let text = exported(&second).await;
+    let text = second.exported().await;
     assert!(!text.contains("before"), "{text}");
     assert_eq!(visit(&second, &[]).await, "r a=1 b=2");
     // The sums are those from before, too: two entries of two bytes.
@@ -157,7 +151,7 @@ async fn after_a_probation_that_was_passed_the_sweep_removes_the_entries_from_be
     probation.end(ProbationResult::Passed);
     publish(&second, SECOND, &probation);
     assert!(second.endpoint.node.settle_stored_rooms().await);
-    let text = exported(&second).await;
+    let text = second.exported().await;
     assert!(!text.contains("before"), "{text}");
     assert_eq!(visit(&second, &[]).await, "r a=3 b=2");
 }
@@ -191,17 +185,17 @@ async fn past_the_bound_neither_is_rolled_back_also_after_a_restart() {
     let part = || on_probation(Build { room_version: 2, ..SECOND }, FIRST, &probation);
     let second = over(store.clone(), part(), limits);
     visit(&second, &["put a 3", "put b 4"]).await;
-    assert_eq!(exported(&second).await.matches("entry_before").count(), 2);
+    assert_eq!(second.exported().await.matches("entry_before").count(), 2);
     visit(&second, &["put c 5"]).await;
-    let text = exported(&second).await;
+    let text = second.exported().await;
     assert!(!text.contains("room_before"), "{text}");
     let third = over(store, part(), EntryLimits::default());
     visit(&third, &["put a 6", "room new"]).await;
-    assert!(!exported(&third).await.contains("room_before"));
+    assert!(!third.exported().await.contains("room_before"));
     probation.end(ProbationResult::RolledBack);
     publish(&third, FIRST, &probation);
     assert!(third.endpoint.node.settle_stored_rooms().await);
-    let text = exported(&third).await;
+    let text = third.exported().await;
     assert!(!text.contains("before"), "{text}");
     // The first build upgrades the room of the second one.
     assert_eq!(visit(&third, &[]).await, "new+1 a=6 b=4 c=5");
@@ -405,7 +399,7 @@ async fn after_any_sequence_of_commits_and_rollbacks_room_and_entries_are_those_
             }
         }
         if model.trial.is_none() {
-            let text = exported(&model.stage).await;
+            let text = model.stage.exported().await;
             assert!(!text.contains("before"), "{text}");
         }
     }

@@ -1,12 +1,10 @@
 //! Messages to some members of a topic, and kicks, by the API and the commands.
 
 use anyhow::{Result, ensure};
-use bennu_tests::{Answer, Cast, Setup, TestHost, bennu, request_with};
+use bennu_tests::{Cast, Setup, TestHost, bennu};
 use serde_json::{Value, json};
 
 use crate::limit_counts::stop_after_hits;
-
-const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
 
 /// A host whose clients have the socket id `user_socket:NAME`, with two tabs of ada and one of bo in `naughty:1`.
 async fn host() -> Result<TestHost> {
@@ -27,16 +25,12 @@ async fn cast(host: &TestHost) -> Result<Cast<'_>> {
     Ok(cast)
 }
 
-async fn post(host: &TestHost, path: &str, body: &Value) -> Result<Answer> {
-    request_with(host.address(), "POST", path, JSON, body.to_string().as_bytes()).await
-}
-
 #[tokio::test]
 async fn some_members_of_a_topic_get_an_event() -> Result<()> {
     let host = host().await?;
     let mut cast = cast(&host).await?;
     let reached = async |path: &str, body: Value| {
-        let answer = post(&host, path, &body).await?;
+        let answer = host.post(path, &body).await?;
         ensure!(answer.status == 200, "{answer:?}");
         anyhow::Ok(answer.json()?["members"].clone())
     };
@@ -81,7 +75,7 @@ async fn some_members_of_a_topic_get_an_event() -> Result<()> {
         ("/api/kick", json!({ "topic": "", "member": 1 }), "`topic` must have 1 to 255 bytes"),
         ("/api/kick", json!({ "member": 1, "reason": "x".repeat(256) }), "`reason` must have at most 255 bytes"),
     ] {
-        let answer = post(&host, path, &body).await?;
+        let answer = host.post(path, &body).await?;
         ensure!(answer.status == 400 && answer.body.contains(says), "{says}: {answer:?}");
     }
     drop(cast);
@@ -95,7 +89,7 @@ async fn members_are_kicked_from_one_topic_or_from_all() -> Result<()> {
     cast.play("ada > join naughty:2\nada < ok …\nada > join unruly:1\nada < ok …").await?;
     cast.play(r#"ada > sit {"seat": "ada", "ms": 60000}"#).await?;
     cast.play("ada < ok …\nada < seat {\"seat\": \"ada\", \"change\": \"taken\"}").await?;
-    let one = post(&host, "/api/kick", &json!({ "topic": "naughty:1", "member": 2, "reason": "spam" })).await?;
+    let one = host.post("/api/kick", &json!({ "topic": "naughty:1", "member": 2, "reason": "spam" })).await?;
     ensure!(one.json()? == json!({ "members": 1 }), "{one:?}");
     cast.play("tab < phx_close").await?;
     for client in ["ada", "bo"] {

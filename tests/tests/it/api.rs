@@ -2,21 +2,15 @@
 
 use anyhow::{Context, Result, ensure};
 use bennu_tests::{
-    Answer, Cast, Received, Setup, TestHost, bennu, bennu_with, fits, know, places, request, request_with,
+    Answer, Cast, JSON, Received, Setup, TestHost, bennu, bennu_with, fits, know, places, request, request_with,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::limit_counts::stop_after_hits;
 
 /// The log filter for everything that the host and its dependencies log, except the compiler.
 const EVERYTHING: &str = "trace,cranelift_codegen=warn,regalloc2=warn,wasmtime=warn,wasmtime_environ=warn,\
     wasmtime_internal_cranelift=warn,wasmtime_cranelift=warn";
-
-const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
-
-async fn post(host: &TestHost, path: &str, body: &Value) -> Result<Answer> {
-    request_with(host.address(), "POST", path, JSON, body.to_string().as_bytes()).await
-}
 
 async fn get(host: &TestHost, path: &str) -> Result<Answer> {
     request(host.address(), "GET", path, &[]).await
@@ -48,7 +42,7 @@ async fn events_reach_members_from_anywhere() -> Result<()> {
         { "topic": "naughty:1", "event": "raw", "payload_base64": "AQID" },
         { "topic": "naughty:1", "event": "last", "except": 1 },
     ]});
-    ensure!(post(&host, "/api/broadcast", &both).await?.json()?["accepted"] == 2, "two messages are accepted");
+    ensure!(host.post("/api/broadcast", &both).await?.json()?["accepted"] == 2, "two messages are accepted");
     let received = cast.client("alice")?.next().await?;
     ensure!(matches!(&received, Received::Binary(bytes) if bytes.ends_with(&[1, 2, 3])), "{received}");
     cast.play("alice ~").await?;
@@ -62,7 +56,7 @@ async fn events_reach_members_from_anywhere() -> Result<()> {
 async fn a_topic_message_is_answered_without_members() -> Result<()> {
     let host = TestHost::start(&["naughty", "echo"]).await?;
     let send = async |topic: &str, event: &str| {
-        post(&host, "/api/send", &json!({ "topic": topic, "event": event, "payload": [1] })).await
+        host.post("/api/send", &json!({ "topic": topic, "event": event, "payload": [1] })).await
     };
     ensure!(
         send("naughty:1", "echo").await?.json()? == json!({ "reply": { "status": "ok", "response": [1] } }),
@@ -114,7 +108,7 @@ async fn invalid_requests_are_refused_with_an_explanation() -> Result<()> {
         ("/api/send", json!({ "topic": "echo:1", "event": "e", "except": "x" }), "is only for broadcasts"),
         ("/api/disconnect", json!({ "id": 1 }), "expected a string"),
     ] {
-        let answer = post(&host, path, &body).await?;
+        let answer = host.post(path, &body).await?;
         ensure!(refused(&answer)? == (400, "bad_request".into()) && answer.body.contains(says), "{says}: {answer:?}");
     }
     for path in ["/api/topics/%ff", "/api/topics/%ff/presence", "/api/plugins/%ff"] {
@@ -150,9 +144,9 @@ async fn a_disconnected_client_gets_its_queued_frames_first() -> Result<()> {
     // More bytes than the kernel buffers for a connection that isn't read.
     let shout = json!({ "topic": "room:a/b", "event": "news", "payload": { "text": "x".repeat(256 << 10) } });
     for _ in 0..24 {
-        post(&host, "/api/broadcast", &shout).await?;
+        host.post("/api/broadcast", &shout).await?;
     }
-    post(&host, "/api/disconnect", &json!({ "id": "user_socket:ada" })).await?;
+    host.post("/api/disconnect", &json!({ "id": "user_socket:ada" })).await?;
     let (frames, code) = ada.until_closed().await?;
     let is_news = |frame: &&Received| matches!(frame, Received::Json(message) if message[3] == "news");
     let news = frames.iter().filter(is_news).count();
@@ -194,8 +188,8 @@ async fn sockets_are_disconnected_and_topics_and_members_are_listed() -> Result<
     ensure!(online["ada"]["metas"][0]["phx_ref"].is_string() && online["bo"].is_object(), "{online}");
     // A broadcast can exclude the sockets with an id.
     let shout = json!({ "topic": "room:a/b", "event": "hush", "except": "user_socket:ada" });
-    post(&host, "/api/broadcast", &shout).await?;
-    let gone = post(&host, "/api/disconnect", &json!({ "id": "user_socket:ada" })).await?.json()?;
+    host.post("/api/broadcast", &shout).await?;
+    let gone = host.post("/api/disconnect", &json!({ "id": "user_socket:ada" })).await?.json()?;
     ensure!(gone == json!({ "sockets": 1 }), "{gone}");
     cast.play("ada < presence_diff …\nada < close 1001").await?;
     let address = host.address().to_string();
@@ -241,7 +235,7 @@ async fn plugins_are_reloaded_unloaded_and_rolled_back() -> Result<()> {
     plugins(&["reload", "echo"])?;
     cast.play("alice > join echo:1\nalice < ok {}\nalice > count\nalice < ok {\"count\": 1, \"build\": \"1\"}").await?;
     ensure!(plugins(&["unload", "nobody"])?.errors.contains("there is no plugin `nobody`"), "an unknown plugin");
-    let unknown = post(&host, "/api/plugins/echo/dance", &json!({})).await?;
+    let unknown = host.post("/api/plugins/echo/dance", &json!({})).await?;
     ensure!(refused(&unknown)? == (404, "not_found".into()), "{unknown:?}");
     drop(cast);
     host.stop().await?;
@@ -306,9 +300,9 @@ async fn the_description_matches_the_answers() -> Result<()> {
     let mut cast = Cast::new(&host);
     cast.play("alice > join naughty:1\nalice < ok …\nalice > track {\"key\": \"a\", \"meta\": {}}").await?;
     let schedule = json!({ "topic": "naughty:1", "event": "schedule", "payload": { "key": "k", "ms": 3_600_000 } });
-    request_with(host.address(), "POST", "/api/send", JSON, schedule.to_string().as_bytes()).await?;
+    host.post("/api/send", &schedule).await?;
     let delivery = json!({ "topic": "naughty:1", "event": "deliver", "payload": { "url": "http://127.0.0.1:9/" } });
-    request_with(host.address(), "POST", "/api/send", JSON, delivery.to_string().as_bytes()).await?;
+    host.post("/api/send", &delivery).await?;
     let listed = get(&host, "/api/deliveries").await?.json()?;
     let document = get(&host, "/api/openapi.json").await?.json()?;
     let mut seen = 0;
@@ -343,6 +337,12 @@ async fn the_description_matches_the_answers() -> Result<()> {
         }
     }
     ensure!(seen == 32, "{seen} calls are described");
+    // In the loop, the body was invalid for the call that stops the host.
+    let drained = host.post("/api/drain", &json!({})).await?;
+    ensure!(drained.status == 200, "{drained:?}");
+    let answers = &document["paths"]["/api/drain"]["post"]["responses"];
+    let schema = &answers["200"]["content"]["application/json"]["schema"];
+    fits(&document, schema, &drained.json()?, "POST /api/drain")?;
     Ok(())
 }
 
@@ -356,7 +356,7 @@ async fn the_api_accepts_objects_and_not_arrays() -> Result<()> {
         ("/api/send", json!(["naughty:1", "echo", {}, null, null])),
         ("/api/disconnect", json!(["user_socket:1"])),
     ] {
-        let answer = post(&host, path, &body).await?;
+        let answer = host.post(path, &body).await?;
         ensure!(refused(&answer)?.0 == 400, "{path} {body}: {answer:?}");
     }
     host.stop().await?;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use bennu_test_tiers::{bound, rounds};
+use bennu_test_tiers::{bound, note_figures, rounds};
 use bennu_tests::{Ended, Setup, TestClient, TestHost, bennu, eventually, get};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -180,13 +180,12 @@ async fn a_backup_during_writes_is_a_state_that_existed() -> Result<()> {
         bounds.push(before);
         meanwhile += after - before;
     }
-    // Each transfer writes two accounts and an entry.
     let rate = meanwhile as f64 / took.as_secs_f64();
     let said = format!(
         "{} backups in {took:.1?}; meanwhile {meanwhile} transfers were stored: {rate:.0} a second",
         bounds.len()
     );
-    println!("{said}");
+    note_figures(&said);
     let least = bound("backup::transfers_a_second");
     ensure!(least.is_none_or(|least| rate >= least as f64), "{said}; at least {least:?}");
     ended.store(true, Ordering::Relaxed);

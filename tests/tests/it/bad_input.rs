@@ -6,6 +6,8 @@ use bennu_test_tiers::Noise;
 use bennu_tests::{Received, Setup, TestClient, TestHost, check, request};
 use serde_json::{Value, json};
 
+use crate::limit_counts::are_counted;
+
 /// Ends a test: a neighbour that was connected all the time still works, and after its end no socket or channel remains.
 async fn nothing_is_left(host: TestHost, mut neighbour: TestClient) -> Result<()> {
     ensure!(neighbour.call("echo:1", "count", &json!({})).await?["count"] == 1);
@@ -181,7 +183,7 @@ async fn a_fragmented_message_over_the_limit_ends_the_socket() -> Result<()> {
 /// A client whose small message stays incomplete is closed after the idle timeout, like any silent client.
 #[tokio::test]
 async fn an_incomplete_message_does_not_stop_the_idle_timeout() -> Result<()> {
-    let host = Setup::new().guests(&["echo"])?.limit("idle_ms", 500).start().await?;
+    let host = Setup::new().guests(&["echo"])?.limit("idle_ms", 2_000).start().await?;
     let mut small = joined(&host).await?;
     small.send_piece(&b"["[..], true, false).await?;
     let mut neighbour = neighbour(&host).await?;
@@ -276,6 +278,7 @@ async fn names_over_255_bytes_are_refused() -> Result<()> {
     let reply = alice.ask(&topic(255), &"e".repeat(255), &json!({})).await?;
     ensure!(reply.response["reason"].as_str().is_some_and(|why| why.starts_with("unknown event")), "{reply:?}");
     drop(alice);
+    are_counted(&host, &["name_bytes"]).await?;
     nothing_is_left(host, neighbour).await
 }
 
@@ -338,6 +341,7 @@ async fn requests_that_are_not_an_upgrade_are_refused() -> Result<()> {
         let answer = request(host.address(), method, path, headers).await?;
         ensure!(answer.status == status, "{method} {path} {headers:.100?}: {answer:?}");
     }
+    are_counted(&host, &["request_head"]).await?;
     nothing_is_left(host, neighbour).await
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use bennu_tests::{ConnectRequest, Received, Setup, TestClient, TestHost, bennu, eventually, request, request_with};
+use bennu_tests::{ConnectRequest, Received, Setup, TestClient, TestHost, bennu, eventually, request};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -324,11 +324,8 @@ async fn faults_from_more_than_twenty_addresses() -> Result<()> {
 async fn faults_of_topic_messages_set_a_plugin_aside_until_it_comes_back() -> Result<()> {
     let host = behind_proxy("").await?;
     let send = async |event: &str| {
-        let body = json!({ "topic": "naughty:1", "event": event, "payload": {} }).to_string();
-        let headers = [("content-type", "application/json")];
-        Ok::<_, anyhow::Error>(
-            request_with(host.address(), "POST", "/api/send", &headers, body.as_bytes()).await?.status,
-        )
+        let message = json!({ "topic": "naughty:1", "event": event, "payload": {} });
+        Ok::<_, anyhow::Error>(host.post("/api/send", &message).await?.status)
     };
     let mut crashes = 0;
     while send("crash").await? != 503 {
@@ -380,7 +377,7 @@ async fn a_flood_of_clients_that_reconnect_stays_within_the_limit() -> Result<()
     Ok(())
 }
 
-/// A neighbour gets all its answers during the flood of 200 clients that is limited. Prints how much longer they take: the ratio of
+/// A neighbour gets all its answers during the flood of 200 clients that is limited. Notes how much longer they take: the ratio of
 /// the 99th percentiles, in seven rounds. The flood has a fixed rate, because its clients share the processors with the host.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_neighbour_is_answered_during_a_limited_flood() -> Result<()> {
@@ -410,7 +407,9 @@ async fn a_neighbour_is_answered_during_a_limited_flood() -> Result<()> {
     }
     ratios.sort_by(f64::total_cmp);
     // A ratio of times says nothing on a machine that does other work: `cargo xtask attack reconnecting-floods` measures it.
-    println!("the 99th percentiles with and without the flood have the ratios {ratios:.2?}");
+    bennu_test_tiers::note_figures(&format!(
+        "the 99th percentiles with and without the flood have the ratios {ratios:.2?}"
+    ));
     drop(neighbours);
     Arc::into_inner(host).context("a client has the host")?.stop().await?;
     Ok(())

@@ -11,7 +11,7 @@ use bennu_tests::{Setup, bennu, check, compile_once, places};
 
 use crate::transcripts;
 
-/// The kept components, in the order of their names.
+/// The kept components.
 const KEPT: [&str; 10] = [
     "chat",
     "counter",

@@ -25,9 +25,7 @@ pub(crate) async fn reload(host: &TestHost, text: &str) -> Result<Value> {
 }
 
 async fn ask(host: &TestHost, dry_run: bool) -> Result<bennu_tests::Answer> {
-    let headers = [("content-type", "application/json")];
-    let body = json!({ "dry_run": dry_run }).to_string();
-    request_with(host.address(), "POST", "/api/config/reload", &headers, body.as_bytes()).await
+    host.post("/api/config/reload", &json!({ "dry_run": dry_run })).await
 }
 
 /// The changes of an answer, as `KEY takes_effect`.
@@ -225,9 +223,7 @@ async fn a_removed_key_of_the_api_ends_its_event_stream() -> Result<()> {
     }
     // Another change leaves the stream open.
     reload(&host, &format!("log = \"debug\"\n{table}")).await?;
-    let more = json!({ "topic": "echo:1", "event": "e" }).to_string();
-    let headers = [("content-type", "application/json")];
-    request_with(host.address(), "POST", "/api/broadcast", &headers, more.as_bytes()).await?;
+    host.post("/api/broadcast", &json!({ "topic": "echo:1", "event": "e" })).await?;
     let read = bennu_tests::within("an event", stream.read(&mut received)).await??;
     ensure!(String::from_utf8_lossy(&received[..read]).contains("event: broadcast"), "the stream goes on");
     reload(&host, "").await?;

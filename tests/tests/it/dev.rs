@@ -1,9 +1,12 @@
 //! `bennu dev`: a project is served while it is edited.
 
 use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 
 use anyhow::{Result, ensure};
 use bennu_tests::{TestHost, TestProject, eventually, get, places};
+use rustix::fs::OFlags;
 use serde_json::json;
 
 use crate::projects::{CHAT, LIMITS, SCRIPT, made_by};
@@ -205,8 +208,13 @@ async fn a_save_during_a_command_without_watched_files_is_built_after_it() -> Re
     eventually("the command waits", async || Ok(waiting.exists().then_some(()))).await?;
     fs::remove_file(project.path("out/wait"))?;
     project.write("src/source", fs::read(places::guest_file("variants/echo-v2")?)?)?;
-    // The command goes on, and makes the former plugin.
-    fs::write(project.path("out/go"), "\n")?;
+    // The command goes on, and makes the former plugin. It may not have opened the pipe yet, so no open waits for it.
+    let go = project.path("out/go");
+    eventually("the command reads", async || {
+        let opened = fs::OpenOptions::new().write(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(&go);
+        Ok(opened.is_ok_and(|mut pipe| pipe.write_all(b"\n").is_ok()).then_some(()))
+    })
+    .await?;
     line(&host, 0, "echo: generation 2 in ").await?;
     Ok(())
 }

@@ -303,6 +303,8 @@ fn the_oldest_node_is_the_same_everywhere() -> Result<()> {
         ("packages/npm/package.json", "\"node\": \">=20.11\""),
         ("templates/files/typescript/commands.md", "Node 20.11 or later"),
         ("host/src/project/node.rs", "Node 20.11 or later"),
+        ("tests/package.json", "\"node\": \">=20.11\""),
+        ("tests/tests/it/conformance/mod.rs", "Node 20.11 or later"),
     ] {
         ensure!(fs::read_to_string(root.join(path))?.contains(line), "{path} doesn't say `{line}`");
     }

@@ -1,7 +1,7 @@
 //! Droppable messages to real clients that read slowly.
 
 use anyhow::{Context, Result, ensure};
-use bennu_tests::{Answer, Setup, TestClient, TestHost, bennu, request_with};
+use bennu_tests::{Setup, TestClient, TestHost, bennu};
 use serde_json::{Value, json};
 
 use crate::limit_counts::stop_after_hits;
@@ -14,11 +14,6 @@ const LARGE: usize = 16 << 10;
 
 /// The cursors of a round.
 const ROUND: u64 = 20;
-
-async fn post(host: &TestHost, path: &str, body: &Value) -> Result<Answer> {
-    let headers = [("content-type", "application/json")];
-    request_with(host.address(), "POST", path, &headers, body.to_string().as_bytes()).await
-}
 
 /// The counts of droppable messages: sent, replaced, dropped.
 async fn counts(host: &TestHost) -> Result<(u64, u64, u64)> {
@@ -177,7 +172,7 @@ async fn a_client_that_polls_gets_the_latest_message_in_the_place_of_the_first()
         message("mark", "", 9),
         message("secret", "ada", 10),
     ]);
-    let posted = post(&host, "/api/broadcast", &json!({ "messages": messages })).await?.json()?;
+    let posted = host.post("/api/broadcast", &json!({ "messages": messages })).await?.json()?;
     ensure!(posted == json!({ "accepted": 10, "receivers": 10 }), "{posted}");
     host.shows("all have passed `handle_out`", |shown| shown["droppable"]["sent"] == 7).await?;
     let got = poll(&poller).await?;
@@ -202,10 +197,10 @@ async fn the_command_and_the_api_send_droppable_messages() -> Result<()> {
     let shown = run(&["inspect"])?;
     ensure!(shown.output.contains("\ndroppable messages: sent 1\n"), "{shown:?}");
     let long = json!({ "topic": BOARD, "event": "cursor", "droppable": "k".repeat(256) });
-    let refused = post(&host, "/api/broadcast", &long).await?;
+    let refused = host.post("/api/broadcast", &long).await?;
     ensure!(refused.status == 400 && refused.body.contains("at most 255 bytes, not 256"), "{refused:?}");
     let message = json!({ "topic": BOARD, "event": "echo", "droppable": "ada" });
-    let refused = post(&host, "/api/send", &message).await?;
+    let refused = host.post("/api/send", &message).await?;
     ensure!(refused.status == 400 && refused.body.contains("is only for broadcasts"), "{refused:?}");
     drop(alice);
     host.stop().await?;

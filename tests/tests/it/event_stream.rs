@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use bennu_tests::{Cast, Setup, TestHost, request, request_with, within};
+use bennu_tests::{Cast, Setup, TestHost, request, within};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
+
+use crate::limit_counts::{are_counted, stop_after_hits};
 
 /// An event of a stream.
 #[derive(Debug)]
@@ -68,11 +70,9 @@ impl Stream {
     }
 }
 
-const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
-
 async fn broadcast(host: &TestHost, topic: &str, event: &str, payload: Value) -> Result<()> {
-    let body = json!({ "topic": topic, "event": event, "payload": payload }).to_string();
-    let answer = request_with(host.address(), "POST", "/api/broadcast", JSON, body.as_bytes()).await?;
+    let body = json!({ "topic": topic, "event": event, "payload": payload });
+    let answer = host.post("/api/broadcast", &body).await?;
     ensure!(answer.status == 200, "{answer:?}");
     Ok(())
 }
@@ -137,7 +137,7 @@ export default plugin({ "said:*": channel({
     let said = stream.takes("broadcast").await?;
     ensure!(said.data == json!({ "topic": "said:1", "event": "said", "payload": { "text": "hi" } }), "{said:?}");
     let bytes = json!({ "topic": "said:1", "event": "bytes", "payload_base64": "AAH/" });
-    let answer = request_with(host.address(), "POST", "/api/broadcast", JSON, bytes.to_string().as_bytes()).await?;
+    let answer = host.post("/api/broadcast", &bytes).await?;
     ensure!(answer.status == 200, "{answer:?}");
     ensure!(stream.takes("broadcast").await?.data == bytes);
     drop(cast);
@@ -168,8 +168,7 @@ async fn a_slow_reader_is_told_that_it_has_missed_events_and_costs_others_nothin
     ensure!(missed > 0, "40 MB were kept for a slow reader");
     let inspected = host.inspect().await?;
     ensure!(inspected["history"]["topics"] == 0, "streams make no history for clients");
-    host.stop().await?;
-    Ok(())
+    stop_after_hits(host, &["events_kept"]).await
 }
 
 #[tokio::test]
@@ -193,6 +192,7 @@ async fn a_stream_needs_the_key_and_topics_and_ends_with_the_host() -> Result<()
     }
     let answer = request(host.address(), "GET", "/api/events?topic=a", &[]).await?;
     ensure!(answer.status == 503, "{answer:?}");
+    are_counted(&host, &["event_streams"]).await?;
     let mut last = streams.pop().context("a stream")?;
     drop(streams);
     host.stop().await?;

@@ -114,6 +114,8 @@ async fn a_host_that_stops_is_not_ready() -> Result<()> {
     let mut alice = host.connect().await?;
     alice.join("naughty:1", &json!({})).await?;
     alice.push("naughty:1", "slow", &json!({ "ms": 2_000 })).await?;
+    // A message that the host hasn't read has no turn.
+    alice.quiet().await?;
     host.signal(Signal::TERM)?;
     let shown = eventually("the stop", async || {
         let shown = details_at(&host, address, "/readyz").await?;

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use bennu_tests::{TestHost, bennu, eventually, places, within};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::spawn_blocking;
 
@@ -23,12 +23,12 @@ const AT_FIRST: usize = 1 << 20;
 
 /// Passes connections on to a host, and as many bytes of the answers as the test allows. So a command that reads an export is in the
 /// middle of it, however fast the machine is.
-struct Relay {
+struct SlowRelay {
     address: SocketAddr,
     allowed: Arc<Semaphore>,
 }
 
-impl Relay {
+impl SlowRelay {
     async fn to(host: SocketAddr) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let (address, allowed) = (listener.local_addr()?, Arc::new(Semaphore::new(AT_FIRST)));
@@ -49,7 +49,10 @@ impl Relay {
 /// Passes one connection on until either side closes it.
 async fn pass(client: TcpStream, host: SocketAddr, allowed: Arc<Semaphore>) -> Result<()> {
     let (mut from_client, mut to_client) = client.into_split();
-    let (mut from_host, mut to_host) = TcpStream::connect(host).await?.into_split();
+    // The buffer is small, so that the host still has the most of an export when it is killed.
+    let socket = TcpSocket::new_v4()?;
+    socket.set_recv_buffer_size(64 << 10)?;
+    let (mut from_host, mut to_host) = socket.connect(host).await?.into_split();
     let asking = async { tokio::io::copy(&mut from_client, &mut to_host).await.map(drop) };
     let answering = async {
         let mut bytes = vec![0; 16 << 10];
@@ -130,20 +133,37 @@ fn names(directory: &Path) -> Result<Vec<String>> {
     names.collect()
 }
 
+/// Fails unless the directory has only the earlier file `all.jsonl`, with its text.
+fn unchanged(directory: &Path, text: &str) -> Result<()> {
+    let names = names(directory)?;
+    ensure!(names == ["all.jsonl"], "{names:?}");
+    let found = fs::read_to_string(directory.join("all.jsonl"))?;
+    ensure!(found == text, "the earlier file has {} bytes", found.len());
+    Ok(())
+}
+
+/// Kills the host while a command writes what it reads from it to the directory.
+async fn killed_meanwhile(host: &mut TestHost, directory: &Path, command: &[&str]) -> Result<()> {
+    let relay = SlowRelay::to(host.address()).await?;
+    let running = Running::begin(host.home(), &[command, &["--host", &relay.address.to_string()]].concat())?;
+    begun(directory, ".partial").await?;
+    host.signal(Signal::KILL)?;
+    host.ended().await?;
+    // The command gets what the host has sent, and then the end of the connection.
+    relay.allow(1 << 30);
+    let (status, errors) = running.ended().await?;
+    ensure!(status.code() == Some(1) && errors.contains("reading it: Peer disconnected"), "{status}: {errors}");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_interrupted_backup_leaves_no_file_and_an_earlier_one_stays() -> Result<()> {
     let mut host = padded_host().await?;
     let directory = host.home().join("backups");
     fs::create_dir(&directory)?;
-    let path = directory.join("all.jsonl");
-    fs::write(&path, "the earlier backup")?;
-    let is_as_before = || {
-        Ok::<_, anyhow::Error>(
-            names(&directory)? == ["all.jsonl"] && fs::read_to_string(&path)? == "the earlier backup",
-        )
-    };
+    fs::write(directory.join("all.jsonl"), "the earlier backup")?;
     // Stopped by its user.
-    let relay = Relay::to(host.address()).await?.address.to_string();
+    let relay = SlowRelay::to(host.address()).await?.address.to_string();
     let backup = ["store", "backup", "backups/all.jsonl", "--host", &relay];
     let running = Running::begin(host.home(), &backup)?;
     begun(&directory, ".partial").await?;
@@ -151,17 +171,10 @@ async fn an_interrupted_backup_leaves_no_file_and_an_earlier_one_stays() -> Resu
     let (status, errors) = running.ended().await?;
     ensure!(status.code() == Some(1), "{status}: {errors}");
     ensure!(errors.contains("stopped: there is no new backup, and earlier ones are as they were"), "{errors}");
-    ensure!(is_as_before()?, "{:?}", names(&directory)?);
+    unchanged(&directory, "the earlier backup")?;
     no_export_runs(&host).await?;
-    // The host is killed meanwhile.
-    let relay = Relay::to(host.address()).await?.address.to_string();
-    let running = Running::begin(host.home(), &["store", "backup", "backups/all.jsonl", "--host", &relay])?;
-    begun(&directory, ".partial").await?;
-    host.signal(Signal::KILL)?;
-    host.ended().await?;
-    let (status, errors) = running.ended().await?;
-    ensure!(status.code() == Some(1) && errors.starts_with("bennu: "), "{status}: {errors}");
-    ensure!(is_as_before()?, "{:?}", names(&directory)?);
+    killed_meanwhile(&mut host, &directory, &["store", "backup", "backups/all.jsonl"]).await?;
+    unchanged(&directory, "the earlier backup")?;
     // The data directory of the killed host can be backed up, too.
     let made = bennu(host.home(), &["store", "backup", "backups", "--keep", "1"])?;
     ensure!(made.code == Some(0) && made.errors.starts_with("20000 rows, "), "{made:?}");
@@ -177,17 +190,12 @@ async fn an_interrupted_export_leaves_no_file_and_an_earlier_one_stays() -> Resu
     let mut host = padded_host().await?;
     let directory = host.home().join("exports");
     fs::create_dir(&directory)?;
-    let (path, link) = (directory.join("all.jsonl"), host.home().join("link.jsonl"));
-    fs::write(&path, "the earlier export")?;
+    let link = host.home().join("link.jsonl");
+    fs::write(directory.join("all.jsonl"), "the earlier export")?;
     std::os::unix::fs::symlink("exports/all.jsonl", &link)?;
-    let is_as_before = || {
-        Ok::<_, anyhow::Error>(
-            names(&directory)? == ["all.jsonl"] && fs::read_to_string(&path)? == "the earlier export",
-        )
-    };
     // Stopped by its user, once at a file, once at a link to it, and once at standard output.
     for output in [&["--output", "exports/all.jsonl"][..], &["--output", "link.jsonl"], &[]] {
-        let relay = Relay::to(host.address()).await?.address.to_string();
+        let relay = SlowRelay::to(host.address()).await?.address.to_string();
         let arguments = [&["store", "export", "--host", &relay], output].concat();
         let standard = Stdio::from(fs::File::create(host.home().join("standard.jsonl"))?);
         let running = Running::begin_into(host.home(), &arguments, standard)?;
@@ -201,18 +209,11 @@ async fn an_interrupted_export_leaves_no_file_and_an_earlier_one_stays() -> Resu
         running.interrupt()?;
         let (status, errors) = running.ended().await?;
         ensure!(status.code() == Some(1) && errors.contains(stopped), "{status}: {errors}");
-        ensure!(is_as_before()?, "{output:?}: {:?}", names(&directory)?);
+        unchanged(&directory, "the earlier export").with_context(|| format!("{output:?}"))?;
         no_export_runs(&host).await?;
     }
-    // The host is killed meanwhile.
-    let relay = Relay::to(host.address()).await?.address.to_string();
-    let running = Running::begin(host.home(), &["store", "export", "-o", "exports/all.jsonl", "--host", &relay])?;
-    begun(&directory, ".partial").await?;
-    host.signal(Signal::KILL)?;
-    host.ended().await?;
-    let (status, errors) = running.ended().await?;
-    ensure!(status.code() == Some(1) && errors.starts_with("bennu: "), "{status}: {errors}");
-    ensure!(is_as_before()?, "{:?}", names(&directory)?);
+    killed_meanwhile(&mut host, &directory, &["store", "export", "-o", "exports/all.jsonl"]).await?;
+    unchanged(&directory, "the earlier export")?;
     // A complete one replaces the file that the link names, and the link stays.
     let made = bennu(host.home(), &["store", "export", "--output", "link.jsonl"])?;
     ensure!(made.code == Some(0) && made.errors.contains("20000 rows exported"), "{made:?}");
@@ -237,7 +238,7 @@ async fn a_command_that_takes_long_shows_its_progress_in_lines() -> Result<()> {
 }
 
 async fn shows_progress(host: &TestHost, command: &[&str]) -> Result<()> {
-    let relay = Relay::to(host.address()).await?;
+    let relay = SlowRelay::to(host.address()).await?;
     let mut running = Running::begin(host.home(), &[command, &["--host", &relay.address.to_string()]].concat())?;
     // A slow network, until there is a line.
     let line = async {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use bennu_tests::{Setup, TestHost, eventually, places, request_with};
+use bennu_tests::{Setup, TestHost, eventually, places};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -206,8 +206,7 @@ async fn a_reload_needs_the_keys_of_a_new_url_and_keeps_those_of_a_known_one() -
         let path = host.home().join("bennu.toml");
         let before = fs::read_to_string(&path)?;
         fs::write(&path, format!("{}\n{text}", before.lines().next().unwrap_or_default()))?;
-        let headers = [("content-type", "application/json")];
-        request_with(host.address(), "POST", "/api/config/reload", &headers, b"{}").await
+        host.post("/api/config/reload", &json!({})).await
     };
     let refused = reload(&config(&broken.url)).await?;
     ensure!(refused.status == 422 && refused.body.contains("could not be fetched"), "{refused:?}");

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Result, ensure};
-use bennu_tests::TestHost;
+use bennu_tests::{TestHost, eventually};
 
 use crate::documents;
 use crate::metrics::scrape;
@@ -121,11 +121,20 @@ fn rows(document: &str) -> Result<Vec<Row<'_>>> {
 
 /// Stops a host whose limits were reached, and checks that each of them was counted.
 pub(crate) async fn stop_after_hits(host: TestHost, limits: &[&str]) -> Result<()> {
-    let scrape = scrape(&host).await?;
-    for limit in limits {
-        ensure!(scrape.sum("bennu_limit_hits_total", &[("limit", limit)]) >= 1.0, "`{limit}` was not counted");
-    }
+    are_counted(&host, limits).await?;
     host.stop().await?;
+    Ok(())
+}
+
+/// Waits until each of these limits was counted: some are counted after the client has its answer.
+pub(crate) async fn are_counted(host: &TestHost, limits: &[&str]) -> Result<()> {
+    for limit in limits {
+        eventually(&format!("`{limit}` is counted"), async || {
+            let hits = scrape(host).await?.sum("bennu_limit_hits_total", &[("limit", limit)]);
+            Ok((hits >= 1.0).then_some(()))
+        })
+        .await?;
+    }
     Ok(())
 }
 

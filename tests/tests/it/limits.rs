@@ -419,7 +419,7 @@ async fn connections() -> Result<()> {
 /// The idle timeout counts from the client's last frame. Frames to the client don't count.
 #[tokio::test]
 async fn idle_ms() -> Result<()> {
-    let host = limited("idle_ms", 400).await?;
+    let host = limited("idle_ms", 2_000).await?;
     let mut silent = host.connect().await?;
     silent.join("echo:1", &json!({})).await?;
     let mut pinging = host.connect().await?;

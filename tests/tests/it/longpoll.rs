@@ -4,13 +4,13 @@ use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use bennu_tests::{Answer, Setup, TestHost, eventually, request, request_with, within};
+use bennu_tests::{Answer, JSON, Setup, TestHost, eventually, request, request_with, within};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::limit_counts::stop_after_hits;
+use crate::limit_counts::{are_counted, stop_after_hits};
 
 /// A client that polls.
 pub(crate) struct Poller<'a> {
@@ -80,15 +80,13 @@ async fn members_of_both_transports_get_each_others_messages() -> Result<()> {
 #[tokio::test]
 async fn a_waiting_poll_ends_with_its_socket() -> Result<()> {
     let host = Setup::new().guests(&["reference", "reference-gate"])?.start().await?;
-    let json = [("content-type", "application/json")];
     // The disconnect may arrive before the poll. Then the session has ended, and the test tries again.
     eventually("a poll was woken", async || {
         let opened = get(&host, "/socket/longpoll?vsn=2.0.0&user_id=7").await?.json()?;
         let path =
             format!("/socket/longpoll?vsn=2.0.0&user_id=7&token={}", opened["token"].as_str().context("a token")?);
         let waiting = get(&host, &path);
-        let disconnecting =
-            request_with(host.address(), "POST", "/api/disconnect", &json, br#"{"id":"user_socket:7"}"#);
+        let disconnecting = request_with(host.address(), "POST", "/api/disconnect", JSON, br#"{"id":"user_socket:7"}"#);
         let (waited, disconnected) = tokio::join!(waiting, disconnecting);
         ensure!(disconnected?.json()?["sockets"].as_u64() >= Some(1), "the socket was there");
         let waited = waited?.json()?;
@@ -170,7 +168,7 @@ async fn a_session_without_polls_ends() -> Result<()> {
     ensure!(poller.poll().await?["status"] == 204, "a poll without messages ends after the window");
     host.holds(0, 0).await?;
     ensure!(poller.post("[]").await?.json()? == json!({ "status": 410 }), "a POST doesn't keep the session");
-    Ok(())
+    stop_after_hits(host, &["longpoll_window_ms"]).await
 }
 
 #[tokio::test]
@@ -183,6 +181,7 @@ async fn an_invalid_message_ends_only_its_session() -> Result<()> {
     }
     let large = "x".repeat(8_000_001);
     ensure!(poller.post(&large).await?.status == 400, "the body is too large");
+    are_counted(&host, &["longpoll_body"]).await?;
     poller.join("echo:1").await?;
     ensure!(poller.post("[1,2]").await?.json()? == json!({ "status": 408 }), "the message is refused");
     ensure!(poller.poll().await?["status"] == 410, "the session has ended");

@@ -2,7 +2,7 @@
 //! a limit.
 
 use anyhow::{Result, ensure};
-use bennu_tests::{Setup, TestClient, TestHost, request_with};
+use bennu_tests::{Setup, TestClient, TestHost};
 use serde_json::{Value, json};
 
 use crate::limits::NAUGHTY;
@@ -16,8 +16,7 @@ async fn host() -> Result<(TestHost, TestClient)> {
 }
 
 async fn post(host: &TestHost, call: &str, body: &Value) -> Result<()> {
-    let json = [("content-type", "application/json")];
-    let answer = request_with(host.address(), "POST", call, &json, body.to_string().as_bytes()).await?;
+    let answer = host.post(call, body).await?;
     ensure!(answer.status == 200, "{call} {body}: {answer:?}");
     Ok(())
 }
@@ -105,12 +104,11 @@ async fn messages_to_ever_more_topics_reach_a_limit() -> Result<()> {
     post(&host, "/api/send", &json!({"topic": "naughty:a", "event": "spread", "payload": {"width": 1024}})).await?;
     host.log().find(0, "there were too many", |line| line.field("kind") == "overflow").await?;
     is_answered(&mut neighbour).await?;
-    let body = json!({"topic": "naughty:z", "event": "spread", "payload": {"width": 1024}}).to_string();
-    let json = [("content-type", "application/json")];
+    let body = json!({"topic": "naughty:z", "event": "spread", "payload": {"width": 1024}});
     // The first messages may have ended meanwhile. Then there is room for one of these, which leaves none for the next.
     let mut is_refused = false;
     for _ in 0..REFUSED_WITHIN {
-        let answer = request_with(host.address(), "POST", "/api/send", &json, body.as_bytes()).await?;
+        let answer = host.post("/api/send", &body).await?;
         ensure!([200, 502, 503].contains(&answer.status), "{answer:?}");
         if answer.status != 200 {
             is_refused = true;

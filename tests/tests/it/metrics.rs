@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use bennu_tests::{Answer, Cast, Scrape, Setup, TestHost, eventually, request, request_with};
+use bennu_tests::{Cast, Scrape, Setup, TestHost, eventually, request};
 use serde_json::{Value, json};
 
 use crate::documents;
@@ -41,11 +41,6 @@ pub(crate) async fn scrape(host: &TestHost) -> Result<Scrape> {
     let answer = request(host.address(), "GET", "/metrics", &[]).await?;
     ensure!(answer.status == 200, "{answer:?}");
     Scrape::read(&answer.body)
-}
-
-async fn post(host: &TestHost, path: &str, body: &Value) -> Result<Answer> {
-    let json = [("content-type", "application/json")];
-    request_with(host.address(), "POST", path, &json, body.to_string().as_bytes()).await
 }
 
 /// Waits until a value is at least this much larger than in an earlier scrape.
@@ -151,7 +146,7 @@ async fn each_metric_moves_when_its_thing_happens() -> Result<()> {
     builds(&host).await?;
     let stored = scrape(&host).await?;
     let put = json!({ "topic": "naughty:1", "event": "put", "payload": { "key": "k", "value": "v" } });
-    ensure!(post(&host, "/api/send", &put).await?.status == 200, "the key is stored");
+    ensure!(host.post("/api/send", &put).await?.status == 200, "the key is stored");
     for (name, labels) in [
         ("bennu_store_commits_total", [("result", "stored")].as_slice()),
         ("bennu_store_batch_duration_seconds_count", &[]),
@@ -209,7 +204,7 @@ async fn checkpoint(host: &TestHost) -> Result<()> {
     for number in 0..6 {
         let payload = json!({ "key": format!("large {number}"), "value": value });
         let put = json!({ "topic": "naughty:1", "event": "put", "payload": payload });
-        ensure!(post(host, "/api/send", &put).await?.status == 200, "the key is stored");
+        ensure!(host.post("/api/send", &put).await?.status == 200, "the key is stored");
     }
     grows(host, &before, "bennu_store_checkpoints_total", &[], 1.0).await
 }
@@ -252,7 +247,7 @@ async fn builds(host: &TestHost) -> Result<()> {
     host.put("counter", &counter).await?;
     grows(host, &before, loads, &[("plugin", "counter"), ("result", "published")], 1.0).await?;
     grows(host, &before, "bennu_plugin_generation", &[("plugin", "counter")], 1.0).await?;
-    ensure!(post(host, "/api/plugins/counter/rollback", &json!({})).await?.status == 200, "it is rolled back");
+    ensure!(host.post("/api/plugins/counter/rollback", &json!({})).await?.status == 200, "it is rolled back");
     grows(host, &before, "bennu_plugin_rollbacks_total", &[("plugin", "counter"), ("by", "operator")], 1.0).await
 }
 

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::client_limits::{from, peer};
 use crate::config_reload::{changes, reload};
+use crate::limit_counts::stop_after_hits;
 
 /// Makes the host read a configuration, whose differences must be exactly these.
 async fn changed(host: &TestHost, config: &str, expected: &[&str]) -> Result<()> {
@@ -216,6 +217,5 @@ async fn a_smaller_history_drops_what_is_too_much() -> Result<()> {
     let after = bytes().await?;
     ensure!(after < 8000, "{after} after {before}");
     drop(client);
-    host.stop().await?;
-    Ok(())
+    stop_after_hits(host, &["history_bytes_per_topic"]).await
 }

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bennu::contract::system_now_ms;
-use bennu_tests::{Scrape, Setup, TestHost, bennu, request, request_with};
+use bennu_tests::{Scrape, Setup, TestHost, bennu, request};
 use serde_json::{Value, json};
+
+use crate::limit_counts::stop_after_hits;
 
 /// A topic that notes what the host sends it. `flaky` fails until it is allowed.
 const SCRIPT: &str = r#"import { channel, plugin, schedule, store } from "bennu";
@@ -34,8 +36,6 @@ export default plugin({ "noting:*": channel({
 }) });
 "#;
 
-const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
-
 /// The longest time until a schedule is given up, and until a minute is over.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -45,8 +45,7 @@ fn setup(config: &str) -> Setup {
 
 /// Sends to the topic, and returns its answer.
 async fn send(host: &TestHost, event: &str, payload: Value) -> Result<Value> {
-    let body = json!({ "topic": "noting:1", "event": event, "payload": payload }).to_string();
-    let answer = request_with(host.address(), "POST", "/api/send", JSON, body.as_bytes()).await?;
+    let answer = host.post("/api/send", &json!({ "topic": "noting:1", "event": event, "payload": payload })).await?;
     ensure!(answer.status == 200, "{answer:?}");
     Ok(answer.json()?["reply"]["response"].clone())
 }
@@ -124,8 +123,7 @@ async fn a_schedule_that_was_given_up_is_kept_and_can_be_retried() -> Result<()>
     schedules(&host, &["retry", "noting", "noting:1", "k"])?;
     host.shows("it has fired", |shown| shown["jobs"]["all"] == 0).await?;
     ensure!(noted(&host).await?.context("it has fired")?["event"] == "flaky");
-    host.stop().await?;
-    Ok(())
+    stop_after_hits(host, &["schedule_tries"]).await
 }
 
 /// A line of each minute.

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-const IDLE: Duration = Duration::from_secs(1);
+const IDLE: Duration = Duration::from_secs(3);
 
 /// Pauses the host while `meanwhile` runs, and for at least `time`.
 async fn stopped<T>(host: &TestHost, time: Duration, meanwhile: impl Future<Output = Result<T>>) -> Result<T> {

@@ -5,6 +5,8 @@ use bennu_tests::{Line, Setup, TestHost, bennu, bennu_with, eventually, get, req
 use rustix::process::Signal;
 use serde_json::json;
 
+use crate::limit_counts::stop_after_hits;
+
 const SECRET: &str = "a secret of more than twenty bytes";
 
 /// Waits for the log line with this reason.
@@ -168,8 +170,7 @@ async fn a_slow_reader_is_logged_and_counted_with_the_reason() -> Result<()> {
     slow.join("echo:1", &json!({})).await?;
     let news = json!({ "topic": "echo:1", "event": "news", "payload": { "text": "x".repeat(256 << 10) } });
     eventually("the slow reader is closed", async || {
-        let headers = [("content-type", "application/json")];
-        request_with(host.address(), "POST", "/api/broadcast", &headers, news.to_string().as_bytes()).await?;
+        host.post("/api/broadcast", &news).await?;
         Ok((count(&host, "closed", "outbox_full").await? == 1).then_some(()))
     })
     .await?;
@@ -236,8 +237,7 @@ async fn log_lines_are_limited_and_the_omitted_ones_are_counted() -> Result<()> 
     .await?;
     let lines = host.log().since(0).iter().filter(|line| line.field("reason") == "unknown_mount").count();
     ensure!(lines < 100, "{lines} lines");
-    host.stop().await?;
-    Ok(())
+    stop_after_hits(host, &["log_lines_of_clients"]).await
 }
 
 /// Text from a client can't imitate other fields or lines of the log.

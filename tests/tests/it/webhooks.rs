@@ -7,10 +7,11 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bennu_tests::{Delivered, Receiver, Setup, TestHost, bennu, eventually, request_with};
+use bennu_tests::{Delivered, Receiver, Setup, TestHost, bennu, eventually};
 use serde_json::{Value, json};
 
 use crate::documents;
+use crate::limit_counts::stop_after_hits;
 
 /// A host with `naughty`, whose topics are told to a receiver.
 fn setup(receiver: &Receiver, further: &str) -> Result<Setup> {
@@ -89,11 +90,9 @@ async fn a_webhook_gets_only_the_events_that_it_wants() -> Result<()> {
     Ok(())
 }
 
-const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
-
 /// Broadcasts by the API: one event, or a list.
 async fn broadcast(host: &TestHost, body: &Value) -> Result<()> {
-    let answer = request_with(host.address(), "POST", "/api/broadcast", JSON, body.to_string().as_bytes()).await?;
+    let answer = host.post("/api/broadcast", body).await?;
     ensure!(answer.status == 200, "{answer:?}");
     Ok(())
 }
@@ -127,8 +126,7 @@ async fn a_webhook_gets_members_presences_bytes_and_the_lengths_of_large_payload
     ensure!(sent("bytes") == json!({ "topic": "room:lobby", "event": "bytes", "payload_base64": "AAH/" }), "{all:?}");
     let length = large.to_string().len();
     ensure!(sent("large") == json!({ "topic": "room:lobby", "event": "large", "payload_bytes": length }), "{all:?}");
-    host.stop().await?;
-    Ok(())
+    stop_after_hits(host, &["webhook_payload"]).await
 }
 
 /// The least limits that a host with webhooks allows.

@@ -1,7 +1,7 @@
 //! How the hosts of a test are configured as nodes, and what they say of one another.
 
 use anyhow::{Context, Result, ensure};
-use bennu_tests::{Answer, Setup, TestHost, eventually, get, request, request_with};
+use bennu_tests::{Answer, Setup, TestHost, eventually, get, request};
 use serde_json::Value;
 
 /// What the nodes of a cluster have in common.
@@ -141,8 +141,7 @@ pub(crate) async fn is_ready(host: &TestHost) -> Result<()> {
 
 /// Makes a call of the API, and returns its answer.
 pub(crate) async fn post(host: &TestHost, path: &str, body: &Value) -> Result<Value> {
-    let json = [("content-type", "application/json")];
-    let answer = request_with(host.address(), "POST", path, &json, body.to_string().as_bytes()).await?;
+    let answer = host.post(path, body).await?;
     ensure!(answer.status == 200, "{answer:?}");
     answer.json()
 }

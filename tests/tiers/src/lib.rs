@@ -1,4 +1,4 @@
-//! The tier of each suite of tests, the number of rounds of each test, what a test requires of its measurements, and the tests that only
+//! The tier of each suite of tests, how much a test does, what a test requires of its measurements, and the tests that only
 //! one tier runs. Only this crate defines them.
 //!
 //! There are two tiers. `cargo xtask test` runs the *usual* one, which a developer waits for. `cargo xtask test full` runs
@@ -210,14 +210,14 @@ impl Suite {
     }
 }
 
-/// The number of rounds of a test that uses random input or depends on timing.
+/// How much a test does: rounds, calls, components.
 struct Rounds {
     test: &'static str,
     usual: usize,
     full: usize,
 }
 
-/// All tests whose number of rounds depends on the tier.
+/// All tests that do more in the full tier.
 const ROUNDS: [Rounds; 44] = [
     // Damaged input for readers of JSON, which another reader must read the same.
     Rounds { test: "protocol::v2", usual: 20_000, full: 1_000_000 },

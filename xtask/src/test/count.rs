@@ -57,11 +57,19 @@ impl Counts {
         self.explain(group, why);
     }
 
-    /// Takes the reason from a line of Rust's test runner about a test with `#[ignore]`. Their number is in the summary line.
+    /// Takes the reason from a line about a skipped test: of Rust's test runner, about one with `#[ignore]`, or of Node's, about one with
+    /// the option `skip`. Their number is in the summary line.
     fn read_ignored(&mut self, line: &str) {
-        let parts = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... ignored"));
-        let Some((test, rest)) = parts else { return };
-        self.explain(test, rest.trim_end().strip_prefix(", ").unwrap_or("`#[ignore]` without a reason"));
+        let line = line.trim();
+        let in_rust = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... ignored"));
+        let in_node = line.strip_prefix('﹣').and_then(|rest| rest.trim_start().split_once("ms) # "));
+        if let Some((test, why)) = in_rust {
+            self.explain(test, why.strip_prefix(", ").unwrap_or("`#[ignore]` without a reason"));
+        } else if let Some((test, why)) = in_node {
+            // Between the name and the unit is the time that the test took.
+            let test = test.rsplit_once(" (").map_or(test, |(name, _)| name);
+            self.explain(test, if why == "SKIP" { "`skip` without a reason" } else { why });
+        }
     }
 
     fn explain(&mut self, test: &str, why: &str) {
@@ -185,6 +193,23 @@ mod tests {
         let reasons: Vec<_> = counts.reasons.iter().map(|(why, tests)| (&**why, tests.join(" "))).collect();
         let expected =
             [("`#[ignore]` without a reason", "b::two"), ("needs Spin", "a::one"), ("no server", "the tests of nodes")];
+        assert_eq!(reasons, expected.map(|(why, tests)| (why, tests.to_owned())));
+    }
+
+    #[test]
+    fn skipped_tests_in_node_have_their_reasons() {
+        let mut counts = Counts::default();
+        for line in [
+            "﹣ one (twice) (0.9ms) # needs # Spin",
+            "  ﹣ inner (0.106613ms) # no server",
+            "﹣ two (0.1ms) # SKIP",
+            "✔ three (0.1ms) # later",
+            "✖ four (1ms)",
+        ] {
+            counts.read_ignored(line);
+        }
+        let reasons: Vec<_> = counts.reasons.iter().map(|(why, tests)| (&**why, tests.join(" "))).collect();
+        let expected = [("`skip` without a reason", "two"), ("needs # Spin", "one (twice)"), ("no server", "inner")];
         assert_eq!(reasons, expected.map(|(why, tests)| (why, tests.to_owned())));
     }
 

@@ -12,14 +12,21 @@ pub(super) struct Failures {
     found: Vec<String>,
     /// The lines that the message which is being read may still have. `None` outside of a message.
     room: Option<usize>,
+    /// Whether the messages at the end of Node's output are being read. Each begins with the place of its test.
+    is_node: bool,
 }
 
 impl Failures {
     /// Reads the next line.
     pub(super) fn read(&mut self, line: &str) {
-        let name = line.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" stdout ----"));
-        if name.is_some() || line.starts_with("✖ failing tests:") {
-            self.found.push(name.unwrap_or("tests in Node").to_owned());
+        self.is_node |= line.starts_with("✖ failing tests:");
+        let name = if self.is_node {
+            line.starts_with("test at ").then_some(line)
+        } else {
+            line.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" stdout ----"))
+        };
+        if let Some(name) = name {
+            self.found.push(name.to_owned());
             self.room = Some(LINES_MAX);
         } else if line == "failures:"
             || line.starts_with("test result: ")
@@ -29,6 +36,7 @@ impl Failures {
         } else if let Some(room @ 1..) = self.room
             && let Some(message) = self.found.last_mut()
             && !line.trim().is_empty()
+            && !(self.is_node && line.trim_start().starts_with("at "))
         {
             message.push_str("\n    ");
             message.push_str(&line[..line.floor_char_boundary(LINE_BYTES_MAX)]);
@@ -60,10 +68,20 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_nodes_output_is_a_message() {
-        let output =
-            "✔ one (1ms)\n✖ two (3ms)\nℹ fail 1\n\n✖ failing tests:\n\ntest at a.mjs:1:1\n✖ two (3ms)\n  Error: no\n";
-        assert_eq!(found(output), ["tests in Node\n    test at a.mjs:1:1\n    ✖ two (3ms)\n      Error: no"]);
+    fn each_failed_test_at_the_end_of_nodes_output_is_a_message_without_its_stack() {
+        let long = "  a line\n".repeat(100);
+        let output = format!(
+            "✔ one (1ms)\n✖ two (3ms)\n  Error: no\nℹ fail 2\n\n✖ failing tests:\n\n\
+             test at a.mjs:1:1\n✖ two (3ms)\n  Error: no\n      at a.mjs:2:3\n      at async f (a.mjs:9:9)\n{long}\n\
+             test at b.mjs:4:1\n✖ three (1ms)\n  Error: never\n      at b.mjs:5:6\n"
+        );
+        let found = found(&output);
+        assert!(
+            found[0].starts_with("test at a.mjs:1:1\n    ✖ two (3ms)\n      Error: no\n      a line\n"),
+            "{found:?}"
+        );
+        assert_eq!(found[0].lines().count(), 1 + LINES_MAX);
+        assert_eq!(found[1..], ["test at b.mjs:4:1\n    ✖ three (1ms)\n      Error: never"]);
     }
 
     #[test]

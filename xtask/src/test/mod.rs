@@ -5,6 +5,7 @@ mod count;
 mod deny;
 mod failures;
 mod fetched;
+mod files;
 pub(crate) mod fuzz;
 mod report;
 mod suites;

@@ -1,19 +1,18 @@
 //! Runs each suite.
 
 use std::env::{self, consts::EXE_EXTENSION};
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::ffi::OsStr;
 use std::process::{Child, Command};
 use std::thread::{self, available_parallelism};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use bennu_test_tiers::{Suite, Tier, VARIABLE};
 
 use super::count::{self, Counts};
 use super::deny;
 use super::fetched::{Fetched, Fetching};
-use super::fuzz;
+use super::{files, fuzz};
 use crate::lints::linted;
 use crate::process::{self, cargo, run as start};
 use crate::step::{failed, step};
@@ -50,6 +49,15 @@ impl SuiteRun {
             command.envs(toolchain.variables().map(|(_, variable, value)| (variable, value)));
         }
         step(what, || count::run(&mut command, &mut self.counts))
+    }
+
+    /// Runs the test files of `tests/SUITE` in Node, with these variables.
+    fn in_node(&mut self, what: &str, suite: &str, variables: &[(&str, &OsStr)]) -> Result<()> {
+        for (which, mut command) in files::runs(suite, self.tier)? {
+            command.envs(variables.iter().copied());
+            self.tests(&format!("{what}{which}"), command)?;
+        }
+        Ok(())
     }
 
     fn fetched(&mut self) -> Result<&Fetched> {
@@ -99,19 +107,17 @@ pub(super) fn run(suite: Suite, run: &mut SuiteRun) -> Result<()> {
         }),
         Suite::Phoenix => {
             with_pages(run)?;
-            run.tests("the Phoenix client's tests", node_tests("phoenix")?)
+            run.in_node("the Phoenix client's tests", "phoenix", &[])
         }
         Suite::Clients => {
             with_pages(run)?;
             step("a client in Rust", || start(&mut linted(client_cargo(&["build", "--all-targets"]))?))?;
-            run.tests("the tests of other clients", node_tests("clients")?)
+            run.in_node("the tests of other clients", "clients", &[])
         }
         Suite::Browser => {
             with_pages(run)?;
             let chromium = run.fetched()?.chromium.clone().context("no browser was fetched")?;
-            let mut tests = node_tests("browser")?;
-            tests.env(chromium::VARIABLE, chromium);
-            run.tests("the browser's tests", tests)
+            run.in_node("the browser's tests", "browser", &[(chromium::VARIABLE, chromium.as_os_str())])
         }
         Suite::Packages => {
             run.build()?;
@@ -120,7 +126,7 @@ pub(super) fn run(suite: Suite, run: &mut SuiteRun) -> Result<()> {
             package::pack(&host)?;
             package::crates::verify()?;
             dist::with_built(&host)?;
-            run.tests("the tests of the packages", node_tests("packages")?)
+            run.in_node("the tests of the packages", "packages", &[])
         }
         Suite::Chaos => chaos_on_postgres(run),
         Suite::Postgres => on_postgres(run),
@@ -128,16 +134,15 @@ pub(super) fn run(suite: Suite, run: &mut SuiteRun) -> Result<()> {
         Suite::Proxies => {
             run.build()?;
             run.fetched()?;
-            run.tests("the tests of the proxies", node_tests("proxies")?)
+            run.in_node("the tests of the proxies", "proxies", &[])
         }
         Suite::Languages => {
             run.build()?;
             let fetched = run.fetched()?;
             let path = fetched.compilers.as_ref().context("no compilers were fetched")?.path()?;
             let chromium = fetched.chromium.clone().context("no browser was fetched")?;
-            let mut tests = node_tests("languages")?;
-            tests.env("PATH", path).env(chromium::VARIABLE, chromium);
-            run.tests("the tests of other languages", tests)
+            let variables = [("PATH", path.as_os_str()), (chromium::VARIABLE, chromium.as_os_str())];
+            run.in_node("the tests of other languages", "languages", &variables)
         }
         Suite::Models => {
             run.tests("the models of threads", models())?;
@@ -228,10 +233,11 @@ fn bus_on_nats(run: &mut SuiteRun) -> Result<()> {
     run.tests("the tests of nodes on NATS", nodes)
 }
 
-/// Tests that use all processors, and limit how long something may take. With all their rounds they run alone: beside other tests, they
-/// would measure those.
-const ALONE: [&str; 4] = [
+/// Tests that limit how long something may take, or that use all processors. With all their rounds they run alone: beside other tests,
+/// they would measure those.
+const ALONE: [&str; 5] = [
     "backup::a_backup_during_writes_is_a_state_that_existed",
+    "large_messages::no_message_of_the_maximum_size_exceeds_the_default_cpu_time",
     "replacements::load::",
     "client_limits::a_neighbour_is_answered_during_a_limited_flood",
     "http::hostile::hostile_servers_do_not_slow_a_neighbour_down",
@@ -251,7 +257,7 @@ fn host_tests(run: &mut SuiteRun) -> Result<()> {
     run.tests("the host's tests", tests)?;
     let mut alone = linted(host_cargo("test"))?;
     alone.args(["--test", "it", "--", "--test-threads=1"]).args(ALONE);
-    run.tests("the host's tests that use all processors", alone)
+    run.tests("the host's tests that run alone", alone)
 }
 
 /// Each test of nodes has three hosts with short leases, which must get processor time.
@@ -428,36 +434,12 @@ const TEST_THREADS: &str = "RUST_TEST_THREADS";
 /// a timer, or for a process to end.
 const WAITING: usize = 6;
 
-/// How many test files Node runs at the same time. Each file has its own hosts, and its tests also mostly wait.
-const NODE_FILES: usize = 3;
-
 fn processors() -> usize {
     available_parallelism().map_or(2, usize::from)
 }
 
-/// Node's test runner on the files of `tests/SUITE`.
-fn node_tests(suite: &str) -> Result<Command> {
-    let mut command = Command::new(node::find()?);
-    command.args(["--test", "--test-reporter=spec", &format!("--test-concurrency={NODE_FILES}")]);
-    command.args(test_files(&places::root().join("tests").join(suite))?);
-    with_the_built(&mut command);
-    Ok(command)
-}
-
-/// The test files of a folder. The command names each file, because versions of Node treat a folder differently.
-fn test_files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    let files = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
-    let mut tests: Vec<_> = files.into_iter().filter(|file| file.to_string_lossy().ends_with(".test.mjs")).collect();
-    if tests.is_empty() {
-        bail!("{} contains no test", folder.display());
-    }
-    tests.sort();
-    Ok(tests)
-}
-
 /// Sets the variables by which the tests find the built files.
-fn with_the_built(command: &mut Command) {
+pub(super) fn with_the_built(command: &mut Command) {
     let target = places::target();
     command.env("BENNU_BIN", target.join("debug").join("bennu").with_extension(EXE_EXTENSION));
     command.env("BENNU_GUESTS", places::quick_guests());

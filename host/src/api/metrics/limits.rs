@@ -16,9 +16,10 @@ pub(super) fn write(api: &Api, page: &mut Page<'_>) -> fmt::Result {
 
 /// Some limits have a count of their own where they are reached.
 fn hits(api: &Api, limit: Limit) -> u64 {
+    let http = || api.node.http().counts();
     let failed = |kind: FailureKind| {
         let place = FailureKind::ALL.iter().position(|other| *other == kind);
-        place.map_or(0, |place| api.node.http().counts().failed[place])
+        place.map_or(0, |place| http().failed[place])
     };
     limit.hits()
         + match limit {
@@ -28,7 +29,8 @@ fn hits(api: &Api, limit: Limit) -> u64 {
             Limit::OutboxForMissed => api.node.pubsub.histories.missed(),
             Limit::HttpMs => failed(FailureKind::Timeout),
             Limit::HttpReceivedBytes => failed(FailureKind::TooLarge),
-            Limit::HttpAtOnce => failed(FailureKind::Busy),
+            Limit::HttpAtOncePerPlugin => http().busy_plugins,
+            Limit::HttpAtOnce => failed(FailureKind::Busy).saturating_sub(http().busy_plugins),
             _ => 0,
         }
 }

@@ -64,6 +64,7 @@ mod tests {
         let idle = Arc::<IdleRooms>::default();
         let mut places: Vec<_> = (0..KEPT_MAX).map_while(|_| idle.keep(1)).collect();
         assert_eq!((places.len(), idle.keep(0).is_none()), (KEPT_MAX, true));
+        assert!(Limit::IdleRooms.hits() > 0);
         places.pop();
         assert!(idle.keep(BYTES_MAX).is_none());
         assert!(idle.keep(1).is_some());

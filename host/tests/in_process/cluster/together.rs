@@ -85,8 +85,18 @@ async fn two_hosts_are_one_for_their_clients_until_one_leaves() {
         ("presence_diff", Some(1))
     );
     until("the members are counted", || one.peers.count("room:a") == 1).await;
-    let members = one.peers.members("room:a", 9).await;
-    assert_eq!((members.count, members.coverage.asked, members.coverage.answered), (1, 2, 2));
+    // A node that is asked has a quarter of a second, in which a busy machine may not answer.
+    let answered = async {
+        loop {
+            let members = one.peers.members("room:a", 9).await;
+            if members.coverage.answered == 2 {
+                return members;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    let members = timeout(PATIENCE, answered).await.expect("both nodes answer");
+    assert_eq!((members.count, members.coverage.asked), (1, 2));
     two.cluster.leave().await.expect("the table answers");
     timeout(PATIENCE, two.running).await.expect("its task ends").expect("no panic");
     let presence = &one.stage.endpoint.node.presence;

@@ -215,6 +215,13 @@ impl Stage {
         self.routes.publish(Routes::new(parts.into_iter().map(Part::route)).expect("routes without conflict"));
     }
 
+    /// The lines of an export of its store.
+    pub(crate) async fn exported(&self) -> String {
+        let mut out = Vec::new();
+        self.endpoint.node.store.export(None, &mut out).await.expect("the store can be read");
+        String::from_utf8(out).expect("lines of JSON")
+    }
+
     pub(crate) fn connect(&self) -> Client {
         self.connect_as(Identity::default())
     }

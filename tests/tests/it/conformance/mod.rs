@@ -204,7 +204,7 @@ fn the_kit_of_typescript_plays_every_script() -> Result<()> {
     let granted = json!({ "config": granted.config, "publish": granted.publish, "read": granted.read });
     let mut node = node("scripts.mjs")?;
     let played = node.arg(granted.to_string()).args(scripts.iter().map(|script| &script.path)).output();
-    let played = played.context("this test needs Node 20.6 or later as `node`")?;
+    let played = played.context("this test needs Node 20.11 or later as `node`")?;
     ensure!(played.status.success(), "{}", String::from_utf8_lossy(&played.stderr));
     ensure!(String::from_utf8_lossy(&played.stdout).lines().count() == scripts.len());
     Ok(())
@@ -213,7 +213,7 @@ fn the_kit_of_typescript_plays_every_script() -> Result<()> {
 /// The test kit gives a script the globals of the engine, as far as Node can.
 #[test]
 fn a_script_finds_the_globals_of_the_engine_in_node() -> Result<()> {
-    let played = node("globals.mjs")?.output().context("this test needs Node 20.6 or later as `node`")?;
+    let played = node("globals.mjs")?.output().context("this test needs Node 20.11 or later as `node`")?;
     ensure!(played.status.success(), "{}", String::from_utf8_lossy(&played.stderr));
     Ok(())
 }

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
-use bennu_tests::{Setup, eventually};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use bennu_tests::{Setup, eventually, header, read_request};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -77,14 +77,7 @@ pub(super) const SECRET: &str = "correct-horse-battery-staple";
 
 async fn serve(mut stream: TcpStream, noted: Arc<Mutex<Vec<String>>>, held: Arc<Semaphore>) -> std::io::Result<()> {
     loop {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(stream.read_u8().await?);
-        }
-        let head = String::from_utf8_lossy(&head).into_owned();
-        let length = header(&head, "content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
-        let mut body = vec![0; length];
-        stream.read_exact(&mut body).await?;
+        let (head, body) = read_request(&mut stream).await?;
         let number = {
             let mut noted = noted.lock().unwrap_or_else(PoisonError::into_inner);
             noted.push(head.clone() + &String::from_utf8_lossy(&body));
@@ -116,9 +109,4 @@ fn session(head: &str) -> String {
         Some("sid=broken") => "HTTP/1.1 500 Broken\r\ncontent-length: 0\r\n\r\n".into(),
         _ => "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n".into(),
     }
-}
-
-pub(super) fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
-    let mut lines = head.lines().filter_map(|line| line.split_once(": "));
-    lines.find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
 }

@@ -2,11 +2,12 @@
 
 use anyhow::{Context, Result, ensure};
 use bennu::contract::system_now_ms;
-use bennu_tests::{Setup, TestClient, TestHost, get};
+use bennu_tests::{Setup, TestClient, TestHost, get, header};
 use serde_json::{Value, json};
 
-use super::backend::{Backend, SECRET, header};
+use super::backend::{Backend, SECRET};
 use super::{TOPIC, join, sent};
+use crate::limit_counts::stop_after_hits;
 
 /// Asks in each callback.
 const ASKS: &str = r#"import { channel, config, http, now, plugin, schedule, store } from "bennu";
@@ -170,15 +171,24 @@ async fn readable(host: &TestHost) -> Result<String> {
 #[tokio::test]
 async fn a_secret_is_shown_nowhere() -> Result<()> {
     let backend = Backend::held().await?;
-    let limits = "http_get_ms = 300\nhttp_delivery_ms = 300";
-    let host = backend.setup(limits)?.arguments(&["--log", "trace"]).start().await?;
-    let mut ada = join(&host).await?;
-    let slow = ada.call(TOPIC, "http_get", &json!({ "url": backend.url("/v1/slow") })).await?;
-    ensure!(slow == json!({ "failure": "timeout" }), "{slow}");
+    let waiting = async |ms: u64| {
+        let limits = format!("http_get_ms = {ms}\nhttp_delivery_ms = {ms}\ncall_wall_ms = 120000");
+        backend.setup(&limits)?.arguments(&["--log", "trace"]).start().await
+    };
     let delivery = |path: &str| json!({ "url": backend.url(path), "expires_ms": 1, "on_failure": "undelivered" });
-    ada.call(TOPIC, "deliver", &delivery("/v1/slow")).await?;
-    let told = ada.json().await?;
+    let hasty = waiting(300).await?;
+    let mut bob = join(&hasty).await?;
+    let slow = bob.call(TOPIC, "http_get", &json!({ "url": backend.url("/v1/slow") })).await?;
+    ensure!(slow == json!({ "failure": "timeout" }), "{slow}");
+    bob.call(TOPIC, "deliver", &delivery("/v1/slow")).await?;
+    let told = bob.json().await?;
     ensure!(told[4]["reason"].as_str().is_some_and(|reason| reason.starts_with("timeout: ")), "{told}");
+    is_given_up(&hasty).await?;
+    drop(bob);
+    stop_after_hits(hasty, &["http_get_ms", "http_delivery_ms"]).await?;
+    // A slow machine needs time for the other outcomes.
+    let host = waiting(60_000).await?;
+    let mut ada = join(&host).await?;
     backend.answers.add_permits(10_000);
     let moved = ada.call(TOPIC, "http_get", &json!({ "url": backend.url("/v1/moved") })).await?;
     ensure!(moved == json!({ "failure": "redirect" }), "{moved}");
@@ -192,15 +202,23 @@ async fn a_secret_is_shown_nowhere() -> Result<()> {
     ada.push(TOPIC, "http_get", &own).await?;
     ensure!(ada.json().await?[3] == "phx_error");
     let requests = backend.requests();
+    // Those that took too long may not have been sent.
     ensure!(
-        requests.len() == 5 && requests.iter().all(|head| header(head, "x-api-key") == Some(SECRET)),
+        (3..=5).contains(&requests.len()) && requests.iter().all(|head| header(head, "x-api-key") == Some(SECRET)),
         "{requests:?}"
     );
-    let deliveries = host.shows("both are given up", |shown| shown["deliveries"]["given_up"] == 2).await?;
-    ensure!(deliveries["deliveries"]["all"] == 2, "{deliveries}");
     host.log().find(0, "the fault", |line| line.text.contains("set by the configuration")).await?;
-    ensure!(!readable(&host).await?.contains(SECRET), "the secret is shown");
+    is_given_up(&host).await?;
+    drop(ada);
     host.stop().await?;
+    Ok(())
+}
+
+/// Waits until the only delivery is given up. The secret must not be shown.
+async fn is_given_up(host: &TestHost) -> Result<()> {
+    let shown = host.shows("it is given up", |shown| shown["deliveries"]["given_up"] == 1).await?;
+    ensure!(shown["deliveries"]["all"] == 1, "{shown}");
+    ensure!(!readable(host).await?.contains(SECRET), "the secret is shown");
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, ensure};
-use bennu_tests::{ConnectRequest, Received, TestHost, eventually, request, request_with, within};
+use bennu_tests::{ConnectRequest, JSON, Received, TestHost, eventually, request, request_with, within};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -31,8 +31,7 @@ async fn readiness(host: &TestHost, api: SocketAddr) -> Result<Value> {
 /// Broadcasts by the API, and returns the status.
 async fn broadcast(api: SocketAddr) -> Result<u16> {
     let body = json!({ "topic": "news:1", "event": "said", "payload": {} }).to_string();
-    let headers = [("content-type", "application/json")];
-    Ok(request_with(api, "POST", "/api/broadcast", &headers, body.as_bytes()).await?.status)
+    Ok(request_with(api, "POST", "/api/broadcast", JSON, body.as_bytes()).await?.status)
 }
 
 #[tokio::test]
