@@ -210,7 +210,7 @@ class ChannelsTest(unittest.TestCase):
             "nan": "ValueError: Out of range float values are not JSON compliant",
             "name": "ValueError: an event has at most 255 bytes",
             "prefix": "ValueError: a prefix has at most 255 bytes",
-            "order": "ValueError: an order has at most 255 bytes",
+            "order": "ValueError: an order key has at most 255 bytes",
             "number": "TypeError: a time must be a whole number, and not 1.5",
             "state": "TypeError: object is not a JSON value",
         }

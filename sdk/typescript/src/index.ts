@@ -4,7 +4,7 @@
 import * as host from "bennu:channel/host@0.1.0";
 import * as presence from "bennu:channel/presence@0.1.0";
 import * as hostTopics from "bennu:channel/topics@0.1.0";
-import { text } from "./payload.ts";
+import { name, text } from "./payload.ts";
 import { onlyInCallbacks } from "./phase.ts";
 import type { Presences } from "./topic.ts";
 
@@ -45,12 +45,12 @@ export const topics = {
   /** The presences of a topic, without the effects of the running callback. */
   presences(topic: string): Presences {
     onlyInCallbacks("topics.presences");
-    return JSON.parse(presence.list(text("a topic", topic)));
+    return JSON.parse(presence.list(name("a topic", topic)));
   },
   /** The metas of one key of a topic. Empty if the key has no presence. */
   presence(topic: string, key: string): Record<string, any>[] {
     onlyInCallbacks("topics.presence");
-    return JSON.parse(presence.get(text("a topic", topic), text("a key", key)) ?? "null")?.metas ?? [];
+    return JSON.parse(presence.get(name("a topic", topic), name("a key", key)) ?? "null")?.metas ?? [];
   },
   /**
    * The number of a topic's members. In a cluster, members at other nodes count as they were about a second before. So if a join compares
@@ -58,7 +58,7 @@ export const topics = {
    */
   count(topic: string): number {
     onlyInCallbacks("topics.count");
-    return hostTopics.count(text("a topic", topic));
+    return hostTopics.count(name("a topic", topic));
   },
   /**
    * Up to so many members of a topic, at most 1,000, in no particular order. In a cluster, the call may wait up to 250 ms for other nodes,
@@ -66,7 +66,7 @@ export const topics = {
    */
   members(topic: string, limit: number = 1000): { member: number; user?: string; socketId?: string }[] {
     onlyInCallbacks("topics.members");
-    return hostTopics.members(text("a topic", topic), limit).map(({ member, user, socketId }: any) => ({
+    return hostTopics.members(name("a topic", topic), limit).map(({ member, user, socketId }: any) => ({
       member: Number(member), user: user ?? undefined, socketId: socketId ?? undefined,
     }));
   },
