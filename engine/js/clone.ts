@@ -12,7 +12,8 @@ const kindOf = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.
 const ITERATORS = [[].values(), (async function* () {}).prototype].map((it) => Object.getPrototypeOf(Object.getPrototypeOf(it)));
 
 /** The classes whose objects have no copy. */
-const UNIQUE = ["Promise", "WeakMap", "WeakSet", "WeakRef", "FinalizationRegistry", "SharedArrayBuffer", "Symbol"].map((name) => scope[name]).filter(Boolean);
+const UNIQUE = ["Promise", "WeakMap", "WeakSet", "WeakRef", "FinalizationRegistry", "SharedArrayBuffer", "Symbol"]
+  .map((name) => scope[name]).filter(Boolean);
 
 /** Refuses an object of which a copy of its fields would lose something. Most objects have no class, so this is found first. */
 function refuseUnique(value: object) {

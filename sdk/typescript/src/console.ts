@@ -32,8 +32,8 @@ function textOf(parts: unknown[]): string {
   return [text, ...values.map(shown)].join(" ");
 }
 
-/** The number of a value. Another conversion than that of a plain value can throw. */
-const numberOf = (value: unknown) => (["symbol", "function"].includes(typeof value) || (typeof value === "object" && value !== null) ? NaN : Number(value));
+/** The number of a value. The conversion of an object is the script's own, and could throw. */
+const numberOf = (value: unknown) => (value === null || ["bigint", "boolean", "number", "string"].includes(typeof value) ? Number(value) : NaN);
 
 const labelOf = (label: unknown) => safely(() => String(label), UNSHOWN);
 

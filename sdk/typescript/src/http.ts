@@ -145,7 +145,8 @@ export const http = {
     const [all, bytes] = content(headers, body, json);
     if (order !== undefined) name("an order key", order);
     if (onFailure !== undefined) name("an event", onFailure);
-    const given = settings({ order, "expires-ms": expiresMs, "on-failure": onFailure, "push-p256dh": push?.p256dh, "push-auth": push?.auth });
+    const pushKeys = { "push-p256dh": push?.p256dh, "push-auth": push?.auth };
+    const given = settings({ order, "expires-ms": expiresMs, "on-failure": onFailure, ...pushKeys });
     return hostHttp.deliver(text("a URL", url), pairs(all), bytes, given);
   },
 };

@@ -63,13 +63,13 @@ function codeOf(text) {
   return code;
 }
 
-const NAME = String.raw`[\p{ID_Continue}$]+`;
+const LETTER = String.raw`[\p{ID_Continue}$]`;
 
 /** An import or export of what the SDK has: whether it is of types only, the default import, the list of names, and `*`. */
-const OF_SDK = new RegExp(
-  String.raw`(?<![.\p{ID_Continue}$])(?:import|export)(?![\p{ID_Continue}$])\s*(type\s+(?!from\b|,))?(${NAME}\s*,?)?\s*(?:\{([^{}]*)\}|(\*)\s*(?:as\s+${NAME}\s*)?)?\s*from\s*"bennu"`,
-  "gu",
-);
+const OF_SDK = new RegExp([
+  String.raw`(?<!\.|${LETTER})(?:import|export)(?!${LETTER})\s*(type\s+(?!from\b|,))?(${LETTER}+\s*,?)?\s*`,
+  String.raw`(?:\{([^{}]*)\}|(\*)\s*(?:as\s+${LETTER}+\s*)?)?\s*from\s*"bennu"`,
+].join(""), "gu");
 
 /** A default export. */
 const DEFAULT = /(?<![.\p{ID_Continue}$])export(?![\p{ID_Continue}$])\s*(?:default(?![\p{ID_Continue}$])|\{(?:[^{}]*[\s,])?default\s*[,}])/u;
