@@ -29,19 +29,32 @@ function characterAt(bytes: Uint8Array, at: number): number {
   return size;
 }
 
-/** The text of bytes of which some aren't UTF-8. */
+/**
+ * The text of bytes of which some aren't UTF-8. Each of a client's bytes can be such a one, so there is one copy, in which replacement
+ * characters stand for them, and one call of `decode`.
+ */
 function lossy(bytes: Uint8Array): string {
-  const parts = [];
-  let from = 0;
-  for (let at = 0; at < bytes.length; ) {
-    const size = characterAt(bytes, at);
-    if (size < 0) {
-      parts.push(decode(bytes.subarray(from, at)), "\ufffd");
-      from = at - size;
+  const { length } = bytes, whole = new Uint8Array(3 * length);
+  let at = 0, end = 0;
+  while (at < length) {
+    const first = bytes[at];
+    if (first < 0x80) {
+      whole[end++] = first;
+      at += 1;
+      continue;
     }
-    at += Math.abs(size);
+    // A byte that begins no character is found here: a call for each of them would take as long as all the rest.
+    const size = first < 0xc2 || first > 0xf4 ? -1 : characterAt(bytes, at);
+    if (size > 0) {
+      for (const next = at + size; at < next; ) whole[end++] = bytes[at++];
+    } else {
+      whole[end++] = 0xef;
+      whole[end++] = 0xbf;
+      whole[end++] = 0xbd;
+      at -= size;
+    }
   }
-  return parts.join("") + decode(bytes.subarray(from));
+  return decode(whole.subarray(0, end));
 }
 
 /** The number of bytes without a character at the end that is only begun. */

@@ -15,7 +15,8 @@ async function evaluated(): Promise<any> {
     return made;
   } catch (problem) {
     failed(problemText(problem));
-    throw problem;
+    // The host has the text. The script's own error can have one that the engine can't pass on.
+    throw new Error("the script can't be evaluated");
   }
 }
 

@@ -119,8 +119,9 @@ mod tests {
 
     /// The SDK must not refuse what the host accepts.
     #[test]
-    fn the_limit_of_names_is_the_hosts() {
+    fn the_limits_are_the_hosts() {
         assert_eq!(NAME_BYTES_MAX, bennu_semantics::NAME_BYTES_MAX);
+        assert_eq!(GRACE_MS_MAX, bennu_semantics::GRACE_MS_MAX);
     }
 
     #[test]

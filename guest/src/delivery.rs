@@ -88,7 +88,7 @@ impl Delivery {
     /// that doesn't answer holds back all later ones with this key, until the first one is accepted, refused or given up.
     #[track_caller]
     pub fn order(self, key: &str) -> Self {
-        self.set("order", check::name("the order of a delivery", key).into())
+        self.set("order", check::name("the order key of a delivery", key).into())
     }
 
     /// The time after which it is given up. Default: a day; at most a week.

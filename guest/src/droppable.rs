@@ -26,7 +26,7 @@ impl<R> Socket<R> {
     /// `trap`: the key has more than 255 bytes.
     #[track_caller]
     pub fn broadcast_droppable(&mut self, key: &str, event: &str, payload: impl IntoPayload) {
-        droppable::broadcast_droppable(name(key), event, &check::event(event, payload));
+        droppable::broadcast_droppable(checked(key), event, &check::event(event, payload));
     }
 
     /// Sends an event to all members of the topic except this one. A slow client gets only the last of the events with
@@ -71,7 +71,7 @@ impl<R> Socket<R> {
     /// As for [`broadcast_droppable`](Socket::broadcast_droppable).
     #[track_caller]
     pub fn broadcast_from_droppable(&mut self, key: &str, event: &str, payload: impl IntoPayload) {
-        droppable::broadcast_from_droppable(name(key), event, &check::event(event, payload));
+        droppable::broadcast_from_droppable(checked(key), event, &check::event(event, payload));
     }
 
     /// Sends an event to all members of another topic. A slow client gets only the last of the events with this key.
@@ -81,7 +81,7 @@ impl<R> Socket<R> {
     /// As for [`broadcast_droppable`](Socket::broadcast_droppable), and for [`publish`](Socket::publish).
     #[track_caller]
     pub fn publish_droppable(&mut self, topic: &str, key: &str, event: &str, payload: impl IntoPayload) {
-        droppable::publish_droppable(check::name("a topic", topic), name(key), event, &check::event(event, payload));
+        droppable::publish_droppable(check::name("a topic", topic), checked(key), event, &check::event(event, payload));
     }
 }
 
@@ -90,18 +90,18 @@ impl<R> Topic<R> {
     /// Sends an event to all members of the topic. See [`Socket::broadcast_droppable`].
     #[track_caller]
     pub fn broadcast_droppable(&mut self, key: &str, event: &str, payload: impl IntoPayload) {
-        droppable::broadcast_droppable(name(key), event, &check::event(event, payload));
+        droppable::broadcast_droppable(checked(key), event, &check::event(event, payload));
     }
 
     /// Sends an event to all members of another topic. See [`Socket::publish_droppable`].
     #[track_caller]
     pub fn publish_droppable(&mut self, topic: &str, key: &str, event: &str, payload: impl IntoPayload) {
-        droppable::publish_droppable(check::name("a topic", topic), name(key), event, &check::event(event, payload));
+        droppable::publish_droppable(check::name("a topic", topic), checked(key), event, &check::event(event, payload));
     }
 }
 
 /// Checks a key.
 #[track_caller]
-fn name(key: &str) -> &str {
+fn checked(key: &str) -> &str {
     check::name("the key of a droppable message", key)
 }

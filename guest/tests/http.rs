@@ -70,7 +70,9 @@ fn a_callback_waits_only_so_often_and_only_for_methods_that_read() {
     let post = member().push("post", json!({}));
     assert!(post.fault().unwrap().detail.contains("GET and HEAD"));
     let long = member().push("send", json!({ "bytes": 256 }));
-    assert!(long.fault().unwrap().detail.ends_with("the key of a request has at most 255 bytes, not 256"));
+    let fault = long.fault().unwrap();
+    assert_eq!(fault.kind, "trap");
+    assert!(fault.detail.ends_with("the key of a request has at most 255 bytes, not 256"));
 }
 
 #[test]

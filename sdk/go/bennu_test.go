@@ -74,7 +74,7 @@ func TestWhatTheHostWouldRefuseIsAPanic(t *testing.T) {
 		"a topic has at most 255 bytes":                                func() { socket.Subscribe(strings.Repeat("t", 256)) },
 		"a prefix has at most 255 bytes":                               func() { entries.Follow(strings.Repeat("p", 256)) },
 		"a key has at most 255 bytes":                                  func() { schedule.Cancel("t", strings.Repeat("k", 256)) },
-		"an order has at most 255 bytes":                               func() { http.Deliver(http.Delivery{Order: strings.Repeat("o", 256)}) },
+		"an order key has at most 255 bytes":                           func() { http.Deliver(http.Delivery{Order: strings.Repeat("o", 256)}) },
 		"a meta must be an object, and not \"x\"":                      func() { socket.Track("key", "x") },
 		"a payload must be a JSON value: json: unsupported type: chan": func() { socket.SendSelf("x", make(chan int)) },
 		"a grace period is from 0 to 86400000 ms, and not 48h0m0s":     func() { socket.TakeSeat("a", 48*time.Hour) },

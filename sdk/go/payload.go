@@ -100,8 +100,6 @@ func kindOf(of reflect.Type) string {
 // The checks of an effect, before the host is asked for it. What the host would refuse is a panic here, so that the fault has the place
 // in the source.
 
-func checkName(what, name string) string { return plugin.CheckName(what, name) }
-
 // pack makes a payload of a value.
 func pack(value any) (uint32, string) {
 	payload, err := plugin.Pack(value)
@@ -113,7 +111,7 @@ func pack(value any) (uint32, string) {
 
 // packObject makes the payload of an event to clients: a JSON object, or bytes. nil is an object without fields.
 func packObject(event string, value any) (uint32, string) {
-	checkName("an event", event)
+	plugin.CheckName("an event", event)
 	if value == nil {
 		return abi.JSON, "{}"
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"bennu.dev/bennu/internal/abi"
+	"bennu.dev/bennu/internal/plugin"
 )
 
 // Socket is a member of a topic: one client's membership, and the effects that it can ask for.
@@ -43,13 +44,13 @@ func (s *Socket[R]) BroadcastFrom(event string, payload any) {
 // BroadcastFromDroppable is like BroadcastDroppable, without this member.
 func (s *Socket[R]) BroadcastFromDroppable(key, event string, payload any) {
 	kind, data := packObject(event, payload)
-	abi.BroadcastFromDroppable(checkName("a key", key), event, kind, data)
+	abi.BroadcastFromDroppable(plugin.CheckName("a key", key), event, kind, data)
 }
 
 // SendSelf calls this member's HandleInfo after the messages that wait in its queue.
 func (s *Socket[R]) SendSelf(event string, payload any) {
 	kind, data := pack(payload)
-	abi.SendSelf(checkName("an event", event), kind, data)
+	abi.SendSelf(plugin.CheckName("an event", event), kind, data)
 }
 
 // SendAfter calls this member's HandleInfo after a time of at least 10 ms. It returns the number of the timer. A member has at most 16
@@ -57,7 +58,7 @@ func (s *Socket[R]) SendSelf(event string, payload any) {
 func (s *Socket[R]) SendAfter(after time.Duration, event string, payload any) (timer uint64) {
 	kind, data := pack(payload)
 	ms := milliseconds("a time", after, 1<<53-1)
-	return abi.SendAfter(uint64(ms), checkName("an event", event), kind, data)
+	return abi.SendAfter(uint64(ms), plugin.CheckName("an event", event), kind, data)
 }
 
 // Cancel cancels a timer. If it has fired, nothing happens.
@@ -65,10 +66,10 @@ func (s *Socket[R]) Cancel(timer uint64) { abi.Cancel(timer) }
 
 // Subscribe gives this member's HandleInfo the broadcasts of another topic. It must be a topic of this plugin, or be granted by
 // `plugins.NAME.read`. A member subscribes to at most 64 topics.
-func (s *Socket[R]) Subscribe(topic string) { abi.Subscribe(checkName("a topic", topic)) }
+func (s *Socket[R]) Subscribe(topic string) { abi.Subscribe(plugin.CheckName("a topic", topic)) }
 
 // Unsubscribe ends a subscription.
-func (s *Socket[R]) Unsubscribe(topic string) { abi.Unsubscribe(checkName("a topic", topic)) }
+func (s *Socket[R]) Unsubscribe(topic string) { abi.Unsubscribe(plugin.CheckName("a topic", topic)) }
 
 // Reply answers an earlier message of this member, whose Ref was kept. A response is a JSON value, bytes, or a Reply with a status of its
 // own. A message may be answered more than once.
@@ -80,7 +81,7 @@ func (s *Socket[R]) Reply(ref string, response any) {
 // TakeSeat puts this member on a seat of the topic, such as a user's name. A member has one seat. If its connection drops, the host keeps
 // the seat for a grace period of at most a day. HandleSeat is told each change. It needs a room.
 func (s *Socket[R]) TakeSeat(seat string, grace time.Duration) {
-	abi.TakeSeat(checkName("a seat", seat), uint32(milliseconds("a grace period", grace, day.Milliseconds())))
+	abi.TakeSeat(plugin.CheckName("a seat", seat), uint32(milliseconds("a grace period", grace, day.Milliseconds())))
 }
 
 // LeaveSeat gives up this member's seat.
@@ -89,16 +90,16 @@ func (s *Socket[R]) LeaveSeat() { abi.LeaveSeat() }
 // Track tracks this member's presence under a key, with a meta, a JSON object of at most 4 KiB. A member has at most 16 presences, each
 // under another key. They end with the member.
 func (s *Socket[R]) Track(key string, meta any) {
-	abi.Track(checkName("a key", key), objectText("a meta", meta))
+	abi.Track(plugin.CheckName("a key", key), objectText("a meta", meta))
 }
 
 // UpdatePresence replaces the meta of this member under a key. If it isn't tracked under that key, this is a fault.
 func (s *Socket[R]) UpdatePresence(key string, meta any) {
-	abi.UpdatePresence(checkName("a key", key), objectText("a meta", meta))
+	abi.UpdatePresence(plugin.CheckName("a key", key), objectText("a meta", meta))
 }
 
 // Untrack ends this member's presence under a key.
-func (s *Socket[R]) Untrack(key string) { abi.Untrack(checkName("a key", key)) }
+func (s *Socket[R]) Untrack(key string) { abi.Untrack(plugin.CheckName("a key", key)) }
 
 // PushPresences sends all presences of the topic to this member's client, as `presence_state`.
 func (s *Socket[R]) PushPresences() { abi.PushPresences() }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"bennu.dev/bennu/internal/abi"
+	"bennu.dev/bennu/internal/plugin"
 	"bennu.dev/bennu/topics"
 )
 
@@ -34,7 +35,7 @@ func (t *Topic[R]) Broadcast(event string, payload any) {
 // client is never closed because of such events, and may miss some.
 func (t *Topic[R]) BroadcastDroppable(key, event string, payload any) {
 	kind, data := packObject(event, payload)
-	abi.BroadcastDroppable(checkName("a key", key), event, kind, data)
+	abi.BroadcastDroppable(plugin.CheckName("a key", key), event, kind, data)
 }
 
 // Publish sends an event to all members of another topic. It must be a topic of this plugin, or be granted by `plugins.NAME.publish`;
@@ -42,38 +43,38 @@ func (t *Topic[R]) BroadcastDroppable(key, event string, payload any) {
 // declared dead between the two, the event is lost, although the writes are there.
 func (t *Topic[R]) Publish(topic, event string, payload any) {
 	kind, data := packObject(event, payload)
-	abi.Publish(checkName("a topic", topic), event, kind, data)
+	abi.Publish(plugin.CheckName("a topic", topic), event, kind, data)
 }
 
 // PublishDroppable is like Publish, for an event of which a slow client needs only the latest with the same key.
 func (t *Topic[R]) PublishDroppable(topic, key, event string, payload any) {
 	kind, data := packObject(event, payload)
-	abi.PublishDroppable(checkName("a topic", topic), checkName("a key", key), event, kind, data)
+	abi.PublishDroppable(plugin.CheckName("a topic", topic), plugin.CheckName("a key", key), event, kind, data)
 }
 
 // Send sends a message to another topic, for its HandleMessage. If that answers, this member's HandleInfo gets the answer. The same
 // topics as for Publish are allowed. The topic doesn't need to have members.
 func (t *Topic[R]) Send(topic, event string, payload any) {
 	kind, data := pack(payload)
-	abi.Send(checkName("a topic", topic), checkName("an event", event), kind, data)
+	abi.Send(plugin.CheckName("a topic", topic), plugin.CheckName("an event", event), kind, data)
 }
 
 // SendMember calls the HandleInfo of a member of any topic. The member is its number: [Socket.ID], or one of topics.Members. The same
 // topics as for Publish are allowed. If the member has ended, nothing happens.
 func (t *Topic[R]) SendMember(topic string, member uint64, event string, payload any) {
 	kind, data := pack(payload)
-	abi.SendMember(checkName("a topic", topic), member, checkName("an event", event), kind, data)
+	abi.SendMember(plugin.CheckName("a topic", topic), member, plugin.CheckName("an event", event), kind, data)
 }
 
 // PushToSocket sends an event to the client of each member of a topic whose socket has this id, for example to all tabs of a user. The
 // same topics as for Publish are allowed.
 func (t *Topic[R]) PushToSocket(topic, socketID, event string, payload any) {
 	kind, data := packObject(event, payload)
-	abi.PushToSocket(checkName("a topic", topic), checkName("a socket id", socketID), event, kind, data)
+	abi.PushToSocket(plugin.CheckName("a topic", topic), plugin.CheckName("a socket id", socketID), event, kind, data)
 }
 
 // Disconnect closes every socket with this id. The member's own id is always allowed; other ids need a grant, as for Publish.
-func (t *Topic[R]) Disconnect(socketID string) { abi.Disconnect(checkName("a socket id", socketID)) }
+func (t *Topic[R]) Disconnect(socketID string) { abi.Disconnect(plugin.CheckName("a socket id", socketID)) }
 
 // Discard discards all effects that the callback has asked for so far, and its writes to the store and to entries. After that, an effect
 // or a write is a fault. The changes of the state and the room, and the answer, still count. A Refusal discards all of them.
@@ -102,7 +103,7 @@ func (t *Topic[R]) Tick(period time.Duration) {
 // Presences are the presences of this topic, without the effects of the running callback.
 func (t *Topic[R]) Presences() topics.Presences { return topics.PresencesOf(t.name) }
 
-// MemberCount is the number of this topic's members.
+// MemberCount is the number of this topic's members. See [topics.Count] for what that is in a cluster.
 func (t *Topic[R]) MemberCount() int { return topics.Count(t.name) }
 
 // milliseconds checks a duration that is an argument of an effect.
@@ -117,7 +118,7 @@ func milliseconds(what string, duration time.Duration, most int64) int64 {
 func reply(response any) (status string, kind uint32, data string) {
 	status = "ok"
 	if is, ok := response.(Reply); ok {
-		status, response = checkName("a status", is.Status), is.Response
+		status, response = plugin.CheckName("a status", is.Status), is.Response
 	}
 	if response == nil {
 		return status, abi.JSON, "{}"

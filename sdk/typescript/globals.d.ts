@@ -26,7 +26,7 @@ declare const console: {
   groupEnd(): void;
 };
 
-/** A copy of a value, as in browsers. A function, a symbol or a promise is a `TypeError`. */
+/** A copy of a value, as in browsers. What has no copy is a `TypeError`: a function, a symbol, a promise, a generator, shared memory. */
 declare function structuredClone<T>(value: T): T;
 
 declare class TextEncoder {

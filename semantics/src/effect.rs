@@ -19,8 +19,8 @@ use crate::{Capability, Fault, Follows, Grant, HttpRequest, MemberUsage, Need, P
 /// A timer's number, unique within its member.
 pub type TimerId = u64;
 
-/// The longest grace period of a seat, in milliseconds: a day.
-const GRACE_MS_MAX: u32 = 24 * 60 * 60 * 1000;
+/// The longest grace period of a seat, in milliseconds: a day. An SDK that checks it before the host must not refuse less.
+pub const GRACE_MS_MAX: u32 = 24 * 60 * 60 * 1000;
 
 /// An effect: an action that a callback asks for. It is recorded while the callback runs, and carried out after the
 /// callback has succeeded.

@@ -49,7 +49,7 @@ pub use call::{
     Callback, Ending, EntryUpgrade, Fired, Message, Part, Passing, Recipient, SeatChange, Source, Tick, TopicCall,
     TopicCallback, TopicInfo, Upgrade,
 };
-pub use effect::{Effect, TimerId};
+pub use effect::{Effect, GRACE_MS_MAX, TimerId};
 pub use effect_values::check_schedule;
 pub use fault::{DETAIL_BYTES_MAX, Fault, FaultKind, one_line};
 pub use follows::Follows;

@@ -174,6 +174,15 @@ impl Crafted {
         ComponentEncoder::default().module(&module)?.validate(true).encode().context("wrapping a crafted module")
     }
 
+    /// Builds the component with an adapter for WASI preview 1, as `bennu build` does with the host's.
+    ///
+    /// # Errors
+    /// If the functions don't match the contract, or the adapter.
+    pub fn build_with_adapter(&self, adapter: &[u8]) -> Result<Vec<u8>> {
+        let encoder = ComponentEncoder::default().module(&self.build_module()?)?.validate(true);
+        encoder.adapter("wasi_snapshot_preview1", adapter)?.encode().context("wrapping a crafted module")
+    }
+
     /// Builds the core module with the type of its imports and exports, as toolchains without support for components do.
     ///
     /// # Errors

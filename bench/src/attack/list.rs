@@ -210,7 +210,10 @@ pub(super) static ATTACKS: [Attack; 18] = [
         end: |host| limit_files(host, None),
         count: files_have_run_out,
         held: |effect| {
-            format!("{} connections at once, of which {FILES_LEFT} were accepted; the others waited", effect.open_max)
+            format!(
+                "{} connections at once, for which the host had at most {FILES_LEFT} files; the others waited",
+                effect.open_max
+            )
         },
         ..PLAIN
     },

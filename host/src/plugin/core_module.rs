@@ -90,12 +90,12 @@ pub(super) fn to_component(bytes: &[u8]) -> Result<Cow<'_, [u8]>> {
 ///
 /// # Errors
 /// Returns an error if it is a core module that can't be wrapped, as when a host loads it.
-pub fn component_of(product: Vec<u8>) -> Result<Vec<u8>> {
-    let wrapped = match to_component(&product)? {
+pub fn wrapped(product: Vec<u8>) -> Result<Vec<u8>> {
+    let component = match to_component(&product)? {
         Cow::Owned(component) => Some(component),
         Cow::Borrowed(_) => None,
     };
-    Ok(wrapped.unwrap_or(product))
+    Ok(component.unwrap_or(product))
 }
 
 fn wrap_module(bytes: &[u8]) -> Result<Vec<u8>> {
@@ -190,8 +190,8 @@ mod tests {
         let component = wat::parse_str("(component)")?;
         assert!(matches!(to_component(&component)?, Cow::Borrowed(bytes) if bytes == component));
         assert!(matches!(to_component(b"no wasm")?, Cow::Borrowed(b"no wasm")));
-        assert_eq!(component_of(component.clone())?, component);
-        assert_eq!(component_of(b"a script".to_vec())?, b"a script");
+        assert_eq!(wrapped(component.clone())?, component);
+        assert_eq!(wrapped(b"a script".to_vec())?, b"a script");
         Ok(())
     }
 

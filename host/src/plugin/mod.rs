@@ -61,7 +61,7 @@ pub use builds::Builds;
 pub use cache::Cache;
 pub use call_kind::CallKind;
 pub use cluster_status::{ClusterPluginStatus, ClusterProbation, NodePluginStatus, RolloutStatus, ServingStatus};
-pub use core_module::component_of;
+pub use core_module::wrapped;
 pub use digest::Digest;
 pub use engine::{Engine, INSTANCES};
 pub use guest::{Grants, Origin};

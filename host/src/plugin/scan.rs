@@ -145,8 +145,8 @@ pub(super) fn scan(sources: &[Source]) -> Found {
 const COMPONENT_BYTES_MAX: u64 = 128 << 20;
 
 /// The minimum time between the two stamps of a file that must agree, and the maximum number of attempts.
-const LOOK_APART: Duration = Duration::from_millis(20);
-const LOOKS_MAX: usize = 100;
+const STAMPS_APART: Duration = Duration::from_millis(20);
+const ATTEMPTS_MAX: usize = 100;
 
 /// A file whose last change is older than this isn't being written, so the second stamp is taken without a wait, and
 /// the host starts faster. The time is longer than the step of two seconds in the coarsest common file systems.
@@ -154,12 +154,12 @@ const LEFT_ALONE: Duration = Duration::from_secs(3);
 
 /// A file's stamp, and when it was read.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Look {
+pub(super) struct TimedStamp {
     pub(super) stamp: Stamp,
     pub(super) at: Instant,
 }
 
-impl Look {
+impl TimedStamp {
     /// Reads a file's stamp now.
     fn at(path: &Path) -> Result<Self> {
         let stamp = Stamp::of(path).ok_or_else(|| anyhow!("it is gone"))?;
@@ -170,22 +170,22 @@ impl Look {
     /// together.
     async fn settle(&self) {
         if !self.stamp.is_final() {
-            sleep_until(self.at + LOOK_APART).await;
+            sleep_until(self.at + STAMPS_APART).await;
         }
     }
 }
 
 /// Reads a file's content between two stamps that agree, because another program may still be writing the file.
-/// `look` is used as the first stamp, if it is given.
+/// `first` is used as the first stamp, if it is given.
 ///
 /// # Errors
 /// Returns an error if the file is gone, too large, or can't be read, or if it changes during every attempt.
-pub(super) async fn read_settled(path: &Path, mut look: Option<Look>) -> Result<(Stamp, Vec<u8>)> {
+pub(super) async fn read_settled(path: &Path, mut first: Option<TimedStamp>) -> Result<(Stamp, Vec<u8>)> {
     let reading = || format!("reading {}", path.display());
-    for _ in 0..LOOKS_MAX {
-        let before = match look.take() {
-            Some(look) => look,
-            None => Look::at(path).with_context(reading)?,
+    for _ in 0..ATTEMPTS_MAX {
+        let before = match first.take() {
+            Some(first) => first,
+            None => TimedStamp::at(path).with_context(reading)?,
         };
         before.settle().await;
         let before = before.stamp;

@@ -110,7 +110,7 @@ func Deliver(delivery Delivery) string {
 			settings = append(settings, abi.Pair{Name: name, Value: value})
 		}
 	}
-	set("order", plugin.CheckName("an order", delivery.Order))
+	set("order", plugin.CheckName("an order key", delivery.Order))
 	if delivery.Expires != 0 {
 		set("expires-ms", milliseconds(delivery.Expires))
 	}

@@ -62,7 +62,7 @@ class _HostLog(logging.Handler):
     def _text(self, record: logging.LogRecord) -> str:
         text = record.getMessage()
         problem = record.exc_info[1] if record.exc_info else None
-        return f"{text}: {_faults.problem_text(problem)}" if problem else text
+        return _faults.well_formed(f"{text}: {_faults.problem_text(problem)}" if problem else text)
 
 
 def _adapt() -> None:

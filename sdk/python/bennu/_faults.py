@@ -46,7 +46,12 @@ def problem_text(problem: BaseException) -> str:
         seen.add(id(cause))
         text = f"{text}; after {_one(cause)}"
         problem = cause
-    return text
+    return well_formed(text)
+
+
+def well_formed(text: str) -> str:
+    """The text with question marks for halves of surrogate pairs. A client's JSON can have them, and UTF-8 has no byte for one."""
+    return text if text.isascii() else text.encode(errors="replace").decode()
 
 
 def _one(problem: BaseException) -> str:

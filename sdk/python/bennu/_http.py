@@ -129,7 +129,7 @@ class Http:
         """
         pairs, content = _content(headers, body, json)
         expires_ms = None if expires is None else duration("a time", expires)
-        for what, given in (("an order", order), ("an event", on_failure)):
+        for what, given in (("an order key", order), ("an event", on_failure)):
             if given is not None:
                 name(what, given)
         keys = {} if push is None else {"push_p256dh": push.p256dh, "push_auth": push.auth}

@@ -146,7 +146,7 @@ class Topic(Generic[R]):
 
     @property
     def member_count(self) -> int:
-        """The number of this topic's members."""
+        """The number of this topic's members. See `topics.count` for what that is in a cluster."""
         return host_topics.count(self.topic)
 
 

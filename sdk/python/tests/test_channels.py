@@ -1,5 +1,6 @@
 """Channels on the test kit: declarations, states, effects, faults."""
 
+import json
 import unittest
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -107,6 +108,8 @@ class All:
                 http.deliver("https://a.example/1", order="o" * 256)
             case "number":
                 socket.send_after(1.5, "event")
+            case "half":
+                raise ValueError(json.loads(r'"\ud83d"'))
             case "state":
                 self.user = object()
             case "caused":
@@ -210,8 +213,9 @@ class ChannelsTest(unittest.TestCase):
             "nan": "ValueError: Out of range float values are not JSON compliant",
             "name": "ValueError: an event has at most 255 bytes",
             "prefix": "ValueError: a prefix has at most 255 bytes",
-            "order": "ValueError: an order has at most 255 bytes",
+            "order": "ValueError: an order key has at most 255 bytes",
             "number": "TypeError: a time must be a whole number, and not 1.5",
+            "half": "ValueError: ?",
             "state": "TypeError: object is not a JSON value",
         }
         for kind, text in expected.items():

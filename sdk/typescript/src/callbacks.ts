@@ -4,7 +4,7 @@ import type { Channel } from "./channel.ts";
 import { drop, handOver, Refusal, refuse, Reply, Stop } from "./channel.ts";
 import { ConnectRequest, Forbidden, Gatekeeper } from "./gatekeeper.ts";
 import { CallState } from "./state.ts";
-import { name, objectText, pack, packObject, unpack } from "./payload.ts";
+import { name, objectText, pack, packObject, text, unpack } from "./payload.ts";
 import type { Packed } from "./payload.ts";
 import { phase } from "./phase.ts";
 import { problemText } from "./problem.ts";
@@ -54,8 +54,9 @@ function jsonOrBytes(bytes: Uint8Array): any {
 
 /** Returns the contract's callbacks of a gatekeeper. */
 export function gatekeeperCallbacks({ connect }: Gatekeeper) {
-  const refused = (status: number, body: string) => ({ tag: "refused", val: { status, body } });
-  const text = (what: string, value: unknown) => (value === undefined || value === null ? undefined : name(what, value));
+  // The client's own text can be a part of the body.
+  const refused = (status: number, body: unknown) => ({ tag: "refused", val: { status, body: String(body).toWellFormed() } });
+  const optional = (what: string, value: unknown) => (value === undefined || value === null ? undefined : name(what, value));
   return {
     offers: ["connect"],
     connect: {
@@ -67,7 +68,7 @@ export function gatekeeperCallbacks({ connect }: Gatekeeper) {
             throw new TypeError("a gatekeeper must return who the client is, such as `{ user: \"ada\" }` or `{}`, or call `forbid`");
           }
           const { user, socketId, claims = {} } = identity;
-          const val = { socketId: text("a socket id", socketId), user: text("a user", user), claims: objectText("the claims", claims) };
+          const val = { socketId: optional("a socket id", socketId), user: optional("a user", user), claims: objectText("the claims", claims) };
           return { tag: "granted", val };
         } catch (problem) {
           if (problem instanceof Forbidden) return refused(problem.status, problem.body);
@@ -155,7 +156,7 @@ export function callbacks(channels: Record<string, AnyChannel>) {
     }
   };
 
-  const option = (name: string, value: unknown) => (value === undefined ? [] : [{ name, value: String(value) }]);
+  const option = (name: string, value: unknown) => (value === undefined ? [] : [{ name, value: text(`the option \`${name}\``, String(value)) }]);
   const decision = (given: any, event: string) => {
     if (given === undefined) return { tag: "pass" };
     if (given === drop) return { tag: "drop" };
@@ -167,25 +168,28 @@ export function callbacks(channels: Record<string, AnyChannel>) {
     return done;
   };
 
+  // Described here and not when the host asks, so that a mistake ends the evaluation with its text.
+  const described = patterns.map((pattern) => {
+    const is = channels[pattern];
+    return {
+      pattern: text("a pattern", pattern),
+      intercepts: Object.keys(is.intercept ?? {}).map((event) => text("an event", event)),
+      assignsVersion: is.version ?? 0,
+      roomVersion: is.roomVersion ?? 0,
+      options: [
+        ...option("room", is.room && (is.durable ? "durable" : "memory")), ...option("turns", is.turns), ...option("on-fault", is.onFault),
+        ...option("linger-ms", is.lingerMs), ...option("tick-faults", is.tickFaults), ...option("entries-version", is.entriesVersion),
+        ...option("history-count", is.history?.count), ...option("history-ms", is.history?.ms),
+        ...(is.publishes ?? []).flatMap((prefix) => option("publishes", prefix)),
+        ...(is.startTopics ?? []).flatMap((topic) => option("start-topics", topic)),
+      ],
+    };
+  });
+
   return {
     offers: OFFERS.filter(([, has]) => patterns.some((pattern) => has(channels[pattern]) !== undefined)).map(([name]) => name),
     channel: {
-      describe: () => patterns.map((pattern) => {
-        const is = channels[pattern];
-        return {
-          pattern,
-          intercepts: Object.keys(is.intercept ?? {}),
-          assignsVersion: is.version ?? 0,
-          roomVersion: is.roomVersion ?? 0,
-          options: [
-            ...option("room", is.room && (is.durable ? "durable" : "memory")), ...option("turns", is.turns), ...option("on-fault", is.onFault),
-            ...option("linger-ms", is.lingerMs), ...option("tick-faults", is.tickFaults), ...option("entries-version", is.entriesVersion),
-            ...option("history-count", is.history?.count), ...option("history-ms", is.history?.ms),
-            ...(is.publishes ?? []).flatMap((prefix) => option("publishes", prefix)),
-            ...(is.startTopics ?? []).flatMap((topic) => option("start-topics", topic)),
-          ],
-        };
-      }),
+      describe: () => described,
       join(id: any, topic: string, params: Packed, room: any) {
         const done = run("join", topic, { id }, room, (socket, { is }) => is.join?.(unpack(params), socket));
         return ending(() => {

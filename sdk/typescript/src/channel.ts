@@ -1,3 +1,4 @@
+import { text } from "./payload.ts";
 import type { Socket, Topic } from "./topic.ts";
 
 /** What a callback returns: the response of an `ok` reply, or nothing. */
@@ -49,7 +50,7 @@ export class Stop {
  * `reply` with a status of its own. Without a response, the client gets no reply. The client doesn't get the reason.
  */
 export function stop(reason: string, response?: unknown): {} {
-  return new Stop(reason, response);
+  return new Stop(text("a reason", reason), response);
 }
 
 /** What `intercept` may return, besides another payload: the recipient doesn't get the event. */

@@ -1,6 +1,6 @@
 // The `console` of a plugin: lines in the host's log.
 import { phase } from "./phase.ts";
-import { places, shown } from "./problem.ts";
+import { places, safely, shown, UNSHOWN } from "./problem.ts";
 
 /** A level of the host's log. */
 export type Level = "trace" | "debug" | "info" | "warn" | "error";
@@ -32,9 +32,17 @@ function textOf(parts: unknown[]): string {
   return [text, ...values.map(shown)].join(" ");
 }
 
-const numberOf = (value: unknown) => (typeof value === "symbol" || (typeof value === "object" && value !== null) ? NaN : Number(value));
+/** The number of a value. The conversion of an object is the script's own, and could throw. */
+const numberOf = (value: unknown) => (value === null || ["bigint", "boolean", "number", "string"].includes(typeof value) ? Number(value) : NaN);
 
-const cut = (text: string) => (text.length > CELL_MAX ? `${text.slice(0, CELL_MAX - 1)}…` : text);
+const labelOf = (label: unknown) => safely(() => String(label), UNSHOWN);
+
+/** Cuts a cell, but no character in two: one can have two units in a string. */
+function cut(text: string): string {
+  if (text.length <= CELL_MAX) return text;
+  const kept = text.slice(0, CELL_MAX - 1);
+  return `${/[\ud800-\udbff]$/.test(kept) ? kept.slice(0, -1) : kept}…`;
+}
 
 const isRow = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null;
 
@@ -48,7 +56,7 @@ function rowsOf(data: object): [string, unknown][] {
 function tableOf(data: object, only: string[] | undefined): string[] {
   const all = rowsOf(data), rows = all.slice(0, ROWS_MAX);
   const fields = new Set(only ?? rows.flatMap(([, value]) => (isRow(value) ? Object.keys(value) : [])));
-  const names = [...fields].slice(0, COLUMNS_MAX), hasValues = rows.some(([, value]) => !isRow(value));
+  const names = [...fields].slice(0, COLUMNS_MAX).map(String), hasValues = rows.some(([, value]) => !isRow(value));
   const cells = rows.map(([index, value]) => {
     const own = names.map((name) => (isRow(value) && Object.hasOwn(value, name) ? shown(value[name]) : ""));
     return [index, ...own, ...(hasValues ? [isRow(value) ? "" : shown(value)] : [])].map(cut);
@@ -73,7 +81,8 @@ export function consoleOf(write: (level: Level, line: string) => void, now: () =
   }
   function put(level: Level, text: string) {
     renew();
-    write(level, "  ".repeat(Math.min(depth, INDENTS_MAX)) + text);
+    // The text can be a client's, with half of a surrogate pair. That is no text for the host.
+    write(level, ("  ".repeat(Math.min(depth, INDENTS_MAX)) + text).toWellFormed());
   }
   const logger = (level: Level) => (...parts: unknown[]) => put(level, textOf(parts));
   function group(...parts: unknown[]) {
@@ -97,29 +106,29 @@ export function consoleOf(write: (level: Level, line: string) => void, now: () =
     dir: (value: unknown) => put("info", shown(value)),
     table(data?: unknown, columns?: string[]) {
       if (!isRow(data)) return put("info", shown(data));
-      for (const line of tableOf(data, columns)) put("info", line);
+      for (const line of safely(() => tableOf(data, columns), [UNSHOWN])) put("info", line);
     },
     count(label: unknown = "default") {
       renew();
-      const name = String(label), number = (counts.get(name) ?? 0) + 1;
+      const name = labelOf(label), number = (counts.get(name) ?? 0) + 1;
       counts.set(name, number);
       put("info", `${name}: ${number}`);
     },
     countReset(label: unknown = "default") {
       renew();
-      const name = String(label);
+      const name = labelOf(label);
       if (!counts.delete(name)) put("warn", `there is no count \`${name}\` in this callback`);
     },
     time(label: unknown = "default") {
       renew();
-      const name = String(label);
+      const name = labelOf(label);
       if (timers.has(name)) put("warn", `there is a timer \`${name}\` already`);
       else timers.set(name, now());
     },
-    timeLog: (label: unknown = "default", ...parts: unknown[]) => timed(String(label), parts),
+    timeLog: (label: unknown = "default", ...parts: unknown[]) => timed(labelOf(label), parts),
     timeEnd(label: unknown = "default") {
-      timed(String(label), []);
-      timers.delete(String(label));
+      timed(labelOf(label), []);
+      timers.delete(labelOf(label));
     },
     group, groupCollapsed: group,
     groupEnd() {

@@ -1,6 +1,6 @@
 import * as hostHttp from "bennu:channel/http@0.1.0";
 import { Refusal } from "./channel.ts";
-import { name } from "./payload.ts";
+import { name, text } from "./payload.ts";
 import { onlyInCallbacks } from "./phase.ts";
 import { decode, encode } from "./text.ts";
 
@@ -90,17 +90,23 @@ export class HttpFailure extends Refusal {
 }
 
 function pairs(headers: Record<string, string>): { name: string; value: string }[] {
-  return Object.entries(headers).map(([name, value]) => ({ name, value: String(value) }));
+  return Object.entries(headers).map(([name, value]) => ({
+    name: text("the name of a header", name), value: text(`the header \`${name}\``, String(value)),
+  }));
 }
 
 /** The headers and the body of a request. */
 function content(headers: Record<string, string>, body: string | Uint8Array, json: unknown): [Record<string, string>, Uint8Array] {
   if (json !== undefined) [body, headers] = [JSON.stringify(json), { "content-type": "application/json", ...headers }];
-  return [headers, typeof body === "string" ? encode(body) : body];
+  if (typeof body === "string") return [headers, encode(body)];
+  if (!(body instanceof Uint8Array)) throw new TypeError(`the body must be a string or a Uint8Array, and not ${typeof body}`);
+  return [headers, body];
 }
 
-function settings(timeoutMs: number | undefined): { name: string; value: string }[] {
-  return timeoutMs === undefined ? [] : [{ name: "timeout-ms", value: String(timeoutMs) }];
+/** The settings that are given. */
+function settings(all: Record<string, unknown>): { name: string; value: string }[] {
+  const given = Object.entries(all).filter(([, value]) => value !== undefined);
+  return given.map(([name, value]) => ({ name, value: text(`the setting \`${name}\``, String(value)) }));
 }
 
 /** Requests by HTTP to the URLs that the operator grants. */
@@ -108,9 +114,10 @@ export const http = {
   /** Waits for the answer of a server. Throws an `HttpFailure` if there is none. */
   get(url: string, { method = "GET", headers = {}, timeoutMs }: HttpOptions = {}): HttpResponse {
     onlyInCallbacks("http.get");
+    const asked = [text("a method", method), text("a URL", url), pairs(headers), settings({ "timeout-ms": timeoutMs })] as const;
     let answer: any;
     try {
-      answer = hostHttp.get(method, url, pairs(headers), settings(timeoutMs));
+      answer = hostHttp.get(...asked);
     } catch (problem: any) {
       const { kind, detail } = problem?.payload ?? {};
       if (kind === undefined) throw problem;
@@ -125,7 +132,8 @@ export const http = {
   request(key: string, url: string, { method = "POST", headers = {}, body = "", json, timeoutMs }: HttpRequest = {}): void {
     onlyInCallbacks("http.request");
     const [all, bytes] = content(headers, body, json);
-    hostHttp.request(name("a key", key), method, url, pairs(all), bytes, settings(timeoutMs));
+    const asked = [text("a method", method), text("a URL", url), pairs(all), bytes, settings({ "timeout-ms": timeoutMs })] as const;
+    hostHttp.request(name("a key", key), ...asked);
   },
   /**
    * Sends a `POST` after the callback has succeeded, until the server accepts it with a status from 200 to 299. It is stored with the
@@ -135,10 +143,10 @@ export const http = {
   deliver(url: string, { headers = {}, body = "", json, order, expiresMs, onFailure, push }: HttpDelivery = {}): string {
     onlyInCallbacks("http.deliver");
     const [all, bytes] = content(headers, body, json);
-    if (order !== undefined) name("an order", order);
+    if (order !== undefined) name("an order key", order);
     if (onFailure !== undefined) name("an event", onFailure);
-    const pushKeys = [["push-p256dh", push?.p256dh], ["push-auth", push?.auth]];
-    const given = [["order", order], ["expires-ms", expiresMs], ["on-failure", onFailure], ...pushKeys].filter(([, value]) => value !== undefined);
-    return hostHttp.deliver(url, pairs(all), bytes, given.map(([name, value]) => ({ name: String(name), value: String(value) })));
+    const pushKeys = { "push-p256dh": push?.p256dh, "push-auth": push?.auth };
+    const given = settings({ order, "expires-ms": expiresMs, "on-failure": onFailure, ...pushKeys });
+    return hostHttp.deliver(text("a URL", url), pairs(all), bytes, given);
   },
 };

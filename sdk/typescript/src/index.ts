@@ -4,6 +4,7 @@
 import * as host from "bennu:channel/host@0.1.0";
 import * as presence from "bennu:channel/presence@0.1.0";
 import * as hostTopics from "bennu:channel/topics@0.1.0";
+import { name, text } from "./payload.ts";
 import { onlyInCallbacks } from "./phase.ts";
 import type { Presences } from "./topic.ts";
 
@@ -44,12 +45,12 @@ export const topics = {
   /** The presences of a topic, without the effects of the running callback. */
   presences(topic: string): Presences {
     onlyInCallbacks("topics.presences");
-    return JSON.parse(presence.list(topic));
+    return JSON.parse(presence.list(name("a topic", topic)));
   },
   /** The metas of one key of a topic. Empty if the key has no presence. */
   presence(topic: string, key: string): Record<string, any>[] {
     onlyInCallbacks("topics.presence");
-    return JSON.parse(presence.get(topic, key) ?? "null")?.metas ?? [];
+    return JSON.parse(presence.get(name("a topic", topic), name("a key", key)) ?? "null")?.metas ?? [];
   },
   /**
    * The number of a topic's members. In a cluster, members at other nodes count as they were about a second before. So if a join compares
@@ -57,7 +58,7 @@ export const topics = {
    */
   count(topic: string): number {
     onlyInCallbacks("topics.count");
-    return hostTopics.count(topic);
+    return hostTopics.count(name("a topic", topic));
   },
   /**
    * Up to so many members of a topic, at most 1,000, in no particular order. In a cluster, the call may wait up to 250 ms for other nodes,
@@ -65,13 +66,13 @@ export const topics = {
    */
   members(topic: string, limit: number = 1000): { member: number; user?: string; socketId?: string }[] {
     onlyInCallbacks("topics.members");
-    return hostTopics.members(topic, limit).map(({ member, user, socketId }: any) => ({
+    return hostTopics.members(name("a topic", topic), limit).map(({ member, user, socketId }: any) => ({
       member: Number(member), user: user ?? undefined, socketId: socketId ?? undefined,
     }));
   },
   /** The topics that begin with a prefix and have members, in the order of their bytes: after `after`, and at most 1,000. */
   under(prefix: string, after?: string, limit: number = 1000): { name: string; members: number }[] {
     onlyInCallbacks("topics.under");
-    return hostTopics.under(prefix, after, limit);
+    return hostTopics.under(text("a prefix", prefix), after && text("a topic", after), limit);
   },
 };

@@ -50,6 +50,8 @@ export function name(what: string, value: unknown): string {
 /** Checks a text that is an argument of an effect. */
 export function text(what: string, value: unknown): string {
   if (typeof value !== "string") throw new TypeError(`${what} must be a string, and not ${typeof value}`);
+  // The text can be a client's: its JSON can have what no UTF-8 has.
+  if (!value.isWellFormed()) throw new TypeError(`${what} has half of a surrogate pair, which is no text`);
   return value;
 }
 

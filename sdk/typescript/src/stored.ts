@@ -1,6 +1,6 @@
 import * as entriesOf from "bennu:channel/entries@0.1.0";
 import * as hostStore from "bennu:channel/store@0.1.0";
-import { count, name } from "./payload.ts";
+import { count, name, text } from "./payload.ts";
 import { onlyInCallbacks } from "./phase.ts";
 import { decode, encode } from "./text.ts";
 
@@ -20,8 +20,7 @@ export interface Range {
 
 /** Returns the bytes of a key. */
 function bytesOf(key: string): Uint8Array {
-  if (typeof key !== "string") throw new TypeError(`a key must be a string, and not ${typeof key}`);
-  return encode(key);
+  return encode(text("a key", key));
 }
 
 /** Checks a value that is stored as it is. */
@@ -33,9 +32,9 @@ function raw(value: Uint8Array): Uint8Array {
 /** Returns the bounds of a range as bytes, and the rest of its arguments. */
 function bounds({ prefix, from, to, reverse = false, limit = 100 }: Range): [any, any, string, number] {
   const starts: Uint8Array[] = [], ends: Uint8Array[] = [];
-  if (from !== undefined) starts.push(encode(from));
-  if (to !== undefined) ends.push(encode(to));
-  if (prefix) starts.push(encode(prefix)), ends.push(after(encode(prefix)));
+  if (from !== undefined) starts.push(bytesOf(from));
+  if (to !== undefined) ends.push(bytesOf(to));
+  if (prefix) starts.push(bytesOf(prefix)), ends.push(after(bytesOf(prefix)));
   return [starts.sort(order).at(-1), ends.sort(order)[0], reverse ? "backward" : "forward", limit];
 }
 
@@ -87,9 +86,9 @@ function parsed(bytes: Uint8Array): any {
 }
 
 function json(value: unknown): Uint8Array {
-  const text = JSON.stringify(value);
-  if (text === undefined) throw new TypeError(`${typeof value} is not a JSON value`);
-  return encode(text);
+  const made = JSON.stringify(value);
+  if (made === undefined) throw new TypeError(`${typeof value} is not a JSON value`);
+  return encode(made);
 }
 
 /**

@@ -1,4 +1,5 @@
 import * as tokens from "bennu:channel/token@0.1.0";
+import { text } from "./payload.ts";
 import { onlyInCallbacks } from "./phase.ts";
 
 /** Why a token isn't valid. */
@@ -17,22 +18,25 @@ export const token = {
   /** Signs a JSON value. The maximum age is in seconds; the default is a day. */
   sign(salt: string, value: unknown, maxAge?: number): string {
     onlyInCallbacks("token.sign");
-    const text = JSON.stringify(value);
-    if (text === undefined) throw new TypeError(`${typeof value} is not a JSON value`);
-    return tokens.sign(salt, text, maxAge);
+    const json = JSON.stringify(value);
+    if (json === undefined) throw new TypeError(`${typeof value} is not a JSON value`);
+    return tokens.sign(text("a salt", salt), json, maxAge);
   },
   /** Returns the value that was signed. Throws a `TokenProblem`. The maximum age, in seconds, replaces the one in the token. */
   verify<T = any>(salt: string, token: string, maxAge?: number): T {
     onlyInCallbacks("token.verify");
-    let text;
+    // A client can send any value as its token, and the host takes only a text.
+    if (token === undefined || token === null) throw new TokenProblem("missing");
+    if (typeof token !== "string" || !token.isWellFormed()) throw new TokenProblem("invalid");
+    let json;
     try {
-      text = tokens.verify(salt, token, maxAge);
+      json = tokens.verify(text("a salt", salt), token, maxAge);
     } catch (problem: any) {
       // The contract's error is thrown as it is, or as the payload of an error.
       const why = problem?.payload ?? problem;
       if (why === "missing" || why === "invalid" || why === "expired") throw new TokenProblem(why);
       throw problem;
     }
-    return JSON.parse(text);
+    return JSON.parse(json);
   },
 };

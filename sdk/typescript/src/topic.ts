@@ -138,7 +138,7 @@ export class Topic<R = any> {
     return JSON.parse(presence.list(this.topic));
   }
 
-  /** The number of this topic's members. */
+  /** The number of this topic's members. See `topics.count` for what that is in a cluster. */
   get memberCount(): number {
     return topics.count(this.topic);
   }

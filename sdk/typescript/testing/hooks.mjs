@@ -2,6 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { isScript } from "./script.mjs";
 
 const at = (path) => new URL(path, import.meta.url).href;
 const MODULES = { bennu: at("../src/index.ts"), "bennu/testing": at("index.ts") };
@@ -22,9 +23,6 @@ export async function load(url, context, next) {
   const text = typeof loaded.source === "string" ? loaded.source : Buffer.from(loaded.source).toString();
   return isScript(text) ? { ...loaded, source: evaluated(text) } : loaded;
 }
-
-/** Whether a module is a script: it imports the SDK, as a test does not alone. */
-const isScript = (text) => /\bfrom\s*["']bennu["']/.test(text) && !/["']bennu\/testing["']/.test(text);
 
 /** Makes the evaluation of a script that of the engine. Each line keeps its number. */
 function evaluated(text) {

@@ -83,7 +83,7 @@ impl Delivery {
     /// Fault: failed or oversize.
     pub(crate) fn check(&self) -> Result<(), Fault> {
         if let Some(order) = &self.order {
-            check_name("the order of a delivery", order)?;
+            check_name("the order key of a delivery", order)?;
         }
         if let Some(event) = &self.on_failure {
             check_name("the event of a delivery's failure", event)?;

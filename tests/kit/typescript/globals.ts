@@ -20,6 +20,11 @@ export default plugin({
   "a:*": channel({
     on: {
       look: () => ({ time: Date.now(), process: kind("process") }),
+      say: ({ text }: { text: string }) => {
+        console.log(text);
+        return {};
+      },
+      track: ({ text }: { text: string }, socket) => socket.track(text),
       fetch: () => (globalThis as any).fetch("https://a.example"),
     },
   }),

@@ -158,15 +158,17 @@ const ACTS: [(char, &str); 9] = [
            (call $expect (i32.eq (i32.const 8) (call $fd_write (i32.const 0) (i32.const 60100) (i32.const 0) (i32.const 60108))))"),
 ];
 
-fn program() -> Result<Vec<u8>> {
+fn crafted() -> Result<Crafted> {
     let mut acts = String::new();
     for (letter, instructions) in ACTS {
         let is_it = format!("(i32.eq (i32.load8_u (local.get 8)) (i32.const {}))", u32::from(letter));
         writeln!(acts, "(if {is_it} (then {instructions}))")?;
     }
-    let plugin =
-        Crafted::serving("c:*").declaring(&imports()?).declaring(PRINT).handling_in_by(&(acts + "i32.const 0"));
-    plugin.build_module()
+    Ok(Crafted::serving("c:*").declaring(&imports()?).declaring(PRINT).handling_in_by(&(acts + "i32.const 0")))
+}
+
+fn program() -> Result<Vec<u8>> {
+    crafted()?.build_module()
 }
 
 #[tokio::test]
@@ -239,6 +241,24 @@ async fn clocks_and_randomness_are_the_hosts_and_there_is_nothing_else() -> Resu
         let said = warnings.iter().filter(|text| text.starts_with(&start)).count();
         ensure!(said == times, "{function}: {said} times");
     }
+    Ok(())
+}
+
+/// What `bennu build` makes of a core module has the adapter of its own version inside, and imports what only that adapter does.
+#[tokio::test]
+async fn a_component_with_the_first_adapter_is_served() -> Result<()> {
+    let kept = places::workspace()?.join("tests/compatibility/preview1/adapter.wasm");
+    let adapter = std::fs::read(&kept).with_context(|| format!("reading {}", kept.display()))?;
+    let component = crafted()?.build_with_adapter(&adapter)?;
+    let import = b"bennu:preview1/absent@0.1.0";
+    ensure!(component.windows(import.len()).any(|window| window == import), "the component has no such import");
+    let host = Setup::new().plugin("program", component).start().await?;
+    let mark = host.log().len();
+    check(&host, "alice > join c:1\nalice < ok {}\nalice > clock\nalice > files\nalice > phx_leave\nalice < ok {}")
+        .await?;
+    let is_told = |line: &bennu_tests::Line| line.message().starts_with("it called `wasi_snapshot_preview1#path_open`");
+    host.log().find(mark, "what there isn't", is_told).await?;
+    host.stop().await?;
     Ok(())
 }
 

@@ -262,7 +262,7 @@ async fn order_is_kept_and_a_server_that_hangs_holds_no_other() -> Result<()> {
         let payload = json!({ "url": ordered.url(&format!("/{number}")), "body": number.to_string(), "order": "k" });
         delivered(&host, payload).await?;
     }
-    // One without an order overtakes them.
+    // One without an order key overtakes them.
     delivered(&host, json!({ "url": ordered.url("/free"), "body": "free" })).await?;
     ordered.has_received(6).await?;
     let bodies = ordered.bodies();

@@ -105,7 +105,7 @@ const FAULTS: [(&str, &str); 17] = [
     ("grace", "RangeError: a grace period is at most 86400000 ms; in grace (faulty.ts:21:"),
     ("prefix", "RangeError: a prefix has at most 255 bytes; in prefix (faulty.ts:22:"),
     ("request", "RangeError: a key has at most 255 bytes; in request (faulty.ts:23:"),
-    ("order", "RangeError: an order has at most 255 bytes; in order (faulty.ts:24:"),
+    ("order", "RangeError: an order key has at most 255 bytes; in order (faulty.ts:24:"),
 ];
 
 const FAULTY: &str = r#"import { channel, entries, http, plugin, type Socket } from "bennu";

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 use bennu::contract::{Http, NoHost};
-use bennu::plugin::{Digest, Loaded, Loader, Settings, build_of, component_of};
+use bennu::plugin::{self, Digest, Loaded, Loader, Settings, build_of};
 use bennu::server::{Config, loader};
 use bennu::store::{Store, StoreLimits};
 use tokio::task::spawn_blocking;
@@ -43,7 +43,7 @@ impl Checker {
 /// Returns the error with which a host refuses the file.
 pub(super) async fn wrapped(file: &Path, product: Vec<u8>) -> Result<Vec<u8>> {
     // A large module takes some time, in which `bennu dev` serves clients.
-    let wrapped = spawn_blocking(move || component_of(product)).await.context("wrapping the module")?;
+    let wrapped = spawn_blocking(move || plugin::wrapped(product)).await.context("wrapping the module")?;
     wrapped.map_err(|error| refusal(file, &error))
 }
 

@@ -17,7 +17,7 @@ use tokio::task::{AbortHandle, JoinError, JoinSet, spawn_blocking};
 use super::super::builds::LoadKept;
 use super::super::guest::Origin;
 use super::super::loader::{Loaded, Loader};
-use super::super::scan::{Look, Stamp, read_settled};
+use super::super::scan::{Stamp, TimedStamp, read_settled};
 use super::super::script::build_of;
 use super::super::{Digest, Likeness};
 use super::control::CommandError;
@@ -152,7 +152,14 @@ impl Jobs {
 
 impl Library {
     /// Begins to load a file. Replaces a running load of this plugin.
-    pub(super) fn begin(&mut self, name: &str, path: &Path, look: Option<Look>, why: Why, answer: Option<Answer>) {
+    pub(super) fn begin(
+        &mut self,
+        name: &str,
+        path: &Path,
+        first: Option<TimedStamp>,
+        why: Why,
+        answer: Option<Answer>,
+    ) {
         let entry = self.plugins.entry(name.to_owned()).or_default();
         let places = Arc::clone(if why == Why::Asked { &self.jobs.asked } else { &self.jobs.places });
         let (mut why, mut answers) = (why, Vec::new());
@@ -176,7 +183,7 @@ impl Library {
         let (reader, path) = (name.to_owned(), path.to_owned());
         let file = path.clone();
         let task = self.jobs.tasks.spawn(async move {
-            let step = LoadStep::Read(read(&file, look, places).await);
+            let step = LoadStep::Read(read(&file, first, places).await);
             Done { name: reader, number, step }
         });
         let (build, serves, has_replaced) = (None, None, false);
@@ -416,9 +423,9 @@ impl Outcome {
     }
 }
 
-async fn read(path: &Path, look: Option<Look>, places: Arc<Semaphore>) -> Result<(Content, Place)> {
+async fn read(path: &Path, first: Option<TimedStamp>, places: Arc<Semaphore>) -> Result<(Content, Place)> {
     let place = places.acquire_owned().await.context("waiting for a permit to read it")?;
-    let (stamp, bytes) = read_settled(path, look).await?;
+    let (stamp, bytes) = read_settled(path, first).await?;
     let bytes = Bytes::from(build_of(path, bytes));
     let digesting = spawn_blocking(move || (Digest::of(&bytes), bytes)).await;
     let (digest, bytes) = digesting.context("computing the file's digest")?;

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 use super::builds::Rejection;
 use super::loader::{Loaded, Loader};
-use super::scan::{Found, Look, Stamp, scan};
+use super::scan::{Found, Stamp, TimedStamp, scan};
 use super::status::{PluginPhase, PluginStatuses};
 use super::watcher::Watcher;
 use super::{Builds, Digest, Kinds, Source};
@@ -254,7 +254,7 @@ impl Library {
             let is_due = entry.is_doubtful && entry.job.is_none() && stamp.is_final();
             let why = if is_changed { Why::Changed } else { Why::Doubtful };
             if is_changed || is_due {
-                self.begin(&name, &path, Some(Look { stamp, at }), why, None);
+                self.begin(&name, &path, Some(TimedStamp { stamp, at }), why, None);
             }
         }
     }

@@ -53,6 +53,7 @@ pub(super) fn is_wasi(import: &str) -> bool {
 }
 
 /// The interface by which the adapter of WASI preview 1 says which functions a plugin calls in vain: `preview1/adapter.wit`.
+/// Built files have this import, so the host must keep accepting it.
 const ABSENT: &str = "bennu:preview1/absent@0.1.0";
 
 /// Returns whether an import is one that the host itself has added to a core module.
