@@ -221,6 +221,7 @@ async fn an_interrupted_export_leaves_no_file_and_an_earlier_one_stays() -> Resu
     let verified = bennu(host.home(), &["store", "verify", "exports/all.jsonl"])?;
     ensure!(verified.code == Some(0) && verified.output.contains("is complete: 20000 rows"), "{verified:?}");
     // Also if the file isn't there yet.
+    let path = directory.join("all.jsonl");
     fs::remove_file(&path)?;
     let made = bennu(host.home(), &["store", "export", "--output", "link.jsonl"])?;
     ensure!(made.code == Some(0) && fs::symlink_metadata(&link)?.is_symlink() && path.is_file(), "{made:?}");
