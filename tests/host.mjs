@@ -88,14 +88,18 @@ export async function develop(test, folder) {
   return host;
 }
 
-/** A port that nothing listens on. Something else may take it before the test does, which then fails with a clear error. */
+/** A port that nothing listens on, and that stays free while its server is down. */
 export async function freePort() {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address();
-  server.close();
-  await once(server, "close");
-  return port;
+  for (;;) {
+    // Systems give only higher ports to whoever asks for any port.
+    const port = 10_000 + Math.floor(Math.random() * 20_000);
+    const server = createServer().listen(port, "127.0.0.1");
+    const isFree = await once(server, "listening").then(() => true, () => false);
+    if (!isFree) continue;
+    server.close();
+    await once(server, "close");
+    return port;
+  }
 }
 
 /** Waits until `condition` returns a true value, and returns this value. */

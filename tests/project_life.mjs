@@ -85,7 +85,7 @@ export async function live(t, project, language) {
   await until("the first build answers again", async () => (await send()).build === 1);
   assert.equal(ada.joins, 1, "nobody had to join again");
 
-  await ada.push("crash");
+  ada.send("crash");
   await until("the fault is in the log", () => new RegExp(fault(line)).test(host.log));
   return { host, ada };
 }

@@ -64,7 +64,7 @@ test("with `-g`, a trap in C has the file and the line", async (t) => {
   await run(commands.replace(" -Os ", " -Os -g "));
   const { host, ada } = await served(t, folder);
   const line = (await readFile(join(folder, "count.c"), "utf8")).split("\n").indexOf(trap.trimEnd()) + 1;
-  await ada.push("crash");
+  ada.send("crash");
   const place = new RegExp(`fault.*; in exports_bennu_channel_channel_handle_in \\(\\S*count\\.c:${line}\\)`);
   await until("the fault has the place", () => place.test(host.log));
 });

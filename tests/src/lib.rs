@@ -36,7 +36,7 @@ mod setup;
 pub mod transcript;
 
 pub use bennu_test_engines::{
-    DEADLINE, Namespace, NatsServer, PostgresPooler, PostgresServer, Relay, Way, eventually, within,
+    DEADLINE, Namespace, NatsServer, PostgresPooler, PostgresServer, Relay, Way, eventually, free_port, within,
 };
 pub use cast::{Cast, check, play};
 pub use client::{ConnectRequest, Received, Reply, TestClient};

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
-use bennu_test_engines::eventually;
+use bennu_test_engines::{eventually, free_port};
 
 /// A request that was received.
 #[derive(Clone, Debug)]
@@ -62,10 +62,9 @@ impl Receiver {
     /// # Errors
     /// If no port is free.
     pub async fn with(react: impl Fn(&Delivered, usize) -> Reaction + Send + Sync + 'static) -> Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let port = listener.local_addr()?.port();
+        let port = free_port()?;
         let mut receiver = Self { port, received: Arc::default(), react: Arc::new(react), tasks: None };
-        receiver.serve(listener);
+        receiver.come_up().await?;
         Ok(receiver)
     }
 
@@ -99,7 +98,7 @@ impl Receiver {
         .await
     }
 
-    /// Closes its port and all connections at once, as a kill does.
+    /// Closes its port and all connections at once, as a kill does. Nobody else gets the port.
     pub fn go_down(&mut self) {
         self.tasks = None;
     }

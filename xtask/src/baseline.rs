@@ -104,12 +104,13 @@ pub(crate) fn instructions(options: &Instructions) -> Result<()> {
     let mut is_more = false;
     println!("{:10} {:>14} {:>14} {:>8}", "", "instructions", "before", "ratio");
     for (name, count) in PATHS {
-        let now = each(&new, name, count)?;
+        let now = each(&new, &places::guests(), name, count)?;
         let Some(old) = &options.against else {
             println!("{name:10} {now:>14.0}");
             continue;
         };
-        let before = each(old, name, count)?;
+        // An older host refuses what today's components import.
+        let before = each(old, &places::first_components(), name, count)?;
         let ratio = now / before;
         is_more |= ratio > UNCHANGED_MAX;
         println!("{name:10} {now:>14.0} {before:>14.0} {ratio:>8.3}");
@@ -122,14 +123,14 @@ pub(crate) fn instructions(options: &Instructions) -> Result<()> {
 
 /// The instructions of one repetition: the difference between `2 * count` and `count` repetitions, divided by `count`. So
 /// the start of the program doesn't count.
-fn each(hot: &Path, name: &str, count: usize) -> Result<f64> {
-    Ok((collected(hot, name, 2 * count)? - collected(hot, name, count)?) / count as f64)
+fn each(hot: &Path, guests: &Path, name: &str, count: usize) -> Result<f64> {
+    Ok((collected(hot, guests, name, 2 * count)? - collected(hot, guests, name, count)?) / count as f64)
 }
 
-fn collected(hot: &Path, name: &str, count: usize) -> Result<f64> {
+fn collected(hot: &Path, guests: &Path, name: &str, count: usize) -> Result<f64> {
     let mut valgrind = Command::new("valgrind");
     valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(hot).args([name, &count.to_string()]);
-    let output = valgrind.env("BENNU_GUESTS", places::guests()).output().context("cannot start valgrind")?;
+    let output = valgrind.env("BENNU_GUESTS", guests).output().context("cannot start valgrind")?;
     let said = String::from_utf8_lossy(&output.stderr);
     // A benchmark that fails has executed instructions, too, but always the same number.
     if !output.status.success() {

@@ -107,6 +107,12 @@ impl Health {
         let _ = self.stop_asked.subscribe().wait_for(|is_asked| *is_asked).await;
     }
 
+    /// Whether somebody has asked the host to stop.
+    #[must_use]
+    pub fn is_asked_to_stop(&self) -> bool {
+        *self.stop_asked.borrow()
+    }
+
     /// Returns why a restart would help; nothing if it wouldn't.
     #[must_use]
     pub fn dead(&self, now: Instant, present: Present<'_>) -> Reasons {

@@ -258,10 +258,12 @@ impl Host {
         let (health, drain) = (self.health(), self.config_reload.drain());
         let stop = async {
             tokio::select! {
-                // A command that serves stops the host, too, when it notices the same.
-                biased;
-                () = health.asked_to_stop() => tracing::info!("an operator has asked the host to stop"),
+                () = health.asked_to_stop() => {}
                 () = stop => {}
+            }
+            // A command that serves is told of the same, and may be the first one to stop the host.
+            if health.is_asked_to_stop() {
+                tracing::info!("an operator has asked the host to stop");
             }
         };
         self.serve_until(stop, drain).await

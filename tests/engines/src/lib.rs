@@ -13,5 +13,6 @@ pub use namespace::Namespace;
 pub use nats::NatsServer;
 pub use pooler::PostgresPooler;
 pub use postgres::PostgresServer;
+pub use process::free_port;
 pub use relay::{Relay, Way};
 pub use wait::{DEADLINE, eventually, within};

@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::process::{Child, Command};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
@@ -29,7 +30,25 @@ pub(crate) fn spawn(command: Command) -> Result<Child> {
     started.recv()?.context("starting a server")
 }
 
-/// A port that nobody uses.
-pub(crate) fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+/// The ports of servers that tests start. Systems give only higher ones (Linux: from 32768 on) to whoever asks for any port, so nobody else
+/// gets the port of a server that is down for a while.
+const PORTS: std::ops::Range<u32> = 10_000..30_000;
+
+/// A port of this machine that nobody uses, and that stays free while its server is down.
+///
+/// # Errors
+/// If all are in use.
+pub fn free_port() -> Result<u16> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let count = PORTS.end - PORTS.start;
+    // Two processes at once begin far from each other.
+    let begin = std::process::id().wrapping_mul(7919) % count;
+    for _ in 0..count {
+        let port = PORTS.start + (begin + NEXT.fetch_add(1, Ordering::Relaxed)) % count;
+        let port = u16::try_from(port)?;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no port is free")
 }

@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
-use bennu_tests::{ConnectRequest, DEADLINE, Received, Setup, TestClient, eventually, get, know, within};
+use bennu_tests::{ConnectRequest, DEADLINE, Received, Setup, TestClient, eventually, free_port, get, know, within};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
@@ -116,7 +116,7 @@ async fn systemds_own_activator_starts_a_host_for_the_first_client() -> Result<(
         bennu_test_tiers::note_skipped(&format!("{ACTIVATOR} isn't installed"));
         return Ok(());
     }
-    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
     let (command, _home) = Setup::new().guests(&["echo"])?.command()?;
     let data = command.get_current_dir().context("it has a directory")?.join("data");
     let process = Process(through(ACTIVATOR, &["--listen", &address.to_string()], &command).spawn()?);
