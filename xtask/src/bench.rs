@@ -204,7 +204,7 @@ impl Options {
             bench.arg("--against").arg(old);
             // Both hosts serve the same builds: an old one lacks what a plugin of today imports.
             for name in ["echo", "chat", "counter"] {
-                let first = places::root().join("tests").join("compatibility").join(name).with_extension("wasm");
+                let first = places::first_components().join(name).with_extension("wasm");
                 bench.arg("--plugin").arg(first);
             }
         }

@@ -38,6 +38,11 @@ pub(crate) fn guests() -> PathBuf {
     target().join("guests")
 }
 
+/// The plugins of the first release, which every host loads.
+pub(crate) fn first_components() -> PathBuf {
+    root().join("tests").join("compatibility")
+}
+
 /// The plugins that the tests use, and in `variants/` those that they reload to.
 pub(crate) fn quick_guests() -> PathBuf {
     guests().join("quick")

@@ -321,6 +321,19 @@ impl Inner {
 
     /// Moves a batch into `frames`. Returns the driver's next task, if it has one.
     fn take(&mut self, frames: &mut VecDeque<Frame>) -> Option<Taken> {
+        // Most outboxes have one frame at a time. What follows would cost each delivery about 25 instructions more.
+        if self.closing.is_none()
+            && let Some(frame) = self.frames.take_only()
+        {
+            frames.push_back(frame);
+            Traffic::FramesSent.add(1);
+            return Some(Taken::Frames);
+        }
+        self.take_batch(frames)
+    }
+
+    #[inline(never)]
+    fn take_batch(&mut self, frames: &mut VecDeque<Frame>) -> Option<Taken> {
         if !self.frames.is_empty() {
             self.frames.note_high_water();
             self.frames.take(frames);

@@ -45,6 +45,12 @@ impl<T> Queue<T> {
         }
     }
 
+    /// Takes the first item, if it is the only one and is stored in place.
+    #[inline]
+    pub(super) fn take_only(&mut self) -> Option<T> {
+        if self.rest.is_empty() { self.first.take() } else { None }
+    }
+
     /// The items in their order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
         self.first.iter().chain(&self.rest)
@@ -89,9 +95,13 @@ mod tests {
         queue.push(frames[3].clone());
         assert!(queue.iter().eq(&frames[2..]));
         assert_eq!((queue.get_mut(1).cloned(), queue.get_mut(2)), (Some(frames[3].clone()), None));
+        assert_eq!(queue.take_only(), None);
         let mut moved = VecDeque::from([frames[0].clone()]);
         queue.move_to(&mut moved);
         assert_eq!(moved, [&frames[0], &frames[2], &frames[3]].map(Clone::clone));
+        assert!(queue.is_empty());
+        queue.push(frames[0].clone());
+        assert_eq!(queue.take_only().as_ref(), Some(&frames[0]));
         assert!(queue.is_empty());
     }
 }

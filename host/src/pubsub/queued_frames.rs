@@ -122,6 +122,19 @@ impl QueuedFrames {
         }
     }
 
+    /// Takes the only frame. None if there are more, or if it is droppable.
+    #[inline]
+    pub(super) fn take_only(&mut self) -> Option<Frame> {
+        if self.droppables.is_some() {
+            return None;
+        }
+        let only = self.plain.take_only()?;
+        HighWater::OutboxFrames.note(1);
+        HighWater::OutboxBytes.note(self.bytes);
+        self.bytes = 0;
+        Some(only)
+    }
+
     /// Moves frames to the end of `frames`: all, or as many as fit into a batch.
     pub(super) fn take(&mut self, frames: &mut VecDeque<Frame>) {
         if self.bytes > BATCH_BYTES_MAX {
