@@ -203,6 +203,13 @@ impl<'a> Scanner<'a> {
     }
 }
 
+/// Whether a text needs no escapes as a JSON string.
+#[must_use]
+#[inline]
+pub fn is_plain(text: &str) -> bool {
+    plain_until(text.as_bytes(), 0) == text.len()
+}
+
 /// The position of the first quote, backslash or control character from `at` on, or the end. Checks eight bytes at once.
 #[inline]
 fn plain_until(bytes: &[u8], mut at: usize) -> usize {
@@ -303,7 +310,10 @@ mod tests {
         for byte in 0..=0x7f_u8 {
             for before in 0..17 {
                 for after in [0, 1, 9] {
-                    check(&format!("\"{}{}{}\"", "é".repeat(before), char::from(byte), "x".repeat(after)));
+                    let text = format!("{}{}{}", "é".repeat(before), char::from(byte), "x".repeat(after));
+                    check(&format!("\"{text}\""));
+                    let by_serde = serde_json::Value::from(&*text).to_string();
+                    assert_eq!(is_plain(&text), by_serde == format!("\"{text}\""), "{text:?}");
                 }
             }
         }

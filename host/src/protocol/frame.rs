@@ -54,6 +54,10 @@ pub(super) const DEFLATED: u8 = 0x40;
 /// The longest header of a frame without a mask.
 pub(super) const HEADER_BYTES_MAX: usize = 10;
 
+/// The space for the header, before the text is known. As a text, it is copied at once.
+const HEADER_SPACE: &str = "          ";
+const _: () = assert!(HEADER_SPACE.len() == HEADER_BYTES_MAX);
+
 /// The largest capacity that a thread's buffer keeps between two frames.
 const BUFFER_BYTES_MAX: usize = 64 << 10;
 
@@ -72,8 +76,7 @@ impl Frame {
     /// Creates a text frame with the text that `write` appends to its argument.
     pub(super) fn compose(write: impl FnOnce(&mut String)) -> Self {
         let mut buffer = BUFFER.take();
-        // Space for the header.
-        buffer.extend([' '; HEADER_BYTES_MAX]);
+        buffer.push_str(HEADER_SPACE);
         write(&mut buffer);
         let mut bytes = buffer.into_bytes();
         let frame = Self::finish(&mut bytes, TEXT);

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use bennu_semantics::scan::{NotJson, Scanner};
+use bennu_semantics::scan::{NotJson, Scanner, is_plain};
 use bytestring::ByteString;
 
 use super::message::number_ref;
@@ -124,12 +124,12 @@ fn open(text: &mut String, join_ref: &str, reference: &str) {
 
 /// Writes a JSON string. Most names need no escapes, and are copied.
 pub(super) fn push_string(text: &mut String, string: &str) {
-    if string.bytes().any(|byte| byte < 0x20 || byte == b'"' || byte == b'\\') {
-        text.push_str(&serde_json::Value::from(string).to_string());
-    } else {
+    if is_plain(string) {
         text.push('"');
         text.push_str(string);
         text.push('"');
+    } else {
+        text.push_str(&serde_json::Value::from(string).to_string());
     }
 }
 
