@@ -22,6 +22,8 @@ async fn a_killed_node_is_forgotten_and_starts_again() -> Result<()> {
     let [one, two, three] = plan.start_three().await?;
     let mut alice = Cast::new(&one);
     alice.play("alice > join room:1 {\"user\": \"alice\"}\nalice < ok …\nalice < presence_state {}\nalice < presence_diff …").await?;
+    eventually("alice is seen at the other node", async || Ok((online(&two).await? == ["alice"]).then_some(())))
+        .await?;
     let mut bob = Cast::new(&two);
     bob.play(
         "bob > join room:1 {\"user\": \"bob\"}\nbob < ok …\nbob < presence_state {\"alice\": …}\nbob < presence_diff …",
