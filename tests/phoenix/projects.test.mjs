@@ -116,7 +116,8 @@ test("a project in Rust is made, built, tested and served, and its code changes 
   // What the host refuses has a place, too, because the build has the lines of the source. The first build serves at the end.
   const first = await readFile(path(import.meta.dirname, "../languages/rust/lib.rs"), "utf8");
   const line = first.split("\n").findIndex((text) => text.includes("json!([1])")) + 1;
-  await ada.push("list");
+  await until("the member has joined again", () => ada.joins === 2);
+  ada.send("list");
   const place = new RegExp(`must be a JSON object or binary.* \\(src/lib\\.rs:${line}\\)`);
   await until("the fault is in the log", () => place.test(host.log));
 });
