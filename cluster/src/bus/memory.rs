@@ -1,7 +1,7 @@
 //! A bus in memory, for nodes of one process.
 //!
 //! It keeps the order, and tells a node that reads too slowly that it has lost something, as the others do. It is always compiled,
-//! for the reason that [`MemoryTable`](crate::table::memory::MemoryTable) gives.
+//! for the reason that [`MemoryTable`] gives.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::ready;

@@ -11,8 +11,8 @@ mod http;
 mod member;
 mod object_text;
 mod outcome;
-// The SDK's own file, so that a client gets the same texts from the host as from a plugin.
-#[path = "../../../guest/src/plain.rs"]
+// A symbolic link to the SDK's own file, so that a client gets the same texts from the host as from a plugin. `cargo package` packs what
+// the link names; a path out of the package would be missing there.
 mod plain;
 mod recent_faults;
 mod surroundings;
