@@ -1,6 +1,9 @@
 //! Checks that the crates can be published: each is packed, and built from its package alone.
 
-use anyhow::Result;
+use std::path::PathBuf;
+use std::{env, fs};
+
+use anyhow::{Context, Result};
 
 use super::contract;
 use crate::places;
@@ -26,6 +29,7 @@ pub(crate) fn verify() -> Result<()> {
         run(cargo(places::root()).args(["run", "--quiet", "--package", "bennu-templates", "--example", "package"]))
     })?;
     step("the packages for crates.io", || {
+        forget_unpacked()?;
         let mut command = cargo(places::root());
         // The archives are files that aren't committed.
         command.args(["package", "--allow-dirty", "--quiet"]);
@@ -36,12 +40,32 @@ pub(crate) fn verify() -> Result<()> {
     })
 }
 
+/// Removes what cargo has unpacked of these packages before. It doesn't unpack a version twice, so it would build the packages of another
+/// day. They are in the folders of registries without a host, whose names begin with a dash.
+fn forget_unpacked() -> Result<()> {
+    let own = || env::home_dir().map(|home| home.join(".cargo"));
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(own).context("cargo has no home")?;
+    let Ok(registries) = fs::read_dir(home.join("registry").join("src")) else { return Ok(()) };
+    for registry in registries {
+        let registry = registry?;
+        if !registry.file_name().to_string_lossy().starts_with('-') {
+            continue;
+        }
+        for name in CRATES {
+            let unpacked = registry.path().join(format!("{name}-{}", env!("CARGO_PKG_VERSION")));
+            if unpacked.is_dir() {
+                fs::remove_dir_all(&unpacked).with_context(|| format!("cannot remove {}", unpacked.display()))?;
+            }
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::path::{Component, Path, PathBuf};
+    use std::path::{Component, Path};
 
-    use anyhow::{Context, ensure};
+    use anyhow::ensure;
 
     use super::*;
 
