@@ -105,14 +105,15 @@ impl Rejection {
 }
 
 impl Authenticator {
-    /// Decides about a request, and returns the client's identity. `params` are the request's parameters, already parsed.
+    /// Decides about a request, and returns the client's identity. `request` composes the request, for whoever reads it: an open
+    /// mount doesn't. `params` are the request's parameters, already parsed.
     ///
     /// # Errors
     /// The reason why the client may not connect.
     pub(super) async fn decide(
         &self,
         routes: &RouteTable,
-        request: Request,
+        request: impl FnOnce() -> Request,
         params: &Map<String, Value>,
         client: &Client,
     ) -> Result<Identity, Rejection> {
@@ -120,10 +121,10 @@ impl Authenticator {
             Self::Open => return Ok(Identity::default()),
             Self::Token(check) if !check.has_keys() => return Err(Rejection::NoKeys),
             Self::Token(check) => {
-                return check.verify(&request, params).map_err(|why| Rejection::forbidden(reason_of(why)));
+                return check.verify(&request(), params).map_err(|why| Rejection::forbidden(reason_of(why)));
             }
             Self::Host(gatekeeper) => {
-                let admitted = gatekeeper.admit(&request);
+                let admitted = gatekeeper.admit(&request());
                 return admitted.map_err(|(reason, status, text)| Rejection::Refused(reason, status, text.to_owned()));
             }
             Self::Only => routes.current().gatekeepers().only(),
@@ -134,12 +135,13 @@ impl Authenticator {
             GatekeeperChoice::By(gatekeeper) => gatekeeper,
             GatekeeperChoice::Closed => {
                 tracing::warn!(
-                    mount = &*request.mount,
+                    mount = &*request().mount,
                     "no client can connect: the gatekeeper isn't loaded, or it isn't clear which gatekeeper decides"
                 );
                 return Err(Rejection::NoGatekeeper);
             }
         };
+        let request = request();
         let mount = request.mount.clone();
         let (plugin, generation) = gatekeeper.origin();
         client.may_ask(plugin).map_err(Rejection::Limited)?;

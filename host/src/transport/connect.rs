@@ -80,8 +80,10 @@ impl Mount {
         };
         let serializer =
             Serializer::for_version(vsn, self.dialect).ok_or_else(|| Rejection::forbidden(Reason::Version))?;
-        let connect_params: Box<str> = Value::Object(params.clone()).to_string().into();
-        let request = Request {
+        // This can't fail: JSON has a form for each text, list and object.
+        let connect_params: Box<str> = serde_json::to_string(&params).unwrap_or_else(|_| "{}".to_owned()).into();
+        // Composed only if it is read, because it needs two allocations for each header.
+        let request = || Request {
             mount: self.path.as_str().into(),
             transport: transport.as_str(),
             params: connect_params.clone(),
