@@ -53,18 +53,23 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         note("The first run takes a few minutes.");
         process::run(cargo(&source).args(["build", "--release", "--package", "bennu"]).env("CARGO_TARGET_DIR", &work))
     })?;
+    // Copied at once: the benchmark changes the source, and its build replaces the host's executable.
+    keep(&work.join("release/bennu"), &place.join("bennu"))?;
     let hot = step("the older benchmark", || {
         reserve_little(&source)?;
         let hot = hot(&source, &work);
         process::run(Command::new("git").current_dir(&source).args(["checkout", "--", POOL]))?;
         hot
     })?;
-    for (from, name) in [(work.join("release/bennu"), "bennu"), (hot, "hot")] {
-        let to = place.join(name);
-        fs::copy(&from, &to).with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
-    }
+    keep(&hot, &place.join("hot"))?;
     note(&format!("cargo xtask bench --against {}", place.join("bennu").display()));
     note(&format!("cargo xtask instructions --against {}", place.join("hot").display()));
+    Ok(())
+}
+
+/// Copies a file that was built to the place where it stays.
+fn keep(built: &Path, place: &Path) -> Result<()> {
+    fs::copy(built, place).with_context(|| format!("cannot copy {} to {}", built.display(), place.display()))?;
     Ok(())
 }
 
