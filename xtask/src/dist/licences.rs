@@ -96,17 +96,13 @@ fn read_crate(package: &Value) -> Result<Crate> {
 fn text(crates: &[Crate]) -> Result<String> {
     let mut text = "The executable contains the following software, under these licences.\n\n".to_owned();
     let mut by_text = BTreeMap::<&str, Vec<&str>>::new();
-    for Crate { name, licence, repository, texts } in crates {
+    for one in crates {
+        let Crate { name, licence, repository, texts } = one;
         if licence.is_empty() && texts.is_empty() {
             bail!("the crate {name} names no licence");
         }
         writeln!(text, "{name}: {} ({repository})", if licence.is_empty() { "see its text" } else { licence })?;
-        // Crates of one repository often have the text only in one of them.
-        let sibling = || {
-            let is_sibling = |other: &&Crate| home(&other.repository) == home(repository) && !other.texts.is_empty();
-            crates.iter().find(is_sibling)
-        };
-        let texts = if texts.is_empty() { sibling().map(|other| &other.texts) } else { Some(texts) };
+        let texts = texts_of(one, crates);
         let texts = texts.with_context(|| format!("the crate {name} ({licence}) has no text of its licence"))?;
         texts.iter().for_each(|text| by_text.entry(text).or_default().push(name));
     }
@@ -118,6 +114,29 @@ fn text(crates: &[Crate]) -> Result<String> {
     }
     Ok(text)
 }
+
+/// Returns the texts of a crate's licence: its own, those of another crate of its repository, or Apache's, which names no holder and so
+/// is the same for all.
+fn texts_of<'a>(one: &'a Crate, crates: &'a [Crate]) -> Option<&'a [String]> {
+    let has_texts = |other: &&Crate| !other.texts.is_empty();
+    let is_sibling = |other: &&Crate| has_texts(other) && home(&other.repository) == home(&one.repository);
+    let found = Some(one).filter(has_texts).or_else(|| crates.iter().find(is_sibling));
+    let of_all = || {
+        let mut texts = crates.iter().flat_map(|other| &other.texts);
+        texts.find(|text| text.starts_with(APACHE) && text.contains(APACHE_WITHOUT_HOLDER)).map(std::slice::from_ref)
+    };
+    match found {
+        Some(found) => Some(&found.texts),
+        None if one.licence == "Apache-2.0" => of_all(),
+        None => None,
+    }
+}
+
+/// The first line of the text of Apache's licence.
+const APACHE: &str = "Apache License";
+
+/// A part of that text that the holder of a crate's rights replaces, if they fill in their name.
+const APACHE_WITHOUT_HOLDER: &str = "[name of copyright owner]";
 
 /// Returns the address of a repository without a folder in it, so that crates of one repository have the same.
 fn home(repository: &str) -> &str {
@@ -162,6 +181,18 @@ mod tests {
         for repository in ["https://example.com/a/tree/main/b", "https://example.com/a.git", "https://example.com/a/"] {
             assert_eq!(home(repository), "https://example.com/a");
         }
+    }
+
+    #[test]
+    fn the_text_of_apache_s_licence_is_that_of_another_crate() -> Result<()> {
+        let (filled, general) =
+            ("Apache License\nCopyright 2020 Ada", "Apache License\nCopyright [name of copyright owner]");
+        let mut alone = one("a 1", "Apache-2.0", &[]);
+        alone.repository = "https://example.org".into();
+        let text =
+            text(&[alone, one("b 2", "Apache-2.0", &[filled]), one("c 3", "MIT OR Apache-2.0", &["MIT", general])])?;
+        assert!(text.contains("a 1, c 3:\n\nApache License\nCopyright [name"), "{text}");
+        Ok(())
     }
 
     #[test]
