@@ -81,18 +81,21 @@ impl Attacking {
             bail!("there is no attack `{unknown}`; there are {}", known.join(", "));
         }
         let runtime = attackers::runtime()?;
+        let measured = self.measure_all(runtime.handle()).await;
+        // It can't be dropped here, where other tasks run.
+        runtime.shutdown_background();
+        measured
+    }
+
+    /// Measures the attacks that were asked for, and prints their table.
+    async fn measure_all(&self, runtime: &Handle) -> Result<()> {
         println!("{HEAD}");
         for attack in &ATTACKS {
             if self.attacks.is_empty() || self.attacks.iter().any(|named| named == attack.name) {
-                let row = self
-                    .measure(attack, runtime.handle())
-                    .await
-                    .with_context(|| format!("the attack `{}`", attack.name))?;
-                println!("{row}");
+                let row = self.measure(attack, runtime).await;
+                println!("{}", row.with_context(|| format!("the attack `{}`", attack.name))?);
             }
         }
-        // It can't be dropped here, where other tasks run.
-        runtime.shutdown_background();
         Ok(())
     }
 

@@ -1,8 +1,11 @@
 //! Deadlines for tasks.
 
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::LATE;
 
@@ -63,13 +66,34 @@ impl AwakeDeadline {
     }
 }
 
+pin_project! {
+    /// The future of [`sleep`]. It has a name, so that it needs no box where a type must be named.
+    #[derive(Debug)]
+    pub struct AwakeSleep {
+        deadline: AwakeDeadline,
+        #[pin]
+        piece: Sleep,
+    }
+}
+
 /// Waits for `time`.
-pub async fn sleep(time: Duration) {
-    let mut deadline = AwakeDeadline::new(time);
-    loop {
-        sleep_until(deadline.until()).await;
-        if deadline.is_over() {
-            return;
+#[must_use]
+pub fn sleep(time: Duration) -> AwakeSleep {
+    let deadline = AwakeDeadline::new(time);
+    AwakeSleep { piece: sleep_until(deadline.until()), deadline }
+}
+
+impl Future for AwakeSleep {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        loop {
+            ready!(this.piece.as_mut().poll(context));
+            if this.deadline.is_over() {
+                return Poll::Ready(());
+            }
+            this.piece.as_mut().reset(this.deadline.until());
         }
     }
 }

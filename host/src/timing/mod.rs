@@ -10,7 +10,7 @@ mod deadline;
 mod priority;
 
 pub use awake::AwakeClock;
-pub use deadline::{AwakeDeadline, sleep, within};
+pub use deadline::{AwakeDeadline, AwakeSleep, sleep, within};
 pub use priority::give_way;
 
 use std::time::Duration;

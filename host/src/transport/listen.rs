@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -33,7 +33,7 @@ use super::request::prepare;
 use super::stream::{Receipts, TrackedStream};
 use crate::counts::Limit;
 use crate::socket::{Client, Reason, Tally};
-use crate::timing;
+use crate::timing::{self, AwakeSleep};
 
 /// How long a client may take to send the head of a request, and a proxy to send its header of the PROXY protocol. After that,
 /// the connection is closed.
@@ -117,11 +117,17 @@ pub async fn listen(listener: Arc<TcpListener>, router: Arc<LiveRouter>, sockets
     let most = sockets.saturating_add(CONNECTIONS_SPARE).min(Semaphore::MAX_PERMITS);
     let free = Arc::new(Semaphore::new(most));
     let mut lost = 0;
+    // Waited for once, and not for each connection: to begin to wait takes locks.
+    let mut closed = pin!(accepting.intake.becomes(false));
     loop {
-        accepting.intake.becomes(true).await;
         let accepted = tokio::select! {
+            biased;
+            () = &mut closed => {
+                accepting.intake.becomes(true).await;
+                closed.set(accepting.intake.becomes(false));
+                continue;
+            }
             accepted = listener.accept() => accepted,
-            () = accepting.intake.becomes(false) => continue,
         };
         match accepted {
             Ok((stream, peer)) => match Arc::clone(&free).try_acquire_owned() {
@@ -237,6 +243,7 @@ impl Connection {
             .with_upgrades();
         let mut connection = pin!(connection);
         let served = tokio::select! {
+            biased;
             served = &mut connection => served,
             () = intake.becomes(false) => {
                 // A client that has just connected may have sent its first request already. hyper would close the connection
@@ -292,24 +299,13 @@ impl Connection {
 /// came meanwhile is read before the connection times out.
 struct AwakeTimer;
 
-/// A sleep of this timer.
-struct AwakeSleep(Pin<Box<dyn Future<Output = ()> + Send + Sync>>);
-
 impl Timer for AwakeTimer {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
-        Box::pin(AwakeSleep(Box::pin(timing::sleep(duration))))
+        Box::pin(timing::sleep(duration))
     }
 
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
         self.sleep(deadline.saturating_duration_since(Instant::now()))
-    }
-}
-
-impl Future for AwakeSleep {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        self.0.as_mut().poll(context)
     }
 }
 
