@@ -101,7 +101,7 @@ pub fn fuzz_records(bytes: &[u8]) -> bool {
         let _ = next_step(Some(record), &LocalPlugin::default());
     }
     let mut seen = SeenSince::default();
-    seen.note(&read.records, Duration::ZERO);
+    seen.note(&read.records, &[], Duration::ZERO);
     let nodes = [LivingNode { epoch: ME, name: "one".to_owned() }];
     let terms = RecordedTerms { time_ms: 1, calls: 1, faults: 1 };
     let facts = Facts {

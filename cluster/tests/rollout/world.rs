@@ -80,7 +80,7 @@ impl World {
         let (look, now) = (self.read(), self.now);
         let Some(node) = self.nodes.get_mut(&epoch) else { return false };
         let before = node.seen.clone();
-        node.seen.note(look.records.as_ref().expect("all records"), now);
+        node.seen.note(look.records.as_ref().expect("all records"), &look.reports, now);
         let is_new = node.view.as_ref() != Some(&look) || before != node.seen;
         node.view = Some(look);
         is_new

@@ -192,7 +192,7 @@ impl Rollouts {
         }
         self.note_unread(snapshot.unread_reports);
         (self.revision, self.nodes, self.reports) = (Some(snapshot.revision), snapshot.nodes, snapshot.reports);
-        self.seen.note(&self.records, self.began.elapsed());
+        self.seen.note(&self.records, &self.reports, self.began.elapsed());
         Ok(())
     }
 
@@ -283,8 +283,8 @@ fn log(plugin: &str, event: &DecisionEvent) {
         }
         // Each node logs that it has switched.
         DecisionEvent::Passed(_) | DecisionEvent::RolledBack { .. } => {}
-        DecisionEvent::NotRolledBack { generation, conflict } => {
-            tracing::error!(plugin, generation, "plugin_not_taken_back: {conflict}");
+        DecisionEvent::NotRolledBack { generation, why } => {
+            tracing::error!(plugin, generation, "plugin_not_taken_back: {why}");
         }
     }
 }
