@@ -48,7 +48,7 @@ pub struct Rollouts {
     pub(super) reports: Vec<NodeReport>,
     /// Why the records of some plugins can't be read. They aren't in `records`.
     pub(super) unread: BTreeMap<String, String>,
-    /// The plugins that count as gatekeepers as long as their records can't be read.
+    /// The plugins that count as gatekeepers as long as their records can't be read, although they don't serve here.
     pub(super) presumed_gatekeepers: BTreeSet<String>,
     /// The rows of which the log says that they can't be read.
     pub(super) logged_unreadable: BTreeSet<String>,

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bennu_cluster::rollout::UnreadableRow;
 
 use super::driver::Rollouts;
+use super::local::Local;
 use crate::plugin::ClusterPluginStatus;
 
 impl Rollouts {
@@ -23,6 +24,7 @@ impl Rollouts {
             self.presumed_gatekeepers = unread.keys().cloned().collect();
         } else {
             self.review_presumed(&unread).await;
+            self.presume_prepared(&unread).await;
         }
         self.offer_again(&unread).await;
         for name in unread.keys() {
@@ -42,6 +44,19 @@ impl Rollouts {
             if self.records.get(&name).is_some_and(|record| !record.is_gatekeeper) {
                 self.plugins.clear_gatekeeper(&name).await;
             }
+        }
+    }
+
+    /// Looks at the plugins whose records can't be read any more. If this node has prepared a gatekeeper that doesn't serve yet, the record
+    /// may say that it serves now. So the mounts that depend on it let nobody in: otherwise they would be open to everyone, at this node
+    /// alone.
+    async fn presume_prepared(&mut self, unread: &BTreeMap<String, String>) {
+        let lost = unread.keys().filter(|name| !self.unread.contains_key(*name));
+        let prepared = lost.filter(|name| self.locals.get(*name).is_some_and(Local::has_prepared_gatekeeper));
+        let prepared: Vec<String> = prepared.cloned().collect();
+        if !prepared.is_empty() {
+            self.presumed_gatekeepers.extend(prepared.iter().cloned());
+            self.plugins.remember_gatekeepers(prepared).await;
         }
     }
 
