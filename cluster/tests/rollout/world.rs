@@ -72,6 +72,7 @@ impl World {
             reports: self.reports.iter().map(|((plugin, epoch), report)| report_of(plugin, *epoch, report)).collect(),
             unread: BTreeMap::new(),
             unread_reports: Vec::new(),
+            unread_report_count: 0,
         }
     }
 

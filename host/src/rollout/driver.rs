@@ -190,7 +190,7 @@ impl Rollouts {
             self.records = records;
             self.take_unread(snapshot.unread, is_first).await;
         }
-        self.note_unread(snapshot.unread_reports);
+        self.note_unread(snapshot.unread_reports, snapshot.unread_report_count);
         (self.revision, self.nodes, self.reports) = (Some(snapshot.revision), snapshot.nodes, snapshot.reports);
         self.seen.note(&self.records, &self.reports, self.began.elapsed());
         Ok(())

@@ -79,14 +79,15 @@ impl Rollouts {
         }
     }
 
-    /// Counts what can't be read, and logs it if that is new. A row is logged once, also if what it contains changes.
-    pub(super) fn note_unread(&mut self, reports: Vec<UnreadableRow>) {
+    /// Counts what can't be read, and logs it if that is new. A row is logged once, also if what it contains changes. `reports` are some of
+    /// the reports, which are logged; all of them are counted.
+    pub(super) fn note_unread(&mut self, reports: Vec<UnreadableRow>, report_count: usize) {
+        self.peers.count_unreadable_rows(self.unread.len() + report_count);
         let records = self.unread.iter().map(|(plugin, why)| UnreadableRow {
             row: format!("the record of the plugin {plugin:?}"),
             why: why.clone(),
         });
         let found: Vec<UnreadableRow> = records.chain(reports).collect();
-        self.peers.count_unreadable_rows(found.len());
         for UnreadableRow { row, why } in found.iter().filter(|found| !self.logged_unreadable.contains(&found.row)) {
             tracing::error!(
                 "registry_row_unread: {row}: {why}; what can't be read is left out, and everything else goes on"
