@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::node_row::RawNodeRow;
 use super::pieces::{PieceReader, Received, cut};
-use super::registry_rows::{records, reports};
+use super::registry_rows::{ReportsRead, records, reports};
 use crate::bus::Lane;
 use crate::node::Epoch;
 use crate::pieces::FLUSH_BYTES_MAX;
@@ -101,7 +101,7 @@ pub fn fuzz_records(bytes: &[u8]) -> bool {
         let _ = next_step(Some(record), &LocalPlugin::default());
     }
     let mut seen = SeenSince::default();
-    seen.note(&read.records, Duration::ZERO);
+    seen.note(&read.records, &[], Duration::ZERO);
     let nodes = [LivingNode { epoch: ME, name: "one".to_owned() }];
     let terms = RecordedTerms { time_ms: 1, calls: 1, faults: 1 };
     let facts = Facts {
@@ -126,14 +126,16 @@ pub fn fuzz_records(bytes: &[u8]) -> bool {
 /// If one of these doesn't hold.
 #[must_use]
 pub fn fuzz_reports(bytes: &[u8]) -> bool {
-    let Some((read, _)) = std::str::from_utf8(bytes).ok().and_then(|text| reports(text).ok()) else { return false };
+    let Some(found) = std::str::from_utf8(bytes).ok().and_then(|text| reports(text).ok()) else { return false };
+    assert!(found.unread.len() <= found.unread_count, "what is told is counted");
+    let read = found.reports;
     let row = |read: &NodeReport| {
         let NodeReport { plugin, epoch, report } = read;
         json!({ "plugin": plugin, "epoch": epoch.0.cast_signed(), "report": report })
     };
     let rows: Vec<Value> = read.iter().map(row).collect();
-    let (again, unread) = reports(&json!(rows).to_string()).expect("a list");
-    assert_eq!((&again, unread.len()), (&read, 0), "what was read is written and read again");
+    let ReportsRead { reports: again, unread_count, .. } = reports(&json!(rows).to_string()).expect("a list");
+    assert_eq!((&again, unread_count), (&read, 0), "what was read is written and read again");
     for report in &read {
         let generation = report.report.serving.unwrap_or_default();
         let _ = probation_counts(&report.plugin, generation, &read);

@@ -11,7 +11,7 @@ use tokio_postgres::types::{ToSql, Type};
 
 use super::connect::{Connect, ConnectError};
 use super::failure::of_registry;
-use super::registry_rows::{RecordsRead, nodes, records, reports, statement};
+use super::registry_rows::{RecordsRead, ReportsRead, nodes, records, reports, statement};
 use super::session::Session;
 use crate::node::NodeId;
 use crate::rollout::{
@@ -86,7 +86,7 @@ impl PostgresRegistry {
         let revision: i64 = column(&row, 0)?;
         let read = column::<Option<&str>>(&row, 1)?.map(records).transpose()?;
         let (read, unread) = read.map(|RecordsRead { records, unread }| (records, unread)).unzip();
-        let (reports, unread_reports) = reports(column(&row, 3)?)?;
+        let ReportsRead { reports, unread: unread_reports, unread_count } = reports(column(&row, 3)?)?;
         Ok(RegistrySnapshot {
             revision: revision.cast_unsigned(),
             records: read,
@@ -94,6 +94,7 @@ impl PostgresRegistry {
             nodes: nodes(column(&row, 2)?)?,
             reports,
             unread_reports,
+            unread_report_count: unread_count,
         })
     }
 

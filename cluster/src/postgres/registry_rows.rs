@@ -77,6 +77,16 @@ pub(super) struct RecordsRead {
     pub(super) unread: BTreeMap<String, String>,
 }
 
+/// The reports that can be read, and those that can't be.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct ReportsRead {
+    pub(super) reports: Vec<NodeReport>,
+    /// At most [`UNREAD_REPORTS_MAX`] of them.
+    pub(super) unread: Vec<UnreadableRow>,
+    /// How many there are. Those above [`REPORTS_MAX`] count as one: the statement shows only one of them.
+    pub(super) unread_count: usize,
+}
+
 /// The statement that reads everything but the bytes at one moment. Its parameter is a known revision, of which the records are left out.
 /// The columns are the revision, and JSON for [`records`], [`nodes`] and [`reports`].
 pub(super) fn statement() -> String {
@@ -155,32 +165,40 @@ pub(super) fn nodes(text: &str) -> Result<Vec<LivingNode>, RegistryError> {
     Ok(rows.into_iter().map(node).collect())
 }
 
-/// Reads the reports. Also returns those that can't be read: at most [`UNREAD_REPORTS_MAX`]. Such a report is left out, and so are those
-/// above [`REPORTS_MAX`]. So its node counts as not ready, for which a rollout waits until it is refused; and of a probation, the calls
-/// and faults of that node are missing until it reports again.
+/// Reads the reports. One that can't be read is left out, and so are those above [`REPORTS_MAX`]. So its node counts as not ready, for
+/// which a rollout waits until it is refused; and of a probation, the calls and faults of that node are missing until it reports again.
 ///
 /// # Errors
 /// If the text isn't a list of reports.
-pub(super) fn reports(text: &str) -> Result<(Vec<NodeReport>, Vec<UnreadableRow>), RegistryError> {
+pub(super) fn reports(text: &str) -> Result<ReportsRead, RegistryError> {
     let mut rows: Vec<ReportRow> = parsed(text)?;
-    let (mut read, mut unread) = (Vec::new(), Vec::new());
+    let mut read = ReportsRead::default();
     if rows.len() > REPORTS_MAX {
         rows.truncate(REPORTS_MAX);
         let why = format!("there are more than {REPORTS_MAX} reports; the others are left out");
-        unread.push(UnreadableRow { row: "the table of reports".to_owned(), why });
+        read.leave_out(|| "the table of reports".to_owned(), why);
     }
     for ReportRow { plugin, epoch, report, is_too_large } in rows {
         let epoch = Epoch(epoch.cast_unsigned());
         match content::<Report>(&plugin, report.as_deref(), is_too_large) {
-            Ok(report) => read.push(NodeReport { plugin, epoch, report }),
-            Err(why) if unread.len() < UNREAD_REPORTS_MAX => {
-                let row = format!("the report of the node with the epoch {epoch} about the plugin {plugin:?}");
-                unread.push(UnreadableRow { row, why });
-            }
-            Err(_) => {}
+            Ok(report) => read.reports.push(NodeReport { plugin, epoch, report }),
+            Err(why) => read.leave_out(
+                || format!("the report of the node with the epoch {epoch} about the plugin {plugin:?}"),
+                why,
+            ),
         }
     }
-    Ok((read, unread))
+    Ok(read)
+}
+
+impl ReportsRead {
+    /// Counts a report that can't be read, and tells it if few were told before.
+    fn leave_out(&mut self, row: impl FnOnce() -> String, why: String) {
+        self.unread_count += 1;
+        if self.unread.len() < UNREAD_REPORTS_MAX {
+            self.unread.push(UnreadableRow { row: row(), why });
+        }
+    }
 }
 
 /// The content of a row about a plugin, or why it can't be read.
@@ -258,7 +276,7 @@ mod tests {
         let result = json!({ format!("a\nERROR \u{2028}\"{}", "x".repeat(100_000)): "" });
         let report = json!({ "prepared": { "number": 1, "result": result } });
         let rows = json!([{ "plugin": "chat", "epoch": 1, "report": report }]);
-        let (_, unread) = reports(&rows.to_string()).expect("a list");
+        let ReportsRead { unread, .. } = reports(&rows.to_string()).expect("a list");
         let why = &unread[0].why;
         assert!(why.contains("a\\nERROR \\u{2028}\"xxx"), "{why}");
         assert!(why.len() < 2 * WHY_CHARS_MAX && !why.contains('\n'), "{why}");
@@ -281,10 +299,10 @@ mod tests {
         let odd = json!({ "plugin": "chat", "epoch": 2, "report": { "calls": -7 } });
         let mut rows = vec![odd.clone(), good];
         rows.extend(std::iter::repeat_n(odd, 2 * UNREAD_REPORTS_MAX));
-        let (read, unread) = reports(&json!(rows).to_string()).expect("a list");
+        let ReportsRead { reports: read, unread, unread_count } = reports(&json!(rows).to_string()).expect("a list");
         let report = Report { serving: Some(3), calls: 7, ..Report::default() };
         assert_eq!(read, [NodeReport { plugin: "chat".to_owned(), epoch: Epoch(u64::MAX), report }]);
-        assert_eq!(unread.len(), UNREAD_REPORTS_MAX);
+        assert_eq!((unread.len(), unread_count), (UNREAD_REPORTS_MAX, 1 + 2 * UNREAD_REPORTS_MAX));
         assert_eq!(unread[0].row, "the report of the node with the epoch 2 about the plugin \"chat\"");
     }
 
@@ -292,11 +310,12 @@ mod tests {
     fn reports_above_the_limit_are_left_out_and_told() {
         let row = |epoch: usize| json!({ "plugin": "chat", "epoch": epoch, "report": {} });
         let rows: Vec<Value> = (0..=REPORTS_MAX).map(row).collect();
-        let (read, unread) = reports(&json!(rows).to_string()).expect("a list");
-        assert_eq!((read.len(), unread.len()), (REPORTS_MAX, 1));
+        let ReportsRead { reports: read, unread, unread_count } = reports(&json!(rows).to_string()).expect("a list");
+        assert_eq!((read.len(), unread.len(), unread_count), (REPORTS_MAX, 1, 1));
         assert!(unread[0].why.contains("more than 65536 reports"), "{unread:?}");
-        let (read, unread) = reports(&json!(rows[1..]).to_string()).expect("a list");
-        assert_eq!((read.len(), unread.len()), (REPORTS_MAX, 0));
+        let ReportsRead { reports: read, unread, unread_count } =
+            reports(&json!(rows[1..]).to_string()).expect("a list");
+        assert_eq!((read.len(), unread.len(), unread_count), (REPORTS_MAX, 0, 0));
     }
 
     #[test]

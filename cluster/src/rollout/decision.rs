@@ -16,6 +16,10 @@ use crate::node::Epoch;
 /// How long all nodes may take to prepare a build. Past it, the rollout is refused.
 pub const PREPARED_WITHIN: Duration = Duration::from_secs(60);
 
+/// How long an automatic rollback is left to a node that can read all records, if the build before has topics that a plugin may have taken
+/// whose record can't be read. Past it, there is no rollback. Until then, the build before answers the calls that fail.
+const ROLLED_BACK_WITHIN: Duration = Duration::from_secs(60);
+
 /// What a node knows when it decides.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
@@ -69,12 +73,13 @@ pub enum DecisionEvent {
         /// The faults of all nodes.
         faults: u32,
     },
-    /// A generation has failed its probation, and can't be rolled back, because another plugin has topics of the build before it.
+    /// A generation has failed its probation, and can't be rolled back, because another plugin has topics of the build before it, or may
+    /// have them.
     NotRolledBack {
         /// The generation.
         generation: u32,
-        /// A topic's pattern, and the plugin that has it.
-        conflict: TopicConflict,
+        /// Which plugin has which topic, or why nobody knows that.
+        why: String,
     },
 }
 
@@ -119,7 +124,7 @@ impl Decision {
             BuildPhase::Unproved => self.pass(name, generation, None),
             BuildPhase::OnProbation(probation) if faults > probation.terms.faults => {
                 let probation = probation.clone();
-                self.roll_back(name, generation, faults, (probation, facts.now_ms));
+                self.end_failed(name, (generation, faults), probation, facts);
             }
             BuildPhase::OnProbation(probation) => {
                 let lasts = facts.seen.lasts(name, SeenFact::Serving(generation), facts.now);
@@ -144,11 +149,32 @@ impl Decision {
         self.note(name, DecisionEvent::Passed(generation));
     }
 
-    fn roll_back(&mut self, name: &str, generation: u32, faults: u32, (probation, at_ms): (OpenProbation, u64)) {
-        if let Some(conflict) = TopicConflict::find(&self.records, name, &probation.against.topics, &BTreeSet::new()) {
-            self.note(name, DecisionEvent::NotRolledBack { generation, conflict });
-            return self.pass(name, generation, Some(probation));
-        }
+    /// Ends the probation of a generation with too many faults. Its build stays if another plugin has topics of the build before. If that
+    /// isn't known, the decision is left to others for a while: to give a topic to two plugins would be worse than faults.
+    fn end_failed(
+        &mut self,
+        name: &str,
+        (generation, faults): (u32, u32),
+        probation: OpenProbation,
+        facts: &Facts<'_>,
+    ) {
+        let before = &probation.against.topics;
+        let why = if let Some(conflict) = TopicConflict::find(&self.records, name, before, &BTreeSet::new()) {
+            conflict.to_string()
+        } else if facts.reads_all || !self.gains_topics(name, before) {
+            return self.roll_back(name, (generation, faults), probation, facts.now_ms);
+        } else if facts.seen.lasts(name, SeenFact::Failing(generation), facts.now) < ROLLED_BACK_WITHIN {
+            // As with a rollout, a node of a later version may be able to read all records, and decides then.
+            return;
+        } else {
+            "the record of another plugin can't be read, so nobody knows whether that one has the topics which only the build before has"
+                .to_owned()
+        };
+        self.note(name, DecisionEvent::NotRolledBack { generation, why });
+        self.pass(name, generation, Some(probation));
+    }
+
+    fn roll_back(&mut self, name: &str, (generation, faults): (u32, u32), probation: OpenProbation, at_ms: u64) {
         let Some(record) = self.records.get_mut(name) else { return };
         let Some(failed) = record.serving.as_ref().map(|serving| serving.build.digest) else { return };
         let OpenProbation { id, against, .. } = probation;
@@ -177,7 +203,7 @@ impl Decision {
                     );
                     self.refuse(&name, &rollout, why);
                 }
-                Readiness::Ready(build) if !facts.reads_all && self.gains_topics(&name, &build) => {
+                Readiness::Ready(build) if !facts.reads_all && self.gains_topics(&name, &build.topics) => {
                     // A node of a later version may be able to read all records, and decides then.
                     if is_late(&name, &rollout, facts) {
                         let why = "the record of another plugin can't be read, so nobody knows whether that one has the topics which this \
@@ -211,10 +237,10 @@ impl Decision {
         !build.is_gatekeeper && self.records.get(name).is_some_and(|record| record.is_gatekeeper)
     }
 
-    /// Whether a build has topics that the plugin doesn't serve now.
-    fn gains_topics(&self, name: &str, build: &LoadedBuild) -> bool {
+    /// Whether the plugin doesn't serve all of these topics now.
+    fn gains_topics(&self, name: &str, topics: &[String]) -> bool {
         let serving = self.records.get(name).and_then(|record| record.serving.as_ref());
-        build.topics.iter().any(|topic| serving.is_none_or(|serving| !serving.build.topics.contains(topic)))
+        topics.iter().any(|topic| serving.is_none_or(|serving| !serving.build.topics.contains(topic)))
     }
 
     fn refuse(&mut self, name: &str, rollout: &Rollout, why: String) {

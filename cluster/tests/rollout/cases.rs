@@ -226,6 +226,56 @@ fn a_plugin_gains_no_topics_while_a_record_can_not_be_read() {
     assert_eq!(record(&world).generation(), Some(4));
 }
 
+/// The build before may have topics that the plugin has given up, and that a plugin has taken whose record can't be read.
+#[test]
+fn a_rollback_brings_no_topics_back_while_a_record_can_not_be_read() {
+    let mut world = World::of_nodes(2);
+    let (room, hall) = ("room:*".to_owned(), "hall:*".to_owned());
+    let topics = [(1, vec![room.clone(), hall.clone()]), (2, vec![room.clone()]), (3, vec![hall]), (4, vec![room])];
+    world.topics.extend(topics.map(|(build, topics)| (digest(build), topics)));
+    for (plugin, build) in [("chat", 1), ("chat", 2), ("other", 3)] {
+        world.offer(1, plugin, build, false);
+        assert!(world.settle());
+    }
+    // Four calls of a node fail, which can't read the record of the other plugin.
+    let fail = |world: &mut World| {
+        assert!(world.fail(1, "chat", 4));
+        world.look(1);
+        world.look(2);
+        let view = world.nodes.get_mut(&1).and_then(|node| node.view.as_mut()).expect("it has looked");
+        view.records.as_mut().and_then(|records| records.remove("other")).expect("a record");
+        view.unread.insert("other".to_owned(), "it is odd".to_owned());
+    };
+    // The generation has served for long when its faults are seen: the minute begins then.
+    world.now += Duration::from_secs(59);
+    fail(&mut world);
+    world.now += Duration::from_secs(59);
+    assert!(!world.decide(1));
+    let mut late = world.clone();
+    late.now += Duration::from_secs(1);
+    let decision = late.decision(1).expect("nobody has decided for a minute");
+    let [(_, DecisionEvent::NotRolledBack { generation: 2, why }), (_, DecisionEvent::Passed(2))] =
+        &decision.events[..]
+    else {
+        panic!("{decision:?}")
+    };
+    assert!(why.contains("nobody knows whether that one has the topics"), "{why}");
+    // A node that reads the record knows it at once.
+    assert!(world.decide(2));
+    let [.., DecisionEvent::NotRolledBack { generation: 2, why }, DecisionEvent::Passed(2)] = &world.events[..] else {
+        panic!("{:?}", world.events)
+    };
+    assert!(why.contains("`hall:*` already belongs to the plugin `other`"), "{why}");
+    // A rollback that brings no topics back isn't held up.
+    world.offer(1, "chat", 4, false);
+    assert!(world.settle());
+    fail(&mut world);
+    let decision = world.decision(1).expect("it is rolled back");
+    let rolled_back = DecisionEvent::RolledBack { generation: 3, instead: 2, faults: 4 };
+    assert_eq!(decision.events, [("chat".to_owned(), rolled_back)]);
+    assert_eq!(decision.records["chat"].generation(), Some(2));
+}
+
 #[test]
 fn an_unloaded_plugin_stays_so_until_an_operator_wants_it() {
     let mut world = serving(2);

@@ -72,6 +72,7 @@ impl World {
             reports: self.reports.iter().map(|((plugin, epoch), report)| report_of(plugin, *epoch, report)).collect(),
             unread: BTreeMap::new(),
             unread_reports: Vec::new(),
+            unread_report_count: 0,
         }
     }
 
@@ -80,7 +81,7 @@ impl World {
         let (look, now) = (self.read(), self.now);
         let Some(node) = self.nodes.get_mut(&epoch) else { return false };
         let before = node.seen.clone();
-        node.seen.note(look.records.as_ref().expect("all records"), now);
+        node.seen.note(look.records.as_ref().expect("all records"), &look.reports, now);
         let is_new = node.view.as_ref() != Some(&look) || before != node.seen;
         node.view = Some(look);
         is_new

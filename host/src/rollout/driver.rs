@@ -48,7 +48,7 @@ pub struct Rollouts {
     pub(super) reports: Vec<NodeReport>,
     /// Why the records of some plugins can't be read. They aren't in `records`.
     pub(super) unread: BTreeMap<String, String>,
-    /// The plugins that count as gatekeepers as long as their records can't be read.
+    /// The plugins that count as gatekeepers as long as their records can't be read, although they don't serve here.
     pub(super) presumed_gatekeepers: BTreeSet<String>,
     /// The rows of which the log says that they can't be read.
     pub(super) logged_unreadable: BTreeSet<String>,
@@ -190,9 +190,9 @@ impl Rollouts {
             self.records = records;
             self.take_unread(snapshot.unread, is_first).await;
         }
-        self.note_unread(snapshot.unread_reports);
+        self.note_unread(snapshot.unread_reports, snapshot.unread_report_count);
         (self.revision, self.nodes, self.reports) = (Some(snapshot.revision), snapshot.nodes, snapshot.reports);
-        self.seen.note(&self.records, self.began.elapsed());
+        self.seen.note(&self.records, &self.reports, self.began.elapsed());
         Ok(())
     }
 
@@ -283,8 +283,8 @@ fn log(plugin: &str, event: &DecisionEvent) {
         }
         // Each node logs that it has switched.
         DecisionEvent::Passed(_) | DecisionEvent::RolledBack { .. } => {}
-        DecisionEvent::NotRolledBack { generation, conflict } => {
-            tracing::error!(plugin, generation, "plugin_not_taken_back: {conflict}");
+        DecisionEvent::NotRolledBack { generation, why } => {
+            tracing::error!(plugin, generation, "plugin_not_taken_back: {why}");
         }
     }
 }

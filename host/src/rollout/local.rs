@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bennu_cluster::rollout::{LoadedBuild, LocalPlugin, PluginRecord, Report};
+use bennu_cluster::rollout::{LoadState, LoadedBuild, LocalPlugin, PluginRecord, Report};
 
 use crate::routes::Probation;
 
@@ -20,6 +20,12 @@ impl Local {
     /// The generation that serves here.
     pub(super) fn generation(&self) -> Option<u32> {
         self.plugin.serving.as_ref().map(|(generation, _)| *generation)
+    }
+
+    /// Whether a gatekeeper is loaded here and nothing serves: the cluster may be about to switch to it.
+    pub(super) fn has_prepared_gatekeeper(&self) -> bool {
+        let is_gatekeeper = |load: &LoadState| matches!(load, LoadState::Loaded(build) if build.is_gatekeeper);
+        self.generation().is_none() && self.plugin.loads.values().any(|(_, load)| is_gatekeeper(load))
     }
 
     /// What has to be reported, if it has changed. `why_not` says why a build that is loaded counts as one that can't be.

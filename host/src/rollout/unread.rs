@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bennu_cluster::rollout::UnreadableRow;
 
 use super::driver::Rollouts;
+use super::local::Local;
 use crate::plugin::ClusterPluginStatus;
 
 impl Rollouts {
@@ -23,6 +24,7 @@ impl Rollouts {
             self.presumed_gatekeepers = unread.keys().cloned().collect();
         } else {
             self.review_presumed(&unread).await;
+            self.presume_prepared(&unread).await;
         }
         self.offer_again(&unread).await;
         for name in unread.keys() {
@@ -45,6 +47,19 @@ impl Rollouts {
         }
     }
 
+    /// Looks at the plugins whose records can't be read any more. If this node has prepared a gatekeeper that doesn't serve yet, the record
+    /// may say that it serves now. So the mounts that depend on it let nobody in: otherwise they would be open to everyone, at this node
+    /// alone.
+    async fn presume_prepared(&mut self, unread: &BTreeMap<String, String>) {
+        let lost = unread.keys().filter(|name| !self.unread.contains_key(*name));
+        let prepared = lost.filter(|name| self.locals.get(*name).is_some_and(Local::has_prepared_gatekeeper));
+        let prepared: Vec<String> = prepared.cloned().collect();
+        if !prepared.is_empty() {
+            self.presumed_gatekeepers.extend(prepared.iter().cloned());
+            self.plugins.remember_gatekeepers(prepared).await;
+        }
+    }
+
     /// Notes that a plugin's file was refused. Once all records can be read, it may be accepted.
     pub(super) fn note_refused(&mut self, plugin: &str) {
         if !self.unread.is_empty() {
@@ -64,14 +79,15 @@ impl Rollouts {
         }
     }
 
-    /// Counts what can't be read, and logs it if that is new. A row is logged once, also if what it contains changes.
-    pub(super) fn note_unread(&mut self, reports: Vec<UnreadableRow>) {
+    /// Counts what can't be read, and logs it if that is new. A row is logged once, also if what it contains changes. `reports` are some of
+    /// the reports, which are logged; all of them are counted.
+    pub(super) fn note_unread(&mut self, reports: Vec<UnreadableRow>, report_count: usize) {
+        self.peers.count_unreadable_rows(self.unread.len() + report_count);
         let records = self.unread.iter().map(|(plugin, why)| UnreadableRow {
             row: format!("the record of the plugin {plugin:?}"),
             why: why.clone(),
         });
         let found: Vec<UnreadableRow> = records.chain(reports).collect();
-        self.peers.count_unreadable_rows(found.len());
         for UnreadableRow { row, why } in found.iter().filter(|found| !self.logged_unreadable.contains(&found.row)) {
             tracing::error!(
                 "registry_row_unread: {row}: {why}; what can't be read is left out, and everything else goes on"

@@ -108,6 +108,7 @@ impl Registry for MemoryRegistry {
                 reports: contents.reports.iter().map(of).collect(),
                 unread: BTreeMap::new(),
                 unread_reports: Vec::new(),
+                unread_report_count: 0,
             })
         })
     }

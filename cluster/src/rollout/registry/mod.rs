@@ -44,6 +44,8 @@ pub struct RegistrySnapshot {
     pub reports: Vec<NodeReport>,
     /// Some of the reports that can't be read.
     pub unread_reports: Vec<UnreadableRow>,
+    /// How many reports can't be read, with those in `unread_reports`.
+    pub unread_report_count: usize,
 }
 
 /// A row that can't be read.

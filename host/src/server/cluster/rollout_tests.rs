@@ -30,22 +30,31 @@ fn put(home: &Path, name: &str, number: u8) -> Result<()> {
 }
 
 fn put_at(home: &Path, file: &Path, number: u8) -> Result<()> {
+    put_bytes(home, file, &build(number))
+}
+
+fn put_bytes(home: &Path, file: &Path, bytes: &[u8]) -> Result<()> {
     let beside = home.join("beside");
     std::fs::create_dir_all(file.parent().context("a directory")?)?;
-    std::fs::write(&beside, build(number))?;
+    std::fs::write(&beside, bytes)?;
     Ok(std::fs::rename(beside, file)?)
 }
 
 /// Compiles builds to the cache of the tests' hosts. The compiler has a low priority, and a rollout waits only a minute for it.
 async fn compile(home: &Path, numbers: &[u8]) -> Result<()> {
+    compile_all(home, numbers.iter().map(|number| (format!("echo-{number}.wasm"), build(*number)))).await
+}
+
+/// The same with builds of any plugins, in files with these names.
+async fn compile_all(home: &Path, builds: impl Iterator<Item = (String, Vec<u8>)>) -> Result<()> {
     let plugins = home.join("compiled");
     std::fs::create_dir_all(&plugins)?;
-    for number in numbers {
-        std::fs::write(plugins.join(format!("echo-{number}.wasm")), build(*number))?;
+    for (name, build) in builds {
+        std::fs::write(plugins.join(name), build)?;
     }
     let (data, cache) = (home.join("compiling"), Some(home.join("cache")));
     let config = Config { listen: "127.0.0.1:0".into(), load: vec![plugins], data, cache, ..Config::default() };
-    // It has loaded all of them, and serves one.
+    // It has loaded all of them, and serves one of those with the same topics.
     Host::start(&config).await.map(drop)
 }
 
@@ -139,19 +148,24 @@ async fn a_file_that_is_no_plugin_is_refused_and_the_build_before_serves() -> Re
     Ok(())
 }
 
+/// How many reports can't be read of a plugin whose record can't be read. None of them is named.
+const ODD_REPORTS: usize = 40;
+
 /// A registry in which the record of a plugin can't be read at times, and which can keep the bytes of builds back.
 struct OddRegistry {
     registry: MemoryRegistry,
     plugin: &'static str,
     is_odd: AtomicBool,
     holds_builds: AtomicBool,
+    /// Whether the record can't be read from when the plugin is switched to its next build.
+    hides_switch: AtomicBool,
 }
 
 impl OddRegistry {
     fn new(table: &Arc<MemoryTable>, plugin: &'static str) -> Arc<Self> {
         let registry = MemoryRegistry::new(Arc::clone(table));
-        let [is_odd, holds_builds] = [const { AtomicBool::new(false) }; 2];
-        Arc::new(Self { registry, plugin, is_odd, holds_builds })
+        let [is_odd, holds_builds, hides_switch] = [const { AtomicBool::new(false) }; 3];
+        Arc::new(Self { registry, plugin, is_odd, holds_builds, hides_switch })
     }
 
     /// The record can't be read from now on. Who has changed it has raised the revision.
@@ -181,6 +195,7 @@ impl Registry for OddRegistry {
                 && found.records.as_mut().and_then(|records| records.remove(self.plugin)).is_some()
             {
                 found.unread.insert(self.plugin.to_owned(), "it is odd".to_owned());
+                found.unread_report_count = ODD_REPORTS;
             }
             Ok(found)
         })
@@ -191,6 +206,11 @@ impl Registry for OddRegistry {
     }
 
     fn report(&self, me: NodeId, reports: Vec<(String, Report)>) -> RegistryFuture<'_, ()> {
+        let is_prepared = reports.iter().any(|(plugin, report)| plugin == self.plugin && report.prepared.is_some());
+        // The records are read again when they have changed, and what changes them next is the switch.
+        if is_prepared && self.hides_switch.swap(false, Ordering::Relaxed) {
+            self.is_odd.store(true, Ordering::Relaxed);
+        }
         self.registry.report(me, reports)
     }
 
@@ -208,15 +228,25 @@ impl Registry for OddRegistry {
     }
 }
 
-/// Waits until a host has noticed that a record can't be read.
-async fn has_noticed(host: &Running) -> Result<()> {
-    let counted = async {
-        while ask(host, "GET /api/cluster", "").await?["counts"]["rows_unreadable"] == 0 {
+/// Waits for a condition.
+async fn until(what: &'static str, is_met: impl AsyncFn() -> Result<bool>) -> Result<()> {
+    let met = async {
+        while !is_met().await? {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         anyhow::Ok(())
     };
-    timeout(PATIENCE, counted).await.context("the row isn't counted")?
+    timeout(PATIENCE, met).await.context(what)?
+}
+
+/// How many rows a host couldn't read, at all reads together.
+async fn unreadable(host: &Running) -> Result<u64> {
+    ask(host, "GET /api/cluster", "").await?["counts"]["rows_unreadable"].as_u64().context("a count")
+}
+
+/// Waits until a host has noticed that a record can't be read.
+async fn has_noticed(host: &Running) -> Result<()> {
+    until("the row isn't counted", async || Ok(unreadable(host).await? > 0)).await
 }
 
 /// Asks for the build of a file, which must be refused with these words.
@@ -240,6 +270,7 @@ async fn a_plugin_whose_record_can_not_be_read_stays_as_it_is() -> Result<()> {
     serves(&[&one], 1).await?;
     odd.become_odd(&table).await?;
     has_noticed(&one).await?;
+    assert_eq!(unreadable(&one).await? % (ODD_REPORTS as u64 + 1), 0, "a row isn't counted at each read");
     put(home, "one", 2)?;
     is_refused(&one, "echo", "can't be read, so nothing replaces it: it is odd").await?;
     assert_eq!(status(&one).await?["generation"], 1);
@@ -352,11 +383,28 @@ async fn mounts_are_closed_until_a_gatekeeper_serves_whose_record_could_not_be_r
     for command in ["unload", "forget"] {
         ask(&one, &format!("POST /api/plugins/gate/{command}"), "{}").await?;
     }
-    let open = async {
-        while connect(&one).await? != "101" {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        anyhow::Ok(())
-    };
-    timeout(PATIENCE, open).await.context("the mount stays closed")?
+    until("the mount stays closed", async || Ok(connect(&one).await? == "101")).await
+}
+
+/// A node that runs has prepared the first gatekeeper, and can't read that it serves now. At the other nodes, it decides.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mount_is_closed_while_a_node_can_not_read_whether_a_prepared_gatekeeper_serves() -> Result<()> {
+    let (home, table) = (tempfile::tempdir()?, Arc::new(MemoryTable::new()));
+    let (home, odd) = (home.path(), OddRegistry::new(&table, "gate"));
+    let seams = ClusterSeams { registry: Arc::clone(&odd) as _, ..seams(&table) };
+    let gate = include_bytes!("../../../../tests/compatibility/reference-gate.wasm");
+    compile_all(home, std::iter::once(("gate.wasm".to_owned(), gate.to_vec()))).await?;
+    let one = start_with(home, "one", "plugins-one", &seams).await?;
+    assert_eq!(connect(&one).await?, "101");
+    odd.hides_switch.store(true, Ordering::Relaxed);
+    put_bytes(home, &file(home, "one").with_file_name("gate.wasm"), gate)?;
+    has_noticed(&one).await?;
+    until("the mount is open", async || Ok(connect(&one).await? == "503")).await?;
+    let generation = async || anyhow::Ok(ask(&one, "GET /api/plugins/gate", "").await?["generation"].clone());
+    assert_eq!(generation().await?, 0);
+    odd.repair();
+    until("the gatekeeper doesn't serve", async || Ok(generation().await? == 1)).await?;
+    // It lets clients in that say nothing about themselves.
+    assert_eq!(connect(&one).await?, "101");
+    Ok(())
 }
