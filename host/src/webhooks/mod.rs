@@ -225,6 +225,8 @@ impl WebhookTask {
                 Err(_) if part.len() > 1 => size = part.len() / 2,
                 Err(error) => {
                     if !std::mem::replace(&mut has_failed, true) {
+                        // Once, as the log: the attempts of the same wait aren't further hits of a limit.
+                        Limit::hit_named(&format!("{error:#}"));
                         let url = &self.webhook.url;
                         tracing::error!(url, "the events of a webhook can't be stored, and wait: {error:#}");
                     }
