@@ -239,8 +239,7 @@ impl Decision {
 
     /// Whether the plugin doesn't serve all of these topics now.
     fn gains_topics(&self, name: &str, topics: &[String]) -> bool {
-        let serving = self.records.get(name).and_then(|record| record.serving.as_ref());
-        topics.iter().any(|topic| serving.is_none_or(|serving| !serving.build.topics.contains(topic)))
+        self.records.get(name).is_none_or(|record| record.gains_topics(topics))
     }
 
     fn refuse(&mut self, name: &str, rollout: &Rollout, why: String) {

@@ -224,6 +224,12 @@ impl PluginRecord {
         }
     }
 
+    /// Whether the plugin doesn't serve all of these topics now.
+    #[must_use]
+    pub fn gains_topics(&self, topics: &[String]) -> bool {
+        topics.iter().any(|topic| self.serving.as_ref().is_none_or(|serving| !serving.build.topics.contains(topic)))
+    }
+
     /// What has become of a rollout. None while it is prepared, and if it is forgotten.
     #[must_use]
     pub fn outcome(&self, number: u32) -> Option<&OutcomeResult> {

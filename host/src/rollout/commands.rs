@@ -88,7 +88,7 @@ impl Rollouts {
         match command {
             Command::Rollback => {
                 let before = record.probation().map(|open| open.against.topics.clone()).unwrap_or_default();
-                if let Some(why) = self.why_taken(&before) {
+                if let Some(why) = self.why_taken(&before).or_else(|| self.why_maybe_taken(record, &before)) {
                     return Err(CommandError::Refused(why));
                 }
                 match roll_back(records, plugin, &self.name).map_err(CommandError::Refused)? {

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bennu_cluster::rollout::UnreadableRow;
+use bennu_cluster::rollout::{PluginRecord, UnreadableRow};
 
 use super::driver::Rollouts;
 use super::local::Local;
@@ -124,6 +124,15 @@ impl Rollouts {
             Some(format!(
                 "the pattern `{topic}` already belongs to the plugin `{other}`, whose record in the database can't be read"
             ))
+        })
+    }
+
+    /// Why a plugin isn't rolled back to a build with these topics: a plugin whose record can't be read may serve one of them. This node
+    /// doesn't know what that plugin serves if it has just started, or if the record has changed since.
+    pub(super) fn why_maybe_taken(&self, record: &PluginRecord, topics: &[String]) -> Option<String> {
+        (!self.unread.is_empty() && record.gains_topics(topics)).then(|| {
+            "the record of another plugin can't be read, so nobody knows whether that one has the topics which only the build before has"
+                .to_owned()
         })
     }
 

@@ -322,6 +322,37 @@ async fn a_plugin_whose_record_can_not_be_read_keeps_its_topics_and_its_data() -
     timeout(PATIENCE, offered).await.context("the file isn't offered again")?
 }
 
+/// An operator's rollback gives no topic to a plugin that the unread one may have, also at a node that doesn't serve that one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plugin_is_not_rolled_back_to_topics_that_an_unread_plugin_may_have() -> Result<()> {
+    let (home, table) = (tempfile::tempdir()?, Arc::new(MemoryTable::new()));
+    let (home, odd) = (home.path(), OddRegistry::new(&table, "echo"));
+    let seams = ClusterSeams { registry: Arc::clone(&odd) as _, ..seams(&table) };
+    let before = include_bytes!("../../../../tests/compatibility/counter.wasm");
+    let after = include_bytes!("../../../../tests/compatibility/chat.wasm");
+    let all = [("before.wasm", before.to_vec()), ("after.wasm", after.to_vec()), ("echo.wasm", build(1))];
+    compile_all(home, all.into_iter().map(|(name, bytes)| (name.to_owned(), bytes))).await?;
+    let moved = file(home, "one").with_file_name("moved.wasm");
+    put_bytes(home, &moved, before)?;
+    put(home, "one", 1)?;
+    let one = start_with(home, "one", "plugins-one", &seams).await?;
+    let moved_status = async || ask(&one, "GET /api/plugins/moved", "").await;
+    put_bytes(home, &moved, after)?;
+    until("the next build doesn't serve", async || Ok(moved_status().await?["generation"] == 2)).await?;
+    ask(&one, "POST /api/plugins/echo/unload", "{}").await?;
+    odd.become_odd(&table).await?;
+    has_noticed(&one).await?;
+    let refused = ask(&one, "POST /api/plugins/moved/rollback", "{}").await?;
+    let why = refused["error"]["message"].as_str().unwrap_or_default();
+    assert!(why.contains("nobody knows whether that one has the topics which only the build before has"), "{refused}");
+    odd.repair();
+    let rolled_back = async || {
+        let answer = ask(&one, "POST /api/plugins/moved/rollback", "{}").await?;
+        Ok(answer["generation"] == 1)
+    };
+    until("the plugin isn't rolled back when all can be read", rolled_back).await
+}
+
 /// Writes the record of the gatekeeper `gate`, whose bytes are damaged, as a node that has left.
 async fn remember_gate(odd: &OddRegistry, table: &MemoryTable) -> Result<()> {
     let incarnation = Incarnation([9; 16]);
