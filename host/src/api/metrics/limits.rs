@@ -27,7 +27,6 @@ fn hits(api: &Api, limit: Limit) -> u64 {
             Limit::StoreLogFiles => api.node.store.log_counts().waits(),
             Limit::EntriesCacheBytes => api.node.entry_usage().evicted,
             Limit::OutboxForMissed => api.node.pubsub.histories.missed(),
-            Limit::HttpMs => failed(FailureKind::Timeout),
             Limit::HttpReceivedBytes => failed(FailureKind::TooLarge),
             Limit::HttpAtOncePerPlugin => http().busy_plugins,
             Limit::HttpAtOnce => failed(FailureKind::Busy).saturating_sub(http().busy_plugins),
