@@ -91,8 +91,10 @@ export async function develop(test, folder) {
 /** A port that nothing listens on, and that stays free while its server is down. */
 export async function freePort() {
   for (;;) {
-    // Systems give only higher ports to whoever asks for any port.
-    const port = 10_000 + Math.floor(Math.random() * 20_000);
+    // From 20000 to 29999. A system gives only higher ones (Linux: from 32768 on) to whoever asks for any port, and the kernel could give
+    // one of those to an outgoing connection before a server listens on it. The tests in Rust have the ports from 10000 to 19999
+    // (`tests/engines/src/process.rs`), so that the two never pick the same one at the same time.
+    const port = 20_000 + Math.floor(Math.random() * 10_000);
     const server = createServer().listen(port, "127.0.0.1");
     const isFree = await once(server, "listening").then(() => true, () => false);
     if (!isFree) continue;

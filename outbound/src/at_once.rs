@@ -16,6 +16,8 @@ pub(crate) struct AtOnce {
 struct Counts {
     all: usize,
     of_plugins: HashMap<Arc<str>, usize>,
+    /// How many requests were refused because of all others.
+    busy_host: u64,
     /// How many requests were refused because of others of the same plugin.
     busy_plugins: u64,
 }
@@ -30,6 +32,7 @@ impl AtOnce {
     pub(crate) fn enter(self: &Arc<Self>, plugin: &Arc<str>, limits: &OutboundLimits) -> Result<Place, Failure> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.all >= limits.at_once {
+            counts.busy_host += 1;
             return Err(Failure::busy("too many requests of the host are under way"));
         }
         let of_plugin = counts.of_plugins.entry(Arc::clone(plugin)).or_default();
@@ -45,6 +48,11 @@ impl AtOnce {
 
     pub(crate) fn len(&self) -> usize {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).all
+    }
+
+    /// How many requests were refused so far because of all others.
+    pub(crate) fn busy_host(&self) -> u64 {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).busy_host
     }
 
     /// How many requests were refused so far because of others of the same plugin.
@@ -78,10 +86,10 @@ mod tests {
         let first = at_once.enter(&a, &limits).unwrap();
         let _second = at_once.enter(&a, &limits).unwrap();
         assert!(at_once.enter(&a, &limits).is_err());
-        assert_eq!(at_once.busy_plugins(), 1);
+        assert_eq!((at_once.busy_host(), at_once.busy_plugins()), (0, 1));
         let third = at_once.enter(&b, &limits).unwrap();
         assert!(at_once.enter(&b, &limits).is_err());
-        assert_eq!(at_once.busy_plugins(), 1, "it is the limit of the host");
+        assert_eq!((at_once.busy_host(), at_once.busy_plugins()), (1, 1));
         drop(third);
         assert!(!at_once.counts.lock().unwrap().of_plugins.contains_key("b"));
         drop(first);

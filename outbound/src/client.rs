@@ -54,6 +54,7 @@ impl Client {
     pub fn counts(&self) -> OutboundCounts {
         OutboundCounts {
             under_way: self.0.at_once.len(),
+            busy_host: self.0.at_once.busy_host(),
             busy_plugins: self.0.at_once.busy_plugins(),
             idle_connections: self.0.pool.len(),
             ..self.0.counters.read()

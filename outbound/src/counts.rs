@@ -16,6 +16,8 @@ pub struct OutboundCounts {
     pub answered: u64,
     /// Requests without an answer, in the order of [`FailureKind::ALL`].
     pub failed: [u64; FailureKind::ALL.len()],
+    /// Those of the failed ones that were refused because too many of all plugins were under way.
+    pub busy_host: u64,
     /// Those of the failed ones that were refused because too many of the same plugin were under way.
     pub busy_plugins: u64,
     /// Bytes of the bodies of all requests that were answered.
@@ -54,6 +56,7 @@ impl Counters {
         OutboundCounts {
             under_way: 0,
             idle_connections: 0,
+            busy_host: 0,
             busy_plugins: 0,
             answered: self.answered.load(Ordering::Relaxed),
             failed: std::array::from_fn(|at| self.failed[at].load(Ordering::Relaxed)),

@@ -79,9 +79,13 @@ impl Checked {
         self.at_most_once = true;
     }
 
-    /// Lowers the limit of time.
-    pub fn shorten(&mut self, most: Duration) {
-        self.timeout = Some(self.timeout.map_or(most, |asked| asked.min(most)));
+    /// Lowers the limit of time. Returns whether it was longer before.
+    pub fn shorten(&mut self, most: Duration) -> bool {
+        let is_shorter = self.timeout.is_none_or(|time| most < time);
+        if is_shorter {
+            self.timeout = Some(most);
+        }
+        is_shorter
     }
 
     /// The URL.

@@ -166,6 +166,7 @@ mod tests {
         assert!(answers.entry("b", key("k", 2)).is_ok(), "another call");
         tokio::time::advance(KEPT).await;
         assert!(answers.entry("a", key("k", 2)).is_ok(), "after a day");
+        let hits = Limit::IdempotencyAnswers.hits();
         for n in 0..ANSWERS_MAX {
             assert!(answers.entry("c", key(&n.to_string(), 1)).is_ok());
         }
@@ -173,6 +174,6 @@ mod tests {
         assert_eq!((kept.by_name.len(), kept.order.len()), (ANSWERS_MAX, ANSWERS_MAX));
         drop(kept);
         assert!(answers.entry("a", key("k", 3)).is_ok(), "the oldest one was dropped");
-        assert!(Limit::IdempotencyAnswers.hits() > 0);
+        assert!(Limit::IdempotencyAnswers.hits() > hits);
     }
 }

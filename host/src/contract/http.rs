@@ -190,13 +190,8 @@ impl Http {
     /// Sends a request for which a call waits.
     /// `trace` is that of the client.
     pub async fn get(&self, access: &Access, mut request: Checked, trace: Option<Trace>) -> HttpResult {
-        request.shorten(self.limits.get);
         add_trace(&mut request, trace);
-        let result = self.client.send(access, &request).await;
-        if result.as_ref().is_err_and(|failure| failure.kind == FailureKind::Timeout) {
-            Limit::HttpGetMs.hit();
-        }
-        read(result)
+        read(self.send(access, &mut request, (self.limits.get, Limit::HttpGetMs)).await)
     }
 
     /// Counts a request, unless too many of the same member or topic are under way.
@@ -229,20 +224,14 @@ impl Http {
             return Some(Attempt::Failed(why));
         }
         access.identify(&mut checked, id, now_ms / 1000);
-        checked.shorten(self.limits.delivery);
-        match self.client.send(&access, &checked).await {
+        match self.send(&access, &mut checked, (self.limits.delivery, Limit::HttpDeliveryMs)).await {
             Ok(answer) => {
                 let header = answer.headers.iter().find(|(name, _)| name == RETRY_AFTER);
                 let retry_after_ms = header.and_then(|(_, value)| read_retry_after(value));
                 Some(Attempt::Answered { status: answer.status, retry_after_ms })
             }
             Err(Failure { kind: FailureKind::Busy, .. }) => None,
-            Err(failure) => {
-                if failure.kind == FailureKind::Timeout {
-                    Limit::HttpDeliveryMs.hit();
-                }
-                Some(Attempt::Failed(failure.to_string()))
-            }
+            Err(failure) => Some(Attempt::Failed(failure.to_string())),
         }
     }
 
@@ -257,8 +246,38 @@ impl Http {
         }
         checked.send_at_most_once();
         add_trace(&mut checked, trace);
-        read(self.client.send(&access, &checked).await)
+        let whole = self.whole();
+        read(self.send(&access, &mut checked, whole).await)
     }
+
+    /// Sends a request within the time of a limit. A timeout counts for the limit that it reaches.
+    async fn send(&self, access: &Access, request: &mut Checked, within: (Duration, Limit)) -> Result<Answer, Failure> {
+        let shortest = shorten(request, [within, self.whole()]);
+        let result = self.client.send(access, request).await;
+        if let (Some(limit), Err(failure)) = (shortest, &result)
+            && failure.kind == FailureKind::Timeout
+        {
+            limit.hit();
+        }
+        result
+    }
+
+    /// The limit of the time of any request.
+    fn whole(&self) -> (Duration, Limit) {
+        (self.client.limits().whole, Limit::HttpMs)
+    }
+}
+
+/// Lowers the time of a request to the shortest of these limits, and returns this limit: a timeout reaches it. Of equal ones it is the
+/// first. Returns none if the plugin has asked for no more than all of them: then a timeout is what it wanted, and reaches no limit.
+fn shorten(request: &mut Checked, limits: [(Duration, Limit); 2]) -> Option<Limit> {
+    let mut shortest = None;
+    for (most, limit) in limits {
+        if request.shorten(most) {
+            shortest = Some(limit);
+        }
+    }
+    shortest
 }
 
 /// Adds the trace of the client to a request, unless the plugin has set one. The request has an id of its own in the trace.
@@ -365,6 +384,26 @@ mod tests {
         // The second run asks for something else at its second place.
         journal.note(0, request("c"), response(3));
         assert_eq!((journal.find(0, &request("c")), journal.find(1, &request("b"))), (Some(response(3)), None));
+    }
+
+    #[test]
+    fn a_timeout_reaches_the_shortest_limit_and_none_if_the_plugin_asked_for_less() {
+        let access = Access::new("p", vec![Grant::parse("https://a.example/*", false).expect("a grant")], Vec::new());
+        let reached = |asked: Option<u64>, get: u64, whole: u64| {
+            let timeout = asked.map(Duration::from_millis);
+            let asked = HttpRequest { timeout, ..request("https://a.example/hook") };
+            let mut checked = Http::none().check(&access, &asked).expect("it is granted");
+            let limits = [(get, Limit::HttpGetMs), (whole, Limit::HttpMs)];
+            shorten(&mut checked, limits.map(|(ms, limit)| (Duration::from_millis(ms), limit)))
+        };
+        for asked in [None, Some(9)] {
+            assert_eq!(reached(asked, 3, 5), Some(Limit::HttpGetMs));
+            assert_eq!(reached(asked, 5, 3), Some(Limit::HttpMs));
+            assert_eq!(reached(asked, 3, 3), Some(Limit::HttpGetMs));
+        }
+        assert_eq!(reached(Some(4), 3, 5), Some(Limit::HttpGetMs));
+        assert_eq!(reached(Some(4), 5, 3), Some(Limit::HttpMs));
+        assert_eq!((reached(Some(3), 3, 5), reached(Some(2), 5, 3)), (None, None));
     }
 
     #[test]

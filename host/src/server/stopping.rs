@@ -15,7 +15,9 @@ use crate::socket::Sockets;
 use crate::timing::within;
 use crate::transport::{Intake, Reactors};
 
-/// How long requests may take that a host has begun to answer before its end.
+/// How long a host that ends waits for the answers that it has begun, and for the first request of each connection that has sent none:
+/// it may be on its way. So a connection that stays silent, such as one that a browser or a proxy opened in advance, makes the end this
+/// much later.
 const REQUESTS_MAX: Duration = Duration::from_secs(1);
 
 /// The part of `stop_ms` in which turns that have begun may end before the sockets are closed, so that their replies are
@@ -99,7 +101,8 @@ pub(super) async fn close_sockets(sockets: &Sockets, intakes: [&Intake; 2], stop
     end_requests(intakes).await;
 }
 
-/// Accepts no requests any more, and waits until those are answered that the host has begun to answer.
+/// Accepts no further connections, and waits until the requests are answered that the host has begun to answer, and the first one of each
+/// connection that has sent none. What takes longer than [`REQUESTS_MAX`] is cut off.
 pub(super) async fn end_requests(intakes: [&Intake; 2]) {
     intakes.iter().for_each(|intake| intake.set(false));
     let drained = async {

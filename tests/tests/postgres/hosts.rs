@@ -89,7 +89,10 @@ async fn a_second_host_is_refused_and_one_that_lost_its_place_writes_nothing() -
     let refused = Setup::new().config(&config).start().await.err().context("two hosts write")?;
     let refused = format!("{refused:#}");
     ensure!(
-        refused.contains("is in use by another bennu (last written by ") && refused.contains("store.schema"),
+        refused.contains("is in use by another bennu (")
+            && refused.contains(" began to write at ")
+            && refused.contains(", and nobody has since): stop that one, ")
+            && refused.contains("store.schema"),
         "{refused}"
     );
     // As while a first host has the lock, and hasn't begun to write.

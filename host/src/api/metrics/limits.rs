@@ -17,8 +17,8 @@ pub(super) fn write(api: &Api, page: &mut Page<'_>) -> fmt::Result {
 /// Some limits have a count of their own where they are reached.
 fn hits(api: &Api, limit: Limit) -> u64 {
     let http = || api.node.http().counts();
-    let failed = |kind: FailureKind| {
-        let place = FailureKind::ALL.iter().position(|other| *other == kind);
+    let too_large = || {
+        let place = FailureKind::ALL.iter().position(|kind| *kind == FailureKind::TooLarge);
         place.map_or(0, |place| http().failed[place])
     };
     limit.hits()
@@ -27,10 +27,9 @@ fn hits(api: &Api, limit: Limit) -> u64 {
             Limit::StoreLogFiles => api.node.store.log_counts().waits(),
             Limit::EntriesCacheBytes => api.node.entry_usage().evicted,
             Limit::OutboxForMissed => api.node.pubsub.histories.missed(),
-            Limit::HttpMs => failed(FailureKind::Timeout),
-            Limit::HttpReceivedBytes => failed(FailureKind::TooLarge),
+            Limit::HttpReceivedBytes => too_large(),
             Limit::HttpAtOncePerPlugin => http().busy_plugins,
-            Limit::HttpAtOnce => failed(FailureKind::Busy).saturating_sub(http().busy_plugins),
+            Limit::HttpAtOnce => http().busy_host,
             _ => 0,
         }
 }

@@ -139,8 +139,12 @@ pub(super) fn read(bytes: &Bytes, wanted: Mark) -> Option<Bytes> {
 /// though that record isn't whole either: a batch is written only after all earlier ones are synced, so a torn write leaves nothing of it.
 ///
 /// Two kinds of marks only look so. Where a torn write ends inside of the mark of an old record, its number is mixed of old and new
-/// bytes. Such a mark is in two sectors. And the number of an old record, which nobody needs any more, may have a flipped bit. Then the
-/// records up to this number hardly fit before it. Such marks are read as records, and count if they are whole.
+/// bytes. Such a mark is in two sectors. And the number of an old record, which nobody needs any more, may have a flipped bit. It is told
+/// from the number of a later record if the records up to it don't fit before it, though they were as short as records can be. Marks of
+/// both kinds are read as records, and count if those are whole.
+///
+/// Far behind `from`, such a bit can look like a later record: 1 MiB has room for 40,000 of the shortest ones. Then files count as damaged
+/// of which nobody needs the damaged part. That is the better mistake: the disk changes what it has, and nothing is lost by a refusal.
 ///
 /// A torn write leaves hardly one place that is read in vain. If there are more than 64, the bytes are damaged, and the answer is yes,
 /// so that the time has a bound.

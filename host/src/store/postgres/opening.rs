@@ -127,11 +127,14 @@ pub(super) async fn has_locked(
 /// Returns who has the lock, and what to do.
 async fn in_use(session: &Session, place: &PostgresPlace, mode: LockMode) -> Result<String, tokio_postgres::Error> {
     let query = format!("SELECT host, since::text FROM {}.writer WHERE host <> ''", place.schema());
-    // A host that has just taken the lock isn't in the table yet. So the table says who has written last. If no host has, if there is no
-    // table, or if the session is lost, the answer names nobody.
+    // The table says which host without a cluster began to write last, and when. One that has just taken the lock isn't there yet. If none
+    // has begun, if there is no table, or if the session is lost, the answer names nobody.
     let row = session.client.query_opt(&query, &[]).await.ok().flatten();
     let last = match &row {
-        Some(row) => format!(" (last written by {} at {})", row.try_get::<_, &str>(0)?, row.try_get::<_, &str>(1)?),
+        Some(row) => {
+            let (host, since): (&str, &str) = (row.try_get(0)?, row.try_get(1)?);
+            format!(" ({host} began to write at {since}, and nobody has since)")
+        }
         None => String::new(),
     };
     Ok(match mode {
