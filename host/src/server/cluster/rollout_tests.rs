@@ -53,7 +53,8 @@ async fn compile_all(home: &Path, builds: impl Iterator<Item = (String, Vec<u8>)
         std::fs::write(plugins.join(name), build)?;
     }
     let (data, cache) = (home.join("compiling"), Some(home.join("cache")));
-    let config = Config { listen: "127.0.0.1:0".into(), load: vec![plugins], data, cache, ..Config::default() };
+    let listen = "127.0.0.1:0".to_owned();
+    let config = Config { listen, load: vec![plugins], data, cache, limits: few_instances(), ..Config::default() };
     // It has loaded all of them, and serves one of those with the same topics.
     Host::start(&config).await.map(drop)
 }

@@ -18,6 +18,7 @@ pub(super) use tokio::time::timeout;
 
 use super::*;
 use crate::server::config::ClusterTable;
+use crate::server::limits::Limits;
 use crate::server::{Ended, Host, Start, api_key_file};
 
 /// How long a condition may take. A busy machine is slow, and no test fails because of that.
@@ -43,6 +44,11 @@ pub(super) async fn start(home: &Path, name: &str, seams: &ClusterSeams) -> Resu
     start_with(home, name, "plugins", seams).await
 }
 
+/// Each instance takes two mappings of its host's process, and Linux allows a process 65,530: too few for eight hosts with the default.
+pub(super) fn few_instances() -> Limits {
+    Limits { instances: 64, ..Limits::default() }
+}
+
 /// Starts a host with the plugins of a directory.
 pub(super) async fn start_with(home: &Path, name: &str, plugins: &str, seams: &ClusterSeams) -> Result<Running> {
     let plugins = home.join(plugins);
@@ -55,6 +61,7 @@ pub(super) async fn start_with(home: &Path, name: &str, plugins: &str, seams: &C
         cache: Some(home.join("cache")),
         cluster: Some(table),
         drain_ms: Some(0),
+        limits: few_instances(),
         ..Config::default()
     };
     let host = Host::start_with(&config, Start { seams: Some(seams.clone()), ..Start::default() }).await?;
