@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use std::{env, fs, io};
 
 use anyhow::Result;
@@ -17,7 +17,7 @@ use super::super::building::{self, BuildError, Built, Checker, Ran, Seconds, Siz
 use super::board::{Board, ProblemKind};
 use super::console::Paint;
 use super::watch::Watch;
-use super::writes::{Concluded, Writes};
+use super::writes::{Found, Verdict, Writes};
 
 /// How often the reason of a refusal is asked for again, while one is shown. A file that is what it was before makes no event.
 const REFRESH: Duration = Duration::from_millis(500);
@@ -40,6 +40,8 @@ pub(super) struct Developer {
     build: Running<Result<Built, BuildError>>,
     /// For each target, what a build of it may have written among its sources.
     writes: Vec<Writes>,
+    /// The end of the last build that may have written among the sources of any target.
+    ended: SystemTime,
     /// The targets that were built before. Their compilers are quiet.
     known: BTreeSet<usize>,
     /// Whether tests run on each save.
@@ -68,6 +70,7 @@ impl Developer {
             building: None,
             build: None,
             writes: project.targets.iter().map(|_| Writes::default()).collect(),
+            ended: SystemTime::UNIX_EPOCH,
             known: BTreeSet::new(),
             tests,
             wants_tests: tests,
@@ -130,7 +133,10 @@ impl Developer {
                     self.writes[at].note(file);
                     false
                 } else {
-                    self.writes[at].is_save(file)
+                    let idle_since = self.idle_since();
+                    let Verdict { is_outdated, given } = self.writes[at].judge(file, Found::of(file), idle_since);
+                    self.name_given(at, &given);
+                    is_outdated
                 };
                 if is_save {
                     self.pending.insert(at);
@@ -144,6 +150,12 @@ impl Developer {
                 self.wants_tests = self.tests;
             }
         }
+    }
+
+    /// The end of the last build that may have written among sources. Nothing, if one runs.
+    fn idle_since(&self) -> Option<SystemTime> {
+        let is_writing = self.building.is_some_and(|at| !self.project.targets[at].language.leaves_sources_alone());
+        (!is_writing).then_some(self.ended)
     }
 
     fn note_config(&mut self) {
@@ -172,21 +184,15 @@ impl Developer {
     fn conclude_build(&mut self, built: Result<Built, BuildError>) {
         self.build = None;
         let Some(at) = self.building else { return };
-        let Concluded { is_outdated, given } = self.concluded(at);
+        let Verdict { is_outdated, given } = self.concluded(at);
         if is_outdated {
             self.pending.insert(at);
             // It may be a save.
             self.wants_tests = self.tests;
         }
         self.building = None;
+        self.name_given(at, &given);
         let name = &self.project.targets[at].name;
-        for file in &given {
-            let file = within(&self.project, file);
-            let text = format!(
-                "{file} changes in each build, so its changes count as the command's; give `watch`, or change it again"
-            );
-            error_line!("{}", self.paint.bad(name, &text));
-        }
         match built {
             Ok(built) => {
                 self.known.insert(at);
@@ -211,14 +217,27 @@ impl Developer {
     }
 
     /// What the build of a target that has just ended says of the files that have changed meanwhile.
-    fn concluded(&mut self, at: usize) -> Concluded {
+    fn concluded(&mut self, at: usize) -> Verdict {
         if self.project.targets[at].language.leaves_sources_alone() {
-            return Concluded::default();
+            return Verdict::default();
         }
+        // Before the reports are taken: what changes after that, and is reported later, is a save.
+        self.ended = SystemTime::now();
         // What the command has written last isn't reported yet.
         let reported = self.watch.reported();
         self.take_saved(&reported);
-        self.writes[at].conclude()
+        self.writes[at].conclude(self.ended, Found::of)
+    }
+
+    /// Tells the developer which files count as the command's from now on.
+    fn name_given(&self, at: usize, given: &[PathBuf]) {
+        for file in given {
+            let file = within(&self.project, file);
+            let text = format!(
+                "{file} changes in each build, so its changes count as the command's; give `watch`, or change it again"
+            );
+            error_line!("{}", self.paint.bad(&self.project.targets[at].name, &text));
+        }
     }
 
     /// Begins the tests, if nothing has to be built before.
