@@ -126,7 +126,7 @@ pub(super) enum ClusterOrder {
     Serve { plugin: String, order: Box<ServeOrder>, answer: oneshot::Sender<Result<Option<Arc<Probation>>, String>> },
     Withdraw { plugin: String, why: Option<String>, answer: oneshot::Sender<()> },
     Drop { plugin: String, generation: u32 },
-    RememberGatekeepers(Vec<String>),
+    RememberGatekeepers { plugins: Vec<String>, answer: oneshot::Sender<()> },
     ClearGatekeeper(String),
     OfferAgain(String),
     Forget(String),
@@ -198,8 +198,12 @@ impl ClusterPlugins {
     }
 
     /// Says which plugins were gatekeepers. Until they serve, mounts that may depend on them let nobody in.
+    ///
+    /// That holds when it returns: the node may say then that it has started, and has clients.
     pub async fn remember_gatekeepers(&self, plugins: Vec<String>) {
-        self.order(ClusterOrder::RememberGatekeepers(plugins)).await;
+        let (answer, answered) = oneshot::channel();
+        self.order(ClusterOrder::RememberGatekeepers { plugins, answer }).await;
+        let _ = answered.await;
     }
 
     /// Says that a plugin isn't a gatekeeper that counted as one.

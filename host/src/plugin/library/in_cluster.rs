@@ -155,14 +155,9 @@ impl Library {
                     loaded.remove(&generation);
                 }
             }
-            ClusterOrder::RememberGatekeepers(names) => {
-                for name in &names {
-                    let entry = self.plugins.entry(name.clone()).or_default();
-                    entry.is_missed = entry.serving.is_none();
-                    self.statuses.update(name, |status| status.kind = Kind::Gatekeeper.as_str());
-                }
-                self.kinds.remember(names.iter().map(|name| (name.as_str(), Kind::Gatekeeper)));
-                self.publish_as_it_is();
+            ClusterOrder::RememberGatekeepers { plugins, answer } => {
+                self.remember_gatekeepers(&plugins);
+                let _ = answer.send(());
             }
             ClusterOrder::ClearGatekeeper(plugin) => self.clear_gatekeeper(&plugin),
             ClusterOrder::OfferAgain(plugin) => self.read_again(&plugin),
@@ -332,6 +327,16 @@ impl Library {
         if let Some(why) = why {
             self.refuse(plugin, &format!("the cluster serves a build that this node can't load: {why}"));
         }
+    }
+
+    fn remember_gatekeepers(&mut self, plugins: &[String]) {
+        for name in plugins {
+            let entry = self.plugins.entry(name.clone()).or_default();
+            entry.is_missed = entry.serving.is_none();
+            self.statuses.update(name, |status| status.kind = Kind::Gatekeeper.as_str());
+        }
+        self.kinds.remember(plugins.iter().map(|name| (name.as_str(), Kind::Gatekeeper)));
+        self.publish_as_it_is();
     }
 
     /// Notes that a plugin isn't a gatekeeper that counted as one, and that doesn't serve here.

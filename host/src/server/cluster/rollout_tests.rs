@@ -327,20 +327,19 @@ async fn a_plugin_whose_record_can_not_be_read_keeps_its_topics_and_its_data() -
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plugin_is_not_rolled_back_to_topics_that_an_unread_plugin_may_have() -> Result<()> {
     let (home, table) = (tempfile::tempdir()?, Arc::new(MemoryTable::new()));
-    let (home, odd) = (home.path(), OddRegistry::new(&table, "echo"));
+    let (home, odd) = (home.path(), OddRegistry::new(&table, "gate"));
     let seams = ClusterSeams { registry: Arc::clone(&odd) as _, ..seams(&table) };
-    let before = include_bytes!("../../../../tests/compatibility/counter.wasm");
-    let after = include_bytes!("../../../../tests/compatibility/chat.wasm");
-    let all = [("before.wasm", before.to_vec()), ("after.wasm", after.to_vec()), ("echo.wasm", build(1))];
+    let before = include_bytes!("../../../../tests/compatibility/ledger.wasm");
+    let gate = include_bytes!("../../../../tests/compatibility/reference-gate.wasm");
+    let all = [("before.wasm", before.to_vec()), ("after.wasm", build(1)), ("gate.wasm", gate.to_vec())];
     compile_all(home, all.into_iter().map(|(name, bytes)| (name.to_owned(), bytes))).await?;
     let moved = file(home, "one").with_file_name("moved.wasm");
     put_bytes(home, &moved, before)?;
-    put(home, "one", 1)?;
+    put_bytes(home, &moved.with_file_name("gate.wasm"), gate)?;
     let one = start_with(home, "one", "plugins-one", &seams).await?;
-    let moved_status = async || ask(&one, "GET /api/plugins/moved", "").await;
-    put_bytes(home, &moved, after)?;
-    until("the next build doesn't serve", async || Ok(moved_status().await?["generation"] == 2)).await?;
-    ask(&one, "POST /api/plugins/echo/unload", "{}").await?;
+    put_bytes(home, &moved, &build(1))?;
+    let generation = async || anyhow::Ok(ask(&one, "GET /api/plugins/moved", "").await?["generation"].clone());
+    until("the next build doesn't serve", async || Ok(generation().await? == 2)).await?;
     odd.become_odd(&table).await?;
     has_noticed(&one).await?;
     let refused = ask(&one, "POST /api/plugins/moved/rollback", "{}").await?;
