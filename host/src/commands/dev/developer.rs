@@ -17,7 +17,7 @@ use super::super::building::{self, BuildError, Built, Checker, Ran, Seconds, Siz
 use super::board::{Board, ProblemKind};
 use super::console::Paint;
 use super::watch::Watch;
-use super::writes::{Found, Verdict, Writes};
+use super::writes::{Found, RebuildDecision, Writes};
 
 /// How often the reason of a refusal is asked for again, while one is shown. A file that is what it was before makes no event.
 const REFRESH: Duration = Duration::from_millis(500);
@@ -134,7 +134,8 @@ impl Developer {
                     false
                 } else {
                     let idle_since = self.idle_since();
-                    let Verdict { is_outdated, given } = self.writes[at].judge(file, Found::of(file), idle_since);
+                    let RebuildDecision { is_outdated, given } =
+                        self.writes[at].decide(file, Found::of(file), idle_since);
                     self.name_given(at, &given);
                     is_outdated
                 };
@@ -184,7 +185,7 @@ impl Developer {
     fn conclude_build(&mut self, built: Result<Built, BuildError>) {
         self.build = None;
         let Some(at) = self.building else { return };
-        let Verdict { is_outdated, given } = self.concluded(at);
+        let RebuildDecision { is_outdated, given } = self.concluded(at);
         if is_outdated {
             self.pending.insert(at);
             // It may be a save.
@@ -217,9 +218,9 @@ impl Developer {
     }
 
     /// What the build of a target that has just ended says of the files that have changed meanwhile.
-    fn concluded(&mut self, at: usize) -> Verdict {
+    fn concluded(&mut self, at: usize) -> RebuildDecision {
         if self.project.targets[at].language.leaves_sources_alone() {
-            return Verdict::default();
+            return RebuildDecision::default();
         }
         // Before the reports are taken: what changes after that, and is reported later, is a save.
         self.ended = SystemTime::now();

@@ -65,7 +65,7 @@ pub(super) struct Writes {
     changed: BTreeSet<PathBuf>,
     /// The files that changed during a build, or were saved.
     left: BTreeMap<PathBuf, Left>,
-    /// The files that [`Verdict::given`] has named.
+    /// The files that [`RebuildDecision::given`] has named.
     given: BTreeSet<PathBuf>,
     /// How many builds have ended.
     builds: u64,
@@ -84,7 +84,7 @@ struct Left {
 
 /// What changes of files mean.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Verdict {
+pub(super) struct RebuildDecision {
     /// Whether a build has to follow, because a file was saved, or has changed during a build and the command may not have written it.
     /// The next build shows it: a command writes the same again.
     pub(super) is_outdated: bool,
@@ -101,45 +101,45 @@ impl Writes {
 
     /// A file has changed, and the command doesn't run. `idle_since` is the end of the last build of any command, or nothing if that
     /// of another plugin runs: it may have written the file, too.
-    pub(super) fn judge(&mut self, file: &Path, found: Found, idle_since: Option<SystemTime>) -> Verdict {
-        let mut verdict = Verdict::default();
+    pub(super) fn decide(&mut self, file: &Path, found: Found, idle_since: Option<SystemTime>) -> RebuildDecision {
+        let mut decision = RebuildDecision::default();
         let former = self.left.get(file);
         if former.is_some_and(|former| former.found.is_untouched(found)) {
-            return verdict;
+            return decision;
         }
         // The last changes of a build are reported after its end. A file that was looked at since then has changed later, whatever its
         // time says: the system's clock for files may be some milliseconds late.
         let is_late = found.changed.zip(self.ended).is_some_and(|(changed, ended)| changed <= ended)
             && former.is_none_or(|former| former.seen < self.builds);
         if is_late {
-            self.judge_write(file, found, &mut verdict);
-            return verdict;
+            self.decide_write(file, found, &mut decision);
+            return decision;
         }
         // Nothing but a developer has changed it then, so it is a save also with the same content: that is how to try again.
         let is_by_hand = found.changed.zip(idle_since).is_some_and(|(changed, since)| changed > since);
-        verdict.is_outdated = is_by_hand || former.is_none_or(|former| former.found.kind != found.kind);
+        decision.is_outdated = is_by_hand || former.is_none_or(|former| former.found.kind != found.kind);
         let left = match former {
-            Some(former) if !verdict.is_outdated => Left { found, ..*former },
+            Some(former) if !decision.is_outdated => Left { found, ..*former },
             // If it is the command's after all, the next builds write the same again.
             _ => Left { found, builds: 0, seen: self.builds },
         };
         self.left.insert(file.to_owned(), left);
-        verdict
+        decision
     }
 
     /// A build has ended. `look` finds what is at a path now.
-    pub(super) fn conclude(&mut self, ended: SystemTime, look: impl Fn(&Path) -> Found) -> Verdict {
+    pub(super) fn conclude(&mut self, ended: SystemTime, look: impl Fn(&Path) -> Found) -> RebuildDecision {
         self.builds += 1;
         self.ended = Some(ended);
-        let mut verdict = Verdict::default();
+        let mut decision = RebuildDecision::default();
         for file in std::mem::take(&mut self.changed) {
-            self.judge_write(&file, look(&file), &mut verdict);
+            self.decide_write(&file, look(&file), &mut decision);
         }
-        verdict
+        decision
     }
 
     /// A file has changed during the last build, or has been reported meanwhile.
-    fn judge_write(&mut self, file: &Path, found: Found, verdict: &mut Verdict) {
+    fn decide_write(&mut self, file: &Path, found: Found, decision: &mut RebuildDecision) {
         let former = self.left.get(file);
         if former.is_some_and(|former| former.found.is_untouched(found)) {
             // It was reported again, and the build has read it as it is.
@@ -151,9 +151,9 @@ impl Writes {
         let builds = before.map_or(1, |before| before.builds.saturating_add(1));
         let is_same = before.is_some_and(|before| before.found.kind == found.kind);
         if !is_same && builds < BUILDS {
-            verdict.is_outdated = true;
+            decision.is_outdated = true;
         } else if !is_same && self.given.insert(file.to_owned()) {
-            verdict.given.push(file.to_owned());
+            decision.given.push(file.to_owned());
         }
         self.left.insert(file.to_owned(), Left { found, builds, seen: self.builds });
     }
@@ -163,11 +163,11 @@ impl Writes {
 mod tests {
     use super::*;
 
-    const OUTDATED: Verdict = Verdict { is_outdated: true, given: Vec::new() };
-    const CURRENT: Verdict = Verdict { is_outdated: false, given: Vec::new() };
+    const OUTDATED: RebuildDecision = RebuildDecision { is_outdated: true, given: Vec::new() };
+    const CURRENT: RebuildDecision = RebuildDecision { is_outdated: false, given: Vec::new() };
 
-    fn given(file: &str) -> Verdict {
-        Verdict { is_outdated: false, given: vec![file.into()] }
+    fn given(file: &str) -> RebuildDecision {
+        RebuildDecision { is_outdated: false, given: vec![file.into()] }
     }
 
     fn content(text: &str) -> Kind {
@@ -206,18 +206,18 @@ mod tests {
         }
 
         /// A change is reported while no command runs.
-        fn report(&mut self, file: &str) -> Verdict {
+        fn report(&mut self, file: &str) -> RebuildDecision {
             let since = self.ended.unwrap_or(SystemTime::UNIX_EPOCH);
-            self.writes.judge(Path::new(file), self.found(file), Some(since))
+            self.writes.decide(Path::new(file), self.found(file), Some(since))
         }
 
         /// A change is reported while the command of another plugin runs.
-        fn report_during_another(&mut self, file: &str) -> Verdict {
-            self.writes.judge(Path::new(file), self.found(file), None)
+        fn report_during_another(&mut self, file: &str) -> RebuildDecision {
+            self.writes.decide(Path::new(file), self.found(file), None)
         }
 
         /// A build ends.
-        fn end(&mut self) -> Verdict {
+        fn end(&mut self) -> RebuildDecision {
             let ended = self.tick();
             self.ended = Some(ended);
             let Self { writes, files, .. } = self;
@@ -227,7 +227,7 @@ mod tests {
         }
 
         /// A build during which these files get these contents.
-        fn build(&mut self, files: &[(&str, &str)]) -> Verdict {
+        fn build(&mut self, files: &[(&str, &str)]) -> RebuildDecision {
             for (file, text) in files {
                 self.write(file, text);
                 self.writes.note(Path::new(file));
@@ -252,9 +252,10 @@ mod tests {
     #[test]
     fn a_command_that_always_writes_something_else_does_not_run_for_ever() {
         let mut sources = Sources::default();
-        let runs: Vec<Verdict> = (0..10).map(|at| sources.build(&[("stamp", at.to_string().as_str())])).collect();
+        let runs: Vec<RebuildDecision> =
+            (0..10).map(|at| sources.build(&[("stamp", at.to_string().as_str())])).collect();
         assert_eq!(runs[..3], [OUTDATED, OUTDATED, given("stamp")]);
-        assert!(runs[3..].iter().all(|verdict| *verdict == CURRENT), "{runs:?}");
+        assert!(runs[3..].iter().all(|decision| *decision == CURRENT), "{runs:?}");
     }
 
     /// It makes no difference whether its writes are reported before or after the ends of its builds.
@@ -266,9 +267,9 @@ mod tests {
             assert_eq!(sources.end(), CURRENT);
             sources.report("stamp")
         });
-        let runs: Vec<Verdict> = runs.collect();
+        let runs: Vec<RebuildDecision> = runs.collect();
         assert_eq!(runs[..3], [OUTDATED, OUTDATED, given("stamp")]);
-        assert!(runs[3..].iter().all(|verdict| *verdict == CURRENT), "{runs:?}");
+        assert!(runs[3..].iter().all(|decision| *decision == CURRENT), "{runs:?}");
     }
 
     #[test]
